@@ -1,0 +1,249 @@
+"""One frozen tree of settings: the only place for a default.
+
+Read from TOML, changed by ``section.key=value``, written back as TOML, and digested into every output.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pdl1quant.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class StainsConfig(_Section):
+    """White level and stain vectors."""
+
+    assumed_white: float = Field(default=245.0, ge=128, le=255)
+    """White level (0-255) used when no glass is seen and none is given; flagged, and no call is made on it."""
+    min_glass_share: float = Field(default=0.01, gt=0, le=1)
+    """Share of the area that has to be glass before the white level is measured from it."""
+    vectors: Literal["auto", "fixed"] = "auto"
+    """``auto`` estimates the stain vectors per case where both stains suffice; ``fixed`` uses the two below."""
+    haematoxylin: tuple[float, float, float] = (0.650, 0.704, 0.286)
+    """Fixed haematoxylin OD vector (R, G, B); Ruifrok & Johnston 2001."""
+    dab: tuple[float, float, float] = (0.268, 0.570, 0.776)
+    """Fixed DAB OD vector (R, G, B); Ruifrok & Johnston 2001."""
+    saturated_level: int = Field(default=5, ge=0, le=64)
+    """A channel at or below this level (0-255) holds no more information on the stain split."""
+
+
+class QualityConfig(_Section):
+    """What is not a judgeable cell."""
+
+    pigment_residual_od: float = Field(default=0.10, gt=0, le=2)
+    """Residual OD above which a dark pixel is pigment: neutral black of OD 1 leaves 0.23, stains almost nothing."""
+    min_pigment_share: float = Field(default=0.30, gt=0, le=1)
+    """Share of a cell covered by pigment from which it is left out of the score."""
+    min_saturated_share: float = Field(default=0.30, gt=0, le=1)
+    """Share of a cell's pixels that are saturated from which it is flagged."""
+    min_sharpness_od: float = Field(default=0.02, ge=0, le=1)
+    """Edge gradient (OD per um) of a nucleus below which it counts as out of focus."""
+    max_nucleus_diameter_um: float = Field(default=16.0, gt=0, le=100)
+    """Median nucleus diameter above which the pixel size is doubted (twice that: refused)."""
+    min_nucleus_diameter_um: float = Field(default=4.0, gt=0, le=100)
+    """Median nucleus diameter below which the pixel size is doubted (half that: refused)."""
+
+
+class TissueConfig(_Section):
+    """Tissue against glass."""
+
+    min_od: float = Field(default=0.03, gt=0, le=1)
+    """Smoothed OD above the glass from which a place is tissue."""
+    smoothing_um: float = Field(default=8.0, gt=0, le=100)
+    """Standard deviation of the smoothing."""
+    min_area_um2: float = Field(default=2000.0, ge=0)
+    """Smaller islands are not tissue."""
+
+
+class NucleiConfig(_Section):
+    """Nucleus detection by rules."""
+
+    segmenter: Literal["watershed"] = "watershed"
+    """Which segmenter finds the nuclei."""
+    signal: Literal["haematoxylin", "od_sum"] = "haematoxylin"
+    """``haematoxylin`` for membrane and cytoplasm markers; ``od_sum`` (both stains) for nuclear markers as Ki-67."""
+    min_area_um2: float = Field(default=12.0, gt=0)
+    """Smaller objects are not nuclei."""
+    max_area_um2: float = Field(default=400.0, gt=0)
+    """Larger objects are not nuclei."""
+
+
+class CellsConfig(_Section):
+    """From nucleus to cell."""
+
+    growth_um: float = Field(default=5.0, gt=0, le=30)
+    """How far a cell reaches beyond its nucleus, where no neighbour stops it."""
+    lymphocyte_growth_um: float = Field(default=2.0, gt=0, le=30)
+    """The same for lymphocytes: farther, they would take their neighbour's membrane."""
+    membrane_width_um: float = Field(default=1.0, gt=0, le=5)
+    """Width of the membrane band at the cell's edge."""
+
+
+class ClassesConfig(_Section):
+    """Tumour cell, lymphocyte, stroma by rules."""
+
+    classifier: Literal["rules"] = "rules"
+    """Which classifier names the cells."""
+
+
+class PositivityConfig(_Section):
+    """When a compartment is brown."""
+
+    dab_od: float = Field(default=0.2, gt=0, le=3)
+    """t1: DAB OD from which a compartment is brown; a working value until calibrated per scanner and lot."""
+    grade_2_od: float = Field(default=0.4, gt=0, le=3)
+    """DAB OD from which the grade is 2."""
+    grade_3_od: float = Field(default=0.6, gt=0, le=3)
+    """DAB OD from which the grade is 3."""
+    min_run: float = Field(default=0.20, gt=0, le=1)
+    """Share of the perimeter that one contiguous brown run has to cover."""
+    min_membrane_contrast_od: float = Field(default=0.05, ge=0, le=1)
+    """How far the membrane has to be above a cytoplasm that is not brown itself."""
+
+
+class ScoreConfig(_Section):
+    """From counts to scores and intervals."""
+
+    block_um: float = Field(default=500.0, gt=0)
+    """Side of the blocks of tissue that the bootstrap draws."""
+    min_blocks: int = Field(default=10, ge=2)
+    """With fewer blocks that hold tumour, Wilson's interval on n / ``design_effect`` replaces the bootstrap."""
+    design_effect: float = Field(default=3.0, ge=1)
+    """By how much clustering of cells shrinks the effective number of cells, when there are few blocks."""
+    bootstrap_samples: int = Field(default=1000, ge=100, le=100_000)
+    """Samples of the block bootstrap."""
+    threshold_margin_od: float = Field(default=0.05, ge=0, le=1)
+    """The interval covers the scores at t1 plus and minus this."""
+    max_excluded_share: float = Field(default=0.10, gt=0, le=1)
+    """With more than this share of the tumour cells left out, the result is ``partial``."""
+    limit_of_blank_pct: float | None = Field(default=None, ge=0, le=100)
+    """95th percentile of the score on negative-control fields; below it no call reads "at least"."""
+
+
+class Config(_Section):
+    """All settings of an analysis."""
+
+    working_mpp: float = Field(default=0.5, ge=0.2, le=1.0)
+    """Pixel size (um) at which everything is measured; images are resampled to it."""
+    stains: StainsConfig = StainsConfig()
+    quality: QualityConfig = QualityConfig()
+    tissue: TissueConfig = TissueConfig()
+    nuclei: NucleiConfig = NucleiConfig()
+    cells: CellsConfig = CellsConfig()
+    classes: ClassesConfig = ClassesConfig()
+    positivity: PositivityConfig = PositivityConfig()
+    score: ScoreConfig = ScoreConfig()
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that change with any setting."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Defaults, then the TOML file at ``path``, then ``section.key=value`` overrides, checked once.
+
+    Raises
+    ------
+    ConfigError
+        An unknown key (the message names the nearest one), a wrong type, or a value out of range.
+    """
+    tree: dict[str, Any] = {}
+    source = "--set"
+    if path is not None:
+        source = str(path)
+        try:
+            tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot read the configuration ({error.strerror})") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not a TOML file: {error}") from error
+    for override in overrides:
+        _apply(tree, override)
+    return config_from(tree, source=source)
+
+
+def config_from(tree: Mapping[str, Any], *, source: str = "configuration") -> Config:
+    """Settings from a nested mapping; see `load_config`."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_explain(error)}") from None
+
+
+def config_toml(config: Config) -> str:
+    """The settings as TOML, each with its meaning as a comment; reading it back gives an equal `Config`."""
+    lines: list[str] = []
+    sections: list[tuple[str, BaseModel]] = []
+    for name, info in Config.model_fields.items():
+        value = getattr(config, name)
+        if isinstance(value, BaseModel):
+            sections.append((name, value))
+        else:
+            lines += _toml_lines(name, value, info.description)
+    for name, section in sections:
+        lines += ["", f"[{name}]"]
+        for key, info in type(section).model_fields.items():
+            lines += _toml_lines(key, getattr(section, key), info.description)
+    return "\n".join(lines) + "\n"
+
+
+def _toml_lines(key: str, value: Any, description: str | None) -> list[str]:
+    text = " ".join((description or "").split())
+    if value is None:
+        return [f"# {text}", f"# {key} ="]
+    if isinstance(value, tuple):
+        value = list(value)
+    return [f"# {text}", f"{key} = {json.dumps(value)}"]
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    keys = [key.strip() for key in path.split(".")]
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override}: write it as section.key=value, for example nuclei.min_area_um2=20")
+    try:
+        value = tomllib.loads(f"value = {text.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text.strip()
+    for key in keys[:-1]:
+        tree = tree.setdefault(key, {})
+        if not isinstance(tree, dict):
+            raise ConfigError(f"--set {override}: {key} is a setting, not a section")
+    tree[keys[-1]] = value
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    name = ".".join(path)
+    if first["type"] != "extra_forbidden":
+        return f"{name} = {first['input']!r}: {first['msg'].lower()}"
+    nearest = difflib.get_close_matches(name, _all_names(), n=1, cutoff=0.0)
+    return f"unknown setting {name!r}; the nearest is {nearest[0]!r}"
+
+
+def _all_names() -> list[str]:
+    names: list[str] = []
+    for name, info in Config.model_fields.items():
+        section = info.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            names += [f"{name}.{key}" for key in section.model_fields]
+        else:
+            names.append(name)
+    return names

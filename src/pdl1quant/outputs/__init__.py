@@ -1,0 +1,1 @@
+"""Writers of tables, pictures and exports."""

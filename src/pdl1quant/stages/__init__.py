@@ -1,0 +1,1 @@
+"""The science: arrays in, arrays out. A stage never imports another stage."""

@@ -1,0 +1,1 @@
+"""Phantoms with known truth and measures of agreement."""
