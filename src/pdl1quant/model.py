@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntFlag, StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,6 +212,9 @@ CELL_COLUMNS: tuple[CellColumn, ...] = (
 """The cells table: a pandas DataFrame with exactly these columns, in this order, a row per cell, sorted by y, x."""
 
 
+_Sum = TypeVar("_Sum", "PositiveCounts", "Counts")
+
+
 # --- counts and scores ----------------------------------------------------------------------------------------------
 class Compartment(StrEnum):
     """Where in the tumour cell the brown is asked for."""
@@ -266,8 +269,8 @@ class Counts:
         return _add(self, other)
 
 
-def _add(a: Any, b: Any) -> Any:
-    return type(a)(**{name: getattr(a, name) + getattr(b, name) for name in a.__slots__})
+def _add(a: _Sum, b: _Sum) -> _Sum:
+    return type(a)(**{name: getattr(a, name) + getattr(b, name) for name in a.__dataclass_fields__})
 
 
 class CallResult(StrEnum):
