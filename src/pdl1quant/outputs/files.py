@@ -1,0 +1,205 @@
+"""Where results lie, and how they get there whole: written beside, flushed, renamed into place.
+
+Every file that pdl1quant writes carries its own mark (the word ``pdl1quant`` near its beginning or its end, or the
+header of ``scores.csv``), so that a folder can be cleared of results without touching anything else in it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
+
+from pdl1quant.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+SCORES_NAME = "scores.csv"
+RUN_RECORD_NAME = "run.json"
+SUFFIXES = {"cells": ".parquet", "overlays": ".png", "geojson": ".geojson", "labels": ".ome.tif"}
+"""Folder of each kind of result -> ending of its files."""
+
+MARK = b"pdl1quant"
+_SCORES_HEADER = b"level,image,case,status,error,"
+_PARTIAL_PREFIX = ".pdl1quant-"
+_PARTIAL_SUFFIX = ".partial"
+_MARK_WITHIN = 1 << 16  # bytes from either end: above any Parquet footer or TIFF header written here
+
+
+def result_path(out: Path, kind: str, name: PurePath | str) -> Path:
+    """Path of one result: ``result_path(out, "cells", "case_1/tile_3")`` is ``out/cells/case_1/tile_3.parquet``.
+
+    Parameters
+    ----------
+    out
+        Folder of the run.
+    kind
+        A key of `SUFFIXES`.
+    name
+        Path of the image relative to the folder given, without its ending (or with it, where two would collide).
+    """
+    path = out / kind / name
+    return path.with_name(path.name + SUFFIXES[kind])
+
+
+@contextmanager
+def replace_atomically(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; rename it to ``path`` when the block ends well.
+
+    Missing folders are made. The file is flushed to the disk before it is renamed. When the block raises, the
+    temporary file is removed and what was at ``path`` stays as it was.
+
+    Parameters
+    ----------
+    path
+        File to write or to replace.
+
+    Yields
+    ------
+    Path
+        File to write to; it does not exist yet.
+
+    Raises
+    ------
+    OutputError
+        The file system refuses (full, read-only, a folder is in the way).
+    """
+    partial = path.with_name(f"{_PARTIAL_PREFIX}{secrets.token_hex(8)}{_PARTIAL_SUFFIX}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        _flush(partial)
+        partial.replace(path)
+        with suppress(OSError):  # some file systems cannot flush a folder
+            _flush(path.parent)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({_reason(error)}); check the place and its space") from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def claim_output(out: Path, *, overwrite: bool = False, resume: bool = False, inputs: Iterable[Path] = ()) -> None:
+    """Make sure that a run may write into ``out``, and make the folder.
+
+    Parameters
+    ----------
+    out
+        Folder for the results; made when missing.
+    overwrite
+        Remove the results that an earlier run of pdl1quant left in ``out``. Other files are never touched.
+    resume
+        Keep them.
+    inputs
+        Files and folders that are going to be read; ``out`` may be none of them, nor inside, nor above one.
+
+    Raises
+    ------
+    UsageError
+        ``out`` is a file, overlaps the inputs, or is not empty and neither ``overwrite`` nor ``resume`` was said.
+    OutputError
+        ``out`` cannot be written to, or a file that pdl1quant did not write lies where a result would go.
+    """
+    if overwrite and resume:
+        raise UsageError("--overwrite and --resume exclude each other; give one of them")
+    _refuse_overlap(out, inputs)
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out}: is a file; the results need a folder")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        is_empty = next(out.iterdir(), None) is None
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be made or read ({_reason(error)}); choose another folder") from error
+    if not is_empty and not (overwrite or resume):
+        raise UsageError(f"{out}: is not empty; choose a new folder, or pass --overwrite or --resume")
+    _probe(out)
+    ours, foreign = _sorted_by_origin(out)
+    if foreign:
+        raise OutputError(f"{foreign[0]}: lies where results go, but pdl1quant did not write it; move it away")
+    _remove([path for path in ours if overwrite or path.name.endswith(_PARTIAL_SUFFIX)], out)
+
+
+def is_result(path: Path) -> bool:
+    """Whether pdl1quant wrote the file at ``path``; decided by its mark, not by its name."""
+    if path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(_MARK_WITHIN)
+        if path.name == SCORES_NAME:
+            return start.startswith(_SCORES_HEADER)
+        file.seek(max(0, path.stat().st_size - _MARK_WITHIN))
+        return MARK in start or MARK in file.read()
+
+
+def _refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
+    resolved = out.resolve()
+    for given in inputs:
+        source = given.resolve()
+        if resolved == source:
+            raise UsageError(f"{out}: is an input as well; choose another folder for the results")
+        if source.is_dir() and resolved.is_relative_to(source):
+            raise UsageError(f"{out}: lies inside the input {given}; choose a folder outside it")
+        if source.is_relative_to(resolved):
+            raise UsageError(f"{out}: holds the input {given}; choose a folder of its own")
+
+
+def _probe(out: Path) -> None:
+    probe = out / f"{_PARTIAL_PREFIX}{secrets.token_hex(8)}{_PARTIAL_SUFFIX}"
+    try:
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written to ({_reason(error)}); choose another folder") from error
+
+
+def _sorted_by_origin(out: Path) -> tuple[list[Path], list[Path]]:
+    """Files at the places of results: those of pdl1quant, and those of others."""
+    ours: list[Path] = []
+    foreign: list[Path] = []
+    try:
+        for path in _at_result_places(out):
+            (ours if path.name.endswith(_PARTIAL_SUFFIX) or is_result(path) else foreign).append(path)
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be read ({_reason(error)}); choose another folder") from error
+    return ours, foreign
+
+
+def _at_result_places(out: Path) -> Iterator[Path]:
+    tops = [out / SCORES_NAME, out / RUN_RECORD_NAME, *sorted(out.glob(f"{_PARTIAL_PREFIX}*{_PARTIAL_SUFFIX}"))]
+    yield from (path for path in tops if path.exists() or path.is_symlink())
+    for kind, suffix in SUFFIXES.items():
+        if (out / kind).is_symlink():
+            continue
+        for folder, _, names in os.walk(out / kind):
+            for name in sorted(names):
+                is_partial = name.startswith(_PARTIAL_PREFIX) and name.endswith(_PARTIAL_SUFFIX)
+                if is_partial or name.endswith(suffix):
+                    yield Path(folder, name)
+
+
+def _remove(paths: Iterable[Path], out: Path) -> None:
+    folders: set[Path] = set()
+    try:
+        for path in paths:
+            path.unlink(missing_ok=True)
+            folders |= {parent for parent in path.parents if parent.is_relative_to(out) and parent != out}
+    except OSError as error:
+        raise OutputError(f"{out}: an earlier result cannot be removed ({_reason(error)})") from error
+    for folder in sorted(folders, reverse=True):  # a folder sorts after its parent
+        with suppress(OSError):  # still holds files of others
+            folder.rmdir()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__

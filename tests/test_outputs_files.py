@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pytest
+
+from pdl1quant.errors import OutputError, UsageError
+from pdl1quant.outputs.files import claim_output, is_result, replace_atomically, result_path
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def earlier_run(out):
+    for kind in ("cells", "overlays", "geojson", "labels"):
+        path = result_path(out, kind, "case_1/tile")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"... pdl1quant 0.1.0 ...")
+    (out / "run.json").write_text('{"pdl1quant": "0.1.0"}')
+    (out / "scores.csv").write_text("level,image,case,status,error,n_cells\n")
+
+
+def test_written_file_appears_whole_and_alone(tmp_path):
+    path = tmp_path / "new" / "a.txt"
+    with replace_atomically(path) as partial:
+        partial.write_text("new")
+        assert not path.exists()
+        assert partial.parent == path.parent
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["new/a.txt"]
+
+
+def test_exception_half_way_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def break_off():
+        with replace_atomically(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_file_where_a_folder_is_needed_is_an_output_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"), replace_atomically(tmp_path / "file" / "a") as partial:
+        partial.write_text("")
+
+
+def test_folder_in_the_way_is_an_output_error_and_leaves_nothing(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(OutputError, match="cannot be written"), replace_atomically(tmp_path / "a.txt") as partial:
+        partial.write_text("x")
+    assert names(tmp_path) == []
+
+
+def test_long_name_can_be_written(tmp_path):
+    path = tmp_path / ("n" * 250 + ".png")
+    with replace_atomically(path) as partial:
+        partial.write_text("x")
+    assert path.exists()
+
+
+def test_new_folder_is_made(tmp_path):
+    claim_output(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+
+
+def test_full_folder_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"not empty.*--overwrite or --resume"):
+        claim_output(tmp_path)
+
+
+def test_overwrite_removes_results_and_nothing_else(tmp_path):
+    earlier_run(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine: pdl1quant gave odd numbers")
+    (tmp_path / "cells" / "notes.txt").write_text("mine")
+    (tmp_path / "overlays" / ".pdl1quant-0123.partial").write_text("left by a crash")
+    claim_output(tmp_path, overwrite=True)
+    assert names(tmp_path) == ["cells/notes.txt", "notes.txt"]
+    assert not (tmp_path / "overlays").exists()
+
+
+def test_resume_removes_only_what_a_crash_left(tmp_path):
+    earlier_run(tmp_path)
+    kept = names(tmp_path)
+    (tmp_path / "overlays" / ".pdl1quant-0123.partial").write_text("left by a crash")
+    claim_output(tmp_path, resume=True)
+    assert names(tmp_path) == kept
+
+
+@pytest.mark.parametrize("name", ["scores.csv", "run.json", "overlays/photo.png"])
+@pytest.mark.parametrize("how", ["overwrite", "resume"])
+def test_foreign_file_at_a_results_place_is_refused_and_stays(tmp_path, name, how):
+    earlier_run(tmp_path)
+    (tmp_path / name).write_text("mine")
+    before = names(tmp_path)
+    with pytest.raises(OutputError, match="did not write it"):
+        claim_output(tmp_path, **{how: True})
+    assert names(tmp_path) == before
+
+
+def test_linked_result_folder_is_not_followed(tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    earlier_run(elsewhere)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "cells").symlink_to(elsewhere / "cells")
+    before = names(elsewhere)
+    claim_output(out, overwrite=True)
+    assert names(elsewhere) == before
+
+
+def test_overwrite_and_resume_exclude_each_other(tmp_path):
+    with pytest.raises(UsageError, match="exclude"):
+        claim_output(tmp_path, overwrite=True, resume=True)
+
+
+def test_file_as_output_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="is a file"):
+        claim_output(tmp_path / "file", overwrite=True)
+    with pytest.raises(OutputError, match="cannot be made"):
+        claim_output(tmp_path / "file" / "below")
+
+
+def test_output_that_overlaps_the_inputs_is_refused(tmp_path):
+    tiles = tmp_path / "tiles"
+    tiles.mkdir()
+    image = tiles / "a.png"
+    image.write_bytes(b"")
+    for out, inputs in [(tiles, [tiles]), (tiles / "out", [tiles]), (tmp_path, [tiles]), (tiles, [image])]:
+        with pytest.raises(UsageError, match="input"):
+            claim_output(out, inputs=inputs, overwrite=True)
+    claim_output(tiles / "out", inputs=[image])
+
+
+def test_mark_decides_not_the_name(tmp_path):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"x" * 100_000)
+    assert not is_result(path)
+    path.write_bytes(b"x" * 200_000 + b"pdl1quant" + b"x" * 100)
+    assert is_result(path)
+    assert not is_result(tmp_path / "missing")
