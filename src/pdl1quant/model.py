@@ -320,6 +320,10 @@ class RulePack:
     reference_lines_pct: tuple[float, ...]
     indications: tuple[Indication, ...]
     citations: tuple[str, ...]
+    assay: str = ""
+    """Clone, as printed: ``28-8``."""
+    without_cut_off: tuple[str, ...] = ()
+    """Diseases for which a cut-off of this assay was looked for and none found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
