@@ -14,7 +14,7 @@ from scipy import ndimage
 from skimage.color import rgb2hed
 from skimage.feature import peak_local_max
 from skimage.filters import gaussian, threshold_otsu
-from skimage.measure import label, regionprops_table
+from skimage.measure import regionprops_table
 from skimage.morphology import disk, opening
 from skimage.segmentation import expand_labels, watershed
 
@@ -28,7 +28,9 @@ HED_PER_LOG10_OD = 1.0 / 6.0
 _MEASURED = ("label", "area", "centroid", "axis_major_length", "axis_minor_length", "intensity_mean")
 
 
-def skimage_pipeline(rgb: UInt8Array, mpp: float) -> tuple[Int32Array, Int32Array, pd.DataFrame]:
+def skimage_pipeline(
+    rgb: UInt8Array, mpp: float, *, keep_border: bool = False
+) -> tuple[Int32Array, Int32Array, pd.DataFrame]:
     """Nuclei and cells by colour deconvolution, Otsu and a distance watershed.
 
     Parameters
@@ -37,6 +39,9 @@ def skimage_pipeline(rgb: UInt8Array, mpp: float) -> tuple[Int32Array, Int32Arra
         Image.
     mpp : float
         Its pixel size in um; it is resampled to 0.5 um/px by area averaging first.
+    keep_border : bool, default False
+        ``peak_local_max`` as it comes drops the peaks within 5 px of the image's border, and with them those nuclei.
+        True keeps them: a stronger peer at no cost.
 
     Returns
     -------
@@ -50,7 +55,7 @@ def skimage_pipeline(rgb: UInt8Array, mpp: float) -> tuple[Int32Array, Int32Arra
     """
     hed = rgb2hed(to_working(rgb, mpp))
     haematoxylin = gaussian(hed[..., 0], sigma=1.5)
-    nuclei = _split(_nucleus_mask(haematoxylin))
+    nuclei = _split(_nucleus_mask(haematoxylin), keep_border=keep_border)
     cells = expand_labels(nuclei, distance=10)
     table = pd.DataFrame(regionprops_table(nuclei, intensity_image=hed, properties=_MEASURED))
     grown = regionprops_table(cells, intensity_image=hed[..., 2], properties=("intensity_mean",))
@@ -73,9 +78,9 @@ def _nucleus_mask(haematoxylin: np.ndarray) -> np.ndarray:
     return np.asarray(ndimage.binary_fill_holes(mask))
 
 
-def _split(mask: np.ndarray) -> Int32Array:
+def _split(mask: np.ndarray, *, keep_border: bool) -> Int32Array:
     distance = ndimage.distance_transform_edt(mask)
-    peaks = peak_local_max(distance, min_distance=5, labels=label(mask))
+    peaks = peak_local_max(distance, min_distance=5, exclude_border=not keep_border)
     markers = np.zeros(mask.shape, dtype=np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     return np.asarray(watershed(-distance, markers, mask=mask), dtype=np.int32)

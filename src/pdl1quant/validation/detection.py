@@ -193,7 +193,9 @@ def _contingency(truth: LabelArray, found: LabelArray) -> _Overlap:
     """Areas and overlaps of all objects by one sort of the pairs of labels."""
     _check_labels(truth, found)
     stride = int(found.max(initial=0)) + 1
-    codes, counts = np.unique(truth.astype(np.int64).ravel() * stride + found.ravel(), return_counts=True)
+    codes, counts = np.unique(
+        truth.astype(np.int64).ravel() * stride + found.astype(np.int64).ravel(), return_counts=True
+    )
     truth_code, found_code = np.divmod(codes, stride)
     truth_label, truth_of = np.unique(truth_code, return_inverse=True)
     found_label, found_of = np.unique(found_code, return_inverse=True)
