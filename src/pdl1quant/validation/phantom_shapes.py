@@ -1,0 +1,183 @@
+"""From cell centres to label images of cells and nuclei.
+
+Cells are the nearest core shape within each cell's reach, so neighbours share a border; a smooth displacement makes
+the borders wavy. Nuclei are wobbling ellipses inside their cell.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from pdl1quant.validation.phantom_layout import LYMPHOCYTE, MACROPHAGE, STROMA, TUMOUR, smooth_noise
+
+if TYPE_CHECKING:
+    from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array
+    from pdl1quant.validation.phantom_layout import Seeds, Zones
+    from pdl1quant.validation.phantoms import PhantomSettings
+
+_N_CORNERS = 28
+_SHIFT = 4
+"""Fractional bits of the corner coordinates."""
+_MIN_NUCLEUS_UM2 = 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shapes:
+    """Label images (H, W) int32 that share labels 1..n; ``kind`` (n,) class codes; ``edge_um`` depth below the edge.
+
+    ``rim_um`` is the depth below the edge of the nucleus; ``centre`` (n, 2) is the centroid (x, y) of the nucleus.
+    """
+
+    cell: Int32Array
+    nucleus: Int32Array
+    kind: Int32Array
+    centre: Float64Array
+    cell_centre: Float64Array
+    edge_um: Float32Array
+    rim_um: Float32Array
+    angle: Float64Array
+
+
+def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.random.Generator) -> Shapes:
+    """Cells and nuclei of one field."""
+    size, mpp = settings.size_px, settings.mpp
+    cell = _tessellate(zones, seeds, rng, settings)
+    raw = _nuclei(settings, seeds, rng)
+    warp = _warp(rng, size, mpp)
+    cell, raw = _displace(cell, warp), _displace(raw, warp)
+    edge_um = depth_um(cell, mpp)
+    nucleus = np.where((raw == cell) & (edge_um > settings.nucleus_gap_um), cell, 0).astype(np.int32)
+    n = len(seeds.kind)
+    area_um2 = np.bincount(nucleus.ravel(), minlength=n + 1)[1:] * mpp**2
+    kept = area_um2 >= _MIN_NUCLEUS_UM2
+    table = np.zeros(n + 1, dtype=np.int32)
+    table[1:][kept] = np.arange(1, np.count_nonzero(kept) + 1)
+    cell, nucleus = table[cell], table[nucleus]
+    n = int(np.count_nonzero(kept))
+    return Shapes(
+        cell=cell,
+        nucleus=nucleus,
+        kind=seeds.kind[kept],
+        centre=centroids(nucleus, n),
+        cell_centre=centroids(cell, n),
+        edge_um=depth_um(cell, mpp),
+        rim_um=depth_um(nucleus, mpp),
+        angle=seeds.angle[kept],
+    )
+
+
+def centroids(labels: Int32Array, n: int) -> Float64Array:
+    """Centroids (n, 2) as (x, y) of labels 1..n."""
+    flat = labels.ravel()
+    count = np.maximum(np.bincount(flat, minlength=n + 1)[1:], 1)
+    rows, cols = np.divmod(np.arange(flat.size), labels.shape[1])
+    x = np.bincount(flat, weights=cols, minlength=n + 1)[1:] / count
+    y = np.bincount(flat, weights=rows, minlength=n + 1)[1:] / count
+    return np.stack([x, y], axis=1)
+
+
+def depth_um(labels: Int32Array, mpp: float) -> Float32Array:
+    """Distance (um) of each labelled pixel's centre from the edge of its label; 0 outside. The field's edge is none."""
+    border = np.zeros(labels.shape, dtype=bool)
+    across, down = labels[:, 1:] != labels[:, :-1], labels[1:] != labels[:-1]
+    border[:, 1:] |= across
+    border[:, :-1] |= across
+    border[1:] |= down
+    border[:-1] |= down
+    distance = cv2.distanceTransform((~border).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.where(labels > 0, (distance + 0.5) * mpp, 0).astype(np.float32)
+
+
+def _tessellate(zones: Zones, seeds: Seeds, rng: np.random.Generator, settings: PhantomSettings) -> Int32Array:
+    size = settings.size_px
+    cores = np.zeros((size, size), dtype=np.int32)
+    outline = _outlines(seeds.along_px, seeds.across_px, seeds.angle, rng, wobble=np.full(len(seeds.x), 0.05))
+    shrink = np.where(seeds.kind == TUMOUR, 0.6, 1.0)[:, None, None]
+    _fill(cores, outline * shrink + np.stack([seeds.x, seeds.y], axis=1)[:, None])
+    if not cores.any():
+        return cores
+    distance, nearest = cv2.distanceTransformWithLabels(
+        (cores == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    owner = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
+    owner[nearest[cores > 0]] = cores[cores > 0]
+    cell = owner[nearest]
+    reach = np.concatenate([[0.0], seeds.growth_px]).astype(np.float32)
+    kind = np.concatenate([[0], seeds.kind]).astype(np.int32)
+    column = np.clip(np.rint(seeds.x), 0, size - 1).astype(int)
+    row = np.clip(np.rint(seeds.y), 0, size - 1).astype(int)
+    nested = np.concatenate([[False], zones.tumour[row, column] & (seeds.kind == TUMOUR)])
+    inside = np.where(
+        nested[cell], zones.tumour, ~(zones.glass | zones.lumen) & ((kind[cell] != STROMA) | zones.stroma)
+    )
+    return np.where((distance <= reach[cell]) & inside, cell, 0).astype(np.int32)
+
+
+def _nuclei(settings: PhantomSettings, seeds: Seeds, rng: np.random.Generator) -> Int32Array:
+    """Nuclei before they are clipped to their cells."""
+    kind, n = seeds.kind, len(seeds.kind)
+    area = np.array([settings.tumour_nucleus_um2, 30.0, 46.0, 36.0, 32.0])[kind]
+    area = area * np.exp(rng.normal(0, np.array([0.38, 0.26, 0.32, 0.40, 0.35])[kind]))
+    radius = np.sqrt(area / np.pi) / settings.mpp
+    ratio = np.exp(np.abs(rng.normal(0, np.array([0.22, 0.10, 0.25, 0.30, 0.3])[kind])))
+    ratio = np.where(kind == STROMA, seeds.along_px / seeds.across_px, ratio)
+    ratio = np.where((kind == TUMOUR) & (seeds.along_px > 2.5 * seeds.across_px), 1.7, ratio)
+    wobble = np.array([0.07, 0.04, 0.09, 0.06, 0.06])[kind] * rng.uniform(0.5, 1.6, n)
+    outline = _outlines(radius * np.sqrt(ratio), radius / np.sqrt(ratio), seeds.angle, rng, wobble=wobble)
+    shift = rng.normal(0, np.array([0.10, 0.03, 0.25, 0.03, 0.05])[kind] * seeds.across_px, (2, n))
+    basal = np.where((kind == TUMOUR) & (seeds.along_px > 2.5 * seeds.across_px), rng.normal(-0.25, 0.22, n), 0)
+    x = seeds.x + shift[0] + basal * seeds.along_px * np.cos(seeds.angle)
+    y = seeds.y + shift[1] + basal * seeds.along_px * np.sin(seeds.angle)
+    labels = np.zeros((settings.size_px, settings.size_px), dtype=np.int32)
+    _fill(labels, outline + np.stack([x, y], axis=1)[:, None])
+    return labels
+
+
+def _outlines(
+    along: Float64Array, across: Float64Array, angle: Float64Array, rng: np.random.Generator, *, wobble: Float64Array
+) -> Float64Array:
+    """Closed outlines (n, corners, 2) around the origin: ellipses with low-order waves."""
+    turn = np.linspace(0, 2 * np.pi, _N_CORNERS, endpoint=False)
+    radius = np.ones((len(along), _N_CORNERS))
+    for order in (2, 3, 4, 5):
+        phase = rng.uniform(0, 2 * np.pi, (len(along), 1))
+        radius += wobble[:, None] * rng.normal(0, 2 / order, (len(along), 1)) * np.cos(order * turn + phase)
+    radius = np.clip(radius, 0.5, 1.6)
+    u, v = radius * np.cos(turn) * along[:, None], radius * np.sin(turn) * across[:, None]
+    c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
+    return np.stack([c * u - s * v, s * u + c * v], axis=2)
+
+
+def _fill(labels: Int32Array, outlines: Float64Array) -> None:
+    corners = np.rint(outlines * 2**_SHIFT).astype(np.int32)
+    for label, corner in enumerate(corners, start=1):
+        cv2.fillPoly(labels, [corner], (label,), shift=_SHIFT)
+
+
+def _warp(rng: np.random.Generator, size_px: int, mpp: float) -> tuple[Float32Array, Float32Array]:
+    grid = np.arange(size_px, dtype=np.float32)
+    move = [
+        0.35 / mpp * smooth_noise(rng, size_px, 3 / mpp) + 0.7 / mpp * smooth_noise(rng, size_px, 9 / mpp)
+        for _ in range(2)
+    ]
+    return grid[None] + move[0], grid[:, None] + move[1]
+
+
+def _displace(labels: Int32Array, warp: tuple[Float32Array, Float32Array]) -> Int32Array:
+    moved = cv2.remap(labels.astype(np.float32), *warp, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
+    return moved.astype(np.int32)
+
+
+def touches_edge(labels: Int32Array, n: int) -> BoolArray:
+    """Which of the labels 1..n lie on the border of the image, (n,) bool."""
+    seen = np.zeros(n + 1, dtype=bool)
+    for line in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        seen[line] = True
+    return seen[1:]
+
+
+__all__ = ["LYMPHOCYTE", "MACROPHAGE", "Shapes", "centroids", "depth_um", "draw_shapes", "touches_edge"]
