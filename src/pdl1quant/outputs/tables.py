@@ -1,0 +1,382 @@
+"""The cells table as Parquet, the scores as CSV, and the page that explains both column by column."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pdl1quant import __version__
+from pdl1quant.errors import OutputError
+from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, CellClass, CellColumn, Status
+from pdl1quant.outputs.files import replace_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from pdl1quant.model import Counts, ResultFlag, Score
+
+SCHEMA = 1
+"""Raised when a column of the cells or of the scores changes its name, unit or meaning."""
+
+DECIMALS = 4
+"""Scores are written with this many decimals: finer than one cell in a million of tumour cells can move them."""
+
+
+# --- cells ----------------------------------------------------------------------------------------------------------
+def cells_schema(metadata: Mapping[str, str] | None = None) -> pa.Schema:
+    """Arrow schema of the cells table: each field with its ``unit`` and ``description``, and the table's metadata."""
+    entries = {**(metadata or {}), "pdl1quant": __version__, "schema": str(SCHEMA)}
+    return pa.schema([_arrow_field(column) for column in CELL_COLUMNS], metadata=dict(sorted(entries.items())))
+
+
+def write_cells(cells: pd.DataFrame, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a cells table as Parquet (zstd). The same table gives the same bytes.
+
+    Parameters
+    ----------
+    cells
+        Table with exactly ``CELL_COLUMNS``, in any order; no rows are fine. The index is not kept.
+    path
+        File to write; replaced as a whole.
+    metadata
+        What else the file is to say of itself, as ``config_digest`` and ``mpp``. ``pdl1quant`` (its version) and
+        ``schema`` are added.
+
+    Raises
+    ------
+    OutputError
+        Columns are missing, unknown or of a type that does not fit; or the file cannot be written.
+    """
+    wanted = [column.name for column in CELL_COLUMNS]
+    if odd := sorted(set(wanted) ^ set(cells.columns)):
+        raise OutputError(f"{path}: not a cells table; missing or unknown columns: {', '.join(odd)}")
+    class_codes = cells["cell_class"].astype(str)
+    try:
+        table = pa.Table.from_pandas(
+            cells[wanted].assign(cell_class=class_codes), _plain_schema(), preserve_index=False, nthreads=1
+        )
+        table = table.set_column(
+            wanted.index("cell_class"), _arrow_field(_cell_column("cell_class")), _encoded(table["cell_class"])
+        )
+        table = table.cast(cells_schema(metadata)).replace_schema_metadata(cells_schema(metadata).metadata)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+        raise OutputError(f"{path}: not a cells table: {_first_line(error)}") from error
+    with replace_atomically(path) as partial:
+        pq.write_table(table, partial, compression="zstd", write_statistics=True)
+
+
+def read_cells(path: Path) -> pd.DataFrame:
+    """Read a cells table that `write_cells` wrote.
+
+    Returns
+    -------
+    DataFrame
+        Exactly ``CELL_COLUMNS`` with their types; ``cell_class`` has all classes as categories.
+
+    Raises
+    ------
+    OutputError
+        The file is missing, not Parquet, cut off, or not a cells table of this schema.
+    """
+    try:
+        table = pq.read_table(path, partitioning=None)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise OutputError(f"{path}: no readable cells table ({_first_line(error)}); score the image again") from error
+    found = (table.schema.metadata or {}).get(b"schema", b"").decode(errors="replace")
+    if found != str(SCHEMA):
+        got = f"schema {found}" if found else "no schema number"
+        raise OutputError(f"{path}: holds {got}, wanted is a cells table of schema {SCHEMA}; score the image again")
+    if table.schema.names != [column.name for column in CELL_COLUMNS]:
+        raise OutputError(f"{path}: its columns are not those of a cells table; score the image again")
+    return _as_pandas(table)
+
+
+def _as_pandas(table: pa.Table) -> pd.DataFrame:
+    import pandas as pd  # noqa: PLC0415  slow to import
+
+    cells: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    for column in CELL_COLUMNS:
+        if column.dtype == CELL_CLASS_DTYPE:
+            cells[column.name] = pd.Categorical(cells[column.name], categories=[str(name) for name in CellClass])
+        else:
+            cells[column.name] = cells[column.name].to_numpy(dtype=column.dtype)
+    return cells
+
+
+def _arrow_type(column: CellColumn) -> pa.DataType:
+    if column.dtype == CELL_CLASS_DTYPE:
+        return pa.dictionary(pa.int8(), pa.string())
+    return pa.type_for_alias(column.dtype)
+
+
+def _arrow_field(column: CellColumn) -> pa.Field:
+    texts = {"unit": column.unit, "description": column.description}
+    may_be_undefined = column.dtype.startswith("float")
+    return pa.field(column.name, _arrow_type(column), nullable=may_be_undefined, metadata=texts)
+
+
+def _plain_schema() -> pa.Schema:
+    """Types that pandas is converted to, before the classes are numbered."""
+    types = {column.name: _arrow_type(column) for column in CELL_COLUMNS} | {"cell_class": pa.string()}
+    return pa.schema(list(types.items()))
+
+
+def _cell_column(name: str) -> CellColumn:
+    return next(column for column in CELL_COLUMNS if column.name == name)
+
+
+def _encoded(classes: pa.ChunkedArray) -> pa.DictionaryArray:
+    """All classes in one fixed order, whichever of them occur: the bytes must not depend on the first cell."""
+    import pyarrow.compute as pc  # noqa: PLC0415  only here
+
+    names = pa.array([str(name) for name in CellClass])
+    numbers = pc.index_in(classes.combine_chunks(), names)
+    if numbers.null_count:
+        raise pa.ArrowInvalid(f"cell_class holds a name that is none of {', '.join(CellClass)}")
+    return pa.DictionaryArray.from_arrays(numbers.cast(pa.int8()), names)
+
+
+# --- scores ---------------------------------------------------------------------------------------------------------
+class ScoreColumn(NamedTuple):
+    """One column of ``scores.csv``; ``dtype`` is text, int, float, bool or list (of texts, joined by ``;``)."""
+
+    name: str
+    dtype: str
+    unit: str
+    description: str
+
+
+SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
+    ScoreColumn("level", "text", "", "image or case"),
+    ScoreColumn("image", "text", "", "path of the image relative to the folder given; empty for a case"),
+    ScoreColumn("case", "text", "", "the folder of the images, or what the cases table says"),
+    ScoreColumn("status", "text", "", "ok, no_tissue, refused, failed or partial"),
+    ScoreColumn("error", "text", "", "why there is no score, and what to do"),
+    ScoreColumn("n_cells", "int", "", "all cells found"),
+    ScoreColumn("n_tumour", "int", "", "viable tumour cells: the denominator"),
+    ScoreColumn("n_tumour_positive", "int", "", "viable tumour cells positive in score_compartment: the numerator"),
+    ScoreColumn("tps", "float", "%", "100 * n_tumour_positive / n_tumour; empty without viable tumour cells"),
+    ScoreColumn("score_compartment", "text", "", "which of the four rates below tps repeats"),
+    ScoreColumn("tps_low", "float", "%", "lower end of the interval: widest of Wilson, block bootstrap, threshold"),
+    ScoreColumn("tps_high", "float", "%", "upper end of the interval"),
+    ScoreColumn("tps_membrane", "float", "%", "rate with brown membrane"),
+    ScoreColumn("tps_cytoplasm", "float", "%", "rate with brown cytoplasm or membrane"),
+    ScoreColumn("tps_cytoplasm_only", "float", "%", "rate with brown cytoplasm and no brown membrane"),
+    ScoreColumn("tps_cell", "float", "%", "rate with the whole cell brown on average"),
+    ScoreColumn("cps", "float", "", "positive tumour and immune cells per 100 tumour cells, at most 100"),
+    ScoreColumn("ic_area_pct", "float", "%", "area of positive immune cells in the drawn tumour region"),
+    ScoreColumn("tap_area_pct", "float", "%", "area of positive tumour and immune cells in the drawn tumour region"),
+    ScoreColumn("h_score", "float", "", "sum of grade times per cent of tumour cells, 0-300; bins, not 1+/2+/3+"),
+    ScoreColumn("evaluable", "bool", "", "whether the case has enough viable tumour cells; empty for an image"),
+    ScoreColumn("calls", "list", "", "the interval against each cut-off: at least, below or indeterminate"),
+    ScoreColumn("flags", "list", "", "what a reader of the score has to know"),
+    ScoreColumn("mpp", "float", "um", "pixel size of the input image"),
+    ScoreColumn("assay", "text", "", "name of the rule pack"),
+    ScoreColumn("schema", "int", "", "number of this set of columns"),
+    ScoreColumn("version", "text", "", "version of pdl1quant"),
+    ScoreColumn("config_digest", "text", "", "changes with any setting"),
+)
+"""Columns of ``scores.csv`` in their order; the free columns of the cases table follow."""
+
+_LIST_SEPARATOR = ";"
+_TRUTH = {"": None, "true": True, "false": False}
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what a spreadsheet would run
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreRow:
+    """One row of ``scores.csv``; its fields are ``SCORE_COLUMNS``, None where there is nothing to say."""
+
+    level: str
+    image: str
+    case: str
+    status: Status
+    error: str = ""
+    n_cells: int | None = None
+    n_tumour: int | None = None
+    n_tumour_positive: int | None = None
+    tps: float | None = None
+    score_compartment: str = ""
+    tps_low: float | None = None
+    tps_high: float | None = None
+    tps_membrane: float | None = None
+    tps_cytoplasm: float | None = None
+    tps_cytoplasm_only: float | None = None
+    tps_cell: float | None = None
+    cps: float | None = None
+    ic_area_pct: float | None = None
+    tap_area_pct: float | None = None
+    h_score: float | None = None
+    evaluable: bool | None = None
+    calls: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    mpp: float | None = None
+    assay: str = ""
+    schema: int = SCHEMA
+    version: str = __version__
+    config_digest: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict)
+    """Free columns of the cases table, by name."""
+
+
+def score_values(counts: Counts, score: Score, *, flags: Iterable[ResultFlag] = ()) -> dict[str, Any]:
+    """What counts and a score put into a `ScoreRow`, by field name; ``flags`` come before those of the score."""
+    same = [item.name for item in fields(ScoreRow) if item.name in score.__dataclass_fields__]
+    return {name: getattr(score, name) for name in same} | {
+        "n_cells": counts.n_cells,
+        "n_tumour": counts.n_tumour,
+        "n_tumour_positive": getattr(counts.positive, score.score_compartment),
+        "score_compartment": str(score.score_compartment),
+        "calls": tuple(str(call) for call in score.calls),
+        "flags": tuple(dict.fromkeys(str(flag) for flag in (*flags, *score.flags))),
+    }
+
+
+def write_scores(rows: Iterable[ScoreRow], path: Path) -> None:
+    r"""Write ``scores.csv``: UTF-8, lines end with ``\n``, one header line, the rows in the order given.
+
+    Scores have `DECIMALS` decimals, None is an empty cell, lists are joined by ``;``, truth is ``true`` or ``false``.
+    A text that a spreadsheet would run as a formula gets a leading apostrophe; `read_scores` takes it off again.
+
+    Raises
+    ------
+    OutputError
+        A free column has the name of a score column, or the file cannot be written.
+    """
+    rows = tuple(rows)
+    free = tuple(dict.fromkeys(name for row in rows for name in row.extra))
+    if taken := sorted({column.name for column in SCORE_COLUMNS}.intersection(free)):
+        raise OutputError(f"{path}: a column of the cases table may not be called {taken[0]}; rename it")
+    lines = [[column.name for column in SCORE_COLUMNS] + [_safe(name) for name in free]]
+    lines += [
+        [_as_text(getattr(row, column.name), column) for column in SCORE_COLUMNS]
+        + [_safe(row.extra.get(name, "")) for name in free]
+        for row in rows
+    ]
+    text = "".join(",".join(_quoted(cell) for cell in line) + "\n" for line in lines)
+    with replace_atomically(path) as partial:
+        partial.write_bytes(text.encode("utf-8", errors="backslashreplace"))
+
+
+def read_scores(path: Path) -> tuple[ScoreRow, ...]:
+    """Read what `write_scores` wrote.
+
+    Raises
+    ------
+    OutputError
+        The file is missing, cut off, or not a ``scores.csv`` of this schema.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+        lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise OutputError(f"{path}: no readable scores ({_first_line(error)}); score the images again") from error
+    n_known = len(SCORE_COLUMNS)
+    if not lines or lines[0][:n_known] != [column.name for column in SCORE_COLUMNS]:
+        raise OutputError(f"{path}: its columns are not those of scores.csv; score the images again")
+    free = [_bare(name) for name in lines[0][n_known:]]
+    try:
+        return tuple(_as_row(line, free) for line in lines[1:])
+    except (ValueError, KeyError) as error:
+        raise OutputError(f"{path}: damaged ({_first_line(error)}); score the images again") from error
+
+
+def _as_row(line: Sequence[str], free: Sequence[str]) -> ScoreRow:
+    if len(line) != len(SCORE_COLUMNS) + len(free):
+        raise ValueError(f"a row of {len(line)} cells")
+    values = {column.name: _as_value(cell, column) for column, cell in zip(SCORE_COLUMNS, line, strict=False)}
+    if values["schema"] != SCHEMA:
+        raise ValueError(f"schema {values['schema']} instead of {SCHEMA}")
+    values["status"] = Status(values["status"])
+    extra = {name: _bare(cell) for name, cell in zip(free, line[len(SCORE_COLUMNS) :], strict=True)}
+    return ScoreRow(**values, extra=extra)
+
+
+def _as_text(value: Any, column: ScoreColumn) -> str:
+    if value is None:
+        return ""
+    match column.dtype:
+        case "float":
+            return f"{value:.6g}" if column.name == "mpp" else f"{value:.{DECIMALS}f}"
+        case "bool":
+            return "true" if value else "false"
+        case "int":
+            return str(int(value))
+        case "list":
+            return _safe(_LIST_SEPARATOR.join(value))
+        case _:
+            return _safe(str(value))
+
+
+def _as_value(cell: str, column: ScoreColumn) -> Any:
+    match column.dtype:
+        case "text":
+            return _bare(cell)
+        case "list":
+            return tuple(_bare(cell).split(_LIST_SEPARATOR)) if cell else ()
+        case "bool":
+            return _TRUTH[cell]
+        case "int":
+            return int(cell) if cell else None
+        case _:
+            return float(cell) if cell else None
+
+
+def _safe(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def _bare(text: str) -> str:
+    return text[1:] if text.startswith("'") and _FORMULA.match(text) else text
+
+
+def _quoted(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+# --- the page -------------------------------------------------------------------------------------------------------
+def columns_markdown() -> str:
+    """Text of ``docs/columns.md``: every column of both tables with type, unit and meaning."""
+    return "\n".join(
+        [
+            "# Columns",
+            "",
+            "Written by `pdl1quant.outputs.tables.columns_markdown`; change the schema, not this page.",
+            f"Schema {SCHEMA}.",
+            "",
+            "## `scores.csv`: a row per image, then per case",
+            "",
+            f"UTF-8. Scores carry {DECIMALS} decimals: more than may be reported. An empty cell means undefined or",
+            "unknown, and `flags` says why. Lists are joined by `;`. A text that a spreadsheet would run as a formula",
+            "has a leading apostrophe. The free columns of the cases table follow at the end.",
+            "",
+            *_markdown_table(SCORE_COLUMNS),
+            "",
+            "## `cells/*.parquet`: a row per cell, sorted by y, then x",
+            "",
+            "Lengths and areas are true ones (um, um2), whatever the pixel size of the input. OD is apparent optical",
+            "density, log10. The same texts are in the file, as metadata of each field.",
+            "",
+            *_markdown_table(CELL_COLUMNS),
+            "",
+        ]
+    )
+
+
+def _markdown_table(columns: Iterable[ScoreColumn | CellColumn]) -> list[str]:
+    rows = [f"| `{name}` | {dtype} | {unit} | {description} |" for name, dtype, unit, description in columns]
+    return ["| column | type | unit | meaning |", "|---|---|---|---|", *rows]
