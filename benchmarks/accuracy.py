@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from overlays import save_overlay
+from overlays import Panel, save_overlay
 from pdl1quant.config import Config, NucleiConfig
 from pdl1quant.validation.detection import (
     Matches,
@@ -36,7 +35,7 @@ from pdl1quant.validation.detection import (
 from peers import HED_PER_LOG10_OD, skimage_pipeline
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pdl1quant.model import BoolArray, Float64Array, Int32Array, UInt8Array
 
@@ -47,9 +46,10 @@ CONFIG = Config(nuclei=NucleiConfig(signal="od_sum"))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nuclei:
-    """One method's (or the truth's) nuclei on the image's own grid: labels, centres and positivity, row by row."""
+    """One method's (or the truth's) nuclei on the image's own grid: a label image, and a row per nucleus."""
 
     labels: Int32Array
+    label: Int32Array
     xy_px: Float64Array
     positive: BoolArray
 
@@ -94,6 +94,7 @@ def ours(field: Field) -> Nuclei:
     cells = result.cells
     return Nuclei(
         labels=to_grid(result.compartments.nucleus, field.rgb.shape[:2]),
+        label=cells["label"].to_numpy(),
         xy_px=cells[["x_px", "y_px"]].to_numpy(dtype=np.float64),
         positive=(cells["nucleus_dab_od_mean"] >= CONFIG.positivity.dab_od).to_numpy(),
     )
@@ -107,6 +108,7 @@ def peer(field: Field, *, keep_border: bool = False) -> Nuclei:
     centres = table[["centroid-1", "centroid-0"]].to_numpy(dtype=np.float64)
     return Nuclei(
         labels=to_grid(labels, (height, width)),
+        label=table["label"].to_numpy(),
         xy_px=(centres + 0.5) * scale - 0.5,
         positive=(table["intensity_mean-2"] >= CONFIG.positivity.dab_od * HED_PER_LOG10_OD).to_numpy(),
     )
@@ -155,6 +157,7 @@ def _read_truth(outlines: Path) -> Nuclei:
     positive = listed.set_index("label")["positive"].reindex(names, fill_value=0)
     return Nuclei(
         labels=labels,
+        label=names,
         xy_px=np.stack([total[names] / area[names] for total in sums], axis=1),
         positive=positive.to_numpy().astype(bool),
     )
@@ -232,16 +235,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = {name: METHODS[name](field) for name in names}
         results += [measure(field, nuclei, method=name) for name, nuclei in found.items()]
         if options.overlays:
-            panels = {
-                name: (nuclei.labels, nuclei.xy_px, match_centres(field, nuclei)) for name, nuclei in found.items()
-            }
-            save_overlay(options.overlays / f"{field.name}.png", field.rgb, truth=field.truth.labels, panels=panels)
+            _save_panels(options.overlays / f"{field.name}.png", field, found)
     print(f"Centres within {TOLERANCE_UM:g} um, one to one; outlines may be incomplete: precision is a lower bound.\n")
     print_table(results)
     if options.json:
         text = json.dumps([asdict(result) for result in results], indent=2) + "\n"
         _write_beside(options.json, text)
     return 0
+
+
+def _save_panels(path: Path, field: Field, found: Mapping[str, Nuclei]) -> None:
+    panels = []
+    for name, nuclei in found.items():
+        matches = match_centres(field, nuclei)
+        missed = np.delete(field.truth.label, matches.truth)
+        panels.append(Panel(title=name, labels=nuclei.labels, hit=nuclei.label[matches.found], missed=missed))
+    save_overlay(path, field.rgb, truth=field.truth.labels, panels=panels)
 
 
 def _write_beside(path: Path, text: str) -> None:

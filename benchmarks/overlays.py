@@ -2,47 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pdl1quant.model import BoolArray, Float64Array, Int32Array, UInt8Array
-    from pdl1quant.validation.detection import Matches
+    from pdl1quant.model import BoolArray, Int32Array, UInt8Array
 
 GREEN, CYAN, RED, YELLOW = (0, 160, 0), (0, 190, 255), (255, 0, 0), (255, 220, 0)
 GAP_PX, TITLE_PX = 8, 16
 
 
-def save_overlay(
-    path: Path,
-    rgb: UInt8Array,
-    *,
-    truth: Int32Array,
-    panels: Mapping[str, tuple[Int32Array, Float64Array, Matches]],
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Panel:
+    """One method: its label image, which of its labels hit a true nucleus, and which true labels it missed."""
+
+    title: str
+    labels: Int32Array
+    hit: Int32Array
+    missed: Int32Array
+
+
+def save_overlay(path: Path, rgb: UInt8Array, *, truth: Int32Array, panels: Sequence[Panel]) -> None:
     """Write the image with the true outlines (green), then one panel a method, as a PNG.
 
-    A panel is (labels, centres x, y in px, matches of the centres) on the image's grid; ``truth`` has the labels 1..n.
-    Matched nuclei are cyan, invented ones red, missed true ones yellow.
+    All labels lie on the image's grid. Matched nuclei are cyan, invented ones red, missed true ones yellow.
     """
-    drawn = [_titled(_paint(rgb, {GREEN: outline(truth)}), "truth (green)")]
-    for name, (labels, xy_px, matches) in panels.items():
-        hit = np.zeros(labels.max(initial=0) + 1, dtype=bool)
-        hit[_labels_at(labels, xy_px[matches.found])] = True
-        missed = np.ones(truth.max(initial=0) + 1, dtype=bool)
-        missed[_present(truth)[matches.truth]] = False
-        edge = outline(labels)
-        colours = {
-            YELLOW: outline(truth) & missed[truth],
-            RED: edge & ~hit[labels],
-            CYAN: edge & hit[labels],
-        }
-        drawn.append(_titled(_paint(rgb, colours), f"{name}: matched cyan, invented red, missed yellow"))
+    true_edge = outline(truth)
+    drawn = [_titled(_paint(rgb, {GREEN: true_edge}), "truth (green)")]
+    for panel in panels:
+        edge, hit = outline(panel.labels), np.isin(panel.labels, panel.hit)
+        masks = {YELLOW: true_edge & np.isin(truth, panel.missed), RED: edge & ~hit, CYAN: edge & hit}
+        drawn.append(_titled(_paint(rgb, masks), f"{panel.title}: matched cyan, invented red, missed yellow"))
     gap = np.full((drawn[0].shape[0], GAP_PX, 3), 255, dtype=np.uint8)
     row = [part for panel in drawn for part in (panel, gap)][:-1]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,17 +56,6 @@ def outline(labels: Int32Array) -> BoolArray:
     edge[1:] |= down
     edge[:-1] |= down
     return edge & (labels > 0)
-
-
-def _present(labels: Int32Array) -> Int32Array:
-    return np.flatnonzero(np.bincount(labels.ravel())[1:]) + 1
-
-
-def _labels_at(labels: Int32Array, xy_px: Float64Array) -> Int32Array:
-    """Labels under the centres; 0 where a centre lies outside its own nucleus, as in a crescent."""
-    columns, rows = np.rint(xy_px).astype(np.intp).T
-    under = labels[np.clip(rows, 0, labels.shape[0] - 1), np.clip(columns, 0, labels.shape[1] - 1)]
-    return np.asarray(under)
 
 
 def _paint(rgb: UInt8Array, masks: Mapping[tuple[int, int, int], BoolArray]) -> UInt8Array:
