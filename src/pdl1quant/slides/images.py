@@ -1,0 +1,195 @@
+"""From a plain image file (PNG, JPEG, TIFF) to upright 8-bit RGB pixels of known size.
+
+PNG and JPEG go through Pillow, TIFF through tifffile: the type is told by the first bytes, not by the name. Colour
+profiles are noted, not applied. A file that cannot be decoded to its last pixel is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import struct
+import warnings
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from pdl1quant.errors import NotColourError, UnreadableError
+from pdl1quant.slides.pixel_size import MppSource, StatedSize, check_given, resolve_pixel_size
+from pdl1quant.slides.png_jpeg import decode_jpeg, decode_png
+from pdl1quant.slides.raster import Decoded, Note, damaged, row_blocks
+from pdl1quant.slides.tiff import decode_tiff
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pdl1quant.model import UInt8Array
+
+MAX_GREY_DIFFERENCE = 3
+"""Channels that differ nowhere by more than this are one grey channel stored three times, give or take JPEG."""
+
+MIN_BLANK_LEVEL = 200
+"""A picture with no sample below this is empty glass, which may well be neutral: no tissue, not "no colour"."""
+
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_JPEG_START = b"\xff\xd8\xff"
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+_DECODER_FAILURES = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    AssertionError,
+    EOFError,
+    SyntaxError,  # Pillow's word for a broken PNG
+    struct.error,
+    zlib.error,
+)
+"""What Pillow, tifffile and imagecodecs raise on damaged files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainImage:
+    """An image that fits into memory.
+
+    ``rgb`` is (H, W, 3) uint8, contiguous, upright. ``mpp`` is the side of a pixel in um and ``mpp_source`` says who
+    said so; ``metadata_mpp`` is what the file said, None when it said nothing plausible. ``sha256`` is that of the
+    file's bytes, in hexadecimal.
+    """
+
+    rgb: UInt8Array
+    mpp: float
+    mpp_source: MppSource
+    metadata_mpp: float | None
+    sha256: str
+    notes: tuple[Note, ...]
+
+
+def read_image(path: Path, *, mpp: float | None = None) -> PlainImage:
+    """Read a PNG, JPEG or TIFF file.
+
+    8 and 16 bit; RGB, RGBA (composited on white), palette and CMYK (converted); of several pages the first. The EXIF
+    or TIFF orientation is applied. Pixels are not resampled, and a colour profile is not applied.
+
+    Parameters
+    ----------
+    path
+        The file.
+    mpp
+        Pixel size in um, 0.1-2; wins over the file's own.
+
+    Raises
+    ------
+    UnreadableError
+        The file is missing, empty, truncated, damaged, too large, or of another type.
+    NotColourError
+        It has one channel, or three equal ones.
+    PixelSizeError
+        Neither ``mpp`` nor the file tells the size of a (square) pixel between 0.1 and 2 um.
+    RefusedError
+        A 16-bit image whose white level cannot be known.
+    UsageError
+        ``mpp`` is outside 0.1-2.
+    """
+    check_given(mpp)
+    name = path.name
+    decoded, sha256 = _read(name, path)
+    _check_colour(name, decoded.rgb)
+    turned = decoded.orientation != 1
+    size = resolve_pixel_size(name, _upright_size(decoded), given=mpp)
+    notes = set(decoded.notes)
+    if turned:
+        notes.add(Note.ORIENTATION_APPLIED)
+    if size.overridden:
+        notes.add(Note.MPP_OVERRIDDEN)
+    return PlainImage(
+        rgb=np.ascontiguousarray(_upright(decoded.rgb, decoded.orientation)),
+        mpp=size.mpp,
+        mpp_source=size.source,
+        metadata_mpp=size.metadata_mpp,
+        sha256=sha256,
+        notes=tuple(sorted(notes)),
+    )
+
+
+def _read(name: str, path: Path) -> tuple[Decoded, str]:
+    """Hash and decode; every failure becomes one line."""
+    try:
+        if not path.is_file():
+            reason = "not a file" if path.exists() else "no such file"
+            raise UnreadableError(f"{name}: {reason}; check the path")
+        with path.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            stream.seek(0)
+            try:
+                with _quiet():
+                    return _decode(name, stream), sha256
+            except _DECODER_FAILURES as error:
+                raise damaged(name) from error
+    except MemoryError as error:
+        raise UnreadableError(f"{name}: not enough memory to decode it; cut it into tiles") from error
+    except OSError as error:
+        raise UnreadableError(f"{name}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _decode(name: str, stream: BinaryIO) -> Decoded:
+    start = stream.read(8)
+    stream.seek(0)
+    if not start:
+        raise UnreadableError(f"{name}: the file is empty; copy or export it again")
+    if start.startswith(_PNG_START):
+        return decode_png(name, stream.read())
+    if start.startswith(_JPEG_START):
+        return decode_jpeg(name, stream.read())
+    if start.startswith(_TIFF_STARTS):
+        return decode_tiff(name, stream)
+    raise UnreadableError(f"{name}: not a PNG, JPEG or TIFF image; export it as one of these")
+
+
+def _check_colour(name: str, rgb: UInt8Array) -> None:
+    darkest = 255
+    for rows in row_blocks(rgb.shape[0]):
+        red, green, blue = (rgb[rows, :, channel].astype(np.int16) for channel in range(3))
+        if max(np.abs(red - green).max(), np.abs(green - blue).max()) > MAX_GREY_DIFFERENCE:
+            return
+        darkest = min(darkest, int(green.min()))
+    if darkest < MIN_BLANK_LEVEL:
+        raise NotColourError(f"{name}: not a colour image (three equal channels); export the colour image as RGB")
+
+
+def _upright(rgb: UInt8Array, orientation: int) -> UInt8Array:
+    """Turn the image as TIFF's and EXIF's Orientation (1-8) asks; a view."""
+    if orientation >= 5:
+        rgb = rgb.transpose(1, 0, 2)
+    flip_rows = orientation in {3, 4, 7, 8}
+    flip_columns = orientation in {2, 3, 6, 7}
+    return rgb[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+
+
+def _upright_size(decoded: Decoded) -> StatedSize | None:
+    size = decoded.size
+    if size is None or decoded.orientation < 5:
+        return size
+    return StatedSize(x_um=size.y_um, y_um=size.x_um)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the decoders' own warnings and log lines to themselves: what matters is checked and said in our words."""
+    logger = logging.getLogger("tifffile")
+    was_disabled = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was_disabled

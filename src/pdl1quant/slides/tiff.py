@@ -1,0 +1,201 @@
+"""TIFF files (plain, BigTIFF, OME, ImageJ) to 8-bit RGB, by tifffile: the first image, at full resolution."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import numpy as np
+import tifffile
+
+from pdl1quant.errors import NotColourError, UnreadableError
+from pdl1quant.slides.pixel_size import StatedSize, size_from_aperio, size_from_density, size_from_ome
+from pdl1quant.slides.raster import (
+    Decoded,
+    Note,
+    check_dimensions,
+    check_expansion,
+    check_peak,
+    cmyk_to_rgb,
+    damaged,
+    on_white,
+    to_8_bit,
+)
+
+if TYPE_CHECKING:
+    from pdl1quant.model import UInt8Array
+
+_UNCOMPRESSED: Final = 1
+_BOUNDED_COMPRESSIONS: Final = frozenset({1, 5, 7, 8, 32773, 32946})
+"""None, LZW, JPEG, deflate, PackBits, deflate: those whose expansion has a known bound."""
+_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
+_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
+_RESOLUTION_UNITS: Final = {2: "inch", 3: "cm", 4: "mm", 5: "um"}
+_MAX_SAMPLE_VALUE: Final = 281
+_ORIENTATION: Final = 274
+_ICC_PROFILE: Final = 34675
+
+
+def decode_tiff(name: str, stream: BinaryIO) -> Decoded:
+    """Decode the first image of the TIFF file open in ``stream``."""
+    with tifffile.TiffFile(stream) as tiff:
+        if not tiff.pages:
+            raise damaged(name)
+        pages = _colour_pages(name, tiff)
+        n_file_bytes = tiff.filehandle.size
+        for page in pages:
+            _check(name, page, n_file_bytes)
+        notes = []
+        if len(tiff.pages) > len(pages):
+            notes.append(Note.FIRST_IMAGE_ONLY)
+        if _ICC_PROFILE in pages[0].tags:
+            notes.append(Note.ICC_IGNORED)
+        samples = _samples(pages)
+        _check_samples(name, pages, samples)
+        rgb = _rgb(name, pages[0], samples, notes)
+        if rgb.shape != (*samples.shape[:2], 3) or rgb.dtype != np.uint8:  # a palette of another shape
+            raise damaged(name)
+        return Decoded(
+            rgb=rgb, orientation=_orientation(pages[0]), size=_stated_size(tiff, pages[0]), notes=tuple(notes)
+        )
+
+
+def _colour_pages(name: str, tiff: Any) -> list[Any]:
+    """The first page, or the three pages that hold one channel each (OME-TIFF, ImageJ)."""
+    first = tiff.pages.first
+    if first.photometric not in {_MINISWHITE, _MINISBLACK} or first.samplesperpixel >= 3:
+        return [first]
+    if not (tiff.is_ome or tiff.is_imagej):
+        return [first]
+    series = tiff.series[0]
+    planes = series.shape[: -len(first.axes)]
+    axes = series.axes[: len(planes)]
+    if "C" not in axes or planes[axes.index("C")] != 3:
+        return [first]
+    chosen = []
+    for channel in range(3):
+        at = tuple(channel if axis == "C" else 0 for axis in axes)
+        page = series.pages[int(np.ravel_multi_index(at, planes))]
+        if page is None:
+            raise UnreadableError(f"{name}: its channels are in other files; export it as one RGB image")
+        chosen.append(page.aspage())
+    return chosen
+
+
+def _check(name: str, page: Any, n_file_bytes: int) -> None:
+    check_dimensions(name, page.imagewidth, page.imagelength)
+    check_dimensions(name, *(int(side) for side in (page.chunks[-1], np.prod(page.chunks[:-1]))))
+    if page.imagedepth != 1:
+        raise UnreadableError(f"{name}: the page is a volume; export one plane as RGB")
+    if page.compression in _BOUNDED_COMPRESSIONS:
+        check_expansion(name, n_pixel_bytes=page.nbytes, n_file_bytes=n_file_bytes)
+    offsets, counts = page.dataoffsets, page.databytecounts
+    whole = len(offsets) == len(counts) == int(np.prod(page.chunked)) and all(
+        offset > 0 and count > 0 and offset + count <= n_file_bytes
+        for offset, count in zip(offsets, counts, strict=True)
+    )
+    if whole and page.compression == _UNCOMPRESSED and page.bitspersample in {8, 16}:
+        whole = sum(counts) >= page.nbytes
+    if not whole:
+        raise damaged(name)
+
+
+def _samples(pages: list[Any]) -> Any:
+    """(H, W, S) samples in the file's own type."""
+    arrays = [page.asarray(maxworkers=1) for page in pages]
+    if len(arrays) > 1:
+        return np.stack(arrays, axis=-1)
+    samples = arrays[0]
+    if pages[0].axes == "SYX":
+        return np.moveaxis(samples, 0, -1)
+    return samples if samples.ndim == 3 else samples[..., np.newaxis]
+
+
+def _check_samples(name: str, pages: list[Any], samples: Any) -> None:
+    page = pages[0]
+    if samples.shape[:2] != (page.imagelength, page.imagewidth):
+        raise damaged(name)
+    if samples.shape[2] < 3 and page.photometric != _PALETTE:
+        raise NotColourError(f"{name}: not a colour image (one grey channel); export the colour image as RGB")
+    if samples.dtype not in (np.uint8, np.uint16):
+        raise UnreadableError(f"{name}: samples of type {samples.dtype}; export it as 8-bit RGB")
+    is_raw_ycbcr = page.photometric == _YCBCR and page.compression in _BOUNDED_COMPRESSIONS - {7}
+    known = {_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR}
+    if is_raw_ycbcr or page.photometric not in known:
+        raise UnreadableError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")
+
+
+def _rgb(name: str, page: Any, samples: Any, notes: list[Note]) -> UInt8Array:
+    if page.photometric == _PALETTE:
+        return _from_palette(page, samples[..., 0])
+    white_level = 65535
+    if samples.dtype == np.uint16:
+        notes.append(Note.REDUCED_TO_8_BIT)
+        stated = _tag(page, _MAX_SAMPLE_VALUE)
+        stated = max(stated) if isinstance(stated, tuple) else stated
+        if isinstance(stated, int) and 255 < stated < 65535:
+            white_level = stated
+        samples = to_8_bit(samples, white_level=white_level)
+        if white_level == 65535:
+            check_peak(name, samples)
+    levels: UInt8Array = samples
+    if page.photometric == _SEPARATED:
+        notes.append(Note.CMYK_CONVERTED)
+        return cmyk_to_rgb(levels[..., :4])
+    if levels.shape[2] == 3:
+        return levels
+    extra = page.extrasamples[0] if page.extrasamples else 0
+    if extra in {_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA}:
+        if levels[..., 3].min() < 255:
+            notes.append(Note.ALPHA_ON_WHITE)
+            return on_white(levels, premultiplied=extra == _ASSOCIATED_ALPHA)
+        return levels[..., :3]
+    notes.append(Note.EXTRA_CHANNELS_IGNORED)
+    return levels[..., :3]
+
+
+def _from_palette(page: Any, indices: Any) -> UInt8Array:
+    """Colours of a palette image; some writers store the palette with 8 instead of 16 bit."""
+    palette = np.asarray(page.colormap).T
+    if palette.max(initial=0) > 255:
+        palette = palette >> 8
+    colours: UInt8Array = palette.astype(np.uint8)[indices]
+    return colours
+
+
+def _orientation(page: Any) -> int:
+    value = _tag(page, _ORIENTATION)
+    return int(value) if value in range(1, 9) else 1
+
+
+def _stated_size(tiff: Any, page: Any) -> StatedSize | None:
+    """What the file says explicitly in um, else its print resolution; the first that speaks, not the nicest."""
+    x, y = _ratio(_tag(page, "XResolution")), _ratio(_tag(page, "YResolution"))
+    size = _ome_size(tiff.ome_metadata) if tiff.is_ome else None
+    if size is None and tiff.is_imagej:
+        size = size_from_density(x, y, unit=str((tiff.imagej_metadata or {}).get("unit", "")))
+    if size is None:
+        size = size_from_aperio(page.description)
+    if size is None:
+        unit = _tag(page, "ResolutionUnit", 2)
+        size = size_from_density(x, y, unit=_RESOLUTION_UNITS.get(int(unit), ""))
+    return size
+
+
+def _ome_size(xml: str) -> StatedSize | None:
+    image = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
+    first = image[0] if isinstance(image, list | tuple) and image else image
+    pixels = first.get("Pixels", {}) if isinstance(first, dict) else {}
+    return size_from_ome(pixels) if isinstance(pixels, dict) else None
+
+
+def _tag(page: Any, code: int | str, default: Any = None) -> Any:
+    return page.tags.valueof(code, default=default)
+
+
+def _ratio(value: Any) -> float | None:
+    """A TIFF rational."""
+    match value:
+        case (int(above), int(below)) if below:
+            return above / below
+        case _:
+            return None
