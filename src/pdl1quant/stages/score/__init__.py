@@ -1,0 +1,20 @@
+"""From the cells table to ``Counts``, and from ``Counts`` to a ``Score`` with its interval and calls.
+
+A score is a pure function of counts, and counts add, so cells, blocks, images and cases are scored by the same few
+lines. Nothing is rounded before it is printed.
+"""
+
+from pdl1quant.stages.score.counting import PositiveCells, count_blocks, count_cells, positive_at, threshold_curve
+from pdl1quant.stages.score.intervals import wilson_interval
+from pdl1quant.stages.score.scoring import format_tps, score
+
+__all__ = [
+    "PositiveCells",
+    "count_blocks",
+    "count_cells",
+    "format_tps",
+    "positive_at",
+    "score",
+    "threshold_curve",
+    "wilson_interval",
+]

@@ -1,0 +1,262 @@
+"""From the cells table to ``Counts``: which cells are brown, at t1 and beside it, and how many per block of tissue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pdl1quant.model import (
+    EXCLUDING_FLAGS,
+    BoolArray,
+    CellClass,
+    Compartment,
+    Counts,
+    Flag,
+    Float32Array,
+    Float64Array,
+    PositiveCounts,
+    RulePack,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pdl1quant.config import Config, PositivityConfig
+
+
+# --- which cells are brown -------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositiveCells:
+    """Which cells are brown at one threshold, each (n,) bool in the order of the table."""
+
+    membrane: BoolArray
+    cytoplasm: BoolArray
+    cell: BoolArray
+
+    def within(self, compartment: Compartment) -> BoolArray:
+        """(n,) bool: brown as ``compartment`` asks for it; ``cytoplasm`` means cytoplasm or membrane."""
+        match compartment:
+            case Compartment.MEMBRANE:
+                return self.membrane
+            case Compartment.CYTOPLASM:
+                return self.cytoplasm | self.membrane
+            case Compartment.CYTOPLASM_ONLY:
+                return self.cytoplasm & ~self.membrane
+            case _:
+                return self.cell
+
+
+def positive_at(cells: pd.DataFrame, dab_od: float, config: PositivityConfig) -> PositiveCells:
+    """Apply the rule of positivity at the DAB threshold ``dab_od`` (log10 OD).
+
+    Cytoplasm and cell: mean OD at or above the threshold. Membrane: the best run at or above it, and either
+    ``min_membrane_contrast_od`` above the cell's own cytoplasm or the cytoplasm itself positive. All comparisons are
+    made in float32, the columns' own type. An OD that is not a number is not positive. ``config.dab_od`` is not read.
+
+    Parameters
+    ----------
+    cells
+        Cells table; read are ``membrane_dab_od_run``, ``cytoplasm_dab_od_mean`` and ``cell_dab_od_mean``.
+    dab_od
+        Threshold, log10 OD.
+    config
+        Read is ``min_membrane_contrast_od``.
+    """
+    limits = _limits(cells, config)
+    threshold = np.float32(dab_od)
+    return PositiveCells(
+        membrane=limits.membrane >= threshold,
+        cytoplasm=limits.cytoplasm >= threshold,
+        cell=limits.cell >= threshold,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Limits:
+    """The highest threshold at which each cell is still positive, each (n,) float32; -inf: at none."""
+
+    membrane: Float32Array
+    cytoplasm: Float32Array
+    cell: Float32Array
+
+
+def _limits(cells: pd.DataFrame, config: PositivityConfig) -> _Limits:
+    run = _od(cells, "membrane_dab_od_run")
+    cytoplasm = _od(cells, "cytoplasm_dab_od_mean")
+    stands_out = np.subtract(run, cytoplasm, where=np.isfinite(cytoplasm), out=np.full_like(run, -np.inf))
+    # A membrane that does not stand out is positive only as long as the cytoplasm is.
+    membrane = np.where(stands_out >= np.float32(config.min_membrane_contrast_od), run, np.minimum(run, cytoplasm))
+    return _Limits(membrane=membrane, cytoplasm=cytoplasm, cell=_od(cells, "cell_dab_od_mean"))
+
+
+def _od(cells: pd.DataFrame, column: str) -> Float32Array:
+    values = cells[column].to_numpy(dtype=np.float32)
+    return np.where(np.isnan(values), np.float32(-np.inf), values)
+
+
+def _recorded(cells: pd.DataFrame) -> PositiveCells:
+    return PositiveCells(
+        membrane=cells["membrane_positive"].to_numpy(dtype=bool),
+        cytoplasm=cells["cytoplasm_positive"].to_numpy(dtype=bool),
+        cell=cells["cell_positive"].to_numpy(dtype=bool),
+    )
+
+
+def _shifted(cells: pd.DataFrame, recorded: PositiveCells, shift_od: float, config: PositivityConfig) -> PositiveCells:
+    """Positives at t1 + ``shift_od``; where the table says other than the rule does at t1, a reviewer's word stays."""
+    at_t1 = positive_at(cells, config.dab_od, config)
+    shifted = positive_at(cells, config.dab_od + shift_od, config)
+    return PositiveCells(
+        membrane=np.where(recorded.membrane == at_t1.membrane, shifted.membrane, recorded.membrane),
+        cytoplasm=np.where(recorded.cytoplasm == at_t1.cytoplasm, shifted.cytoplasm, recorded.cytoplasm),
+        cell=np.where(recorded.cell == at_t1.cell, shifted.cell, recorded.cell),
+    )
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+def count_cells(cells: pd.DataFrame, *, config: Config, pack: RulePack, tumour_area_um2: float = 0.0) -> Counts:
+    """Count the cells of one region.
+
+    Viable is a cell without any of ``EXCLUDING_FLAGS``; only viable cells are counted, in ``n_cells`` all rows are.
+    ``n_excluded_tumour`` leaves out the cells outside the ROI: nobody asked for those. Positives at t1 are the
+    table's boolean columns, those at t1 plus and minus ``score.threshold_margin_od`` follow `positive_at`. Immune
+    positive: a lymphocyte or macrophage with brown membrane or cytoplasm. Grades are the column ``dab_grade``.
+
+    Parameters
+    ----------
+    cells
+        Cells table of ``CELL_COLUMNS``; may be empty.
+    config
+        Read are ``positivity`` and ``score.threshold_margin_od``.
+    pack
+        Its compartment decides which tumour cells' area counts as positive.
+    tumour_area_um2
+        Area of the tumour region that a person drew; 0 without one.
+    """
+    group = np.zeros(len(cells), dtype=np.intp)
+    (counts,) = _tally(cells, group, 1, config=config, pack=pack)
+    return counts + Counts(tumour_area_um2=tumour_area_um2)
+
+
+def count_blocks(
+    cells: pd.DataFrame, *, block_um: float, mpp: float, config: Config, pack: RulePack
+) -> tuple[Counts, ...]:
+    """Count the cells per square block of tissue; the blocks' sum is `count_cells` of the whole table.
+
+    Parameters
+    ----------
+    cells
+        Cells table of ``CELL_COLUMNS``.
+    block_um
+        Side of a block, um.
+    mpp
+        Pixel size of the input image (that of ``x_px``, ``y_px``), um.
+    config, pack
+        As in `count_cells`.
+
+    Returns
+    -------
+    tuple of Counts
+        Blocks that hold a cell, row by row. They know no tumour area: add ``Counts(tumour_area_um2=...)`` to the
+        sequence; a block without cells does not enter the bootstrap.
+    """
+    if cells.empty:
+        return ()
+    column = np.floor(cells["x_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
+    row = np.floor(cells["y_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
+    places, group = np.unique(np.stack([row, column], axis=1), axis=0, return_inverse=True)
+    return _tally(cells, group.reshape(-1), len(places), config=config, pack=pack)
+
+
+def _tally(
+    cells: pd.DataFrame, group: NDArray[np.intp], n_groups: int, *, config: Config, pack: RulePack
+) -> tuple[Counts, ...]:
+    flags = cells["flags"].to_numpy(dtype=np.int64)
+    viable = (flags & int(EXCLUDING_FLAGS)) == 0
+    within_roi = (flags & int(Flag.OUTSIDE_ROI)) == 0
+    is_tumour, is_lymphocyte, is_macrophage = (
+        (cells["cell_class"] == each.value).to_numpy(dtype=bool)
+        for each in (CellClass.TUMOUR, CellClass.LYMPHOCYTE, CellClass.MACROPHAGE)
+    )
+    tumour = is_tumour & viable
+    immune = (is_lymphocyte | is_macrophage) & viable
+    grade = cells["dab_grade"].to_numpy()
+    recorded = _recorded(cells)
+    margin = config.score.threshold_margin_od
+
+    def number(mask: BoolArray) -> list[int]:
+        return [int(n) for n in np.bincount(group[mask], minlength=n_groups)]
+
+    def area_um2(mask: BoolArray) -> list[float]:
+        area = np.nan_to_num(cells["cell_area_um2"].to_numpy(dtype=np.float64)[mask])
+        return [float(a) for a in np.bincount(group[mask], weights=area, minlength=n_groups)]
+
+    def positives(at: PositiveCells) -> list[PositiveCounts]:
+        table = {each.value: number(tumour & at.within(each)) for each in Compartment}
+        table["immune"] = number(immune & at.within(Compartment.CYTOPLASM))
+        return [PositiveCounts(**dict(zip(table, values, strict=True))) for values in zip(*table.values(), strict=True)]
+
+    integers = {
+        "n_cells": number(np.ones(len(cells), dtype=bool)),
+        "n_tumour": number(tumour),
+        "n_excluded_tumour": number(is_tumour & ~viable & within_roi),
+        "n_lymphocyte": number(is_lymphocyte & viable),
+        "n_macrophage": number(is_macrophage & viable),
+        "grade_1": number(tumour & (grade == 1)),
+        "grade_2": number(tumour & (grade == 2)),
+        "grade_3": number(tumour & (grade == 3)),
+    }
+    positive = positives(recorded)
+    strict = positives(_shifted(cells, recorded, margin, config.positivity))
+    lenient = positives(_shifted(cells, recorded, -margin, config.positivity))
+    tumour_area = area_um2(tumour & recorded.within(pack.compartment))
+    immune_area = area_um2(immune & recorded.within(Compartment.CYTOPLASM))
+    return tuple(
+        Counts(
+            **{name: values[i] for name, values in integers.items()},
+            positive=positive[i],
+            positive_strict=strict[i],
+            positive_lenient=lenient[i],
+            tumour_positive_area_um2=tumour_area[i],
+            immune_positive_area_um2=immune_area[i],
+        )
+        for i in range(n_groups)
+    )
+
+
+def threshold_curve(cells: pd.DataFrame, thresholds: Sequence[float], *, config: PositivityConfig) -> pd.DataFrame:
+    """TPS of each compartment against the DAB threshold: how much the score hangs on t1.
+
+    Computed from the ODs by the rule of `positive_at`; a reviewer's edits of single cells do not show in it.
+
+    Returns
+    -------
+    DataFrame
+        A row per threshold with ``dab_od``, ``tps_membrane``, ``tps_cytoplasm``, ``tps_cytoplasm_only`` and
+        ``tps_cell`` (per cent of the viable tumour cells); no rows without viable tumour cells.
+    """
+    viable = (cells["flags"].to_numpy(dtype=np.int64) & int(EXCLUDING_FLAGS)) == 0
+    tumour = cells[viable & (cells["cell_class"] == CellClass.TUMOUR.value).to_numpy(dtype=bool)]
+    wanted = np.asarray(thresholds if len(tumour) else [], dtype=np.float32)
+    limits = _limits(tumour, config)
+
+    def tps(limit: Float32Array) -> Float64Array:
+        below = np.searchsorted(np.sort(limit), wanted, side="left")
+        return np.asarray(100.0 * (limit.size - below) / max(limit.size, 1), dtype=np.float64)
+
+    membrane = tps(limits.membrane)
+    either = tps(np.maximum(limits.membrane, limits.cytoplasm))
+    return pd.DataFrame(
+        {
+            "dab_od": np.asarray(thresholds if len(tumour) else [], dtype=np.float64),
+            "tps_membrane": membrane,
+            "tps_cytoplasm": either,
+            "tps_cytoplasm_only": either - membrane,
+            "tps_cell": tps(limits.cell),
+        }
+    )

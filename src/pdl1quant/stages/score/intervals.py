@@ -1,0 +1,137 @@
+"""How far a TPS or a CPS can be trusted: the envelope of several intervals, from the counts of blocks of tissue.
+
+Wilson, J Am Stat Assoc 1927; 22: 209-212 for a share of independent cells; a bootstrap of the ratio of sums over
+blocks (Davison & Hinkley, Bootstrap Methods and their Application, 1997) because neighbours resemble each other; and
+the scores at the threshold t1 plus and minus a margin, because t1 is a working value.
+"""
+
+from __future__ import annotations
+
+from statistics import NormalDist
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from pdl1quant.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pdl1quant.config import ScoreConfig
+    from pdl1quant.model import Compartment, Counts, Float64Array
+
+_LEVEL = 0.95
+_SEED = 28_8
+_DRAWN_AT_ONCE = 4_000_000
+"""Entries of the bootstrap's weights held in memory at a time (32 MB)."""
+
+Interval: TypeAlias = tuple[float, float]
+
+
+def wilson_interval(k: float, n: float, *, level: float = _LEVEL) -> Interval:
+    """Wilson's interval of a share, without continuity correction, in per cent.
+
+    Parameters
+    ----------
+    k, n
+        Cells that have the property, of all cells; fractions are allowed (effective numbers).
+    level
+        Confidence, above 0 and below 1.
+
+    Returns
+    -------
+    tuple of float
+        Lower and upper bound, 0-100, with 100 k / n between them; (0, 100) when ``n`` is 0.
+
+    Raises
+    ------
+    UsageError
+        ``k`` not between 0 and ``n``, or a level that is none.
+    """
+    if not 0 <= k <= n:
+        raise UsageError(f"wilson_interval: k = {k} of n = {n}; k has to lie between 0 and n")
+    if not 0 < level < 1:
+        raise UsageError(f"wilson_interval: level = {level}; give a share such as 0.95")
+    return _wilson(k, n, level)
+
+
+def _wilson(k: float, n: float, level: float = _LEVEL) -> Interval:
+    if n == 0:
+        return 0.0, 100.0
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = k / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    # At 0 and n the bounds are exactly 0 and 100; rounding must not push one past the estimate.
+    low = 0.0 if k == 0 else min(max(100 * (centre - half), 0.0), 100 * share)
+    high = 100.0 if k == n else max(min(100 * (centre + half), 100.0), 100 * share)
+    return low, high
+
+
+def has_few_blocks(blocks: Sequence[Counts], config: ScoreConfig) -> bool:
+    """Whether too few blocks hold tumour for the bootstrap to mean anything."""
+    return sum(block.n_tumour > 0 for block in blocks) < config.min_blocks
+
+
+def tps_interval(blocks: Sequence[Counts], total: Counts, compartment: Compartment, config: ScoreConfig) -> Interval:
+    """Interval of the TPS in per cent; ``total`` is the sum of ``blocks`` and holds tumour cells."""
+    k, n = getattr(total.positive, compartment), total.n_tumour
+    found = [_wilson(k, n), *_at_margins(total, compartment, immune=False)]
+    if has_few_blocks(blocks, config):
+        found.append(_wilson(k / config.design_effect, n / config.design_effect))
+    else:
+        found.append(_bootstrap([(getattr(b.positive, compartment), b.n_tumour) for b in blocks], config))
+    return _envelope(found, cap=100.0)
+
+
+def cps_interval(blocks: Sequence[Counts], total: Counts, compartment: Compartment, config: ScoreConfig) -> Interval:
+    """Interval of the CPS, capped at 100; ``total`` is the sum of ``blocks`` and holds tumour cells.
+
+    The CPS is no share of anything, so Wilson's interval does not hold for it. In its place stands the sum of the
+    bounds of its two parts: the TPS, and the odds i / n of an immune positive among immune positive plus tumour cells,
+    whose share i / (i + n) is Wilson's to bound. Conservative: the widths add as if both parts always erred alike.
+    """
+    k, n, immune = getattr(total.positive, compartment), total.n_tumour, total.positive.immune
+    found = [_sum_of_parts(k, n, immune), *_at_margins(total, compartment, immune=True)]
+    if has_few_blocks(blocks, config):
+        found.append(_sum_of_parts(*(each / config.design_effect for each in (k, n, immune))))
+    else:
+        pairs = [(getattr(b.positive, compartment) + b.positive.immune, b.n_tumour) for b in blocks]
+        found.append(_bootstrap(pairs, config))
+    return _envelope(found, cap=100.0)
+
+
+def _at_margins(total: Counts, compartment: Compartment, *, immune: bool) -> list[Interval]:
+    """The score at t1 and at both margins, each as an interval of no width."""
+    at = (total.positive, total.positive_strict, total.positive_lenient)
+    scores = [100 * (getattr(p, compartment) + (p.immune if immune else 0)) / total.n_tumour for p in at]
+    return [(each, each) for each in scores]
+
+
+def _sum_of_parts(k: float, n: float, immune: float) -> Interval:
+    tumour_low, tumour_high = _wilson(k, n)
+    low, high = (share / 100 for share in _wilson(immune, immune + n))
+    return tumour_low + 100 * low / (1 - low), tumour_high + 100 * high / (1 - high)
+
+
+def _bootstrap(pairs: list[tuple[int, int]], config: ScoreConfig) -> Interval:
+    """Percentile interval of 100 * sum(numerator) / sum(denominator) over resampled (numerator, denominator)."""
+    # Sorted: the order in which the blocks come must not change the numbers.
+    held: Float64Array = np.array(sorted(pair for pair in pairs if any(pair)), dtype=np.float64)
+    n_blocks = len(held)
+    share = np.full(n_blocks, 1 / n_blocks)
+    rng = np.random.default_rng(_SEED)
+    step = max(1, _DRAWN_AT_ONCE // n_blocks)
+    sums = np.concatenate(
+        [
+            rng.multinomial(n_blocks, share, size=min(step, config.bootstrap_samples - start)) @ held
+            for start in range(0, config.bootstrap_samples, step)
+        ]
+    )
+    sums = sums[sums[:, 1] > 0]
+    low, high = np.percentile(100 * sums[:, 0] / sums[:, 1], [50 * (1 - _LEVEL), 50 * (1 + _LEVEL)])
+    return float(low), float(high)
+
+
+def _envelope(found: list[Interval], *, cap: float) -> Interval:
+    return min(cap, *(low for low, _ in found)), min(cap, max(high for _, high in found))

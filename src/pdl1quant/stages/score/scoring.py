@@ -1,0 +1,177 @@
+"""From ``Counts`` to a ``Score``: shares, CPS, areas, H-score, adequacy, calls, and why something is undefined."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pdl1quant.model import Call, CallResult, Compartment, Counts, CutOff, ResultFlag, Score
+from pdl1quant.stages.score.intervals import cps_interval, has_few_blocks, tps_interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pdl1quant.config import ScoreConfig
+    from pdl1quant.model import Indication, RulePack
+
+_MAX_CPS = 100.0
+
+
+def score(
+    blocks: Sequence[Counts],
+    *,
+    pack: RulePack,
+    config: ScoreConfig,
+    indication: Indication | None,
+    level: Literal["image", "case"],
+    has_macrophage_class: bool,
+    has_tumour_roi: bool,
+    tumour_confirmed: bool,
+    flags: Iterable[ResultFlag] = (),
+) -> Score:
+    """Score one image or case from the counts of its blocks.
+
+    Percentages are unrounded. Without viable tumour cells every score is None. CPS is None without a macrophage
+    class, the area scores without the area of a tumour ROI. The interval is the envelope of Wilson's, the block
+    bootstrap's (with fewer than ``min_blocks`` tumour blocks: Wilson's on n / ``design_effect``) and the scores at
+    t1 plus and minus the margin; it does not depend on the order of the blocks. Adequacy is judged per case only.
+
+    Calls are made only by a pack that makes them, with an indication, for an adequate case whose tumour cells a
+    person confirmed and whose white level was not assumed. A CPS cut-off is held against an interval of the same
+    kind; as the CPS is no share, the sums of Wilson's bounds of its tumour part and of the odds of its immune part
+    stand in for Wilson's (conservative: the parts' widths add). No CPS, no call on it. A TPS below
+    ``limit_of_blank_pct`` never calls "at least", be it on TPS or CPS.
+
+    Parameters
+    ----------
+    blocks
+        Counts of disjoint blocks; of all images, for a case.
+    pack, config, indication
+        How the assay is read, how the interval is made, and the disease (None: no call).
+    level
+        ``image`` or ``case``.
+    has_macrophage_class
+        Whether the classifier can name a macrophage.
+    has_tumour_roi
+        Whether a person drew the tumour region; its area is expected in ``Counts.tumour_area_um2``.
+    tumour_confirmed
+        Whether a person confirmed that the tumour cells are tumour (ROI or review).
+    flags
+        What is known already; returned with those found here, sorted, each once.
+    """
+    total = sum(blocks, Counts())
+    noted = set(flags) | _circumstances(
+        total,
+        config=config,
+        has_macrophage_class=has_macrophage_class,
+        has_tumour_roi=has_tumour_roi,
+        tumour_confirmed=tumour_confirmed,
+    )
+    evaluable = _is_evaluable(total, pack, indication) if level == "case" else None
+    if evaluable is False:
+        noted.add(ResultFlag.TOO_FEW_CELLS)
+    if total.n_tumour == 0:
+        return Score(
+            score_compartment=pack.compartment, score_name=pack.score_name, evaluable=evaluable, flags=_sorted(noted)
+        )
+    noted.add(ResultFlag.UNCALIBRATED)
+    if has_few_blocks(blocks, config):
+        noted.add(ResultFlag.FEW_BLOCKS)
+    tps_low, tps_high = tps_interval(blocks, total, pack.compartment, config)
+    may_call = pack.makes_calls and evaluable and tumour_confirmed and ResultFlag.WHITE_ASSUMED not in noted
+    calls: tuple[Call, ...] = ()
+    if may_call and indication is not None:
+        intervals = {"tps": (tps_low, tps_high)}
+        if has_macrophage_class:
+            intervals["cps"] = cps_interval(blocks, total, pack.compartment, config)
+        calls = _calls(indication, intervals, is_blank=_is_blank(total, pack.compartment, config))
+    area_um2 = total.tumour_area_um2 if has_tumour_roi else 0.0
+    return Score(
+        score_compartment=pack.compartment,
+        score_name=pack.score_name,
+        tps=_tps(total, pack.compartment),
+        tps_low=tps_low,
+        tps_high=tps_high,
+        tps_membrane=_tps(total, Compartment.MEMBRANE),
+        tps_cytoplasm=_tps(total, Compartment.CYTOPLASM),
+        tps_cytoplasm_only=_tps(total, Compartment.CYTOPLASM_ONLY),
+        tps_cell=_tps(total, Compartment.CELL),
+        cps=_cps(total, pack.compartment) if has_macrophage_class else None,
+        ic_area_pct=_area_pct(total.immune_positive_area_um2, area_um2),
+        tap_area_pct=_area_pct(total.tumour_positive_area_um2 + total.immune_positive_area_um2, area_um2),
+        h_score=100.0 * (total.grade_1 + 2 * total.grade_2 + 3 * total.grade_3) / total.n_tumour,
+        evaluable=evaluable,
+        calls=calls,
+        flags=_sorted(noted),
+    )
+
+
+def _circumstances(
+    total: Counts, *, config: ScoreConfig, has_macrophage_class: bool, has_tumour_roi: bool, tumour_confirmed: bool
+) -> set[ResultFlag]:
+    seen = total.n_tumour + total.n_excluded_tumour
+    found = {
+        ResultFlag.TUMOUR_UNCONFIRMED: not tumour_confirmed,
+        ResultFlag.NO_MACROPHAGE_CLASS: not has_macrophage_class,
+        ResultFlag.NO_TUMOUR_ROI: not has_tumour_roi or total.tumour_area_um2 <= 0,
+        ResultFlag.NO_TUMOUR_CELLS: total.n_tumour == 0,
+        ResultFlag.PARTIAL: total.n_excluded_tumour > config.max_excluded_share * seen,
+    }
+    return {flag for flag, holds in found.items() if holds}
+
+
+def _sorted(flags: set[ResultFlag]) -> tuple[ResultFlag, ...]:
+    return tuple(sorted(flags, key=lambda flag: flag.value))
+
+
+def _is_evaluable(total: Counts, pack: RulePack, indication: Indication | None) -> bool:
+    needed = pack.min_tumour_cells
+    if indication is not None and indication.min_tumour_cells is not None:
+        needed = indication.min_tumour_cells
+    return total.n_tumour >= needed
+
+
+def _tps(total: Counts, compartment: Compartment) -> float:
+    return float(100.0 * getattr(total.positive, compartment) / total.n_tumour)
+
+
+def _cps(total: Counts, compartment: Compartment) -> float:
+    positive = getattr(total.positive, compartment) + total.positive.immune
+    return float(min(100.0 * positive / total.n_tumour, _MAX_CPS))
+
+
+def _area_pct(positive_um2: float, tumour_area_um2: float) -> float | None:
+    # Cells belong to the region of their centroid, so their outlines can reach a little beyond it.
+    return min(100.0 * positive_um2 / tumour_area_um2, 100.0) if tumour_area_um2 > 0 else None
+
+
+def _is_blank(total: Counts, compartment: Compartment, config: ScoreConfig) -> bool:
+    return config.limit_of_blank_pct is not None and _tps(total, compartment) < config.limit_of_blank_pct
+
+
+def _calls(indication: Indication, intervals: dict[str, tuple[float, float]], *, is_blank: bool) -> tuple[Call, ...]:
+    return tuple(
+        Call(cut_off=cut_off, result=_result(cut_off, *intervals[cut_off.score], is_blank=is_blank))
+        for cut_off in indication.cut_offs
+        if cut_off.score in intervals
+    )
+
+
+def _result(cut_off: CutOff, low: float, high: float, *, is_blank: bool) -> CallResult:
+    if high < cut_off.value:
+        return CallResult.BELOW
+    if low >= cut_off.value and not is_blank:
+        return CallResult.AT_LEAST
+    return CallResult.INDETERMINATE
+
+
+def format_tps(value: float | None) -> str:
+    """A TPS (per cent) or CPS as it is printed: an integer, or ``< 1``.
+
+    ``0`` is printed only for exactly 0 (no positive cell at all); above 0 and below 1 is ``< 1``; halves are rounded
+    up. None, undefined, is a dash. For reading only: calls are made on unrounded values.
+    """
+    if value is None:
+        return "\N{EN DASH}"
+    if 0 < value < 1:
+        return "< 1"
+    return str(int(value + 0.5))

@@ -1,0 +1,315 @@
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from factories import random_cells
+from pdl1quant.assays import find_indication, load_pack
+from pdl1quant.config import Config, ScoreConfig
+from pdl1quant.errors import UsageError
+from pdl1quant.model import (
+    CallResult,
+    Counts,
+    PositiveCounts,
+    ResultFlag,
+)
+from pdl1quant.stages.score import (
+    count_blocks,
+    format_tps,
+    score,
+    wilson_interval,
+)
+
+CONFIG = Config()
+CYTOPLASM = load_pack("28-8-cytoplasm")
+LABEL = load_pack("28-8-label")
+LUNG = find_indication(LABEL, "nsclc-nonsquamous")
+STOMACH = find_indication(LABEL, "gastro-oesophageal-adenocarcinoma")
+MELANOMA = find_indication(LABEL, "melanoma")
+
+relaxed = settings(max_examples=40, deadline=None)  # machines are shared: time proves nothing here
+seeds = st.integers(0, 2**32 - 1)
+
+
+def tally(n_tumour, k=0, *, strict=None, lenient=None, immune=0, excluded=0):
+    """Counts of one block with ``k`` of ``n_tumour`` cells brown in every compartment."""
+
+    def positives(number):
+        return PositiveCounts(membrane=number, cytoplasm=number, cell=number, immune=immune)
+
+    return Counts(
+        n_cells=n_tumour + excluded + immune,
+        n_tumour=n_tumour,
+        n_excluded_tumour=excluded,
+        n_lymphocyte=immune,
+        positive=positives(k),
+        positive_strict=positives(k if strict is None else strict),
+        positive_lenient=positives(k if lenient is None else lenient),
+        grade_1=k,
+    )
+
+
+def scored(blocks, **options):
+    given_options = {
+        "pack": LABEL,
+        "config": ScoreConfig(),
+        "indication": LUNG,
+        "level": "case",
+        "has_macrophage_class": True,
+        "has_tumour_roi": True,
+        "tumour_confirmed": True,
+    }
+    return score(blocks, **{**given_options, **options})
+
+
+def results(found):
+    return [call.result for call in found.calls]
+
+
+# --- intervals ---
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"), [(1, 100, 0.18, 5.45), (10, 1000, 0.54, 1.83), (50, 5000, 0.76, 1.32)]
+)
+def test_wilson_gives_the_published_values(k, n, low, high):
+    assert [round(bound, 2) for bound in wilson_interval(k, n)] == [low, high]
+
+
+def test_zero_of_381_cells_is_needed_for_below_1_per_cent():
+    assert wilson_interval(0, 381)[1] < 1 <= wilson_interval(0, 380)[1]
+
+
+def test_wilson_of_nothing_says_nothing():
+    assert wilson_interval(0, 0) == (0.0, 100.0)
+
+
+@relaxed
+@given(st.integers(0, 10**6), st.integers(1, 10**6))
+def test_wilson_contains_the_share(k, n):
+    k = min(k, n)
+    low, high = wilson_interval(k, n)
+    assert 0 <= low <= 100 * k / n <= high <= 100
+
+
+@pytest.mark.parametrize("arguments", [(2, 1), (-1, 5)])
+def test_wilson_of_an_impossible_count_is_refused(arguments):
+    with pytest.raises(UsageError, match="between 0 and n"):
+        wilson_interval(*arguments)
+
+
+def test_wilson_of_an_impossible_level_is_refused():
+    with pytest.raises(UsageError, match="level"):
+        wilson_interval(1, 2, level=95)
+
+
+@relaxed
+@given(seeds, st.integers(1, 400), st.sampled_from([CYTOPLASM, LABEL]))
+def test_interval_contains_the_score_and_wilsons(seed, n, pack):
+    cells = random_cells(seed, n)
+    blocks = count_blocks(cells, block_um=500.0, mpp=0.5, config=CONFIG, pack=pack)
+    found = scored(blocks, pack=pack, indication=None, config=ScoreConfig(bootstrap_samples=200))
+    if found.tps is None:
+        return
+    total = sum(blocks, Counts())
+    low, high = wilson_interval(getattr(total.positive, pack.compartment), total.n_tumour)
+    assert 0 <= found.tps_low <= low <= found.tps <= high <= found.tps_high <= 100
+
+
+def test_interval_covers_the_scores_at_both_margins():
+    found = scored([tally(100, 50, strict=20, lenient=90)] * 100)
+    assert (found.tps_low, found.tps, found.tps_high) == (20, 50, 90)
+
+
+def test_clustered_cells_widen_the_interval():
+    mixed = scored([tally(100, 50)] * 40)
+    clustered = scored([tally(100, 0), tally(100, 100)] * 20)
+    assert mixed.tps == clustered.tps
+    assert clustered.tps_high - clustered.tps_low > 3 * (mixed.tps_high - mixed.tps_low)
+
+
+def test_few_blocks_fall_back_to_the_effective_number_of_cells():
+    found = scored([tally(300, 30)])
+    assert ResultFlag.FEW_BLOCKS in found.flags
+    assert (found.tps_low, found.tps_high) == pytest.approx(wilson_interval(10, 100))
+
+
+def test_blocks_without_tumour_do_not_count_as_blocks():
+    assert ResultFlag.FEW_BLOCKS in scored([tally(100, 1)] * 9 + [tally(0)] * 20).flags
+    assert ResultFlag.FEW_BLOCKS not in scored([tally(100, 1)] * 10).flags
+
+
+@relaxed
+@given(st.permutations([tally(50 + i, i, immune=i) for i in range(12)]))
+def test_order_of_the_blocks_does_not_matter(blocks):
+    expected = scored([tally(50 + i, i, immune=i) for i in range(12)], indication=STOMACH)
+    assert scored(blocks, indication=STOMACH) == expected
+
+
+def test_bootstrap_in_parts_is_the_bootstrap_in_one(monkeypatch):
+    blocks = [tally(100, i) for i in range(20)]
+    whole = scored(blocks)
+    monkeypatch.setattr("pdl1quant.stages.score.intervals._DRAWN_AT_ONCE", 7 * 20)
+    assert scored(blocks) == whole
+
+
+# --- scores ---
+def test_rates_stand_side_by_side_and_the_pack_picks_one():
+    counts = Counts(
+        n_tumour=200,
+        positive=PositiveCounts(membrane=20, cytoplasm=50, cytoplasm_only=30, cell=10, immune=40),
+        grade_1=10,
+        grade_2=20,
+        grade_3=30,
+    )
+    for pack, tps in ((CYTOPLASM, 25.0), (LABEL, 10.0)):
+        found = scored([counts], pack=pack, indication=None)
+        assert (found.tps, found.score_compartment, found.score_name) == (tps, pack.compartment, pack.score_name)
+        assert (found.tps_membrane, found.tps_cytoplasm, found.tps_cytoplasm_only, found.tps_cell) == (10, 25, 15, 5)
+        assert found.cps == tps + 20
+        assert found.h_score == 70
+        assert ResultFlag.UNCALIBRATED in found.flags
+
+
+def test_cps_is_capped_at_100():
+    assert scored([tally(100, 80, immune=400)]).cps == 100
+
+
+def test_cps_is_undefined_without_a_macrophage_class():
+    found = scored([tally(1000, 500, immune=40)], has_macrophage_class=False, indication=STOMACH)
+    assert found.cps is None
+    assert found.calls == ()
+    assert ResultFlag.NO_MACROPHAGE_CLASS in found.flags
+
+
+def test_area_scores_need_the_area_of_a_tumour_roi():
+    counts = dataclasses.replace(tally(100, 50), tumour_positive_area_um2=300.0, immune_positive_area_um2=100.0)
+    region = Counts(tumour_area_um2=1000.0)
+    found = scored([counts, region])
+    assert (found.ic_area_pct, found.tap_area_pct) == (10, 40)
+    for without in (scored([counts, region], has_tumour_roi=False), scored([counts])):
+        assert without.ic_area_pct is without.tap_area_pct is None
+        assert ResultFlag.NO_TUMOUR_ROI in without.flags
+
+
+@pytest.mark.parametrize("blocks", [[], [Counts()], [tally(0, immune=5)]])
+def test_without_tumour_cells_every_score_is_undefined(blocks):
+    found = scored(blocks)
+    numbers = {name: value for name, value in dataclasses.asdict(found).items() if name.startswith(("tps", "cps"))}
+    assert set(numbers.values()) == {None}
+    assert found.h_score is found.ic_area_pct is found.tap_area_pct is None
+    assert found.evaluable is False
+    assert ResultFlag.NO_TUMOUR_CELLS in found.flags
+    assert scored(blocks, level="image").evaluable is None
+
+
+def test_adequacy_is_judged_per_case_only():
+    assert scored([tally(100)]).evaluable is True
+    assert scored([tally(99)]).evaluable is False
+    assert ResultFlag.TOO_FEW_CELLS in scored([tally(99)]).flags
+    image = scored([tally(5)], level="image")
+    assert image.evaluable is None
+    assert ResultFlag.TOO_FEW_CELLS not in image.flags
+
+
+def test_an_indication_may_ask_for_more_cells():
+    strict = dataclasses.replace(LUNG, min_tumour_cells=200)
+    assert scored([tally(150)], indication=strict).evaluable is False
+
+
+def test_more_than_a_tenth_left_out_is_partial():
+    assert ResultFlag.PARTIAL not in scored([tally(90, excluded=10)]).flags
+    assert ResultFlag.PARTIAL in scored([tally(89, excluded=11)]).flags
+
+
+def test_flags_are_sorted_and_each_once():
+    given_flags = [ResultFlag.WHITE_ASSUMED, ResultFlag.DUPLICATE, ResultFlag.WHITE_ASSUMED, ResultFlag.FEW_BLOCKS]
+    found = scored([tally(100)], flags=given_flags)
+    assert list(found.flags) == sorted(set(found.flags))
+    assert set(given_flags) <= set(found.flags)
+
+
+# --- calls ---
+@pytest.mark.parametrize(
+    ("k", "expected"),
+    [
+        (0, [CallResult.BELOW] * 3),
+        (100, [CallResult.INDETERMINATE, CallResult.BELOW, CallResult.BELOW]),
+        (500, [CallResult.AT_LEAST, CallResult.INDETERMINATE, CallResult.BELOW]),
+        (5000, [CallResult.AT_LEAST] * 3),
+    ],
+)
+def test_calls_hold_the_interval_against_each_cut_off(k, expected):
+    found = scored([tally(500, k // 20)] * 20)
+    assert results(found) == expected
+    assert [call.cut_off.value for call in found.calls] == [1, 5, 10]
+
+
+def test_nothing_hangs_on_who_qualifies_the_call_says_where_the_score_lies():
+    found = scored([tally(500)] * 20, indication=MELANOMA)
+    assert results(found) == [CallResult.BELOW, CallResult.BELOW]
+    assert [call.cut_off.qualifies for call in found.calls] == ["at_least", "below"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pack": CYTOPLASM},
+        {"indication": None},
+        {"level": "image"},
+        {"tumour_confirmed": False},
+        {"flags": [ResultFlag.WHITE_ASSUMED]},
+    ],
+)
+def test_no_call_without_all_that_it_takes(options):
+    blocks = [tally(500, 400)] * 20
+    assert scored(blocks).calls
+    assert scored(blocks, **options).calls == ()
+
+
+def test_no_call_on_a_case_with_too_few_cells():
+    assert scored([tally(99, 99)]).calls == ()
+
+
+def test_below_the_limit_of_blank_no_call_reads_at_least():
+    blocks = [tally(500, 100)] * 20
+    assert results(scored(blocks)) == [CallResult.AT_LEAST] * 3
+    noisy = scored(blocks, config=ScoreConfig(limit_of_blank_pct=20.1))
+    assert results(noisy) == [CallResult.INDETERMINATE] * 3
+    assert results(scored(blocks, config=ScoreConfig(limit_of_blank_pct=20.0))) == [CallResult.AT_LEAST] * 3
+
+
+@pytest.mark.parametrize(
+    ("k", "immune", "expected"),
+    [
+        (0, 0, [CallResult.BELOW, CallResult.BELOW]),
+        (0, 15, [CallResult.BELOW, CallResult.AT_LEAST]),
+        (10, 15, [CallResult.INDETERMINATE, CallResult.AT_LEAST]),
+        (20, 30, [CallResult.AT_LEAST, CallResult.AT_LEAST]),
+    ],
+)
+def test_cps_cut_offs_are_held_against_an_interval_of_the_cps(k, immune, expected):
+    assert results(scored([tally(500, k, immune=immune)] * 20, indication=STOMACH)) == expected
+
+
+def test_cps_calls_are_more_careful_with_few_blocks():
+    many, few = [tally(100, 7)] * 10, [tally(1000, 70)]
+    assert results(scored(many, indication=STOMACH)) == [CallResult.AT_LEAST, CallResult.AT_LEAST]
+    assert results(scored(few, indication=STOMACH)) == [CallResult.INDETERMINATE, CallResult.AT_LEAST]
+
+
+# --- print ---
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.01, "< 1"),
+        (0.999, "< 1"),
+        (1.0, "1"),
+        (49.5, "50"),
+        (2.5, "3"),
+        (100.0, "100"),
+        (None, "\N{EN DASH}"),
+    ],
+)
+def test_tps_is_printed_as_an_integer_or_below_1(value, text):
+    assert format_tps(value) == text
