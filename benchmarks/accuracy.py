@@ -110,7 +110,7 @@ def peer(field: Field, *, keep_border: bool = False) -> Nuclei:
         labels=to_grid(labels, (height, width)),
         label=table["label"].to_numpy(),
         xy_px=(centres + 0.5) * scale - 0.5,
-        positive=(table["intensity_mean-2"] >= CONFIG.positivity.dab_od * HED_PER_LOG10_OD).to_numpy(),
+        positive=(table["intensity_mean"] >= CONFIG.positivity.dab_od * HED_PER_LOG10_OD).to_numpy(),
     )
 
 
