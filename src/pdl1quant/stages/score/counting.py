@@ -169,8 +169,9 @@ def count_blocks(
         return ()
     column = np.floor(cells["x_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
     row = np.floor(cells["y_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
-    places, group = np.unique(np.stack([row, column], axis=1), axis=0, return_inverse=True)
-    return _tally(cells, group.reshape(-1), len(places), config=config, pack=pack)
+    # One number per block, row by row: sorting numbers is many times faster than sorting pairs.
+    places, group = np.unique(row * (np.ptp(column) + 1) + column - column.min(), return_inverse=True)
+    return _tally(cells, group, len(places), config=config, pack=pack)
 
 
 def _tally(
