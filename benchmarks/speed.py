@@ -115,9 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--pairs and --side must be at least 1")
     cv2.setNumThreads(1)
     tile = phantom_tile(options.side) if options.phantom else mirror_tile(options.side)
-    print(
-        f"{'phantom' if options.phantom else 'mirrored sample'}, {tile.shape[1]} x {tile.shape[0]} px at {MPP} um/px, {options.clock} time"
-    )
+    kind = "phantom" if options.phantom else "mirrored sample"
+    print(f"{kind}, {tile.shape[1]} x {tile.shape[0]} px at {MPP} um/px, {options.clock} time")
     if options.profile:
         profile(tile)
     elif options.peer_only:
