@@ -85,6 +85,7 @@ def test_points_get_the_most_pairs_and_then_the_least_distance(truth, found, tol
     assert matches.distance.sum() == pytest.approx(least)
 
 
+@settings(deadline=None)
 @given(points=POINTS, tolerance=TOLERANCE)
 def test_points_match_themselves_at_no_distance(points, tolerance):
     matches = match_points(points, points, max_distance=tolerance)
@@ -93,6 +94,7 @@ def test_points_match_themselves_at_no_distance(points, tolerance):
     assert f1_score(matches) == (1.0 if len(points) else None)
 
 
+@settings(deadline=None)
 @given(truth=POINTS, found=POINTS, tolerance=TOLERANCE)
 def test_swapping_the_sides_swaps_precision_and_recall(truth, found, tolerance):
     there = match_points(truth, found, max_distance=tolerance)
@@ -167,12 +169,14 @@ def test_aggregated_jaccard_follows_the_paper(truth, found):
     assert aggregated_jaccard(truth, found) == pytest.approx(brute_force_aji(truth, found))
 
 
+@settings(deadline=None)
 @given(truth=LABELS, found=LABELS, seed=st.integers(0, 100))
 def test_renaming_labels_changes_no_label_match(truth, found, seed):
     renamed = np.concatenate([[0], np.random.default_rng(seed).permutation(np.arange(10, 14))])[found].astype(np.uint16)
     assert match_labels(truth, renamed).n_matched == match_labels(truth, found).n_matched
 
 
+@settings(deadline=None)
 @given(labels=LABELS)
 def test_labels_agree_with_themselves_entirely(labels):
     expected = 1.0 if labels.any() else None
