@@ -59,29 +59,27 @@ def trace_outlines(labels: Int32Array) -> Outlines:
     if edges.size == 0:
         nothing = np.zeros(0, np.int64)
         return Outlines(labels=nothing.astype(np.int32), starts=np.zeros(1, np.int64), x_px=nothing, y_px=nothing)
-    head, order = _rings(following)
-    in_order = np.lexsort((order, head))
-    edges, head = edges[in_order], head[in_order]
-    pixel, side = np.divmod(edges, 4)
+    in_order, starts = _rings(following)
+    side, pixel = np.divmod(edges[in_order], framed.size)
     y, x = np.divmod(pixel, framed.shape[1])
     # Where the edge begins, in the coordinates of the image without its frame.
     y += (side >= 2) - 1
     x += ((side == 1) | (side == 2)) - 1
-    starts = np.flatnonzero(np.diff(head, prepend=-1))
     ring_labels = framed.ravel()[pixel[starts]]
     chosen = _largest(ring_labels, _areas(x, y, starts))
     return _corners(x, y, side, starts=starts, chosen=chosen, ring_labels=ring_labels)
 
 
 def _edges(framed: Int32Array) -> tuple[Int64Array, Int64Array]:
-    """Number ``4 * pixel + side`` of each edge, ascending, and the index of its successor."""
-    width = framed.shape[1]
+    """Number ``side * n_pixels + pixel`` of each edge, ascending, and the index of its successor."""
+    n_pixels, width = framed.size, framed.shape[1]
     inner = framed[1:-1, 1:-1]
-    is_edge = np.zeros((*framed.shape, 4), bool)
+    is_inside = inner != 0
+    is_edge = np.zeros((4, *framed.shape), bool)
     for side, facing in enumerate((framed[:-2, 1:-1], framed[1:-1, 2:], framed[2:, 1:-1], framed[1:-1, :-2])):
-        is_edge[1:-1, 1:-1, side] = (facing != inner) & (inner != 0)
+        is_edge[side, 1:-1, 1:-1] = (facing != inner) & is_inside
     edges = np.flatnonzero(is_edge)
-    pixel, side = np.divmod(edges, 4)
+    side, pixel = np.divmod(edges, n_pixels)
     flat = framed.ravel()
     step = _STEP_Y[side] * width + _STEP_X[side]
     ahead = pixel + step
@@ -89,27 +87,31 @@ def _edges(framed: Int32Array) -> tuple[Int64Array, Int64Array]:
     own = flat[pixel]
     turns_right = flat[ahead] != own
     straight = ~turns_right & (flat[left] != own)
-    following = np.where(
-        turns_right, pixel * 4 + (side + 1) % 4, np.where(straight, ahead * 4 + side, left * 4 + (side - 1) % 4)
-    )
+    next_pixel = np.where(turns_right, pixel, np.where(straight, ahead, left))
+    next_side = (side + np.where(turns_right, 1, np.where(straight, 0, 3))) % 4
+    following = next_side * n_pixels + next_pixel
     return edges, np.searchsorted(edges, following)
 
 
 def _rings(following: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Lowest edge of each edge's ring, and the edge's place in the ring counted from it."""
-    head = np.arange(following.size)
-    jump = following
+    """Edges in the order of the rings, each ring from its lowest edge on, and where each ring starts."""
+    itself = np.arange(following.size)
+    head, jump = itself, following
     while not np.array_equal(head, head[following]):
         head = np.minimum(head, head[jump])
         jump = jump[jump]
-    is_head = head == np.arange(following.size)
+    is_head = head == itself
     jump = np.where(is_head, head, following)
     to_head = (~is_head).astype(np.int64)
     while not np.array_equal(jump, head):
         to_head += to_head[jump]
         jump = jump[jump]
-    length = np.bincount(head, minlength=following.size)[head]
-    return head, (length - to_head) % length
+    lengths = np.bincount(head, minlength=itself.size)
+    start = np.cumsum(lengths) - lengths
+    place = start[head] + (lengths[head] - to_head) % lengths[head]
+    in_order = np.empty_like(itself)
+    in_order[place] = itself
+    return in_order, start[is_head]
 
 
 def _areas(x: Int64Array, y: Int64Array, starts: Int64Array) -> Int64Array:
