@@ -59,10 +59,10 @@ def readable() -> dict[str, bytes]:
         "planar.tif": tiff_of_half_um(
             np.moveaxis(rgb, -1, 0).copy(), photometric="rgb", planarconfig="separate", compression="zlib"
         ),
-        "cmyk.jpg": encoded(image.convert("CMYK"), "JPEG", quality=95),
+        "cmyk.jpg": encoded(image.convert("CMYK"), "JPEG", quality=100, subsampling=0),
         "palette.png": encoded(image.quantize(8), "PNG"),
         "transparent.png": encoded(Image.fromarray(transparent), "PNG"),
-        "rotated.jpg": encoded(stored, "JPEG", quality=95, exif=upright),
+        "rotated.jpg": encoded(stored, "JPEG", quality=100, subsampling=0, exif=upright),
         "fluorescence.tif": tiff_of_half_um(np.where(rgb > 200, 4, 255 - rgb).astype(np.uint8), photometric="rgb"),
     }
 

@@ -37,7 +37,7 @@ def decode_png(name: str, data: bytes) -> Decoded:
     if b"IEND" not in data[-1024:]:
         raise damaged(name)
     image = PngImageFile(io.BytesIO(data))
-    _check(name, image, len(data))
+    _check(name, image, n_file_bytes=len(data), bits=data[_PNG_DEPTH_BYTE])
     notes = []
     if getattr(image, "is_animated", False):
         notes.append(Note.FIRST_IMAGE_ONLY)
@@ -54,14 +54,14 @@ def decode_jpeg(name: str, data: bytes) -> Decoded:
     if not _jpeg_is_whole(data):
         raise damaged(name)
     image = JpegImageFile(io.BytesIO(data))
-    _check(name, image, len(data))
+    _check(name, image, n_file_bytes=len(data), bits=8)
     return _decoded(image, [])
 
 
-def _check(name: str, image: ImageFile, n_file_bytes: int) -> None:
+def _check(name: str, image: ImageFile, *, n_file_bytes: int, bits: int) -> None:
     check_dimensions(name, image.width, image.height)
-    n_channels = len(image.getbands())
-    check_expansion(name, n_pixel_bytes=image.width * image.height * n_channels // 8, n_file_bytes=n_file_bytes)
+    n_samples = image.width * image.height * len(image.getbands())
+    check_expansion(name, n_pixel_bytes=n_samples * bits // 8, n_file_bytes=n_file_bytes)
     if image.mode in _GREY_MODES:
         image.load()  # a damaged grey image is damaged first
         raise NotColourError(f"{name}: not a colour image (one grey channel); export the colour image as RGB")
