@@ -76,8 +76,8 @@ def _edges(framed: Int32Array) -> tuple[Int64Array, Int64Array]:
     inner = framed[1:-1, 1:-1]
     is_inside = inner != 0
     is_edge = np.zeros((4, *framed.shape), bool)
-    for side, facing in enumerate((framed[:-2, 1:-1], framed[1:-1, 2:], framed[2:, 1:-1], framed[1:-1, :-2])):
-        is_edge[side, 1:-1, 1:-1] = (facing != inner) & is_inside
+    for way, facing in enumerate((framed[:-2, 1:-1], framed[1:-1, 2:], framed[2:, 1:-1], framed[1:-1, :-2])):
+        is_edge[way, 1:-1, 1:-1] = (facing != inner) & is_inside
     edges = np.flatnonzero(is_edge)
     side, pixel = np.divmod(edges, n_pixels)
     flat = framed.ravel()
@@ -126,7 +126,8 @@ def _largest(ring_labels: Int32Array, areas: Int64Array) -> Int64Array:
     """Index of the largest ring of each label, by ascending label; the first of equal ones."""
     by_label = np.lexsort((np.arange(areas.size), -areas, ring_labels))
     is_first = np.diff(ring_labels[by_label], prepend=0) != 0
-    return by_label[is_first]
+    largest: Int64Array = by_label[is_first]
+    return largest
 
 
 def _corners(

@@ -1,0 +1,227 @@
+"""Regions that a person drew (GeoJSON as QuPath writes it) -> polygons, masks, and which points lie inside.
+
+The file counts input pixels from the corner of the first one, arrays count from its centre: a point (x, y) of the
+cells table is at (x + 0.5, y + 0.5) of the file. The shift is made here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import shapely
+
+from pdl1quant.errors import UnreadableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pdl1quant.model import BoolArray, Float64Array
+
+CENTRE = 0.5
+"""Where the centre of the first pixel lies, counted from its corner."""
+
+_TUMOUR_NAMES = ("tumor", "tumour")
+_EXCLUDE_NAMES = ("ignore", "exclude", "necrosis")
+
+
+class RoiKind(StrEnum):
+    """What a drawn region is for."""
+
+    INCLUDE = "include"
+    EXCLUDE = "exclude"
+    TUMOUR = "tumour"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roi:
+    """One drawn region: a valid Polygon or MultiPolygon in input pixels, counted from the corner of the first one."""
+
+    kind: RoiKind
+    name: str
+    geometry: shapely.Polygon | shapely.MultiPolygon
+
+
+def read_geojson_rois(path: Path) -> tuple[Roi, ...]:
+    """Read the areas of a GeoJSON file: a FeatureCollection, a list of Features, one Feature or one geometry.
+
+    The class of a region tells its kind: Tumor or Tumour; Ignore*, Exclude or Necrosis; anything else, or none, is a
+    region to include. Upper and lower case are alike; of a derived class as ``Tumor: core`` the first part counts.
+    Points and lines are passed over, cells and other detections too. Outlines that cross themselves are repaired.
+
+    Parameters
+    ----------
+    path
+        File as exported by QuPath (File > Export objects as GeoJSON), coordinates in full-resolution pixels.
+
+    Raises
+    ------
+    UnreadableError
+        Not JSON, not GeoJSON, or without a single area.
+    """
+    try:
+        tree = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UnreadableError(f"{path}: cannot be read ({error.strerror}); check the path of the regions") from error
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(f"{path}: not a GeoJSON file ({error}); export the regions from QuPath again") from error
+    rois = tuple(roi for feature in _features(tree, path) if (roi := _as_roi(feature, path)) is not None)
+    if not rois:
+        raise UnreadableError(f"{path}: holds no area; draw and export at least one closed region")
+    return rois
+
+
+def of_kind(rois: Iterable[Roi], kind: RoiKind) -> tuple[Roi, ...]:
+    """The regions of one kind."""
+    return tuple(roi for roi in rois if roi.kind is kind)
+
+
+def points_in_rois(rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array) -> BoolArray:
+    """Whether points lie in the region that is to be scored: include or tumour, and not exclude.
+
+    With neither an include nor a tumour region everything counts that is not excluded.
+
+    Parameters
+    ----------
+    rois
+        Regions in any order; none means that every point is inside.
+    x_px, y_px
+        (n,) positions in input pixels, the centre of the first pixel at 0, as in the cells table.
+
+    Returns
+    -------
+    ndarray of bool
+        (n,), True inside.
+    """
+    x, y = np.asarray(x_px, np.float64) + CENTRE, np.asarray(y_px, np.float64) + CENTRE
+    wanted, unwanted = _regions(rois)
+    inside = np.ones(x.shape, bool) if wanted is None else _covers(wanted, x, y)
+    return inside & ~_covers(unwanted, x, y)
+
+
+def roi_mask(
+    rois: Iterable[Roi],
+    shape: tuple[int, int],
+    *,
+    x_px: float = 0.0,
+    y_px: float = 0.0,
+    downsample_x: float = 1.0,
+    downsample_y: float = 1.0,
+) -> BoolArray:
+    """Mask of the region that `points_in_rois` describes: the pixels whose centre lies inside.
+
+    Parameters
+    ----------
+    rois
+        Regions in any order.
+    shape
+        (height, width) of the mask, in working pixels.
+    x_px, y_px
+        Input pixel whose upper left corner is that of the mask's first pixel (``Tile.x_px``, ``Tile.y_px``).
+    downsample_x, downsample_y
+        Input pixels per working pixel.
+
+    Returns
+    -------
+    ndarray of bool
+        (height, width).
+    """
+    wanted, unwanted = _regions(rois)
+    to_mask = [1 / downsample_x, 0.0, 0.0, 1 / downsample_y, -x_px / downsample_x, -y_px / downsample_y]
+    inside = np.ones(shape, bool) if wanted is None else _filled(_moved(wanted, to_mask), shape)
+    return inside & ~_filled(_moved(unwanted, to_mask), shape)
+
+
+def _features(tree: Any, path: Path) -> list[dict[str, Any]]:
+    if isinstance(tree, dict) and tree.get("type") == "FeatureCollection":
+        tree = tree.get("features")
+    if isinstance(tree, dict):
+        tree = [tree if tree.get("type") == "Feature" else {"type": "Feature", "geometry": tree}]
+    if not isinstance(tree, list) or not all(isinstance(feature, dict) for feature in tree):
+        raise UnreadableError(f"{path}: JSON, but not GeoJSON; export the regions from QuPath as GeoJSON")
+    return tree
+
+
+def _as_roi(feature: dict[str, Any], path: Path) -> Roi | None:
+    properties = feature.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    if str(properties.get("objectType", "annotation")).lower() not in {"annotation", "roi"}:
+        return None
+    try:
+        geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
+    except (KeyError, ValueError, TypeError, shapely.errors.ShapelyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UnreadableError(f"{path}: a region is not GeoJSON ({reason}); export the regions again") from error
+    area = _area_of(geometry)
+    if area is None:
+        return None
+    name = _class_name(properties)
+    return Roi(kind=_kind_of(name), name=name, geometry=area)
+
+
+def _area_of(geometry: Any) -> shapely.Polygon | shapely.MultiPolygon | None:
+    """What of the geometry has an area, valid; None for points, lines and nothing."""
+    if geometry is None or not np.isfinite(shapely.get_coordinates(geometry)).all():
+        return None
+    parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(geometry)))
+    area = shapely.union_all([part for part in parts if part.geom_type == "Polygon" and part.area > 0])
+    return None if area.is_empty else area
+
+
+def _class_name(properties: dict[str, Any]) -> str:
+    found = properties.get("classification")
+    if isinstance(found, dict):
+        found = found.get("name") or ": ".join(map(str, found.get("names") or ()))
+    return found if isinstance(found, str) else ""
+
+
+def _kind_of(name: str) -> RoiKind:
+    first = name.split(":", maxsplit=1)[0].strip().lower()
+    if first.startswith(_EXCLUDE_NAMES):
+        return RoiKind.EXCLUDE
+    return RoiKind.TUMOUR if first in _TUMOUR_NAMES else RoiKind.INCLUDE
+
+
+def _regions(rois: Iterable[Roi]) -> tuple[Any, Any]:
+    """What is wanted (None: everything) and what is not, each as one geometry."""
+    rois = tuple(rois)
+    wanted = [roi.geometry for roi in rois if roi.kind is not RoiKind.EXCLUDE]
+    unwanted = shapely.union_all([roi.geometry for roi in of_kind(rois, RoiKind.EXCLUDE)])
+    return (shapely.union_all(wanted) if wanted else None), unwanted
+
+
+def _covers(region: Any, x: Float64Array, y: Float64Array) -> BoolArray:
+    shapely.prepare(region)
+    inside: BoolArray = shapely.contains_xy(region, x, y)
+    return inside
+
+
+def _moved(region: Any, matrix: list[float]) -> Any:
+    scale_x, _, _, scale_y, shift_x, shift_y = matrix
+    return shapely.transform(region, lambda points: points * (scale_x, scale_y) + (shift_x, shift_y))
+
+
+def _filled(region: Any, shape: tuple[int, int]) -> BoolArray:
+    """Even-odd fill: each side of the polygons toggles the rest of the rows that it crosses, right of the crossing."""
+    height, width = shape
+    rings = shapely.get_rings(shapely.get_parts(region))
+    points, ring_of = shapely.get_coordinates(rings, return_index=True)
+    is_side = np.diff(ring_of) == 0
+    x0, y0 = points[:-1][is_side].T
+    x1, y1 = points[1:][is_side].T
+    # Rows whose centre y satisfies min <= y < max, so that a shared corner counts once.
+    first = np.ceil(np.minimum(y0, y1) - CENTRE).clip(0, height).astype(np.int64)
+    end = np.ceil(np.maximum(y0, y1) - CENTRE).clip(0, height).astype(np.int64)
+    n_rows = end - first
+    side = np.repeat(np.arange(n_rows.size), n_rows)
+    row = np.arange(side.size) - np.repeat(np.cumsum(n_rows) - n_rows, n_rows) + first[side]
+    slope = (x1[side] - x0[side]) / (y1[side] - y0[side])
+    crossing = x0[side] + (row + CENTRE - y0[side]) * slope
+    column = np.ceil(crossing - CENTRE).clip(0, width).astype(np.int64)
+    toggles = np.bincount(row * (width + 1) + column, minlength=height * (width + 1)).reshape(height, width + 1)
+    filled: BoolArray = np.cumsum(toggles[:, :width] & 1, axis=1, dtype=np.int32) % 2 == 1
+    return filled

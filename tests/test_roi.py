@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pdl1quant.errors import UnreadableError
+from pdl1quant.slides.roi import Roi, RoiKind, of_kind, points_in_rois, read_geojson_rois, roi_mask
+
+
+def feature(geometry, name=None, object_type="annotation"):
+    properties = {"objectType": object_type}
+    if name is not None:
+        properties["classification"] = {"name": name, "color": [200, 0, 0]}
+    return {"type": "Feature", "geometry": json.loads(shapely.to_geojson(geometry)), "properties": properties}
+
+
+def saved(tmp_path, tree):
+    path = tmp_path / "rois.geojson"
+    path.write_text(tree if isinstance(tree, str) else json.dumps(tree))
+    return path
+
+
+def roi(geometry, kind=RoiKind.INCLUDE):
+    return Roi(kind=kind, name="", geometry=geometry)
+
+
+SQUARE = shapely.box(0, 0, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        (None, "include"),
+        ("Region*", "include"),
+        ("Tumor", "tumour"),
+        ("tumour", "tumour"),
+        ("Tumor: core", "tumour"),
+        ("Ignore*", "exclude"),
+        ("Exclude", "exclude"),
+        ("Necrosis", "exclude"),
+    ],
+)
+def test_class_tells_the_kind(tmp_path, name, kind):
+    path = saved(tmp_path, {"type": "FeatureCollection", "features": [feature(SQUARE, name)]})
+    assert [found.kind for found in read_geojson_rois(path)] == [kind]
+
+
+@pytest.mark.parametrize(
+    "tree",
+    [
+        {"type": "FeatureCollection", "features": [feature(SQUARE)]},
+        [feature(SQUARE)],
+        feature(SQUARE),
+        json.loads(shapely.to_geojson(SQUARE)),
+        json.loads(shapely.to_geojson(shapely.MultiPolygon([SQUARE]))),
+        [feature(SQUARE), feature(shapely.Point(1, 1)), feature(SQUARE, object_type="cell")],
+    ],
+)
+def test_every_shape_of_geojson_gives_the_same_area(tmp_path, tree):
+    (found,) = read_geojson_rois(saved(tmp_path, tree))
+    assert found.geometry.equals(SQUARE)
+
+
+def test_outline_that_crosses_itself_is_repaired(tmp_path):
+    bow_tie = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
+    (found,) = read_geojson_rois(saved(tmp_path, [feature(bow_tie)]))
+    assert found.geometry.is_valid
+    assert found.geometry.area == 50
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no json",
+        "3",
+        '"text"',
+        "[1, 2]",
+        "{}",
+        '{"type": "FeatureCollection"}',
+        '{"type": "FeatureCollection", "features": []}',
+        '{"type": "Feature"}',
+        '{"type": "Feature", "geometry": null}',
+        '{"type": "Feature", "geometry": {"type": "Polygon"}}',
+        '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]}}',
+        '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": "here"}}',
+        '{"type": "Feature", "geometry": {"type": "LineString", "coordinates": [[0, 0], [1, 1]]}}',
+        "[" * 100_000,
+        "\x00\x01",
+    ],
+)
+def test_what_holds_no_area_is_refused_in_one_line(tmp_path, text):
+    path = saved(tmp_path, text)
+    with pytest.raises(UnreadableError, match=r"rois\.geojson: ") as caught:
+        read_geojson_rois(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(UnreadableError, match=r"none\.geojson: cannot be read"):
+        read_geojson_rois(tmp_path / "none.geojson")
+
+
+def test_centre_of_the_first_pixel_is_half_a_pixel_from_the_corner():
+    rois = [roi(shapely.box(0, 0, 1, 1))]
+    x = np.array([0.0, 0.4, 0.6, -0.4, -0.6])
+    assert points_in_rois(rois, x, np.zeros(5)).tolist() == [True, True, False, True, False]
+    assert roi_mask(rois, (2, 2)).tolist() == [[True, False], [False, False]]
+
+
+def test_excluded_region_is_cut_out_and_alone_leaves_the_rest():
+    hole = roi(shapely.box(2, 2, 4, 4), RoiKind.EXCLUDE)
+    assert roi_mask([roi(SQUARE), hole], (20, 20)).sum() == 96
+    assert roi_mask([hole], (20, 20)).sum() == 396
+    assert roi_mask([], (20, 20)).all()
+    assert points_in_rois([], np.zeros(3), np.zeros(3)).all()
+
+
+def test_tumour_counts_as_wanted_and_can_be_asked_for_alone():
+    rois = [roi(SQUARE), roi(shapely.box(10, 0, 12, 10), RoiKind.TUMOUR)]
+    assert roi_mask(rois, (20, 20)).sum() == 120
+    assert roi_mask(of_kind(rois, RoiKind.TUMOUR), (20, 20)).sum() == 20
+
+
+def test_mask_lies_where_the_tile_lies():
+    mask = roi_mask([roi(SQUARE)], (10, 10), x_px=4, y_px=-2, downsample_x=2, downsample_y=1)
+    expected = np.zeros((10, 10), bool)
+    expected[2:10, 0:3] = True
+    assert np.array_equal(mask, expected)
+
+
+coordinates = st.floats(-5, 25, allow_nan=False).map(lambda value: round(value, 3) + 0.0001)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(coordinates, coordinates), min_size=3, max_size=9))
+def test_mask_and_points_agree(corners):
+    polygon = shapely.make_valid(shapely.Polygon(corners))
+    rois = [roi(polygon)] if polygon.geom_type in {"Polygon", "MultiPolygon"} else []
+    y, x = np.mgrid[:20, :20]
+    centres = shapely.points(x.ravel() + 0.5, y.ravel() + 0.5)
+    is_clear = shapely.distance(polygon.boundary, centres) > 1e-9
+    inside = points_in_rois(rois, x.ravel(), y.ravel())
+    assert np.array_equal(roi_mask(rois, (20, 20)).ravel()[is_clear], inside[is_clear])
