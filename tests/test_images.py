@@ -149,6 +149,19 @@ def test_pillows_own_limit_does_not_count(tmp_path, rgb, monkeypatch):
     assert np.array_equal(read_image(written(tmp_path, rgb, "deflate.png"), mpp=0.5).rgb, rgb)
 
 
+def test_tile_that_claims_more_than_the_file_holds_is_refused(tmp_path, rgb):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, rgb, photometric="rgb", compression="zlib", tile=(16, 16))
+    with tifffile.TiffFile(path) as tiff:
+        places = [tiff.pages.first.tags[name] for name in ("TileWidth", "TileLength")]
+    data = bytearray(path.read_bytes())
+    for tag in places:
+        data[tag.offset + 2 : tag.offset + 12] = b"\4\0\1\0\0\0" + (16_384).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(UnreadableError, match="the header claims 805306368 bytes"):
+        read_image(path, mpp=0.5)
+
+
 # --- kinds of pixels ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     "options",

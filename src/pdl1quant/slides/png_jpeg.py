@@ -88,7 +88,7 @@ def _rgb(image: ImageFile, notes: list[Note]) -> UInt8Array:
             return rgba[..., :3]
         notes.append(Note.ALPHA_ON_WHITE)
         return on_white(rgba)
-    return np.asarray(image.convert("RGB"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _orientation(image: ImageFile) -> int:

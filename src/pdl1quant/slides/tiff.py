@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
@@ -83,13 +84,15 @@ def _colour_pages(name: str, tiff: Any) -> list[Any]:
 
 def _check(name: str, page: Any, n_file_bytes: int) -> None:
     check_dimensions(name, page.imagewidth, page.imagelength)
-    check_dimensions(name, *(int(side) for side in (page.chunks[-1], np.prod(page.chunks[:-1]))))
     if page.imagedepth != 1:
         raise UnreadableError(f"{name}: the page is a volume; export one plane as RGB")
+    n_chunk_samples = math.prod(page.chunks)  # of one strip or tile: its sides may be a lie as well
+    check_dimensions(name, max(1, n_chunk_samples // page.samplesperpixel), 1)
     if page.compression in _BOUNDED_COMPRESSIONS:
-        check_expansion(name, n_pixel_bytes=page.nbytes, n_file_bytes=n_file_bytes)
+        n_chunk_bytes = n_chunk_samples * page.bitspersample // 8
+        check_expansion(name, n_pixel_bytes=max(page.nbytes, n_chunk_bytes), n_file_bytes=n_file_bytes)
     offsets, counts = page.dataoffsets, page.databytecounts
-    whole = len(offsets) == len(counts) == int(np.prod(page.chunked)) and all(
+    whole = len(offsets) == len(counts) == math.prod(page.chunked) and all(
         offset > 0 and count > 0 and offset + count <= n_file_bytes
         for offset, count in zip(offsets, counts, strict=True)
     )
