@@ -22,6 +22,7 @@ UInt8Array: TypeAlias = NDArray[np.uint8]
 Float32Array: TypeAlias = NDArray[np.float32]
 Float64Array: TypeAlias = NDArray[np.float64]
 Int32Array: TypeAlias = NDArray[np.int32]
+IntpArray: TypeAlias = NDArray[np.intp]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
 
@@ -71,7 +72,7 @@ class Tile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StainOD:
-    """Optical densities after unmixing, each (H, W) float32, log10; ``residual`` is the unsigned unexplained rest."""
+    """Optical densities after unmixing, each (H, W) float32, log10; ``residual`` is the rest, positive = greyer than both."""
 
     haematoxylin: Float32Array
     dab: Float32Array
@@ -84,7 +85,8 @@ class StainEstimate:
 
     ``white`` is the RGB level of empty glass (0-255). The stain vectors are unit OD vectors (R, G, B).
     ``nucleus_od`` is the level of the nucleus signal that separates nuclei from background. Each ``*_source`` says how
-    the value was got: ``glass``, ``given`` or ``assumed`` (white); ``estimated``, ``fixed`` or ``given`` (vectors).
+    the value was got: ``glass``, ``given`` or ``assumed`` (white); ``estimated``, ``haematoxylin_estimated`` (no DAB
+    to estimate from: DAB fixed) or ``fixed`` (vectors).
     """
 
     white: tuple[float, float, float]
