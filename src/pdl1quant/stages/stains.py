@@ -147,7 +147,7 @@ def _stain_vectors(
 ) -> tuple[Float64Array, Float64Array, str]:
     """Extreme hues of the stained pixels in the plane of the two stains; the fixed vectors where they are no stains."""
     haematoxylin, dab = fixed
-    if len(od) < 500:  # noqa: PLR2004
+    if len(od) < 500:
         return haematoxylin, dab, "fixed"
     amounts = od @ np.linalg.inv(_stain_matrix(haematoxylin, dab))
     hue = np.arctan2(amounts[:, 1], amounts[:, 0])
