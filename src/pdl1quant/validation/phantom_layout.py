@@ -1,7 +1,4 @@
-"""From settings to where the cells of a phantom lie: tissue zones, cell centres, classes, sizes.
-
-Lengths are in pixels of the field unless the name says um. Nothing here knows colour.
-"""
+"""From zones to where the cells of a phantom lie: their centres, kinds, sizes and directions."""
 
 from __future__ import annotations
 
@@ -12,37 +9,25 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
+from pdl1quant.validation.phantom_kinds import IS_TUMOUR, Kind, trait, varied
+from pdl1quant.validation.phantom_noise import smooth_noise
+
 if TYPE_CHECKING:
-    from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array
-    from pdl1quant.validation.phantoms import PhantomSettings
+    from pdl1quant.model import BoolArray, Float64Array, Int32Array
+    from pdl1quant.validation.phantom_settings import PhantomSettings
+    from pdl1quant.validation.phantom_zones import Zones
 
-TUMOUR, LYMPHOCYTE, MACROPHAGE, STROMA, OTHER = range(5)
-"""Class codes, in the order of `pdl1quant.model.CellClass`."""
-
-_CANDIDATES_PER_CELL = 7
+_UM2_PER_CANDIDATE = 14.0
 _MAX_ROUNDS = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Zones:
-    """What grows where, each (H, W) bool and disjoint: ``glass``, ``stroma``, ``tumour``, ``lumen``.
-
-    ``columns`` is the part of ``tumour`` that is lined by columnar cells; ``inward`` (2, H, W) is the unit vector
-    (x, y) from the edge of the nest to its inside.
-    """
-
-    glass: BoolArray
-    stroma: BoolArray
-    tumour: BoolArray
-    lumen: BoolArray
-    columns: BoolArray
-    depth_px: Float32Array
-    inward: Float32Array
+_NEST_GROWTH_UM = 12.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seeds:
-    """One entry a cell: centre, class code, half axes (along, across) of the cell's core and its angle (radians)."""
+    """One entry a cell: centre, `Kind`, half axes (along, across) of its core, angle (radians) and reach.
+
+    ``column``: a columnar cell of a gland, whose angle points to the lumen. ``nested``: a tumour cell of a nest.
+    """
 
     x: Float64Array
     y: Float64Array
@@ -51,76 +36,39 @@ class Seeds:
     across_px: Float64Array
     angle: Float64Array
     growth_px: Float64Array
-
-
-def smooth_noise(rng: np.random.Generator, size_px: int, scale_px: float) -> Float32Array:
-    """Standardised noise (size, size) whose features are about ``scale_px`` wide."""
-    n = max(int(np.ceil(size_px / max(scale_px, 1.0))) + 4, 6)
-    coarse = rng.standard_normal((n, n), dtype=np.float32)
-    wide = cv2.resize(coarse, None, fx=max(scale_px, 1.0), fy=max(scale_px, 1.0), interpolation=cv2.INTER_CUBIC)
-    x0, y0 = (int(v) for v in rng.integers(0, wide.shape[0] - size_px + 1, 2))
-    part = wide[y0 : y0 + size_px, x0 : x0 + size_px]
-    mean, sd = cv2.meanStdDev(part)
-    return np.asarray((part - mean[0, 0]) / max(sd[0, 0], 1e-6), dtype=np.float32)
-
-
-def draw_zones(settings: PhantomSettings, rng: np.random.Generator) -> Zones:
-    """Glass, stroma, tumour nests and gland lumina by thresholds on smooth noise."""
-    size, mpp = settings.size_px, settings.mpp
-    glass = _upper_share(smooth_noise(rng, size, 90 / mpp), settings.glass_share)
-    nests = smooth_noise(rng, size, settings.nest_um / mpp) + 0.25 * smooth_noise(rng, size, settings.nest_um / 4 / mpp)
-    nests[glass] = -9
-    tumour = _upper_share(nests, settings.tumour_share)
-    depth = cv2.distanceTransform(tumour.astype(np.uint8), cv2.DIST_L2, 5)
-    smooth = cv2.GaussianBlur(depth, (0, 0), 6 / mpp)
-    gx, gy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    norm = np.hypot(gx, gy) + 1e-6
-    n_parts, parts = cv2.connectedComponents(tumour.astype(np.uint8))
-    is_gland = rng.random(n_parts) < settings.gland_share
-    is_gland[0] = False
-    gland = is_gland[parts]
-    height = settings.column_um / mpp
-    lumen = gland & (depth > height)
-    return Zones(
-        glass=glass,
-        stroma=~(glass | tumour),
-        tumour=tumour & ~lumen,
-        lumen=lumen,
-        columns=gland & ~lumen,
-        depth_px=np.asarray(depth, dtype=np.float32),
-        inward=np.stack([gx / norm, gy / norm]).astype(np.float32),
-    )
-
-
-def _upper_share(noise: Float32Array, share: float) -> BoolArray:
-    if share <= 0:
-        return np.zeros(noise.shape, dtype=bool)
-    return np.asarray(noise >= np.quantile(noise[::4, ::4], 1 - min(share, 1.0)), dtype=bool)
+    column: BoolArray
+    nested: BoolArray
 
 
 def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Seeds:
-    """Cell centres by random sequential packing, columnar cells first."""
+    """Cell centres by random packing; columnar cells and endothelium come first."""
     mpp, size = settings.mpp, settings.size_px
-    column = _column_points(settings, zones, rng)
-    n = int(_CANDIDATES_PER_CELL * (size * mpp) ** 2 / 110)
-    xy = np.concatenate([column, rng.uniform(-0.5, size - 0.5, (n, 2))])
-    is_column = np.arange(len(xy)) < len(column)
+    column, lining = _column_points(settings, zones, rng), _lining_points(settings, zones, rng)
+    first = len(column) + len(lining)
+    free = rng.uniform(-0.5, size - 0.5, (int((size * mpp) ** 2 / _UM2_PER_CANDIDATE), 2))
+    xy = np.concatenate([column, lining[:, :2], free])
+    n = len(xy)
+    is_column = np.arange(n) < len(column)
+    is_lining = ~is_column & (np.arange(n) < first)
     col, row = np.clip(np.rint(xy).astype(int), 0, size - 1).T
-    kind = _kinds(settings, zones, rng, (row, col))
-    kind[is_column] = TUMOUR
-    keep = ~(zones.glass | zones.lumen)[row, col] & ~(zones.columns[row, col] & (kind == TUMOUR) & ~is_column)
-    sizes = _sizes(settings, rng, kind, is_column=is_column)
+    infiltrate = smooth_noise(rng, size, 50 / mpp)[row, col]
+    kind = _kinds(settings, zones, rng, infiltrate, row=row, col=col)
+    kind[is_column & ~IS_TUMOUR[kind]] = Kind.TUMOUR
+    kind[is_lining] = Kind.ENDOTHELIUM
     in_nest = zones.tumour[row, col]
-    radius = np.where(is_column, 0.40 * settings.column_width_um, np.sqrt(sizes[:, 0] * sizes[:, 1])) / mpp
-    gap = np.where(in_nest, 1.0, settings.stroma_spacing) * radius
-    gap[is_column] = radius[is_column]
-    chosen = _pack(xy, gap, keep, rng)
-    inward = zones.inward[:, row, col]
-    fibre = np.pi * smooth_noise(rng, size, 120 / mpp)[row, col] * 0.6
-    angle = np.where(kind == STROMA, fibre + rng.normal(0, 0.25, len(xy)), rng.uniform(0, np.pi, len(xy)))
-    angle = np.where(is_column, np.arctan2(inward[1], inward[0]), angle)
-    growth = np.array([12.0, 1.2, 2.5, 0.9, 1.2])[kind]
-    growth = np.where((kind == TUMOUR) & ~in_nest, 3.0, growth) * rng.uniform(0.8, 1.25, len(xy)) / mpp
+    keep = is_column | is_lining | ~(zones.empty[row, col] | _lined(settings, zones, IS_TUMOUR[kind], row=row, col=col))
+    sizes = _half_axes(settings, rng, kind, is_column=is_column)
+    radius = np.sqrt(sizes[:, 0] * sizes[:, 1]) / mpp
+    spread = settings.stroma_spacing * np.exp(-0.22 * np.clip(infiltrate, -1.2, 2.0))
+    gap = np.where(in_nest, 0.97, np.maximum(spread, 1.0)) * radius
+    gap[is_column] = 0.36 * settings.column_width_um / mpp
+    gap[is_lining] = 2.0 / mpp
+    chosen = _pack(xy, gap, keep, rng, first=first)
+    angle = _angles(settings, zones, rng, kind, row=row, col=col)
+    angle[is_column] = np.arctan2(*zones.inward[::-1, row[is_column], col[is_column]])
+    angle[is_lining] = lining[:, 2]
+    nested = in_nest & IS_TUMOUR[kind]
+    growth = np.where(nested, _NEST_GROWTH_UM, trait("growth_um", kind)) * rng.uniform(0.8, 1.25, n) / mpp
     return Seeds(
         x=xy[chosen, 0],
         y=xy[chosen, 1],
@@ -129,64 +77,137 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
         across_px=sizes[chosen, 1] / mpp,
         angle=angle[chosen],
         growth_px=growth[chosen],
+        column=is_column[chosen],
+        nested=nested[chosen],
     )
 
 
 def _column_points(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float64Array:
-    middle = (zones.depth_px > settings.column_um / 2 / settings.mpp) & (zones.columns | zones.lumen)
-    lines, _ = cv2.findContours(middle.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    """Points (n, 2) along the middle of the epithelium of glands."""
+    middle = (zones.depth_px > settings.column_um / 2 / settings.mpp) & (zones.gland | zones.lumen)
     step = settings.column_width_um / settings.mpp
-    picked = [np.empty((0, 2))]
+    points = _along_contours(middle, step, rng)[:, :2]
+    return points + rng.normal(0, 0.08 * step, points.shape)
+
+
+def _lining_points(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float64Array:
+    """Points (n, 3: x, y, direction) around vessels."""
+    return _along_contours(zones.vessel, 13 / settings.mpp, rng)
+
+
+def _along_contours(mask: BoolArray, step: float, rng: np.random.Generator) -> Float64Array:
+    lines, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    picked = [np.empty((0, 3))]
     for line in lines:
         points = line[:, 0].astype(float)
+        limit = np.array(mask.shape[::-1]) - 2
         length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
-        at = np.arange(0.5, max(length[-1] / step, 1.0)) * step + rng.normal(0, 0.12 * step)
+        at = (np.arange(0.5, max(length[-1] / step, 1.0)) + rng.normal(0, 0.12)) * step
         index = np.clip(np.searchsorted(length, at), 0, len(points) - 1)
-        picked.append(points[index])
-    found = np.concatenate(picked)
-    return found + rng.normal(0, 0.08 * step, found.shape)
+        ahead = points[(index + 4) % len(points)] - points[index - 4]
+        found = np.column_stack([points[index], np.arctan2(ahead[:, 1], ahead[:, 0])])
+        picked.append(found[((points[index] > 1) & (points[index] < limit)).all(axis=1)])
+    return np.concatenate(picked)
+
+
+def _lined(
+    settings: PhantomSettings, zones: Zones, is_tumour: BoolArray, *, row: Int32Array, col: Int32Array
+) -> BoolArray:
+    """Candidates that would crowd the columnar cells of a gland."""
+    height = settings.column_um / settings.mpp
+    middle = (zones.depth_px > height / 2) & (zones.gland | zones.lumen)
+    if not middle.any():
+        return np.zeros(len(row), dtype=bool)
+    away = cv2.distanceTransform((~middle).astype(np.uint8), cv2.DIST_L2, 5)
+    near = (away[row, col] < 0.75 * height) & zones.gland[row, col]
+    return np.asarray(near & is_tumour, dtype=bool)
 
 
 def _kinds(
-    settings: PhantomSettings, zones: Zones, rng: np.random.Generator, at: tuple[Int32Array, Int32Array]
+    settings: PhantomSettings,
+    zones: Zones,
+    rng: np.random.Generator,
+    infiltrate: Float64Array,
+    *,
+    row: Int32Array,
+    col: Int32Array,
 ) -> Int32Array:
-    infiltrate = smooth_noise(rng, settings.size_px, 50 / settings.mpp)[at]
-    odds = settings.lymphocyte_share * np.exp(np.clip(1.2 * infiltrate - 0.5, -3, 3))
+    n = len(row)
+    odds = settings.lymphocyte_share * np.exp(np.clip(1.2 * infiltrate - 0.4, -3, 3))
     lymphocyte = odds / (odds + (1 - settings.lymphocyte_share) + 1e-9)
-    draw = rng.random(len(infiltrate))
-    kind = np.full(len(infiltrate), STROMA, dtype=np.int32)
-    kind[draw < lymphocyte + settings.macrophage_share] = MACROPHAGE
-    kind[draw < lymphocyte] = LYMPHOCYTE
-    nest = zones.tumour[at]
-    draw = rng.random(len(infiltrate))
-    kind[nest] = np.where(
-        draw[nest] < settings.intraepithelial_share, rng.choice([LYMPHOCYTE, LYMPHOCYTE, MACROPHAGE]), TUMOUR
+    pale = rng.random(n) < np.clip(
+        settings.pale_lymphocyte_share + 0.25 * smooth_noise_at(settings, rng, row, col), 0, 1
     )
-    kind[~nest & (draw < settings.single_cell_share)] = TUMOUR
-    return kind
+    small = np.where(pale, Kind.PALE_LYMPHOCYTE, Kind.LYMPHOCYTE)
+    kind = np.full(n, Kind.FIBROBLAST, dtype=np.int32)
+    draw, rest = rng.random(n), rng.random(n)
+    kind[rest < settings.plasma_share] = Kind.PLASMA
+    kind[rest < 0.3 * settings.plasma_share] = Kind.GRANULOCYTE
+    kind[rest > 1 - settings.macrophage_share] = Kind.MACROPHAGE
+    kind = np.where(draw < lymphocyte, small, kind)
+    tumour = np.full(n, Kind.TUMOUR, dtype=np.int32)
+    draw = rng.random(n)
+    tumour[draw < settings.giant_share] = Kind.GIANT
+    tumour[draw > 1 - settings.mitosis_share] = Kind.MITOSIS
+    inside = zones.tumour[row, col]
+    immune = np.where(rng.random(n) < 0.7, small, Kind.MACROPHAGE)
+    kind = np.where(inside, np.where(rng.random(n) < settings.intraepithelial_share, immune, tumour), kind)
+    kind = np.where(~inside & (rng.random(n) < settings.single_cell_share), tumour, kind)
+    dead = rng.random(n) < np.where(zones.necrosis[row, col], 0.75, settings.apoptotic_share)
+    return np.where(dead, Kind.APOPTOTIC, kind).astype(np.int32)
 
 
-def _sizes(
+def smooth_noise_at(
+    settings: PhantomSettings, rng: np.random.Generator, row: Int32Array, col: Int32Array
+) -> Float64Array:
+    """Noise with features of 60 um at some pixels."""
+    return smooth_noise(rng, settings.size_px, 60 / settings.mpp)[row, col].astype(float)
+
+
+def _half_axes(
     settings: PhantomSettings, rng: np.random.Generator, kind: Int32Array, *, is_column: BoolArray
 ) -> Float64Array:
     """Half axes (along, across) in um of the cell's core."""
-    radius = np.array([settings.tumour_cell_um / 2, 3.4, 5.5, 3.6, 3.6])[kind]
-    radius = radius * np.exp(rng.normal(0, np.array([0.16, 0.10, 0.16, 0.20, 0.15])[kind]))
-    ratio = np.exp(np.abs(rng.normal(0, np.array([0.22, 0.10, 0.20, 0.45, 0.3])[kind])))
-    ratio *= np.where(kind == STROMA, 2.2, 1.0)
+    radius = varied("core_um", kind, rng, sd="core_sd")
+    radius = np.where(IS_TUMOUR[kind], radius * settings.tumour_cell_um / 12.0, radius)
+    ratio = trait("stretch", kind) * np.exp(np.abs(trait("stretch_sd", kind) * rng.standard_normal(len(kind))))
     sizes = np.stack([radius * np.sqrt(ratio), radius / np.sqrt(ratio)], axis=1)
-    column = np.array([0.42 * settings.column_um, 0.25 * settings.column_width_um])
+    column = np.array([0.42 * settings.column_um, 0.28 * settings.column_width_um])
     return np.asarray(np.where(is_column[:, None], column, sizes), dtype=float)
 
 
-def _pack(xy: Float64Array, radius: Float64Array, keep: BoolArray, rng: np.random.Generator) -> Int32Array:
-    """Indices of a maximal set of discs that do not overlap; earlier candidates and larger luck win."""
+def _angles(
+    settings: PhantomSettings,
+    zones: Zones,
+    rng: np.random.Generator,
+    kind: Int32Array,
+    *,
+    row: Int32Array,
+    col: Int32Array,
+) -> Float64Array:
+    """Spindle cells follow the fibres, and the edge of a nest near one; the others lie anyhow."""
+    flow = 2.0 * smooth_noise_at(settings, rng, row, col) + rng.uniform(0, np.pi)
+    inward = zones.inward[:, row, col]
+    along_edge = np.arctan2(inward[1], inward[0]) + np.pi / 2
+    near = np.hypot(inward[0], inward[1]) > 0.5
+    flow = np.where(near, along_edge, flow) + rng.normal(0, 0.3, len(kind))
+    spindle = trait("stretch", kind) > 1.5
+    return np.where(spindle, flow, rng.uniform(0, np.pi, len(kind)))
+
+
+def _pack(
+    xy: Float64Array, radius: Float64Array, keep: BoolArray, rng: np.random.Generator, *, first: int
+) -> Int32Array:
+    """Indices of a maximal set of discs that do not overlap; the ``first`` candidates win over all others."""
     alive = np.flatnonzero(keep)
-    pairs = cKDTree(xy[alive]).query_pairs(2 * float(radius[alive].max(initial=1.0)), output_type="ndarray")
+    if not len(alive):
+        return alive.astype(np.int32)
+    pairs = cKDTree(xy[alive]).query_pairs(2 * float(np.quantile(radius[alive], 0.99)), output_type="ndarray")
     a, b = alive[pairs[:, 0]], alive[pairs[:, 1]]
-    close = np.hypot(*(xy[a] - xy[b]).T) < radius[a] + radius[b]
+    close = ((xy[a] - xy[b]) ** 2).sum(axis=1) < (radius[a] + radius[b]) ** 2
     a, b = a[close], b[close]
     rank = rng.permutation(len(xy)).astype(float)
+    rank[:first] -= len(xy)
     open_, chosen = keep.copy(), np.zeros(len(xy), dtype=bool)
     for _ in range(_MAX_ROUNDS):
         best = np.full(len(xy), np.inf)

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.validation.phantom_layout import LYMPHOCYTE, MACROPHAGE, STROMA, TUMOUR, smooth_noise
+from pdl1quant.validation.phantom_kinds import IS_TUMOUR, KINDS, Kind, trait, varied
+from pdl1quant.validation.phantom_noise import per_cell, smooth_noise
 
 if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array
-    from pdl1quant.validation.phantom_layout import Seeds, Zones
-    from pdl1quant.validation.phantoms import PhantomSettings
+    from pdl1quant.validation.phantom_layout import Seeds
+    from pdl1quant.validation.phantom_settings import PhantomSettings
+    from pdl1quant.validation.phantom_zones import Zones
 
 _N_CORNERS = 28
 _SHIFT = 4
@@ -27,9 +29,10 @@ _MIN_NUCLEUS_UM2 = 8.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shapes:
-    """Label images (H, W) int32 that share labels 1..n; ``kind`` (n,) class codes; ``edge_um`` depth below the edge.
+    """Label images (H, W) int32 that share labels 1..n; ``kind`` (n,) holds `Kind`.
 
-    ``rim_um`` is the depth below the edge of the nucleus; ``centre`` (n, 2) is the centroid (x, y) of the nucleus.
+    ``edge_um`` and ``rim_um`` (H, W) are the depths below the edge of the cell and of the nucleus; ``centre`` and
+    ``cell_centre`` (n, 2) the centroids (x, y). ``column`` and ``angle`` (n,) are those of `Seeds`.
     """
 
     cell: Int32Array
@@ -40,6 +43,7 @@ class Shapes:
     edge_um: Float32Array
     rim_um: Float32Array
     angle: Float64Array
+    column: BoolArray
 
 
 def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.random.Generator) -> Shapes:
@@ -67,6 +71,7 @@ def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.r
         edge_um=depth_um(cell, mpp),
         rim_um=depth_um(nucleus, mpp),
         angle=seeds.angle[kept],
+        column=seeds.column[kept],
     )
 
 
@@ -93,10 +98,10 @@ def depth_um(labels: Int32Array, mpp: float) -> Float32Array:
 
 
 def _tessellate(zones: Zones, seeds: Seeds, rng: np.random.Generator, settings: PhantomSettings) -> Int32Array:
-    size = settings.size_px
+    size, n = settings.size_px, len(seeds.x)
     cores = np.zeros((size, size), dtype=np.int32)
-    outline = _outlines(seeds.along_px, seeds.across_px, seeds.angle, rng, wobble=np.full(len(seeds.x), 0.05))
-    shrink = np.where(seeds.kind == TUMOUR, 0.6, 1.0)[:, None, None]
+    outline = _outlines(seeds.along_px, seeds.across_px, seeds.angle, rng, wobble=np.full(n, 0.05))
+    shrink = np.where(seeds.nested, 0.6, 1.0)[:, None, None]
     _fill(cores, outline * shrink + np.stack([seeds.x, seeds.y], axis=1)[:, None])
     if not cores.any():
         return cores
@@ -106,48 +111,56 @@ def _tessellate(zones: Zones, seeds: Seeds, rng: np.random.Generator, settings: 
     owner = np.zeros(int(nearest.max()) + 1, dtype=np.int32)
     owner[nearest[cores > 0]] = cores[cores > 0]
     cell = owner[nearest]
-    reach = np.concatenate([[0.0], seeds.growth_px]).astype(np.float32)
-    kind = np.concatenate([[0], seeds.kind]).astype(np.int32)
-    column = np.clip(np.rint(seeds.x), 0, size - 1).astype(int)
-    row = np.clip(np.rint(seeds.y), 0, size - 1).astype(int)
-    nested = np.concatenate([[False], zones.tumour[row, column] & (seeds.kind == TUMOUR)])
-    inside = np.where(
-        nested[cell], zones.tumour, ~(zones.glass | zones.lumen) & ((kind[cell] != STROMA) | zones.stroma)
-    )
-    return np.where((distance <= reach[cell]) & inside, cell, 0).astype(np.int32)
+    nested = np.concatenate([[False], seeds.nested])[cell]
+    spindle = np.concatenate([[False], trait("stretch", seeds.kind) > 1.5])[cell]
+    allowed = np.where(nested, zones.tumour, ~(zones.glass | zones.lumen) & ~(spindle & zones.tumour))
+    reach = per_cell(seeds.growth_px, cell)
+    return np.where((distance <= reach) & allowed, cell, 0).astype(np.int32)
 
 
 def _nuclei(settings: PhantomSettings, seeds: Seeds, rng: np.random.Generator) -> Int32Array:
     """Nuclei before they are clipped to their cells."""
     kind, n = seeds.kind, len(seeds.kind)
-    area = np.array([settings.tumour_nucleus_um2, 30.0, 46.0, 36.0, 32.0])[kind]
-    area = area * np.exp(rng.normal(0, np.array([0.38, 0.26, 0.32, 0.40, 0.35])[kind]))
+    area = varied("nucleus_um2", kind, rng, sd="nucleus_sd")
+    area = np.where(IS_TUMOUR[kind], area * settings.tumour_nucleus_um2 / KINDS[Kind.TUMOUR].nucleus_um2, area)
     radius = np.sqrt(area / np.pi) / settings.mpp
-    ratio = np.exp(np.abs(rng.normal(0, np.array([0.22, 0.10, 0.25, 0.30, 0.3])[kind])))
-    ratio = np.where(kind == STROMA, seeds.along_px / seeds.across_px, ratio)
-    ratio = np.where((kind == TUMOUR) & (seeds.along_px > 2.5 * seeds.across_px), 1.7, ratio)
-    wobble = np.array([0.07, 0.04, 0.09, 0.06, 0.06])[kind] * rng.uniform(0.5, 1.6, n)
-    outline = _outlines(radius * np.sqrt(ratio), radius / np.sqrt(ratio), seeds.angle, rng, wobble=wobble)
-    shift = rng.normal(0, np.array([0.10, 0.03, 0.25, 0.03, 0.05])[kind] * seeds.across_px, (2, n))
-    basal = np.where((kind == TUMOUR) & (seeds.along_px > 2.5 * seeds.across_px), rng.normal(-0.25, 0.22, n), 0)
-    x = seeds.x + shift[0] + basal * seeds.along_px * np.cos(seeds.angle)
-    y = seeds.y + shift[1] + basal * seeds.along_px * np.sin(seeds.angle)
+    ratio = np.exp(np.abs(trait("nucleus_stretch_sd", kind) * rng.standard_normal(n)))
+    spindle = trait("stretch", kind) > 1.5
+    ratio = np.where(spindle, np.minimum(seeds.along_px / seeds.across_px, 4.0), ratio)
+    ratio = np.where(seeds.column, rng.uniform(1.2, 2.2, n), ratio)
+    wobble = trait("wobble", kind) * rng.uniform(0.5, 1.6, n)
+    bend = np.where(spindle, rng.normal(0, 0.25, n), 0.0)
+    angle = np.where(seeds.column | spindle, seeds.angle, rng.uniform(0, np.pi, n))
+    outline = _outlines(radius * np.sqrt(ratio), radius / np.sqrt(ratio), angle, rng, wobble=wobble, bend=bend)
+    shift = rng.normal(0, 1, (2, n)) * trait("offset", kind) * seeds.across_px
+    basal = np.where(seeds.column, rng.normal(-0.3, 0.22, n), 0) * seeds.along_px
+    x = seeds.x + shift[0] + basal * np.cos(seeds.angle)
+    y = seeds.y + shift[1] + basal * np.sin(seeds.angle)
     labels = np.zeros((settings.size_px, settings.size_px), dtype=np.int32)
     _fill(labels, outline + np.stack([x, y], axis=1)[:, None])
     return labels
 
 
 def _outlines(
-    along: Float64Array, across: Float64Array, angle: Float64Array, rng: np.random.Generator, *, wobble: Float64Array
+    along: Float64Array,
+    across: Float64Array,
+    angle: Float64Array,
+    rng: np.random.Generator,
+    *,
+    wobble: Float64Array,
+    bend: Float64Array | None = None,
 ) -> Float64Array:
-    """Closed outlines (n, corners, 2) around the origin: ellipses with low-order waves."""
+    """Closed outlines (n, corners, 2) around the origin: ellipses with low-order waves, bent like a banana."""
     turn = np.linspace(0, 2 * np.pi, _N_CORNERS, endpoint=False)
     radius = np.ones((len(along), _N_CORNERS))
     for order in (2, 3, 4, 5):
         phase = rng.uniform(0, 2 * np.pi, (len(along), 1))
         radius += wobble[:, None] * rng.normal(0, 2 / order, (len(along), 1)) * np.cos(order * turn + phase)
     radius = np.clip(radius, 0.5, 1.6)
-    u, v = radius * np.cos(turn) * along[:, None], radius * np.sin(turn) * across[:, None]
+    u, v = radius * np.cos(turn), radius * np.sin(turn) * across[:, None]
+    if bend is not None:
+        v = v + bend[:, None] * (u**2 - 0.5) * along[:, None]
+    u = u * along[:, None]
     c, s = np.cos(angle)[:, None], np.sin(angle)[:, None]
     return np.stack([c * u - s * v, s * u + c * v], axis=2)
 
@@ -161,7 +174,7 @@ def _fill(labels: Int32Array, outlines: Float64Array) -> None:
 def _warp(rng: np.random.Generator, size_px: int, mpp: float) -> tuple[Float32Array, Float32Array]:
     grid = np.arange(size_px, dtype=np.float32)
     move = [
-        0.35 / mpp * smooth_noise(rng, size_px, 3 / mpp) + 0.7 / mpp * smooth_noise(rng, size_px, 9 / mpp)
+        0.15 / mpp * smooth_noise(rng, size_px, 3 / mpp) + 0.7 / mpp * smooth_noise(rng, size_px, 9 / mpp)
         for _ in range(2)
     ]
     return grid[None] + move[0], grid[:, None] + move[1]
@@ -178,6 +191,3 @@ def touches_edge(labels: Int32Array, n: int) -> BoolArray:
     for line in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         seen[line] = True
     return seen[1:]
-
-
-__all__ = ["LYMPHOCYTE", "MACROPHAGE", "Shapes", "centroids", "depth_um", "draw_shapes", "touches_edge"]

@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pdl1quant.model import CellClass
-from pdl1quant.validation.phantom_layout import LYMPHOCYTE, MACROPHAGE, TUMOUR
+from pdl1quant.validation.phantom_kinds import CLASS_NAMES, CLASS_OF, IS_IMMUNE, IS_TUMOUR, Kind
 from pdl1quant.validation.phantom_shapes import touches_edge
 
 if TYPE_CHECKING:
@@ -33,12 +32,33 @@ COVERED_SHARE = 0.30
 _SECTORS = 24
 
 
-def judge_cells(
-    shapes: Shapes, dab: Float32Array, *, mpp: float, pigment: Float32Array, defocus: Float32Array, intact: BoolArray
-) -> pd.DataFrame:
+def find_unjudgeable(shapes: Shapes, *, cover: Float32Array, defocus: Float32Array, dead: BoolArray) -> pd.DataFrame:
+    """One row a cell: class, what speaks against judging it, and ``viable``: a tumour cell that counts.
+
+    ``cover`` (H, W) is the OD of pigment and debris, ``defocus`` 0-1; ``dead`` (n,) tells which cells are necrotic.
+    """
+    whole = shapes.cell > 0
+    edge = touches_edge(shapes.cell, len(shapes.kind))
+    pigmented = _mean(shapes, (cover > 0.1).astype(np.float32), whole)[0] >= COVERED_SHARE
+    blurred = _mean(shapes, defocus, whole)[0] >= 0.5
+    intact = (shapes.kind != Kind.APOPTOTIC) & ~dead
+    names = np.array(CLASS_NAMES)[CLASS_OF[shapes.kind]]
+    return pd.DataFrame(
+        {
+            "cell_class": pd.Categorical(names, categories=list(CLASS_NAMES)),
+            "touches_edge": edge,
+            "pigmented": pigmented,
+            "out_of_focus": blurred,
+            "intact": intact,
+            "viable": IS_TUMOUR[shapes.kind] & intact & ~(edge | pigmented | blurred),
+        }
+    )
+
+
+def judge_cells(shapes: Shapes, dab: Float32Array, *, mpp: float, state: pd.DataFrame) -> pd.DataFrame:
     """One row a cell with its class, positivity and what excludes it; see `Phantom.cells`.
 
-    ``dab`` and ``pigment`` are ideal ODs (H, W); ``defocus`` is 0-1; ``intact`` (n,) is False for dead cells.
+    ``dab`` is the ideal OD (H, W), ``state`` comes from `find_unjudgeable`.
     """
     n = len(shapes.kind)
     band = (shapes.cell > 0) & (shapes.edge_um <= BAND_UM) & (shapes.nucleus == 0)
@@ -49,28 +69,19 @@ def judge_cells(
     cytoplasm_positive = cytoplasm_od >= BROWN_OD
     needed = np.where(cytoplasm_positive, BROWN_OD, np.maximum(BROWN_OD, cytoplasm_od + MIN_CONTRAST_OD))
     membrane_positive = _best_run(shapes, dab, band, needed) >= MIN_RUN
-    immune = np.isin(shapes.kind, (LYMPHOCYTE, MACROPHAGE)) & (membrane_positive | cytoplasm_positive)
+    immune = IS_IMMUNE[shapes.kind] & (membrane_positive | cytoplasm_positive)
     shared = _beside(shapes, immune, reach_px=BAND_UM / mpp + 1) & ~np.concatenate([[False], immune])[shapes.cell]
     membrane_positive = _best_run(shapes, np.where(shared, 0, dab).astype(np.float32), band, needed) >= MIN_RUN
-    whole = shapes.cell > 0
-    pigmented = _mean(shapes, (pigment > 0.1).astype(np.float32), whole)[0] >= COVERED_SHARE
-    blurred = _mean(shapes, defocus, whole)[0] >= 0.5
-    edge = touches_edge(shapes.cell, n)
-    names = np.array([str(name) for name in CellClass])
     return pd.DataFrame(
         {
             "label": np.arange(1, n + 1, dtype=np.int32),
             "x_px": shapes.centre[:, 0],
             "y_px": shapes.centre[:, 1],
-            "cell_class": pd.Categorical(names[shapes.kind], categories=list(names)),
+            "cell_class": state["cell_class"],
             "membrane_positive": membrane_positive,
             "cytoplasm_positive": cytoplasm_positive,
             "positive": membrane_positive | cytoplasm_positive,
-            "touches_edge": edge,
-            "pigmented": pigmented,
-            "out_of_focus": blurred,
-            "intact": intact,
-            "viable": (shapes.kind == TUMOUR) & intact & ~(edge | pigmented | blurred),
+            **{name: state[name] for name in ("touches_edge", "pigmented", "out_of_focus", "intact", "viable")},
             "nucleus_area_um2": np.bincount(shapes.nucleus.ravel(), minlength=n + 1)[1:] * mpp**2,
             "cell_area_um2": np.bincount(shapes.cell.ravel(), minlength=n + 1)[1:] * mpp**2,
             "membrane_dab_od": band_mean,

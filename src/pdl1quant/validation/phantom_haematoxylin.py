@@ -1,0 +1,78 @@
+"""The blue of a phantom: chromatin, cytoplasm, stroma, mucin; glass stays empty."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from pdl1quant.validation.phantom_kinds import IS_TUMOUR, Kind, trait
+from pdl1quant.validation.phantom_noise import per_cell, smooth_noise, streaks
+
+if TYPE_CHECKING:
+    from pdl1quant.model import Float32Array, Float64Array
+    from pdl1quant.validation.phantom_settings import PhantomSettings
+    from pdl1quant.validation.phantom_shapes import Shapes
+    from pdl1quant.validation.phantom_zones import Zones
+
+_RIM_UM = 0.6
+"""Thickness of the dark rim of a vesicular nucleus."""
+
+
+def paint_haematoxylin(
+    settings: PhantomSettings, shapes: Shapes, zones: Zones, rng: np.random.Generator
+) -> Float32Array:
+    """Ideal haematoxylin OD (H, W) float32."""
+    size, mpp, kind, n = settings.size_px, settings.mpp, shapes.kind, len(shapes.kind)
+    fine, middle = smooth_noise(rng, size, 0.9 / mpp), smooth_noise(rng, size, 2.2 / mpp)
+    cloud = np.clip(1 + 0.30 * smooth_noise(rng, size, 6 / mpp) + 0.12 * fine + 0.15 * middle, 0.1, 3)
+    scale = settings.background_od / 0.06
+    body = per_cell(trait("tint", kind) * rng.uniform(0.5, 1.5, n) * scale, shapes.cell) * cloud
+    chromatin = _chromatin(settings, shapes, rng, fine=fine, middle=middle)
+    ground = _ground(settings, zones, rng, cloud=cloud, fine=fine)
+    ground[shapes.cell > 0] = 0
+    od = np.where(shapes.nucleus > 0, np.maximum(chromatin, body), body + ground)
+    return np.asarray(od, dtype=np.float32)
+
+
+def _chromatin(
+    settings: PhantomSettings, shapes: Shapes, rng: np.random.Generator, *, fine: Float32Array, middle: Float32Array
+) -> Float32Array:
+    kind, n = shapes.kind, len(shapes.kind)
+    level = trait("blue", kind) * np.exp(rng.normal(0, 0.20, n)) * settings.haematoxylin_od
+    clumps = trait("clumps", kind) * rng.uniform(0.4, 1.7, n)
+    openness = trait("openness", kind) * rng.uniform(0.1, 1.7, n)
+    rim = np.exp(-((shapes.rim_um / _RIM_UM) ** 2)) - np.float32(0.4)
+    texture = 1 + per_cell(clumps, shapes.nucleus) * (0.75 * fine + 0.65 * middle)
+    texture += per_cell(openness, shapes.nucleus) * rim
+    od = np.maximum(per_cell(level, shapes.nucleus) * texture, 0)
+    return np.asarray(od + _nucleoli(settings, shapes, rng, level), dtype=np.float32)
+
+
+def _nucleoli(settings: PhantomSettings, shapes: Shapes, rng: np.random.Generator, level: Float64Array) -> Float32Array:
+    spots = np.zeros(shapes.cell.shape, dtype=np.float32)
+    chosen = np.flatnonzero(IS_TUMOUR[shapes.kind] & (rng.random(len(shapes.kind)) < settings.nucleolus_share))
+    chosen = chosen[shapes.kind[chosen] != Kind.MITOSIS]
+    place = (shapes.centre[chosen] + rng.normal(0, 1.1 / settings.mpp, (len(chosen), 2))) * 16
+    radius = np.rint(rng.uniform(0.4, 1.0, len(chosen)) / settings.mpp * 16).astype(int)
+    for (x, y), r, od in zip(np.rint(place).astype(int), radius, 0.5 * level[chosen], strict=True):
+        cv2.circle(spots, (int(x), int(y)), int(r), float(od), -1, cv2.LINE_8, 4)
+    return spots * (shapes.nucleus > 0)
+
+
+def _ground(
+    settings: PhantomSettings, zones: Zones, rng: np.random.Generator, *, cloud: Float32Array, fine: Float32Array
+) -> Float32Array:
+    """Between the cells: collagen in stroma, wisps of mucin in lumina, plasma in vessels."""
+    size, mpp, level = settings.size_px, settings.mpp, settings.background_od
+    fibre = 0.32 * streaks(rng, size, width_px=1.6 / mpp, length_px=22 / mpp)
+    fibre += 0.22 * streaks(rng, size, width_px=5 / mpp, length_px=50 / mpp)
+    patch = np.clip(0.75 + 0.35 * smooth_noise(rng, size, 45 / mpp), 0.15, 2)
+    stroma = level * np.clip(patch * (0.85 + fibre), 0.05, 3) * (0.7 + 0.3 * cloud)
+    wisps = settings.mucin_od * np.clip(smooth_noise(rng, size, 14 / mpp) + 0.3 * fine, 0, 2)
+    od = np.where(zones.stroma, stroma, 0)
+    od = np.where(zones.tumour, 0.6 * level * cloud, od)
+    od = np.where(zones.necrosis, 1.2 * level * cloud, od)
+    od = np.where(zones.lumen, wisps, od)
+    return np.where(zones.vessel, 0.3 * level, od).astype(np.float32)
