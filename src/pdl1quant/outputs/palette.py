@@ -31,13 +31,13 @@ class Kind:
 KINDS: tuple[Kind, ...] = (
     Kind(name="Tumour, negative", rgb=(0, 114, 255)),
     Kind(name="Tumour, grade 1", rgb=(255, 225, 0)),
-    Kind(name="Tumour, grade 2", rgb=(255, 128, 0)),
+    Kind(name="Tumour, grade 2", rgb=(255, 145, 20)),
     Kind(name="Tumour, grade 3", rgb=(255, 0, 144)),
-    Kind(name="Lymphocyte", rgb=(0, 150, 90)),
+    Kind(name="Lymphocyte", rgb=(0, 180, 105)),
     Kind(name="Macrophage", rgb=(0, 215, 215)),
-    Kind(name="Stroma", rgb=(255, 255, 255)),
-    Kind(name="Other", rgb=(130, 130, 130)),
-    Kind(name="Left out", rgb=(60, 60, 60), is_dashed=True),
+    Kind(name="Stroma", rgb=(95, 95, 110)),
+    Kind(name="Other", rgb=(185, 185, 185)),
+    Kind(name="Left out", rgb=(20, 20, 20), is_dashed=True),
 )
 """Kinds of cells that a picture tells apart, in the order of its legend."""
 
