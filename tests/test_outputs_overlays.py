@@ -18,7 +18,7 @@ from pdl1quant.outputs.captions import (
 )
 from pdl1quant.outputs.files import is_result
 from pdl1quant.outputs.overlays import MAX_SIDE_PX, draw_overlay, write_overlay
-from pdl1quant.outputs.palette import KINDS, classification, kinds_of
+from pdl1quant.outputs.palette import KINDS, classification, counts_as_positive, kinds_of
 
 CAPTION = Caption(title="tile.png", score="TPS (cytoplasm) 42 % (35-50)", rules="28-8", remarks=("white assumed",))
 NAMES = [str(name) for name in CellClass]
@@ -70,6 +70,22 @@ def test_kind_is_class_then_grade_and_what_is_left_out_comes_first():
         "Other",
     ]
     assert kinds_of(make_table(0)).shape == (0,)
+
+
+def test_positive_is_what_the_score_counts():
+    cells = make_table(
+        4,
+        cell_class=pd.Categorical(["tumour", "tumour", "tumour", "lymphocyte"]),
+        positive=np.array([True, True, False, True]),
+        membrane_positive=np.array([True, False, False, False]),
+        cytoplasm_positive=np.array([True, True, False, True]),
+        cell_positive=np.array([False, False, True, False]),
+    )
+    wanted = {"membrane": "1000", "cytoplasm": "1100", "cytoplasm_only": "0100", "cell": "0010"}
+    for compartment in Compartment:
+        found = counts_as_positive(cells, compartment).astype(int)
+        assert "".join(map(str, found)) == wanted[compartment][:3] + "1"
+    assert kinds_of(cells, Compartment.MEMBRANE).tolist() == [1, 0, 0, 4]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (60, 80), (61, 83)])

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from pdl1quant import __version__
 from pdl1quant.errors import OutputError
-from pdl1quant.model import CELL_COLUMNS
+from pdl1quant.model import CELL_COLUMNS, Compartment
 from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.outputs.outlines import trace_outlines
-from pdl1quant.outputs.palette import classification, is_left_out
+from pdl1quant.outputs.palette import classification, counts_as_positive, is_left_out
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,7 @@ def write_geojson(
     path: Path,
     *,
     image_id: str,
+    compartment: Compartment = Compartment.CYTOPLASM,
     x_px: float = 0.0,
     y_px: float = 0.0,
     downsample_x: float = 1.0,
@@ -67,6 +68,8 @@ def write_geojson(
         File to write; replaced as a whole.
     image_id
         Hash of the image; with the label it gives each cell the same UUID in every run.
+    compartment
+        The scored one (``Score.score_compartment``): positive tumour cells are those that the score counts.
     x_px, y_px
         Input pixel whose upper left corner is that of the first working pixel (``Tile.x_px``, ``Tile.y_px``).
     downsample_x, downsample_y
@@ -89,7 +92,11 @@ def write_geojson(
         f'{{"type":"Feature","id":"{uuid.uuid5(_NAMESPACE, f"{image_id}:{label}")}","geometry":{outline},'
         f'"nucleusGeometry":{nucleus or "null"},"properties":{properties}}}'
         for label, outline, nucleus, properties in zip(
-            labels.tolist(), shapely.to_geojson(outlines), shapely.to_geojson(nuclei), _properties(cells), strict=True
+            labels.tolist(),
+            shapely.to_geojson(outlines),
+            shapely.to_geojson(nuclei),
+            _properties(cells, compartment),
+            strict=True,
         )
     ]
     text = f'{{"type":"FeatureCollection","generator":"pdl1quant {__version__}","features":[\n'
@@ -125,8 +132,9 @@ def _repaired(polygons: Geometries) -> Geometries:
     return largest
 
 
-def _properties(cells: pd.DataFrame) -> list[str]:
-    outcome = np.where(is_left_out(cells), "Excluded", np.where(cells["positive"], "Positive", "Negative"))
+def _properties(cells: pd.DataFrame, compartment: Compartment) -> list[str]:
+    positive = counts_as_positive(cells, compartment)
+    outcome = np.where(is_left_out(cells), "Excluded", np.where(positive, "Positive", "Negative"))
     columns = [_rounded(cells[name].to_numpy()) for name in MEASUREMENTS]
     return [
         json.dumps(

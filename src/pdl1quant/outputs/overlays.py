@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from pdl1quant import __version__
+from pdl1quant.model import Compartment
 from pdl1quant.outputs.captions import Caption, LegendEntry, draw_caption
 from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.outputs.outlines import trace_outlines
@@ -52,7 +53,13 @@ class _Rings:
 
 
 def draw_overlay(
-    rgb: UInt8Array, compartments: Compartments, cells: pd.DataFrame, *, caption: Caption, mpp: float
+    rgb: UInt8Array,
+    compartments: Compartments,
+    cells: pd.DataFrame,
+    *,
+    caption: Caption,
+    mpp: float,
+    compartment: Compartment = Compartment.CYTOPLASM,
 ) -> UInt8Array:
     """Draw the cells over the tissue, with a caption below.
 
@@ -70,6 +77,8 @@ def draw_overlay(
         What is to be said below the picture.
     mpp
         um per pixel of ``rgb``; only for the scale bar.
+    compartment
+        The scored one (``Score.score_compartment``): positive tumour cells are those that the score counts.
 
     Returns
     -------
@@ -79,7 +88,7 @@ def draw_overlay(
     """
     picture = _resized(rgb)
     height, width = picture.shape[:2]
-    kinds = kinds_of(cells)
+    kinds = kinds_of(cells, compartment)
     if compartments.cell.size and len(cells):
         scale = width / rgb.shape[1]
         thickness = 2 if scale >= 2 else 1
@@ -99,7 +108,14 @@ def draw_overlay(
 
 
 def write_overlay(
-    rgb: UInt8Array, compartments: Compartments, cells: pd.DataFrame, path: Path, *, caption: Caption, mpp: float
+    rgb: UInt8Array,
+    compartments: Compartments,
+    cells: pd.DataFrame,
+    path: Path,
+    *,
+    caption: Caption,
+    mpp: float,
+    compartment: Compartment = Compartment.CYTOPLASM,
 ) -> None:
     """Draw with `draw_overlay` and write a PNG. The same cells give the same bytes.
 
@@ -108,7 +124,7 @@ def write_overlay(
     OutputError
         The file cannot be written.
     """
-    picture = Image.fromarray(draw_overlay(rgb, compartments, cells, caption=caption, mpp=mpp))
+    picture = Image.fromarray(draw_overlay(rgb, compartments, cells, caption=caption, mpp=mpp, compartment=compartment))
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Software", f"pdl1quant {__version__}")
     with replace_atomically(path) as partial:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pdl1quant.model import EXCLUDING_FLAGS, CellClass
+from pdl1quant.model import EXCLUDING_FLAGS, CellClass, Compartment
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pdl1quant.model import Int32Array
+    from pdl1quant.model import BoolArray, Int32Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,17 +61,29 @@ _CLASS_RGB = {
 _PLAIN_RGB = (150, 150, 150)
 
 
-def kinds_of(cells: pd.DataFrame) -> Int32Array:
-    """Index into `KINDS` of each row; positive tumour cells go by ``dab_grade``, at least 1."""
+def kinds_of(cells: pd.DataFrame, compartment: Compartment = Compartment.CYTOPLASM) -> Int32Array:
+    """Index into `KINDS` of each row; tumour cells positive in the scored compartment go by grade, at least 1."""
     classes = cells["cell_class"].astype(str)
     kinds = classes.map({str(name): index for name, index in _KIND_OF_CLASS.items()}).to_numpy(np.int32)
-    is_positive_tumour = (kinds == 0) & cells["positive"].to_numpy(bool)
     grade = np.clip(cells["dab_grade"].to_numpy(np.int32), 1, 3)
-    kinds = np.where(is_positive_tumour, grade, kinds)
+    kinds = np.where((kinds == 0) & counts_as_positive(cells, compartment), grade, kinds)
     return np.where(is_left_out(cells), np.int32(_LEFT_OUT), kinds).astype(np.int32)
 
 
-def is_left_out(cells: pd.DataFrame) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def counts_as_positive(cells: pd.DataFrame, compartment: Compartment) -> BoolArray:
+    """Whether each row is positive: tumour cells in the scored compartment, all others in membrane or cytoplasm."""
+    either = cells["positive"].to_numpy(bool)
+    membrane = cells["membrane_positive"].to_numpy(bool)
+    scored = {
+        Compartment.MEMBRANE: membrane,
+        Compartment.CYTOPLASM: either,
+        Compartment.CYTOPLASM_ONLY: cells["cytoplasm_positive"].to_numpy(bool) & ~membrane,
+        Compartment.CELL: cells["cell_positive"].to_numpy(bool),
+    }[compartment]
+    return np.where((cells["cell_class"] == CellClass.TUMOUR).to_numpy(bool), scored, either)
+
+
+def is_left_out(cells: pd.DataFrame) -> BoolArray:
     """Whether each row leaves the score (``EXCLUDING_FLAGS``)."""
     return np.asarray((cells["flags"].to_numpy(np.int32) & int(EXCLUDING_FLAGS)) != 0)
 
