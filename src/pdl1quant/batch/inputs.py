@@ -1,0 +1,103 @@
+"""From what the user named to the images of a run, case by case, each with its region and its columns."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from pdl1quant.batch.work import Image
+from pdl1quant.errors import UsageError
+from pdl1quant.outputs.tables import SCORE_COLUMNS
+from pdl1quant.slides.cases import CaseRow, read_cases
+from pdl1quant.slides.discover import Found, Problem, discover, output_names
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+_ROI_SUFFIX = ".geojson"
+
+
+def gather(
+    paths: Sequence[Path], *, output: Path, cases: Path | None = None, roi: Path | None = None
+) -> tuple[tuple[Image, ...], tuple[Problem, ...]]:
+    """The images among ``paths`` in their order, and what was named but is no image.
+
+    Parameters
+    ----------
+    paths
+        Files and folders.
+    output
+        Folder of the results, left out of the search.
+    cases
+        Table of cases; images that it leaves out keep the case of their folder.
+    roi
+        Region of the one image, or folder with ``<image>.geojson`` for some of them.
+
+    Raises
+    ------
+    UsageError
+        There is nothing to score, or the table or the regions do not fit the images.
+    """
+    found, problems = discover(paths, exclude=output)
+    if not found and not any(problem.path.is_file() for problem in problems):
+        raise UsageError(problems[0].message if problems else "no images given")
+    stems = output_names(found)
+    table = {} if cases is None else _case_table(cases, found)
+    regions = _regions(roi, found)
+    images = [
+        Image(
+            path=item.path,
+            name=str(item.relative),
+            stem=str(stems[item.path]),
+            case=table[item.path].case if item.path in table else item.case,
+            extra=tuple(table[item.path].extra.items()) if item.path in table else (),
+            roi=regions.get(item.path),
+        )
+        for item in found
+    ]
+    return tuple(images), tuple(problems)
+
+
+def by_case(images: Sequence[Image]) -> dict[str, tuple[Image, ...]]:
+    """The images of each case; cases in the order of their first image."""
+    cases: dict[str, list[Image]] = {}
+    for image in images:
+        cases.setdefault(image.case, []).append(image)
+    return {case: tuple(members) for case, members in cases.items()}
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of the bytes of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _case_table(cases: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
+    table = read_cases(cases, found)
+    columns = {name for row in table.values() for name in row.extra}
+    if taken := sorted(columns & {column.name for column in SCORE_COLUMNS}):
+        raise UsageError(f"{cases.name}: a column of scores.csv is called {taken[0]!r} already; rename it")
+    return table
+
+
+def _regions(roi: Path | None, found: Sequence[Found]) -> dict[Path, Path]:
+    if roi is None:
+        return {}
+    if not roi.is_dir():
+        if len(found) > 1:
+            raise UsageError(
+                f"--roi {roi}: one file for {len(found)} images; give a folder with one <image>{_ROI_SUFFIX} for each"
+            )
+        return {item.path: roi for item in found}
+    regions = {}
+    for item in found:
+        for relative in (item.relative, item.relative.with_suffix("")):
+            file = roi / relative.with_name(relative.name + _ROI_SUFFIX)
+            if file.is_file():
+                regions[item.path] = file
+                break
+    if found and not regions:
+        example = found[0].relative.with_suffix("")
+        raise UsageError(f"--roi {roi}: no file in it fits an image; call them like {example}{_ROI_SUFFIX}")
+    return regions

@@ -1,0 +1,170 @@
+"""The ledger of a run: what is finished, so that a run that was stopped can go on.
+
+One JSON object a line, appended and flushed as the work goes; a line cut off by a crash is ignored. Numbers survive the
+round trip exactly, so that a resumed run writes the same bytes as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from pdl1quant.batch.work import Outcome
+from pdl1quant.errors import OutputError, UsageError
+from pdl1quant.model import StainEstimate
+from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, replace_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+LEDGER_NAME = ".pdl1quant-progress.jsonl"
+
+_OUTCOME = TypeAdapter(Outcome)
+_ESTIMATE = TypeAdapter(StainEstimate)
+
+
+class Ledger:
+    """Finished images and the stain estimates of their cases, on disk.
+
+    ``settings`` is whatever has to be equal for two runs to agree, as JSON values.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        self._path = folder / LEDGER_NAME
+        self._settings = {"pdl1quant": "progress", **settings}
+        self._earlier_estimates: dict[str, tuple[frozenset[str], StainEstimate]] = {}
+        self._earlier_outcomes: dict[str, tuple[str, Outcome]] = {}
+        self._estimates: dict[str, tuple[frozenset[str], StainEstimate]] = {}
+        self._outcomes: dict[str, tuple[str, Outcome]] = {}
+
+    def begin(self) -> None:
+        """Start an empty ledger in the place of any earlier one."""
+        self._rewrite([self._settings])
+
+    def resume(self, images: Iterable[str]) -> None:
+        """Read what an earlier run finished, or start an empty ledger where none ran.
+
+        Raises
+        ------
+        UsageError
+            It ran with other settings, or had images that are not among ``images``.
+        """
+        if not self._path.exists():
+            if any((self._path.parent / name).exists() for name in (SCORES_NAME, RUN_RECORD_NAME)):
+                raise UsageError(f"{self._path.parent}: holds results but no ledger to resume from; pass --overwrite")
+            self.begin()
+            return
+        lines = self._read_lines()
+        self._check_settings(lines[0])
+        for line in lines[1:]:
+            self._take_in(line)
+        missing = sorted(set(self._earlier_outcomes) - set(images))
+        if missing:
+            raise UsageError(
+                f"{self._path.parent}: the earlier run had {len(missing)} more image(s), such as {missing[0]}; "
+                "give the same inputs, or pass --overwrite"
+            )
+        self._rewrite(lines)
+
+    def earlier_estimate(self, case: str) -> tuple[frozenset[str], StainEstimate] | None:
+        """The hashes of the images that made the earlier run's estimate of ``case``, and the estimate."""
+        return self._earlier_estimates.get(case)
+
+    def earlier_outcome(self, image: str, *, key: str) -> Outcome | None:
+        """How the earlier run's work on ``image`` ended, if it was the same work: ``key`` tells."""
+        found = self._earlier_outcomes.get(image)
+        return found[1] if found is not None and found[0] == key else None
+
+    def add_estimate(self, case: str, hashes: frozenset[str], estimate: StainEstimate) -> None:
+        """Record the stain estimate of a case in this run."""
+        self._estimates[case] = (hashes, estimate)
+        self._append(_estimate_line(case, hashes, estimate))
+
+    def add_outcome(self, image: str, *, key: str, outcome: Outcome) -> None:
+        """Record an image that is finished in this run, its files written."""
+        self._outcomes[image] = (key, outcome)
+        self._append(_outcome_line(image, key, outcome))
+
+    def finish(self) -> None:
+        """Rewrite the ledger in an order that does not depend on who finished first."""
+        lines = [_estimate_line(case, *each) for case, each in sorted(self._estimates.items())]
+        lines += [_outcome_line(image, *each) for image, each in sorted(self._outcomes.items())]
+        self._rewrite([self._settings, *lines])
+
+    def _read_lines(self) -> list[dict[str, Any]]:
+        lines = []
+        try:
+            text = self._path.read_bytes().decode(errors="replace")
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be read ({error.strerror}); pass --overwrite") from error
+        for line in text.splitlines():
+            with suppress(json.JSONDecodeError):  # the line that a crash cut off
+                lines.append(json.loads(line))
+        if not lines or not isinstance(lines[0], dict) or lines[0].get("pdl1quant") != "progress":
+            raise UsageError(f"{self._path}: not a ledger of pdl1quant; pass --overwrite")
+        return lines
+
+    def _check_settings(self, earlier: Mapping[str, Any]) -> None:
+        current, then = _flat(json.loads(json.dumps(self._settings))), _flat(earlier)
+        for name in sorted(current.keys() | then.keys()):
+            if current.get(name) != then.get(name):
+                raise UsageError(
+                    f"{self._path.parent}: was begun with {name} = {_brief(then.get(name))}, now it is "
+                    f"{_brief(current.get(name))}; give the same settings, or pass --overwrite"
+                )
+
+    def _take_in(self, line: dict[str, Any]) -> None:
+        with suppress(ValidationError, KeyError, TypeError):  # a line that cannot be used is work to be done again
+            if "case" in line:
+                estimate = _ESTIMATE.validate_python(line["estimate"])
+                self._earlier_estimates[line["case"]] = (frozenset(line["hashes"]), estimate)
+            else:
+                outcome = _OUTCOME.validate_json(json.dumps(line["outcome"]))
+                self._earlier_outcomes[line["image"]] = (line["key"], outcome)
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        try:
+            with self._path.open("ab") as file:
+                file.write(_encode(line))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OutputError(f"{self._path}: cannot be written ({error.strerror}); check place and space") from error
+
+    def _rewrite(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        with replace_atomically(self._path) as partial:
+            partial.write_bytes(b"".join(_encode(line) for line in lines))
+
+
+def _encode(line: Mapping[str, Any]) -> bytes:
+    return (json.dumps(line, allow_nan=False) + "\n").encode()
+
+
+def _estimate_line(case: str, hashes: frozenset[str], estimate: StainEstimate) -> dict[str, Any]:
+    return {"case": case, "hashes": sorted(hashes), "estimate": _ESTIMATE.dump_python(estimate, mode="json")}
+
+
+def _outcome_line(image: str, key: str, outcome: Outcome) -> dict[str, Any]:
+    return {"image": image, "key": key, "outcome": _OUTCOME.dump_python(outcome, mode="json")}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``; ``config.`` is left out as on the command line."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= _flat(value, "" if name == "config" else f"{name}.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _brief(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,98 @@
+"""What ``run.json`` says of a run: all that makes its numbers; and under ``timings`` all that does not."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from pdl1quant import __version__
+from pdl1quant.model import RulePack, StainEstimate
+from pdl1quant.outputs.run_record import TIMINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from pdl1quant.batch.run import Job
+    from pdl1quant.batch.work import Image
+
+_LIBRARIES = ("imagecodecs", "numpy", "opencv-python-headless", "pandas", "pillow", "pyarrow", "scipy", "tifffile")
+"""Those that a number, or a byte of a result, depends on."""
+
+_PACK = TypeAdapter(RulePack)
+_ESTIMATES = TypeAdapter(dict[str, StainEstimate])
+
+
+def settings_of(job: Job) -> dict[str, Any]:
+    """All settings that results depend on, as JSON values, named as on the command line where they have a name."""
+    return {
+        "version": __version__,
+        "config": job.config.model_dump(mode="json"),
+        "rule_pack": _PACK.dump_python(job.pack, mode="json"),
+        "indication": None if job.indication is None else job.indication.name,
+        "mpp": job.mpp,
+        "white": None if job.white is None else list(job.white),
+        "labels": job.keep_labels,
+    }
+
+
+def record_of(
+    job: Job,
+    images: Iterable[Image],
+    *,
+    estimates: Mapping[str, StainEstimate],
+    started: datetime,
+    seconds: Mapping[str, float],
+) -> dict[str, Any]:
+    """The record of a finished run.
+
+    Parameters
+    ----------
+    job
+        What was asked for.
+    images
+        What was read, in the order of the rows.
+    estimates
+        Staining by case.
+    started
+        When the run began; goes under ``timings`` as do the paths, the machine and the number of workers.
+    seconds
+        Time spent on each image in this run, by the place of its results.
+    """
+    return {
+        "settings": settings_of(job),
+        "config_digest": job.config.digest,
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        "images": [_image_entry(image) for image in images],
+        "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),
+        TIMINGS: {
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round((datetime.now(tz=UTC) - started).total_seconds(), 3),
+            "seconds_by_image": {stem: round(value, 3) for stem, value in seconds.items()},
+            "workers": job.workers,
+            "paths": _absolute(job.paths),
+            "roi": _absolute([job.roi] if job.roi else []),
+            "cases": _absolute([job.cases] if job.cases else []),
+            "python": platform.python_version(),
+            "platform": f"{sys.platform} {platform.machine()}",
+        },
+    }
+
+
+def _image_entry(image: Image) -> dict[str, Any]:
+    return {
+        "image": image.name,
+        "results": image.stem,
+        "case": image.case,
+        "sha256": image.sha256 or None,
+        "roi_sha256": image.roi_sha256 or None,
+    }
+
+
+def _absolute(paths: Sequence[Path]) -> list[str]:
+    return [str(path.absolute()).encode(errors="replace").decode() for path in paths]

@@ -1,0 +1,149 @@
+"""From outcomes to the rows of ``scores.csv`` and the score of a case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pdl1quant.model import Counts, ResultFlag, Score, StainEstimate, Status
+from pdl1quant.outputs.tables import ScoreRow, score_values
+from pdl1quant.pipeline import score_case
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pdl1quant.batch.work import Image, Outcome, Plan
+
+UNSCORED = (Status.REFUSED, Status.FAILED)
+
+CASE_FLAGS = (ResultFlag.SELECTED_FIELDS,)
+"""Plain images are fields that somebody chose."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseReport:
+    """How the work on one case ended; ``n_images`` counts all of them, ``n_scored`` those in the score."""
+
+    case: str
+    status: Status
+    score: Score | None
+    n_tumour: int
+    n_images: int
+    n_scored: int
+
+
+def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
+    """The row of one image."""
+    return ScoreRow(
+        level="image",
+        image=image.name,
+        case=image.case,
+        status=outcome.status,
+        error=outcome.error,
+        mpp=outcome.mpp,
+        extra=dict(image.extra),
+        **_values(outcome.counts, outcome.score, flags=outcome.flags),
+        **_same_for_all(plan),
+    )
+
+
+def problem_row(name: str, case: str, message: str, *, plan: Plan) -> ScoreRow:
+    """The row of something that was named and is no image."""
+    return ScoreRow(level="image", image=name, case=case, status=Status.REFUSED, error=message, **_same_for_all(plan))
+
+
+def as_duplicate(original: Outcome) -> Outcome:
+    """The outcome of an image whose content is that of ``original``: the same numbers, counted once."""
+    return replace(original, flags=tuple(dict.fromkeys((*original.flags, ResultFlag.DUPLICATE))))
+
+
+def case_result(
+    case: str,
+    members: Sequence[tuple[Image, Outcome]],
+    *,
+    duplicates: set[str],
+    estimate: StainEstimate | None,
+    plan: Plan,
+) -> tuple[CaseReport, ScoreRow]:
+    """Score a case from its images.
+
+    Parameters
+    ----------
+    case
+        Its name.
+    members
+        Its images with their outcomes, in the order of the rows.
+    duplicates
+        Stems of those that were counted already.
+    estimate
+        Its staining; None where no image could be sampled.
+    plan
+        How it is scored.
+    """
+    unique = [(image, outcome) for image, outcome in members if image.stem not in duplicates]
+    scored = [outcome for _, outcome in unique if outcome.is_scored]
+    n_unscored = len(unique) - len(scored)
+    score: Score | None = None
+    if scored and estimate is not None:
+        score = score_case(
+            [outcome.member for outcome in scored],
+            estimate=estimate,
+            config=plan.config,
+            pack=plan.pack,
+            indication=plan.indication,
+            flags=(*CASE_FLAGS, *((ResultFlag.PARTIAL,) if n_unscored else ())),
+        )
+    counts = sum((outcome.counts for outcome in scored if outcome.counts is not None), Counts())
+    status = _case_status([outcome for _, outcome in unique], score)
+    row = ScoreRow(
+        level="case",
+        image="",
+        case=case,
+        status=status,
+        error=f"{n_unscored} of {len(unique)} images could not be scored; see their rows" if n_unscored else "",
+        mpp=_common([outcome.mpp for outcome in scored]),
+        extra=_common_extra([image for image, _ in members]),
+        **_values(counts if scored else None, score),
+        **_same_for_all(plan),
+    )
+    report = CaseReport(
+        case=case,
+        status=status,
+        score=score,
+        n_tumour=counts.n_tumour,
+        n_images=len(members),
+        n_scored=len(members) - sum(outcome.status in UNSCORED for _, outcome in members),
+    )
+    return report, row
+
+
+def _values(counts: Counts | None, score: Score | None, *, flags: Sequence[ResultFlag] = ()) -> dict[str, Any]:
+    if counts is None or score is None:
+        return {"flags": tuple(str(flag) for flag in flags)}
+    return score_values(counts, score, flags=flags)
+
+
+def _same_for_all(plan: Plan) -> dict[str, Any]:
+    return {"assay": plan.pack.name, "config_digest": plan.config.digest}
+
+
+def _case_status(outcomes: Sequence[Outcome], score: Score | None) -> Status:
+    found = {outcome.status for outcome in outcomes}
+    if found <= {Status.REFUSED, Status.FAILED}:
+        return Status.FAILED if Status.FAILED in found else Status.REFUSED
+    if found & {Status.REFUSED, Status.FAILED}:
+        return Status.PARTIAL
+    if found == {Status.NO_TISSUE}:
+        return Status.NO_TISSUE
+    return Status.PARTIAL if score is not None and ResultFlag.PARTIAL in score.flags else Status.OK
+
+
+def _common(values: Sequence[float | None]) -> float | None:
+    return values[0] if len(set(values)) == 1 else None
+
+
+def _common_extra(images: Sequence[Image]) -> dict[str, str]:
+    """Free columns in which all images of the case agree."""
+    names = dict.fromkeys(name for image in images for name, _ in image.extra)
+    values = {name: {dict(image.extra).get(name, "") for image in images} for name in names}
+    return {name: seen.pop() if len(seen) == 1 else "" for name, seen in values.items()}

@@ -1,0 +1,328 @@
+"""Score many images, case by case: nothing that goes wrong with one image stops the others, and a run can go on.
+
+Each case is worked on in two passes: the first samples the staining of all its images, the second measures them with
+the one estimate that these samples make. Results do not depend on the number of workers or on who finished first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Protocol
+
+from pydantic import TypeAdapter
+
+from pdl1quant.assays import find_indication, load_pack
+from pdl1quant.batch.inputs import by_case, gather, hash_file
+from pdl1quant.batch.ledger import Ledger
+from pdl1quant.batch.record import record_of, settings_of
+from pdl1quant.batch.rows import CASE_FLAGS, UNSCORED, CaseReport, as_duplicate, case_result, image_row, problem_row
+from pdl1quant.batch.traces import clear_traces, write_trace
+from pdl1quant.batch.work import Done, Image, Outcome, Plan, Task, analyse, lost, outcome_of, result_paths, take_sample
+from pdl1quant.batch.workers import Workers
+from pdl1quant.errors import NotHdabError, UnreadableError
+from pdl1quant.model import Indication, RulePack, StainEstimate
+from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, claim_output
+from pdl1quant.outputs.run_record import write_run_record
+from pdl1quant.outputs.tables import ScoreRow, write_scores
+from pdl1quant.pipeline import StainSample, estimate_case
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from pdl1quant.config import Config
+
+_IMAGES_AHEAD_PER_WORKER = 4
+"""Small cases are worked on together, so that no worker waits for the end of a case."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What to score, how, and where to write it."""
+
+    paths: tuple[Path, ...]
+    output: Path
+    config: Config
+    pack: RulePack
+    indication: Indication | None = None
+    mpp: float | None = None
+    white: tuple[float, float, float] | None = None
+    roi: Path | None = None
+    cases: Path | None = None
+    keep_labels: bool = False
+    workers: int = 1
+    overwrite: bool = False
+    resume: bool = False
+
+    @property
+    def plan(self) -> Plan:
+        """What a worker has to know of it."""
+        return Plan(
+            output=self.output,
+            config=self.config,
+            pack=self.pack,
+            indication=self.indication,
+            mpp=self.mpp,
+            keep_labels=self.keep_labels,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """How a run ended; ``n_unscored`` counts the images that were refused or failed."""
+
+    output: Path
+    rows: tuple[ScoreRow, ...]
+    n_unscored: int
+
+
+class Listener(Protocol):
+    """Is told how the work goes."""
+
+    def begin(self, n_images: int) -> None: ...
+    def advance(self, n_images: int = 1) -> None: ...
+    def complain(self, message: str) -> None: ...
+    def case_done(self, report: CaseReport) -> None: ...
+    def end(self, summary: Summary) -> None: ...
+
+
+def find_rules(assay: str, indication: str | None) -> tuple[RulePack, Indication | None]:
+    """The rule pack and the indication of these names.
+
+    Raises
+    ------
+    AssayError
+        There is none.
+    """
+    pack = load_pack(assay)
+    return pack, None if indication is None else find_indication(pack, indication)
+
+
+def run(job: Job, *, listener: Listener) -> Summary:
+    """Score all images and cases of a job and write the results.
+
+    An image that cannot be scored gets a row that says so, and the others are scored. What is written is whole at any
+    time; a run that is stopped can be resumed and then writes what it would have written without the stop.
+
+    Raises
+    ------
+    UsageError
+        Nothing was read or written: the inputs, the output folder, or the settings of a resumed run do not fit.
+    OutputError
+        The results as a whole cannot be written.
+    """
+    images, problems = gather(job.paths, output=job.output, cases=job.cases, roi=job.roi)
+    given = [path for path in (*job.paths, job.roi, job.cases) if path is not None]
+    claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given)
+    clear_traces(job.output)
+    ledger = Ledger(job.output, settings_of(job))
+    if job.resume:
+        ledger.resume(image.stem for image in images)
+    else:
+        ledger.begin()
+    started = datetime.now(tz=UTC)
+    listener.begin(len(images))
+    rows = [
+        problem_row(problem.path.name, problem.path.parent.name, problem.message, plan=job.plan) for problem in problems
+    ]
+    for row in rows:
+        listener.complain(row.error)
+    with Workers(min(job.workers, max(1, len(images)))) as workers:
+        work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
+        for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
+            work.score(wave)
+    ledger.finish()
+    write_run_record(
+        job.output / RUN_RECORD_NAME,
+        record_of(job, work.images, estimates=work.estimates, started=started, seconds=work.seconds),
+    )
+    n_unscored = sum(row.level == "image" and row.status in UNSCORED for row in rows)
+    summary = Summary(output=job.output, rows=tuple(rows), n_unscored=n_unscored)
+    listener.end(summary)
+    return summary
+
+
+@dataclass(slots=True, kw_only=True)
+class _Case:
+    """A case while it is worked on; everything by the stem of the image."""
+
+    name: str
+    images: tuple[Image, ...]
+    originals: dict[str, str] = field(default_factory=dict)
+    samples: dict[str, StainSample] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    earlier: tuple[frozenset[str], StainEstimate] | None = None
+    estimate: StainEstimate | None = None
+    hashes: frozenset[str] = frozenset()
+
+    @property
+    def open_images(self) -> tuple[Image, ...]:
+        """Those that are still to be worked on, each content once."""
+        return tuple(each for each in self.images if each.stem not in self.outcomes and each.stem not in self.originals)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Work:
+    """The steps of a run over a few cases at a time."""
+
+    job: Job
+    ledger: Ledger
+    workers: Workers
+    listener: Listener
+    rows: list[ScoreRow]
+    images: list[Image] = field(default_factory=list)
+    estimates: dict[str, StainEstimate] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def score(self, wave: Sequence[tuple[str, tuple[Image, ...]]]) -> None:
+        cases = [self._opened(name, images) for name, images in wave]
+        self._sample(cases)
+        for case in cases:
+            self._estimate(case)
+        self._analyse(cases)
+        for case in cases:
+            self._close(case)
+        write_scores(self.rows, self.job.output / SCORES_NAME)
+
+    def _opened(self, name: str, images: Sequence[Image]) -> _Case:
+        """Hash the images and find those that are there twice."""
+        hashed = []
+        first: dict[str, str] = {}
+        case = _Case(name=name, images=())
+        for image in images:
+            try:
+                roi_sha256 = "" if image.roi is None else hash_file(image.roi)
+                hashed.append(replace(image, sha256=hash_file(image.path), roi_sha256=roi_sha256))
+            except OSError as error:
+                hashed.append(image)
+                reason = f"cannot be read ({error.strerror or error}); check the file and its permissions"
+                self._ended(case, image, Done(outcome=outcome_of(UnreadableError(f"{image.name}: {reason}"), image)))
+                continue
+            original = first.setdefault(hashed[-1].sha256, image.stem)
+            if original != image.stem:
+                case.originals[image.stem] = original
+        case.images = tuple(hashed)
+        self.images += hashed
+        earlier = self.ledger.earlier_estimate(name)
+        if earlier is not None and earlier[0] <= set(first):
+            case.earlier = earlier
+        return case
+
+    def _sample(self, cases: Sequence[_Case]) -> None:
+        """Sample what an earlier estimate does not cover; where that adds to it, the rest as well."""
+        self._take_samples(
+            [(case, image) for case in cases for image in case.open_images if not _is_covered(case, image)]
+        )
+        stale = [case for case in cases if case.samples and case.earlier is not None]
+        self._take_samples([(case, image) for case in stale for image in case.open_images if _is_covered(case, image)])
+        for case in stale:
+            case.earlier = None
+
+    def _take_samples(self, wanted: Sequence[tuple[_Case, Image]]) -> None:
+        tasks = [Task(image=image, plan=self.job.plan) for _, image in wanted]
+        for index, done in self.workers.run(take_sample, tasks, crashed=lost):
+            case, image = wanted[index]
+            if done.sample is not None:
+                case.samples[image.stem] = done.sample
+                self._took(image, done)
+            else:
+                self._ended(case, image, done)
+
+    def _estimate(self, case: _Case) -> None:
+        """One stain estimate for the case: the earlier run's if nothing was added, else from the samples."""
+        if case.earlier is not None:
+            case.hashes, case.estimate = case.earlier
+        elif case.samples:
+            sampled = [image for image in case.images if image.stem in case.samples]
+            case.hashes = frozenset(image.sha256 for image in sampled)
+            try:
+                case.estimate = estimate_case(
+                    [case.samples[image.stem] for image in sampled], config=self.job.config, white=self.job.white
+                )
+            except NotHdabError as error:
+                for image in sampled:
+                    self._ended(case, image, Done(outcome=outcome_of(error, image)))
+        case.samples.clear()
+        if case.estimate is not None:
+            self.estimates[case.name] = case.estimate
+            self.ledger.add_estimate(case.name, case.hashes, case.estimate)
+
+    def _analyse(self, cases: Sequence[_Case]) -> None:
+        wanted: list[tuple[_Case, Image]] = []
+        for case in cases:
+            for image in case.open_images:
+                earlier = self.ledger.earlier_outcome(image.stem, key=_key(case, image))
+                if earlier is not None and all(path.exists() for path in self._results(image)):
+                    self._ended(case, image, Done(outcome=earlier))
+                else:
+                    wanted.append((case, image))
+        tasks = [
+            Task(image=image, plan=self.job.plan, estimate=case.estimate, flags=CASE_FLAGS) for case, image in wanted
+        ]
+        for index, done in self.workers.run(analyse, tasks, crashed=lost):
+            self._ended(*wanted[index], done)
+
+    def _ended(self, case: _Case, image: Image, done: Done) -> None:
+        """An image is scored, or will not be."""
+        assert done.outcome is not None
+        case.outcomes[image.stem] = done.outcome
+        self._took(image, done)
+        if done.trace:
+            write_trace(self.job.output, image.stem, done.trace)
+        if done.outcome.is_scored:
+            self.ledger.add_outcome(image.stem, key=_key(case, image), outcome=done.outcome)
+        else:
+            self.listener.complain(done.outcome.error)
+            self._remove_results(image)
+        self.listener.advance()
+
+    def _took(self, image: Image, done: Done) -> None:
+        self.seconds[image.stem] = self.seconds.get(image.stem, 0.0) + done.seconds
+
+    def _results(self, image: Image) -> Iterable[Path]:
+        return result_paths(image, self.job.plan).values()
+
+    def _remove_results(self, image: Image) -> None:
+        """A resumed run must not leave the results of what is no result any more."""
+        for path in self._results(image):
+            path.unlink(missing_ok=True)
+
+    def _close(self, case: _Case) -> None:
+        """Score the case from its images and write down their rows."""
+        for stem, original in case.originals.items():
+            case.outcomes[stem] = as_duplicate(case.outcomes[original])
+        for image in case.images:
+            if image.stem in case.originals:
+                self._remove_results(image)
+                self.listener.advance()
+        members = [(image, case.outcomes[image.stem]) for image in case.images]
+        plan = self.job.plan
+        report, row = case_result(case.name, members, duplicates=set(case.originals), estimate=case.estimate, plan=plan)
+        self.rows += [*(image_row(image, outcome, plan=plan) for image, outcome in members), row]
+        self.listener.case_done(report)
+
+
+def _is_covered(case: _Case, image: Image) -> bool:
+    return case.earlier is not None and image.sha256 in case.earlier[0]
+
+
+def _key(case: _Case, image: Image) -> str:
+    """What the result of an image depends on, besides the settings of the run."""
+    assert case.estimate is not None
+    estimate = json.dumps(TypeAdapter(StainEstimate).dump_python(case.estimate, mode="json"), sort_keys=True)
+    return hashlib.sha256(f"{image.sha256}|{image.roi_sha256}|{estimate}".encode()).hexdigest()
+
+
+def _waves(cases: Mapping[str, tuple[Image, ...]], *, n_images: int) -> Iterator[list[tuple[str, tuple[Image, ...]]]]:
+    """Consecutive cases that together have at least ``n_images``."""
+    wave: list[tuple[str, tuple[Image, ...]]] = []
+    for name, images in cases.items():
+        wave.append((name, images))
+        if sum(len(members) for _, members in wave) >= n_images:
+            yield wave
+            wave = []
+    if wave:
+        yield wave

@@ -1,0 +1,232 @@
+"""The work on one image, done in a worker: small values in, files written, small values out.
+
+Nothing that goes wrong with one image leaves this module as an exception: it becomes an `Outcome` that says so.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pdl1quant.errors import InputError, OutputError, RefusedError, UnreadableError
+from pdl1quant.model import Counts, Indication, ResultFlag, RoiMasks, RulePack, Score, StainEstimate, Status
+from pdl1quant.outputs.captions import Caption, score_text
+from pdl1quant.outputs.files import result_path
+from pdl1quant.outputs.geojson import write_geojson
+from pdl1quant.outputs.labels import write_labels
+from pdl1quant.outputs.overlays import write_overlay
+from pdl1quant.outputs.tables import write_cells
+from pdl1quant.pipeline import CaseMember, StainSample, analyse_image, sample_image
+from pdl1quant.slides.images import PlainImage, read_image
+from pdl1quant.slides.raster import Note
+from pdl1quant.slides.roi import RoiKind, read_geojson_rois, roi_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import SlideResult, UInt8Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """One input: ``name`` is its path below the folder given, ``stem`` the (unique) place of its results."""
+
+    path: Path
+    name: str
+    stem: str
+    case: str
+    extra: tuple[tuple[str, str], ...] = ()
+    sha256: str = ""
+    roi: Path | None = None
+    roi_sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is the same for all images of a run."""
+
+    output: Path
+    config: Config
+    pack: RulePack
+    indication: Indication | None = None
+    mpp: float | None = None
+    keep_labels: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How the work on one image ended; what its row and its case need."""
+
+    status: Status
+    error: str = ""
+    counts: Counts | None = None
+    score: Score | None = None
+    flags: tuple[ResultFlag, ...] = ()
+    mpp: float | None = None
+    blocks: tuple[Counts, ...] = ()
+    has_tumour_roi: bool = False
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the image took part in the score of its case."""
+        return self.counts is not None
+
+    @property
+    def member(self) -> CaseMember:
+        """What it adds to its case."""
+        return CaseMember(blocks=self.blocks, flags=self.flags, has_tumour_roi=self.has_tumour_roi)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """An outcome, or the sample of a first pass; ``trace`` is that of an error nobody expected."""
+
+    outcome: Outcome | None = None
+    sample: StainSample | None = None
+    trace: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """An image to sample or, with an ``estimate``, to analyse."""
+
+    image: Image
+    plan: Plan
+    estimate: StainEstimate | None = None
+    flags: tuple[ResultFlag, ...] = field(default=())
+
+
+def take_sample(task: Task) -> Done:
+    """The first pass over an image: what it tells of the staining of its case."""
+    return _guarded(task, _take_sample)
+
+
+def analyse(task: Task) -> Done:
+    """The second pass over an image: measure it and write its results."""
+    return _guarded(task, _analyse)
+
+
+def lost(task: Task) -> Done:
+    """What is said of an image whose worker died."""
+    error = f"{task.image.name}: its worker process died, likely for want of memory; crop the image or leave it out"
+    return Done(outcome=Outcome(status=Status.FAILED, error=error))
+
+
+def outcome_of(error: Exception, image: Image) -> Outcome:
+    """The outcome that an error makes, its message in one line that begins with the name of the image."""
+    status = Status.REFUSED if isinstance(error, RefusedError) else Status.FAILED
+    message = " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        message = "MemoryError: the image does not fit into memory; crop it, or use fewer --workers"
+    elif not isinstance(error, (InputError, OutputError)):
+        message = f"{type(error).__name__}: {message}"
+    message = message.removeprefix(f"{image.path.name}: ")
+    return Outcome(status=status, error=message if message.startswith(image.name) else f"{image.name}: {message}")
+
+
+def result_paths(image: Image, plan: Plan) -> dict[str, Path]:
+    """Where the results of an image lie, by kind."""
+    kinds = ("cells", "overlays", "geojson", *(("labels",) if plan.keep_labels else ()))
+    return {kind: result_path(plan.output, kind, image.stem) for kind in kinds}
+
+
+def _guarded(task: Task, work: Callable[[Task], Done]) -> Done:
+    began = time.perf_counter()
+    try:
+        done = work(task)
+    except (InputError, OutputError) as error:
+        done = Done(outcome=outcome_of(error, task.image))
+    except Exception as error:  # noqa: BLE001  one image must not stop the others
+        done = Done(outcome=outcome_of(error, task.image), trace=traceback.format_exc())
+    return replace(done, seconds=time.perf_counter() - began)
+
+
+def _take_sample(task: Task) -> Done:
+    read = _read(task)
+    return Done(sample=sample_image(read.rgb, mpp=read.mpp, config=task.plan.config))
+
+
+def _analyse(task: Task) -> Done:
+    assert task.estimate is not None
+    image, plan = task.image, task.plan
+    read = _read(task)
+    flags = task.flags + ((ResultFlag.MPP_OVERRIDDEN,) if Note.MPP_OVERRIDDEN in read.notes else ())
+    roi = _roi_masks(image, (read.rgb.shape[0], read.rgb.shape[1]))
+    result = analyse_image(
+        read.rgb,
+        mpp=read.mpp,
+        estimate=task.estimate,
+        config=plan.config,
+        pack=plan.pack,
+        indication=plan.indication,
+        roi=roi,
+        keep_labels=True,
+        flags=flags,
+    )
+    _write(result, read.rgb, image, plan)
+    outcome = Outcome(
+        status=result.status,
+        counts=result.counts,
+        score=result.score,
+        flags=result.flags,
+        mpp=result.mpp,
+        blocks=result.blocks,
+        has_tumour_roi=roi is not None and roi.tumour is not None,
+    )
+    return Done(outcome=outcome)
+
+
+def _roi_masks(image: Image, shape: tuple[int, int]) -> RoiMasks | None:
+    """What a person drew, in pixels of the image; without a tumour region nobody has said where tumour is."""
+    if image.roi is None:
+        return None
+    rois = read_geojson_rois(image.roi)
+    scored = roi_mask(rois, shape)
+    if not scored.any():
+        raise RefusedError(f"{image.name}: {image.roi.name} has no region inside the image; draw it on this image")
+    has_tumour = any(roi.kind is RoiKind.TUMOUR for roi in rois)
+    tumour = [roi for roi in rois if roi.kind is not RoiKind.INCLUDE]
+    return RoiMasks(scored=scored, tumour=roi_mask(tumour, shape) if has_tumour else None)
+
+
+def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> None:
+    assert result.compartments is not None
+    paths = result_paths(image, plan)
+    metadata = {
+        "image_sha256": image.sha256,
+        "config_digest": plan.config.digest,
+        "assay": plan.pack.name,
+        "mpp": f"{result.mpp:.6g}",
+        "working_mpp": f"{result.working_mpp:.6g}",
+    }
+    height, width = result.compartments.cell.shape
+    write_cells(result.cells, paths["cells"], metadata=metadata)
+    write_geojson(
+        result.cells,
+        result.compartments,
+        paths["geojson"],
+        image_id=image.sha256,
+        downsample_x=result.shape_px[1] / width,
+        downsample_y=result.shape_px[0] / height,
+    )
+    caption = Caption(
+        title=image.name,
+        score=score_text(result.score),
+        rules=f"{plan.pack.title} ({plan.pack.name})",
+        remarks=tuple(str(flag).replace("_", " ") for flag in result.score.flags),
+    )
+    write_overlay(rgb, result.compartments, result.cells, paths["overlays"], caption=caption, mpp=result.mpp)
+    if plan.keep_labels:
+        write_labels(result.compartments, paths["labels"], mpp=result.working_mpp)
+
+
+def _read(task: Task) -> PlainImage:
+    read = read_image(task.image.path, mpp=task.plan.mpp)
+    if read.sha256 != task.image.sha256:
+        raise UnreadableError(f"{task.image.name}: changed while it was being read; run again with --resume")
+    return read

@@ -1,0 +1,244 @@
+"""The command line: each command parses, calls one function and prints.
+
+Heavy packages are imported where they are used, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+import click
+
+from pdl1quant.errors import Pdl1QuantError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pydantic import BaseModel
+
+    from pdl1quant.config import Config
+
+EXIT_OK = 0
+EXIT_SOME_FAILED = 1
+EXIT_WRONG_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+FREQUENT_SETTINGS = (
+    "positivity.dab_od",
+    "stains.vectors",
+    "nuclei.signal",
+    "nuclei.min_area_um2",
+    "cells.growth_um",
+    "cells.membrane_width_um",
+)
+"""Settings with an option of their own; ``--set`` reaches all."""
+
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Workers share the processor, and sums do not depend on how many threads made them."""
+
+_EXISTING = click.Path(exists=True, path_type=Path)
+_EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 all scored, 1 some images not, 2 wrong usage, 130 interrupted."""
+    for name in _ONE_THREAD:
+        os.environ.setdefault(name, "1")
+    try:
+        code = cli.main(args=arguments, prog_name="pdl1quant", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        _complain("stopped by the keyboard; what is written is whole: run the same command with --resume to go on")
+        sys.exit(EXIT_INTERRUPTED)
+    except UsageError as error:
+        _complain(str(error))
+        sys.exit(EXIT_WRONG_USAGE)
+    except Pdl1QuantError as error:
+        _complain(str(error))
+        sys.exit(EXIT_SOME_FAILED)
+    except OSError as error:
+        _complain(f"{error.filename or 'input or output'}: {error.strerror or error}; mend it and run again")
+        sys.exit(EXIT_SOME_FAILED)
+    sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _complain(message: str) -> None:
+    click.echo(f"pdl1quant: {' '.join(message.split())}", err=True)
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+def _parse_white(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[float, float, float] | None:
+    if value is None:
+        return None
+    try:
+        red, green, blue = (float(part) for part in value.split(","))
+    except ValueError:
+        message = f"{value!r}: write three numbers with commas between them, for example 243,241,238"
+        raise click.BadParameter(message, ctx=ctx, param=param) from None
+    if not all(128 <= level <= 255 for level in (red, green, blue)):
+        message = f"{value!r}: the level of empty glass lies between 128 and 255 in each channel"
+        raise click.BadParameter(message, ctx=ctx, param=param)
+    return red, green, blue
+
+
+def _check_mpp(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and 0.1 <= value <= 2):
+        raise click.BadParameter(f"{value:g} is not between 0.1 and 2 um per pixel", ctx=ctx, param=param)
+    return value
+
+
+def _usable_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@cache
+def _setting_options() -> tuple[click.Option, ...]:
+    """An option for each frequent setting, from its type and description in the configuration."""
+    from pdl1quant.config import Config  # noqa: PLC0415  pydantic is slow to import
+
+    options = []
+    for name in FREQUENT_SETTINGS:
+        section, key = name.split(".")
+        model: type[BaseModel] = type(getattr(Config(), section))
+        info = model.model_fields[key]
+        kind: click.ParamType[Any] = click.FLOAT
+        if get_origin(info.annotation) is Literal:
+            kind = click.Choice([str(choice) for choice in get_args(info.annotation)])
+        meaning = " ".join((info.description or "").replace("``", "").split())
+        flag = "--" + name.replace(".", "-").replace("_", "-")
+        options.append(click.Option([flag, _parameter(name)], type=kind, help=f"{meaning}  [default: {info.default}]"))
+    return tuple(options)
+
+
+def _parameter(name: str) -> str:
+    return name.replace(".", "__")
+
+
+class _ScoreCommand(click.Command):
+    """A command with an option for each frequent setting, made only when its options are asked for."""
+
+    def get_params(self, ctx: click.Context) -> list[click.Parameter]:
+        return [*self.params, *_setting_options(), *super().get_params(ctx)[len(self.params) :]]
+
+
+def _with_config(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--config`` and ``--set``."""
+    command = click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Change one setting, for example nuclei.min_area_um2=20; may be given often.",
+    )(command)
+    return click.option("--config", "config_file", type=_EXISTING_FILE, help="Settings as TOML; see `config show`.")(
+        command
+    )
+
+
+def _load(config_file: Path | None, overrides: Sequence[str]) -> Config:
+    from pdl1quant.config import load_config  # noqa: PLC0415  pydantic is slow to import
+
+    return load_config(config_file, overrides)
+
+
+# --- commands --------------------------------------------------------------------------------------------------------
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="pdl1quant", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Measure PD-L1 on immunohistochemistry images. Research use only.
+
+    Start with: pdl1quant score FOLDER -o RESULT --mpp 0.5
+    """
+
+
+@cli.command(cls=_ScoreCommand)
+@click.argument("paths", nargs=-1, required=True, type=_EXISTING, metavar="PATH...")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option(
+    "--mpp",
+    type=float,
+    callback=_check_mpp,
+    help="Pixel size in um per pixel, 0.1 to 2; overrides the files' own (20x is about 0.5).",
+)
+@click.option("--assay", default="28-8-cytoplasm", show_default=True, help="Rule pack; see `assays`.")
+@click.option("--indication", help="Disease whose cut-offs are read; see `assays`.")
+@click.option(
+    "--white", callback=_parse_white, metavar="R,G,B", help="Level of empty glass, where the images show none."
+)
+@_with_config
+@click.option("--roi", type=_EXISTING, help="Drawn regions: a GeoJSON file, or a folder with <image>.geojson.")
+@click.option("--cases", type=_EXISTING_FILE, help="CSV with columns image, case and any others to carry along.")
+@click.option("--labels", is_flag=True, help="Write label images too.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    default=_usable_cpus,
+    show_default="processors",
+    help="Images worked on at a time; does not change any number.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
+@click.option("--overwrite", is_flag=True, help="Replace the earlier results in the output folder.")
+@click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
+def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple[str, ...], **options: Any) -> int:
+    """Score images or folders of images; the images of one folder are one case."""
+    if options["overwrite"] and options["resume"]:
+        raise click.UsageError("--overwrite and --resume exclude each other.")
+    frequent = [
+        f"{name}={options[_parameter(name)]}" for name in FREQUENT_SETTINGS if options[_parameter(name)] is not None
+    ]
+    config = _load(config_file, [*frequent, *overrides])
+
+    from pdl1quant import batch, console  # noqa: PLC0415  the science is slow to import
+
+    pack, indication = batch.find_rules(options["assay"], options["indication"])
+    job = batch.Job(
+        paths=paths,
+        output=options["output"],
+        config=config,
+        pack=pack,
+        indication=indication,
+        mpp=options["mpp"],
+        white=options["white"],
+        roi=options["roi"],
+        cases=options["cases"],
+        keep_labels=options["labels"],
+        workers=options["workers"],
+        overwrite=options["overwrite"],
+        resume=options["resume"],
+    )
+    with console.Terminal(quiet=options["quiet"]) as terminal:
+        summary = batch.run(job, listener=terminal)
+    return EXIT_SOME_FAILED if summary.n_unscored else EXIT_OK
+
+
+@cli.group()
+def config() -> None:
+    """Look at the settings."""
+
+
+@config.command()
+@_with_config
+def show(config_file: Path | None, overrides: tuple[str, ...]) -> None:
+    """Print all settings as TOML, each with its meaning; save it and give it to --config."""
+    settings = _load(config_file, overrides)
+
+    from pdl1quant.config import config_toml  # noqa: PLC0415  pydantic is slow to import
+
+    click.echo(config_toml(settings), nl=False)
+
+
+@cli.command()
+def assays() -> None:
+    """List the rule packs and their indications."""
+    from pdl1quant import console  # noqa: PLC0415  numpy is slow to import
+
+    click.echo(console.assay_list())

@@ -1,0 +1,154 @@
+"""What the command line shows: a progress bar, a line per case, and errors between them; never mixed up."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from pdl1quant.assays import load_pack, pack_names
+from pdl1quant.outputs.captions import score_text
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from rich.progress import TaskID
+
+    from pdl1quant.batch import CaseReport, Summary
+    from pdl1quant.model import CutOff, RulePack
+
+
+class Terminal:
+    """Listens to a run: results to standard output, progress and errors to standard error.
+
+    The bar appears only where standard error is a terminal and ``quiet`` is off; ``quiet`` leaves the errors.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._errors = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._errors,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=quiet or not self._errors.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def begin(self, n_images: int) -> None:
+        """The work on ``n_images`` begins."""
+        self._task = self._progress.add_task("scoring", total=n_images)
+
+    def advance(self, n_images: int = 1) -> None:
+        """So many more images are done."""
+        if self._task is not None:
+            self._progress.advance(self._task, n_images)
+
+    def complain(self, message: str) -> None:
+        """Say in one line what is wrong with one input."""
+        self._errors.print(_plain(message), soft_wrap=True)
+
+    def case_done(self, report: CaseReport) -> None:
+        """Say in one line how a case was scored."""
+        self._say(case_line(report))
+
+    def end(self, summary: Summary) -> None:
+        """Say where to look."""
+        self._progress.stop()
+        self._say(end_line(summary))
+
+    def _say(self, line: str) -> None:
+        if self._quiet:
+            return
+        if sys.stdout.isatty():  # on the bar's own terminal: let the bar step aside
+            self._errors.print(_plain(line), soft_wrap=True)
+        else:
+            sys.stdout.write(_encodable(_plain(line)) + "\n")
+            sys.stdout.flush()
+
+
+def case_line(report: CaseReport) -> str:
+    """``case  TPS (cytoplasm) 42 % (35-50)  1,234 tumour cells  8 images  flags``."""
+    score = report.score
+    if score is None:
+        parts = [report.case or ".", f"not scored ({report.status})", _images(report)]
+    else:
+        parts = [
+            report.case or ".",
+            score_text(score),
+            _plural(report.n_tumour, "tumour cell"),
+            _images(report),
+            *(str(call) for call in score.calls),
+            ", ".join(score.flags),
+        ]
+    return "  ".join(part for part in parts if part)
+
+
+def end_line(summary: Summary) -> str:
+    """Where to look, and what is missing."""
+    seen = f"Look at {summary.output}/overlays, then at {summary.output}/scores.csv"
+    if not summary.n_unscored:
+        return f"{seen}."
+    return f"{seen}. Not scored: {_plural(summary.n_unscored, 'image')}; the column error says why."
+
+
+def assay_list() -> str:
+    """The rule packs with their indications and cut-offs, as text."""
+    return "\n\n".join(_pack_text(load_pack(name)) for name in pack_names())
+
+
+def _pack_text(pack: RulePack) -> str:
+    lines = [
+        pack.name,
+        f"  {pack.title}",
+        f"  prints {pack.score_name!r}; at least {pack.min_tumour_cells} viable tumour cells per case; "
+        + ("calls with --indication" if pack.makes_calls else "no calls"),
+    ]
+    for indication in pack.indications:
+        lines.append(f"  --indication {indication.name}: {indication.title}")
+        lines += [f"    {_cut_off_text(cut_off)}" for cut_off in indication.cut_offs]
+    return "\n".join(lines)
+
+
+def _cut_off_text(cut_off: CutOff) -> str:
+    sign = ">=" if cut_off.qualifies == "at_least" else "<"
+    unit = " %" if cut_off.score == "tps" else ""
+    limit = f"{cut_off.score.upper()} {sign} {cut_off.value:g}{unit}"
+    return f"{limit}, {cut_off.jurisdiction}, {cut_off.drug}, {cut_off.date}"
+
+
+def _images(report: CaseReport) -> str:
+    if report.n_scored == report.n_images:
+        return _plural(report.n_images, "image")
+    return f"{report.n_scored:,} of {_plural(report.n_images, 'image')}"
+
+
+def _plural(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _plain(line: str) -> str:
+    """One line, without the control characters that a file name may hold."""
+    return "".join(character if character.isprintable() else "?" for character in line)
+
+
+def _encodable(line: str) -> str:
+    encoding = sys.stdout.encoding or "utf-8"
+    return line.encode(encoding, errors="replace").decode(encoding)

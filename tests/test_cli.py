@@ -1,0 +1,220 @@
+"""The command line as a user meets it: what it prints where, and how it exits."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from pdl1quant import __version__
+from pdl1quant.cli import FREQUENT_SETTINGS, main
+from pdl1quant.config import Config, config_from
+
+WRONG_USAGE = 2
+INTERRUPTED = 130
+
+
+@pytest.fixture
+def pdl1quant(capsys):
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return (stopped.value.code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    """Three tiles with blue nuclei, every second one in a brown cell."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[:160, :160]
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    for number in range(3):
+        distance = np.hypot((y + number) % 32 - 16, (x + 2 * number) % 32 - 16)
+        blue, brown = 0.6 * (distance < 7), 0.5 * (distance < 12) * ((x + 2 * number) // 32 % 2)
+        od = blue[..., None] * (0.650, 0.704, 0.286) + brown[..., None] * (0.268, 0.570, 0.776)
+        rgb = 243 * 10**-od + rng.normal(0, 1, od.shape)
+        PillowImage.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(folder / f"tile_{number}.png")
+    return folder
+
+
+def one_line(text):
+    return text.count("\n") == 1 and text.endswith("\n")
+
+
+# --- help and wrong usage --------------------------------------------------------------------------------------------
+def test_help_answers_at_once():
+    command = [sys.executable, "-m", "pdl1quant", "--help"]
+    seconds = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) < 0.5
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys, contextlib, io\n"
+        "from pdl1quant.cli import main\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
+        "print(sorted({'numpy', 'pandas', 'cv2', 'pydantic', 'rich', 'scipy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version(pdl1quant):
+    assert pdl1quant("--version") == (0, f"pdl1quant {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["score", "TILES", "-o", "OUT", "--ovrwrite"], "--overwrite"),
+        (["scor"], "No such command 'scor'"),
+        (["score", "-o", "OUT"], "PATH"),
+        (["score", "TILES"], "--output"),
+        (["score", "NOWHERE", "-o", "OUT"], "does not exist"),
+        (["score", "TILES", "-o", "OUT", "--mpp", "20"], "between 0.1 and 2"),
+        (["score", "TILES", "-o", "OUT", "--mpp", "nan"], "between 0.1 and 2"),
+        (["score", "TILES", "-o", "OUT", "--white", "243,241"], "three numbers"),
+        (["score", "TILES", "-o", "OUT", "--white", "nan,241,240"], "between 128 and 255"),
+        (["score", "TILES", "-o", "OUT", "--workers", "0"], "--workers"),
+        (["score", "TILES", "-o", "OUT", "--overwrite", "--resume"], "exclude each other"),
+        (["score", "TILES", "-o", "OUT", "--set", "nuclei.min_aera_um2=20"], "nuclei.min_area_um2"),
+        (["score", "TILES", "-o", "OUT", "--positivity-dab-od", "9"], "positivity.dab_od"),
+        (["score", "TILES", "-o", "OUT", "--stains-vectors", "none"], "auto"),
+        (["score", "TILES", "-o", "OUT", "--assay", "28-8-labl"], "'28-8-label'"),
+        (["score", "TILES", "-o", "OUT", "--assay", "28-8-label", "--indication", "melanom"], "melanoma"),
+        (["score", "TILES", "-o", "TILES", "--mpp", "0.5"], "is an input as well"),
+        (["config", "show", "--set", "nuclei"], "section.key=value"),
+    ],
+)
+def test_wrong_usage_says_what_to_do_and_touches_nothing(pdl1quant, tiles, tmp_path, arguments, hint):
+    places = {"TILES": tiles, "OUT": tmp_path / "out", "NOWHERE": tmp_path / "nowhere"}
+    code, output, errors = pdl1quant(*(places.get(argument, argument) for argument in arguments))
+    assert (code, output) == (WRONG_USAGE, "")
+    assert hint in errors
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out").exists()
+
+
+# --- settings and assays ---------------------------------------------------------------------------------------------
+def test_config_show_can_be_given_back(pdl1quant, tmp_path):
+    code, text, _ = pdl1quant("config", "show", "--set", "positivity.dab_od=0.3")
+    assert code == 0
+    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    _, again, _ = pdl1quant("config", "show", "--config", tmp_path / "mine.toml")
+    assert again == text
+    assert config_from(tomllib.loads(again)).positivity.dab_od == 0.3
+
+
+def test_every_frequent_setting_exists_and_has_an_option(pdl1quant):
+    _, text, _ = pdl1quant("score", "--help")
+    for name in FREQUENT_SETTINGS:
+        section, key = name.split(".")
+        assert hasattr(getattr(Config(), section), key)
+        assert "--" + name.replace(".", "-").replace("_", "-") in text
+
+
+def test_assays_lists_packs_indications_and_cut_offs(pdl1quant):
+    code, text, _ = pdl1quant("assays")
+    assert code == 0
+    assert "28-8-cytoplasm\n" in text
+    assert "--indication melanoma: Melanoma\n    TPS >= 1 %, US" in text
+    assert "    TPS < 1 %, EU" in text
+    assert "no calls" in text
+
+
+# --- scoring ---------------------------------------------------------------------------------------------------------
+def test_score_prints_a_line_per_case_and_where_to_look(pdl1quant, tiles, tmp_path):
+    code, output, errors = pdl1quant("score", tiles, "-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1")
+    assert (code, errors) == (0, "")
+    case, end = output.splitlines()
+    assert case.startswith("tiles  TPS (cytoplasm) ")
+    assert " tumour cells  3 images  " in case
+    assert end == f"Look at {tmp_path}/out/overlays, then at {tmp_path}/out/scores.csv."
+    assert not {"positive", "negative"} & set(output.lower().replace(",", " ").split())
+
+
+def test_quiet_leaves_only_the_errors(pdl1quant, tiles, tmp_path):
+    (tiles / "broken.png").write_bytes(b"")
+    code, output, errors = pdl1quant("score", tiles, "-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1", "-q")
+    assert (code, output) == (1, "")
+    assert one_line(errors)
+    assert errors.startswith("broken.png: ")
+
+
+def test_an_option_of_a_frequent_setting_and_set_do_the_same(pdl1quant, tiles, tmp_path):
+    common = ("--mpp", "0.5", "--workers", "1", "-q")
+    pdl1quant("score", tiles, "-o", tmp_path / "a", "--positivity-dab-od", "0.3", *common)
+    pdl1quant("score", tiles, "-o", tmp_path / "b", "--set", "positivity.dab_od=0.3", *common)
+    assert (tmp_path / "a" / "scores.csv").read_bytes() == (tmp_path / "b" / "scores.csv").read_bytes()
+
+
+def test_labels_are_written_on_demand(pdl1quant, tiles, tmp_path):
+    tile = tiles / "tile_0.png"
+    pdl1quant("score", tile, "-o", tmp_path / "out", "--mpp", "0.5", "--labels", "--workers", "1", "-q")
+    assert (tmp_path / "out" / "labels" / "tile_0.ome.tif").is_file()
+
+
+def test_an_existing_output_is_refused_and_overwrite_spares_what_is_not_ours(pdl1quant, tiles, tmp_path):
+    out = tmp_path / "out"
+    common = ("score", tiles, "-o", out, "--mpp", "0.5", "--workers", "1", "-q")
+    assert pdl1quant(*common)[0] == 0
+    (out / "notes.txt").write_text("mine")
+    code, _, errors = pdl1quant(*common)
+    assert code == WRONG_USAGE
+    assert one_line(errors)
+    assert "--overwrite or --resume" in errors
+    (tiles / "tile_2.png").unlink()
+    assert pdl1quant(*common, "--overwrite")[0] == 0
+    assert (out / "notes.txt").read_text() == "mine"
+    assert not (out / "cells" / "tile_2.parquet").exists()
+    assert pdl1quant(*common, "--resume")[0] == 0
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_output_is_one_line(pdl1quant, tiles, tmp_path):
+    (tmp_path / "out").mkdir(mode=0o555)
+    code, _, errors = pdl1quant("score", tiles, "-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1")
+    assert code == 1
+    assert one_line(errors)
+
+
+def test_a_name_with_a_line_break_stays_one_line(pdl1quant, tiles, tmp_path):
+    (tiles / "two\nlines [red].png").write_bytes(b"")
+    _, _, errors = pdl1quant("score", tiles, "-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1")
+    assert one_line(errors)
+    assert "lines [red].png" in errors
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGINT") or sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_run_says_how_to_go_on(tiles, tmp_path, workers):
+    for number in range(3, 40):
+        (tiles / f"tile_{number}.png").write_bytes((tiles / f"tile_{number % 3}.png").read_bytes() + bytes(number))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "pdl1quant", "score", tiles, "-o", out, "--mpp", "0.5", "--workers", str(workers)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and not list(out.rglob("*.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == INTERRUPTED, errors
+    assert one_line(errors.removeprefix("\n"))  # click ends the line on which the terminal wrote ^C
+    assert "--resume" in errors
+    assert "Traceback" not in errors
