@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from pdl1quant.validation.phantom_kinds import Kind
-from pdl1quant.validation.phantom_noise import per_cell, smooth_noise, upper_share
+from pdl1quant.validation.phantom_noise import NEVER, per_cell, smooth_noise, upper_share
 
 if TYPE_CHECKING:
     from pdl1quant.model import Float32Array
@@ -27,7 +27,7 @@ def paint_pigment(settings: PhantomSettings, zones: Zones, rng: np.random.Genera
     where = 0.8 * smooth_noise(rng, size, 10 / mpp) + 0.8 * smooth_noise(rng, size, 60 / mpp)
     granule = smooth_noise(rng, size, 1.2 / mpp)
     where += 0.8 * granule
-    where[zones.empty] = -9
+    where[zones.empty] = NEVER
     od = np.clip(1.0 + 0.5 * granule, 0.3, 2.0)
     return np.where(upper_share(where, settings.pigment_share), od, 0).astype(np.float32)
 

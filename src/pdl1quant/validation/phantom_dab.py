@@ -53,20 +53,21 @@ def choose_stain(settings: PhantomSettings, shapes: Shapes, rng: np.random.Gener
     if settings.pattern == "none":
         brown[:] = False
     spread = settings.dab_spread * (0.7 * smooth_noise(rng, size, 30 / settings.mpp)[y, x] + 0.7 * rng.normal(0, 1, n))
-    strength = np.maximum(settings.dab_od * np.exp(spread), _SAFE_OD)
+    least = _SAFE_OD + 0.1 * settings.grain
+    strength = np.maximum(settings.dab_od * np.exp(spread), least)
     draw = rng.random(n)
     membrane = draw < _WANTS_MEMBRANE[settings.pattern]
     cytoplasm = (draw > 1 - _WANTS_CYTOPLASM[settings.pattern]) | ~membrane
-    partial = rng.random(n) < settings.partial_share
+    partial = (rng.random(n) < settings.partial_share) & ~(shapes.column & (settings.basolateral > 0))
     weaker = np.where(membrane, rng.uniform(0.45, 0.9, n), 1.0)
     seen = settings.pattern != "none"
     return Stain(
         membrane_od=np.where(brown & membrane, strength, 0),
         membrane_share=np.where(partial, rng.uniform(0.35, 0.8, n), 1.0),
         line_um=rng.uniform(0.4, 0.8, n),
-        cytoplasm_od=np.where(brown & cytoplasm, np.maximum(strength * weaker, _SAFE_OD), 0),
+        cytoplasm_od=np.where(brown & cytoplasm, np.maximum(strength * weaker, least), 0),
         granular=rng.random(n) < settings.granular_share,
-        faint_od=np.where(kind == Kind.APOPTOTIC, 0.12, 0.08) * rng.random(n) ** 2 * seen,
+        faint_od=(0.012 + np.where(kind == Kind.APOPTOTIC, 0.12, 0.05) * rng.random(n) ** 3) * seen,
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pdl1quant.validation.phantom_shapes import Shapes
     from pdl1quant.validation.phantom_zones import Zones
 
+_SOFT_EDGE_PX = 0.6
+"""A pixel at the edge of a nucleus is covered in part."""
 _RIM_UM = 0.6
 """Thickness of the dark rim of a vesicular nucleus."""
 
@@ -28,11 +30,12 @@ def paint_haematoxylin(
     fine, middle = smooth_noise(rng, size, 0.9 / mpp), smooth_noise(rng, size, 2.2 / mpp)
     cloud = np.clip(1 + 0.30 * smooth_noise(rng, size, 6 / mpp) + 0.12 * fine + 0.15 * middle, 0.1, 3)
     scale = settings.background_od / 0.06
-    body = per_cell(trait("tint", kind) * rng.uniform(0.5, 1.5, n) * scale, shapes.cell) * cloud
+    tint = per_cell(trait("tint", kind) * rng.uniform(0.75, 1.25, n) * scale, shapes.cell)
+    body = cv2.GaussianBlur(tint, (0, 0), 0.5 / mpp) * cloud
     chromatin = _chromatin(settings, shapes, rng, fine=fine, middle=middle)
-    ground = _ground(settings, zones, rng, cloud=cloud, fine=fine)
+    ground = _ground(settings, zones, rng, cloud=cloud)
     ground[shapes.cell > 0] = 0
-    od = np.where(shapes.nucleus > 0, np.maximum(chromatin, body), body + ground)
+    od = np.maximum(chromatin, body) + ground
     return np.asarray(od, dtype=np.float32)
 
 
@@ -43,10 +46,11 @@ def _chromatin(
     level = trait("blue", kind) * np.exp(rng.normal(0, 0.20, n)) * settings.haematoxylin_od
     clumps = trait("clumps", kind) * rng.uniform(0.4, 1.7, n)
     openness = trait("openness", kind) * rng.uniform(0.1, 1.7, n)
-    rim = np.exp(-((shapes.rim_um / _RIM_UM) ** 2)) - np.float32(0.4)
-    texture = 1 + per_cell(clumps, shapes.nucleus) * (0.75 * fine + 0.65 * middle)
-    texture += per_cell(openness, shapes.nucleus) * rim
-    od = np.maximum(per_cell(level, shapes.nucleus) * texture, 0)
+    rim = cv2.exp(-((shapes.rim_um / np.float32(_RIM_UM)) ** 2)) - np.float32(0.4)
+    texture = 1 + per_cell(clumps, shapes.cell) * (0.75 * fine + 0.65 * middle)
+    texture += per_cell(openness, shapes.cell) * rim
+    inside = cv2.GaussianBlur((shapes.nucleus > 0).astype(np.float32), (0, 0), _SOFT_EDGE_PX)
+    od = np.maximum(per_cell(level, shapes.cell) * texture, 0) * inside
     return np.asarray(od + _nucleoli(settings, shapes, rng, level), dtype=np.float32)
 
 
@@ -61,16 +65,14 @@ def _nucleoli(settings: PhantomSettings, shapes: Shapes, rng: np.random.Generato
     return spots * (shapes.nucleus > 0)
 
 
-def _ground(
-    settings: PhantomSettings, zones: Zones, rng: np.random.Generator, *, cloud: Float32Array, fine: Float32Array
-) -> Float32Array:
+def _ground(settings: PhantomSettings, zones: Zones, rng: np.random.Generator, *, cloud: Float32Array) -> Float32Array:
     """Between the cells: collagen in stroma, wisps of mucin in lumina, plasma in vessels."""
     size, mpp, level = settings.size_px, settings.mpp, settings.background_od
     fibre = 0.32 * streaks(rng, size, width_px=1.6 / mpp, length_px=22 / mpp)
     fibre += 0.22 * streaks(rng, size, width_px=5 / mpp, length_px=50 / mpp)
     patch = np.clip(0.75 + 0.35 * smooth_noise(rng, size, 45 / mpp), 0.15, 2)
     stroma = level * np.clip(patch * (0.85 + fibre), 0.05, 3) * (0.7 + 0.3 * cloud)
-    wisps = settings.mucin_od * np.clip(smooth_noise(rng, size, 14 / mpp) + 0.3 * fine, 0, 2)
+    wisps = settings.mucin_od * np.clip(smooth_noise(rng, size, 18 / mpp) + 0.8 * fibre, 0, 2)
     od = np.where(zones.stroma, stroma, 0)
     od = np.where(zones.tumour, 0.6 * level * cloud, od)
     od = np.where(zones.necrosis, 1.2 * level * cloud, od)

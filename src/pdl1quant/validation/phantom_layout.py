@@ -13,12 +13,13 @@ from pdl1quant.validation.phantom_kinds import IS_TUMOUR, Kind, trait, varied
 from pdl1quant.validation.phantom_noise import smooth_noise
 
 if TYPE_CHECKING:
-    from pdl1quant.model import BoolArray, Float64Array, Int32Array
+    from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array
     from pdl1quant.validation.phantom_settings import PhantomSettings
     from pdl1quant.validation.phantom_zones import Zones
 
 _UM2_PER_CANDIDATE = 14.0
 _MAX_ROUNDS = 12
+_MIN_CONTOUR_PX = 12
 _NEST_GROWTH_UM = 12.0
 
 
@@ -56,7 +57,9 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     kind[is_column & ~IS_TUMOUR[kind]] = Kind.TUMOUR
     kind[is_lining] = Kind.ENDOTHELIUM
     in_nest = zones.tumour[row, col]
-    keep = is_column | is_lining | ~(zones.empty[row, col] | _lined(settings, zones, IS_TUMOUR[kind], row=row, col=col))
+    crowded = IS_TUMOUR[kind] & in_nest
+    crowded &= (zones.to_lumen_px[row, col] < (settings.column_um + 4) / mpp) | (zones.depth_px[row, col] < 3 / mpp)
+    keep = is_column | is_lining | ~(zones.empty[row, col] | crowded)
     sizes = _half_axes(settings, rng, kind, is_column=is_column)
     radius = np.sqrt(sizes[:, 0] * sizes[:, 1]) / mpp
     spread = settings.stroma_spacing * np.exp(-0.22 * np.clip(infiltrate, -1.2, 2.0))
@@ -65,7 +68,7 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     gap[is_lining] = 2.0 / mpp
     chosen = _pack(xy, gap, keep, rng, first=first)
     angle = _angles(settings, zones, rng, kind, row=row, col=col)
-    angle[is_column] = np.arctan2(*zones.inward[::-1, row[is_column], col[is_column]])
+    angle[is_column] = np.arctan2(*-_at(zones.from_lumen[::-1], row[is_column], col[is_column]))
     angle[is_lining] = lining[:, 2]
     nested = in_nest & IS_TUMOUR[kind]
     growth = np.where(nested, _NEST_GROWTH_UM, trait("growth_um", kind)) * rng.uniform(0.8, 1.25, n) / mpp
@@ -84,7 +87,7 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
 
 def _column_points(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float64Array:
     """Points (n, 2) along the middle of the epithelium of glands."""
-    middle = (zones.depth_px > settings.column_um / 2 / settings.mpp) & (zones.gland | zones.lumen)
+    middle = zones.to_lumen_px < settings.column_um / 2 / settings.mpp
     step = settings.column_width_um / settings.mpp
     points = _along_contours(middle, step, rng)[:, :2]
     return points + rng.normal(0, 0.08 * step, points.shape)
@@ -100,6 +103,8 @@ def _along_contours(mask: BoolArray, step: float, rng: np.random.Generator) -> F
     picked = [np.empty((0, 3))]
     for line in lines:
         points = line[:, 0].astype(float)
+        if len(points) < _MIN_CONTOUR_PX:
+            continue
         limit = np.array(mask.shape[::-1]) - 2
         length = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
         at = (np.arange(0.5, max(length[-1] / step, 1.0)) + rng.normal(0, 0.12)) * step
@@ -110,17 +115,10 @@ def _along_contours(mask: BoolArray, step: float, rng: np.random.Generator) -> F
     return np.concatenate(picked)
 
 
-def _lined(
-    settings: PhantomSettings, zones: Zones, is_tumour: BoolArray, *, row: Int32Array, col: Int32Array
-) -> BoolArray:
-    """Candidates that would crowd the columnar cells of a gland."""
-    height = settings.column_um / settings.mpp
-    middle = (zones.depth_px > height / 2) & (zones.gland | zones.lumen)
-    if not middle.any():
-        return np.zeros(len(row), dtype=bool)
-    away = cv2.distanceTransform((~middle).astype(np.uint8), cv2.DIST_L2, 5)
-    near = (away[row, col] < 0.75 * height) & zones.gland[row, col]
-    return np.asarray(near & is_tumour, dtype=bool)
+def _at(small: Float32Array, row: Int32Array, col: Int32Array) -> Float64Array:
+    """Values (2, n) of a field at a quarter of the size."""
+    height, width = small.shape[1:]
+    return small[:, np.minimum(row // 4, height - 1), np.minimum(col // 4, width - 1)].astype(float)
 
 
 def _kinds(
@@ -187,7 +185,7 @@ def _angles(
 ) -> Float64Array:
     """Spindle cells follow the fibres, and the edge of a nest near one; the others lie anyhow."""
     flow = 2.0 * smooth_noise_at(settings, rng, row, col) + rng.uniform(0, np.pi)
-    inward = zones.inward[:, row, col]
+    inward = _at(zones.across_nest, row, col)
     along_edge = np.arctan2(inward[1], inward[0]) + np.pi / 2
     near = np.hypot(inward[0], inward[1]) > 0.5
     flow = np.where(near, along_edge, flow) + rng.normal(0, 0.3, len(kind))

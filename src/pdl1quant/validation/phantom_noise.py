@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Float32Array, Int32Array
 
+NEVER = -99.0
+"""Noise where nothing may grow."""
 _COARSE_PX = 12.0
 """Noise with larger features is made at a quarter of the size and enlarged: nobody sees it, and it is faster."""
 
@@ -54,10 +56,11 @@ def streaks(rng: np.random.Generator, size_px: int, *, width_px: float, length_p
 
 
 def upper_share(noise: Float32Array, share: float) -> BoolArray:
-    """The ``share`` of the pixels where the noise is highest."""
+    """The ``share`` of the pixels where the noise is highest, without those at `NEVER`."""
     if share <= 0:
         return np.zeros(noise.shape, dtype=bool)
-    return np.asarray(noise >= np.quantile(noise[::4, ::4], 1 - min(share, 1.0)), dtype=bool)
+    level = max(float(np.quantile(noise[::4, ::4], 1 - min(share, 1.0))), NEVER / 2)
+    return np.asarray(noise >= level, dtype=bool)
 
 
 def per_cell(values: np.ndarray, labels: Int32Array) -> Float32Array:

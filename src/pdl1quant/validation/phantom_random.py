@@ -42,7 +42,7 @@ def _sometimes(rng: np.random.Generator, share: float, low: float, high: float) 
 def _tissue(rng: np.random.Generator) -> dict[str, Any]:
     cell_um = float(rng.uniform(9.5, 17))
     return {
-        "tumour_share": float(rng.beta(1.6, 1.4)),
+        "tumour_share": float(0.92 * rng.beta(1.6, 1.4)),
         "gland_share": float(rng.choice([0.0, 0.5, 1.0], p=[0.45, 0.25, 0.3])),
         "glass_share": _sometimes(rng, 0.6, 0.0, 0.35),
         "fat_share": _sometimes(rng, 0.12, 0.05, 0.3),
@@ -50,6 +50,7 @@ def _tissue(rng: np.random.Generator) -> dict[str, Any]:
         "vessel_share": _sometimes(rng, 0.6, 0.005, 0.05),
         "red_cell_share": float(rng.uniform(0, 0.9)),
         "nest_um": float(rng.uniform(25, 160)),
+        "septum_um": _sometimes(rng, 0.7, 2.0, 25.0),
         "column_um": float(rng.uniform(14, 34)),
         "column_width_um": float(rng.uniform(5.5, 10)),
         "tumour_cell_um": cell_um,
@@ -96,10 +97,10 @@ def _brown(rng: np.random.Generator) -> dict[str, Any]:
 
 def _stain(rng: np.random.Generator) -> dict[str, Any]:
     white = rng.uniform(215, 250) + rng.uniform(-8, 8, 3)
-    blue, brown = (
-        rng.uniform((0.55, 0.55, 0.15), (0.80, 0.72, 0.42)),
-        rng.uniform((0.20, 0.45, 0.65), (0.42, 0.65, 0.85)),
-    )
+    red, purple = rng.uniform(0.58, 0.80), rng.uniform(-0.12, 0.24)
+    tan, red_shift = rng.uniform(0.22, 0.44), rng.uniform(0.10, 0.27)
+    blue = (red, red - purple, rng.uniform(0.18, 0.45))
+    brown = (tan, tan + red_shift, rng.uniform(0.65, 0.85))
     return {
         "haematoxylin_od": float(rng.uniform(0.25, 0.85)),
         "background_od": float(rng.uniform(0.015, 0.12)),

@@ -22,6 +22,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "background_dab_od": (0, 0.08),
     "edge_dab_od": (0, 0.08),
     "nest_um": (10, 1000),
+    "septum_um": (0, 100),
     "column_um": (8, 60),
     "column_width_um": (4, 30),
     "tumour_cell_um": (6, 40),
@@ -77,7 +78,7 @@ class PhantomSettings:
     """0: positive cells lie anywhere; 1: all in patches."""
     bleed_through: float = 0.25
     """DAB over the nucleus as a share of the cytoplasm's."""
-    grain: float = 0.25
+    grain: float = 0.3
     """Relative roughness of brown."""
     granular_share: float = 0.0
     """Share of the positive cells whose cytoplasm is brown in granules."""
@@ -113,6 +114,8 @@ class PhantomSettings:
     """Area of blood vessels."""
     nest_um: float = 70.0
     """Width of nests."""
+    septum_um: float = 6.0
+    """Width of the thin stroma between neighbouring nests."""
     column_um: float = 22.0
     """Height of columnar cells."""
     column_width_um: float = 7.5

@@ -54,7 +54,8 @@ def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.r
     warp = _warp(rng, size, mpp)
     cell, raw = _displace(cell, warp), _displace(raw, warp)
     edge_um = depth_um(cell, mpp)
-    nucleus = np.where((raw == cell) & (edge_um > settings.nucleus_gap_um), cell, 0).astype(np.int32)
+    inside = cv2.GaussianBlur((raw == cell).astype(np.float32) * (cell > 0), (0, 0), max(0.3 / mpp, 0.6)) > 0.5
+    nucleus = np.where(inside & (edge_um > settings.nucleus_gap_um), cell, 0).astype(np.int32)
     n = len(seeds.kind)
     area_um2 = np.bincount(nucleus.ravel(), minlength=n + 1)[1:] * mpp**2
     kept = area_um2 >= _MIN_NUCLEUS_UM2
@@ -113,7 +114,7 @@ def _tessellate(zones: Zones, seeds: Seeds, rng: np.random.Generator, settings: 
     cell = owner[nearest]
     nested = np.concatenate([[False], seeds.nested])[cell]
     spindle = np.concatenate([[False], trait("stretch", seeds.kind) > 1.5])[cell]
-    allowed = np.where(nested, zones.tumour, ~(zones.glass | zones.lumen) & ~(spindle & zones.tumour))
+    allowed = np.where(nested, zones.tumour, ~(spindle & zones.tumour))
     reach = per_cell(seeds.growth_px, cell)
     return np.where((distance <= reach) & allowed, cell, 0).astype(np.int32)
 
@@ -174,7 +175,7 @@ def _fill(labels: Int32Array, outlines: Float64Array) -> None:
 def _warp(rng: np.random.Generator, size_px: int, mpp: float) -> tuple[Float32Array, Float32Array]:
     grid = np.arange(size_px, dtype=np.float32)
     move = [
-        0.15 / mpp * smooth_noise(rng, size_px, 3 / mpp) + 0.7 / mpp * smooth_noise(rng, size_px, 9 / mpp)
+        0.06 / mpp * smooth_noise(rng, size_px, 3 / mpp) + 0.7 / mpp * smooth_noise(rng, size_px, 9 / mpp)
         for _ in range(2)
     ]
     return grid[None] + move[0], grid[:, None] + move[1]

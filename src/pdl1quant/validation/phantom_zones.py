@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.validation.phantom_noise import smooth_noise, upper_share
+from pdl1quant.validation.phantom_noise import NEVER, smooth_noise, upper_share
 
 if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Float32Array
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Zones:
     """What grows where, each (H, W) bool and disjoint: ``glass``, ``stroma``, ``tumour``, ``lumen``, ``vessel``.
 
-    ``gland`` is the part of ``tumour`` that belongs to glands, ``necrosis`` its dead part. ``depth_px`` is the
-    distance from the edge of the nest (lumen included) and ``inward`` (2, H, W) the unit vector (x, y) away from it.
+    ``gland`` is the part of ``tumour`` that lines a lumen, ``necrosis`` its dead part. ``depth_px`` is the distance
+    from the edge of the tumour, ``to_lumen_px`` that from the nearest lumen (infinite without any). ``across_nest``
+    and ``from_lumen`` (2, H // 4, W // 4) are unit vectors (x, y) away from the nest's edge and from the lumen.
     """
 
     glass: BoolArray
@@ -31,7 +32,9 @@ class Zones:
     gland: BoolArray
     necrosis: BoolArray
     depth_px: Float32Array
-    inward: Float32Array
+    to_lumen_px: Float32Array
+    across_nest: Float32Array
+    from_lumen: Float32Array
 
     @property
     def empty(self) -> BoolArray:
@@ -48,16 +51,17 @@ def draw_zones(settings: PhantomSettings, rng: np.random.Generator) -> Zones:
     glass |= _fat(settings, rng)
     nests = smooth_noise(rng, size, settings.nest_um / mpp) + 0.25 * smooth_noise(rng, size, settings.nest_um / 4 / mpp)
     nests += 0.06 * smooth_noise(rng, size, 5 / mpp)
-    nests[glass] = -9
+    nests[glass | _septa(settings, rng)] = NEVER
     tumour = upper_share(nests, settings.tumour_share)
     depth = np.asarray(cv2.distanceTransform(tumour.astype(np.uint8), cv2.DIST_L2, 5), dtype=np.float32)
-    gland = _glands(settings, tumour, depth, rng)
-    height = settings.column_um / mpp * (1 + 0.08 * smooth_noise(rng, size, 10 / mpp))
-    lumen = gland & (depth > height)
+    lumen = _lumina(settings, tumour, depth, rng)
+    to_lumen = np.full(depth.shape, np.inf, dtype=np.float32)
+    if lumen.any():
+        to_lumen = np.asarray(cv2.distanceTransform((~lumen).astype(np.uint8), cv2.DIST_L2, 5), dtype=np.float32)
     tumour &= ~lumen
     vessel = _vessels(settings, rng) & ~(glass | tumour | lumen)
     dead = upper_share(
-        np.where(tumour, depth * mpp + 12 * smooth_noise(rng, size, 40 / mpp), -99).astype(np.float32),
+        np.where(tumour, depth * mpp + 12 * smooth_noise(rng, size, 40 / mpp), NEVER).astype(np.float32),
         settings.necrosis_share * float(tumour.mean()),
     )
     return Zones(
@@ -66,26 +70,47 @@ def draw_zones(settings: PhantomSettings, rng: np.random.Generator) -> Zones:
         tumour=tumour,
         lumen=lumen,
         vessel=vessel,
-        gland=gland & ~lumen,
-        necrosis=dead & tumour,
-        depth_px=depth,
-        inward=_gradient(depth, 6 / mpp),
+        gland=tumour & (to_lumen < settings.column_um / mpp),
+        necrosis=dead & tumour & ~lumen,
+        depth_px=np.minimum(depth, to_lumen),
+        to_lumen_px=to_lumen,
+        across_nest=_gradient(depth, 6 / mpp),
+        from_lumen=_gradient(np.minimum(to_lumen, 1e4), 3 / mpp),
     )
 
 
-def _glands(settings: PhantomSettings, tumour: BoolArray, depth: Float32Array, rng: np.random.Generator) -> BoolArray:
+def _septa(settings: PhantomSettings, rng: np.random.Generator) -> BoolArray:
+    """Thin stroma between neighbouring nests: the zero lines of smooth noise."""
+    if settings.septum_um <= 0:
+        return np.zeros((settings.size_px, settings.size_px), dtype=bool)
+    lines = smooth_noise(rng, settings.size_px, 0.8 * settings.nest_um / settings.mpp)
+    gx, gy = cv2.Sobel(lines, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(lines, cv2.CV_32F, 0, 1, scale=0.125)
+    away_um = np.abs(lines) / (cv2.magnitude(gx, gy) + 1e-4) * settings.mpp
+    return np.asarray(away_um < settings.septum_um / 2, dtype=bool)
+
+
+def _lumina(settings: PhantomSettings, tumour: BoolArray, depth: Float32Array, rng: np.random.Generator) -> BoolArray:
+    """Holes at least one columnar cell away from the edge of the nest; large nests get several."""
+    size, height = settings.size_px, settings.column_um / settings.mpp
     n_parts, parts = cv2.connectedComponents(tumour.astype(np.uint8))
     is_gland = np.zeros(n_parts, dtype=bool)
-    deep = np.unique(parts[depth > 0.7 * settings.column_um / settings.mpp])
+    deep = np.unique(parts[depth > 1.1 * height])
     is_gland[deep] = rng.random(len(deep)) < settings.gland_share
     is_gland[0] = False
-    return np.asarray(is_gland[parts], dtype=bool)
+    if not is_gland.any():
+        return np.zeros((size, size), dtype=bool)
+    uneven = height * (1 + 0.10 * smooth_noise(rng, size, 10 / settings.mpp))
+    open_ = smooth_noise(rng, size, 1.6 * height) > 0.1
+    near = depth < 1.8 * height
+    return np.asarray(is_gland[parts] & (depth > uneven) & (open_ | near), dtype=bool)
 
 
 def _gradient(depth: Float32Array, smoothing_px: float) -> Float32Array:
-    smooth = cv2.GaussianBlur(depth, (0, 0), smoothing_px)
+    """Unit vectors (2, H // 4, W // 4) up the slope: (x, y); 0 where it is flat."""
+    small = cv2.resize(depth, (depth.shape[1] // 4, depth.shape[0] // 4), interpolation=cv2.INTER_AREA)
+    smooth = cv2.GaussianBlur(small, (0, 0), max(smoothing_px / 4, 0.5))
     gx, gy = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    norm = cv2.magnitude(gx, gy) + 1e-6
+    norm = cv2.magnitude(gx, gy) + 1e-3
     return np.stack([gx / norm, gy / norm]).astype(np.float32)
 
 
