@@ -1,9 +1,62 @@
-"""Measure PD-L1 on immunohistochemistry images. Research use only."""
+"""Measure PD-L1 on immunohistochemistry images. Research use only.
+
+Names are resolved on first use: importing the package costs nothing.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from pdl1quant.assays import load_pack, pack_names
+    from pdl1quant.config import Config, load_config
+    from pdl1quant.errors import Pdl1QuantError
+    from pdl1quant.model import CELL_COLUMNS, Flag, SlideResult
+    from pdl1quant.pipeline import analyse_image, estimate_case, sample_image, score_case, score_image
 
 __version__ = version("pdl1quant")
+
+_HOME = {
+    "CELL_COLUMNS": "model",
+    "Config": "config",
+    "Flag": "model",
+    "Pdl1QuantError": "errors",
+    "SlideResult": "model",
+    "analyse_image": "pipeline",
+    "estimate_case": "pipeline",
+    "load_config": "config",
+    "load_pack": "assays",
+    "pack_names": "assays",
+    "sample_image": "pipeline",
+    "score_case": "pipeline",
+    "score_image": "pipeline",
+}
+
+__all__ = [
+    "CELL_COLUMNS",
+    "Config",
+    "Flag",
+    "Pdl1QuantError",
+    "SlideResult",
+    "__version__",
+    "analyse_image",
+    "estimate_case",
+    "load_config",
+    "load_pack",
+    "pack_names",
+    "sample_image",
+    "score_case",
+    "score_image",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

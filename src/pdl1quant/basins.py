@@ -5,6 +5,7 @@ Shared by whatever finds nuclei, be it rules or a network.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -101,11 +102,11 @@ def join_halves(
     first, second, saddle = _borders(labels.reshape(landscape.shape), landscape, n)
     group = np.arange(n + 1, dtype=np.int32)
     for _ in range(MERGE_ROUNDS):
-        regularity, elongation, area = ellipse(*(moments[first] + moments[second]).T)
+        pair = ellipse_of(moments[first] + moments[second])
         depth = saddle / np.maximum(np.minimum(peak[first], peak[second]), 1e-6)
-        fits = (regularity >= MIN_MERGED_REGULARITY) & (depth >= MIN_SADDLE)
-        fits &= (area <= max_area_px) & (elongation <= MAX_ELONGATION)
-        merged = _mutual_best(first[fits], second[fits], (regularity + 0.2 * depth)[fits], len(peak))
+        fits = (pair.regularity >= MIN_MERGED_REGULARITY) & (depth >= MIN_SADDLE)
+        fits &= (pair.area <= max_area_px) & (pair.length <= MAX_ELONGATION * pair.width)
+        merged = _mutual_best(first[fits], second[fits], (pair.regularity + 0.2 * depth)[fits], len(peak))
         if merged is None:
             break
         n_new = int(merged.max()) + 1
@@ -141,22 +142,37 @@ def _unique_pairs(
 
 
 def raw_moments(owner: Int32Array, inside: IntpArray, width: int, n: int) -> Float64Array:
-    """(n + 1, 6) raw moments of each label: 1, x, y, xx, yy, xy."""
+    """(n + 1, 6) raw moments 1, x, y, xx, yy, xy of labels 0..n: ``inside`` are flat indices, ``owner`` their labels."""
     y, x = np.divmod(inside, width)
     x_f, y_f = x.astype(np.float64), y.astype(np.float64)
     weights = (None, x_f, y_f, x_f * x_f, y_f * y_f, x_f * y_f)
     return np.stack([np.bincount(owner, weights=w, minlength=n + 1) for w in weights], axis=1)
 
 
-def ellipse(
-    area: Float64Array, x: Float64Array, y: Float64Array, xx: Float64Array, yy: Float64Array, xy: Float64Array
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Regularity (area / area of the ellipse of equal second moments), elongation, and area in px."""
-    cx, cy = x / area, y / area
-    var_x, var_y, cov = xx / area - cx * cx + 1 / 12, yy / area - cy * cy + 1 / 12, xy / area - cx * cy
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ellipse:
+    """Ellipses with the second moments of objects, each (n,) float64, lengths and areas in px.
+
+    ``regularity`` is the area of the object as a share of the ellipse's: 1 for an ellipse, less for a ragged object.
+    """
+
+    x: Float64Array
+    y: Float64Array
+    area: Float64Array
+    length: Float64Array
+    width: Float64Array
+    regularity: Float64Array
+
+
+def ellipse_of(moments: Float64Array) -> Ellipse:
+    """Ellipses from raw moments (n, 6); an object without pixels has zeros."""
+    area = moments[:, 0]
+    x, y, xx, yy, xy = (moments[:, 1:] / np.maximum(area, 1)[:, None]).T
+    var_x, var_y, cov = xx - x * x + 1 / 12, yy - y * y + 1 / 12, xy - x * y
     root = np.sqrt(np.maximum(((var_x - var_y) / 2) ** 2 + cov * cov, 0))
     large, small = (var_x + var_y) / 2 + root, np.maximum((var_x + var_y) / 2 - root, 1e-3)
-    return area / (4 * np.pi * np.sqrt(large * small)), np.sqrt(large / small), area
+    full = 4 * np.pi * np.sqrt(large * small)
+    return Ellipse(x=x, y=y, area=area, length=4 * np.sqrt(large), width=4 * np.sqrt(small), regularity=area / full)
 
 
 def _mutual_best(first: IntpArray, second: IntpArray, score: Float64Array, n: int) -> Int32Array | None:

@@ -71,8 +71,19 @@ class Tile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RoiMasks:
+    """What a person drew, each (H, W) bool in pixels of the input image.
+
+    Cells outside ``scored`` leave the score. With a ``tumour`` region only the tumour cells inside it count.
+    """
+
+    scored: BoolArray
+    tumour: BoolArray | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StainOD:
-    """Optical densities after unmixing, each (H, W) float32, log10; ``residual`` is the rest, positive = greyer than both."""
+    """Optical densities after unmixing, each (H, W) float32, log10; signed ``residual``: > 0 greyer than both."""
 
     haematoxylin: Float32Array
     dab: Float32Array
@@ -123,6 +134,23 @@ class Compartments:
     cytoplasm: Int32Array
     membrane: Int32Array
     n_cells: int
+
+
+MEMBRANE_SECTORS = 32
+"""Into how many sectors about its centroid the membrane of a cell is cut; 11 degrees, 1-2 px at the edge of a cell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MembraneProfile:
+    """The membrane band of each cell along its perimeter, each (n, ``MEMBRANE_SECTORS``), a row per row of the table.
+
+    ``dab_od`` is the mean DAB OD of a sector (0 where it has no band), ``weight`` its band pixels (its share of the
+    perimeter), ``neighbour`` the row of the touching cell in the table, -1 for none.
+    """
+
+    dab_od: Float32Array
+    weight: Float32Array
+    neighbour: Int32Array
 
 
 # --- cells ----------------------------------------------------------------------------------------------------------
@@ -245,7 +273,8 @@ class PositiveCounts:
 class Counts:
     """What was counted in one region; ``counts(a | b) == counts(a) + counts(b)`` for disjoint regions.
 
-    ``n_tumour`` and all positives hold viable cells only: ``n_excluded_tumour`` left numerator and denominator.
+    ``n_tumour`` and all positives hold viable cells only: ``n_excluded_tumour`` left numerator and denominator
+    though whole and inside the ROI.
     ``positive`` is counted at the threshold t1, ``positive_strict`` at t1 + margin, ``positive_lenient`` at
     t1 - margin. ``grade_1`` to ``grade_3`` count viable tumour cells by DAB bin of the pack's compartment.
     ``immune`` counts lymphocytes and macrophages; areas are those of positive cells in um2.

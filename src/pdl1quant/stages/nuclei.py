@@ -138,7 +138,7 @@ def _foreground(signal: Float32Array, background: Float32Array, *, threshold: fl
     smooth = cv2.GaussianBlur(signal, (0, 0), FOREGROUND_SMOOTHING_UM / mpp)
     needed = np.maximum(background + LOCAL_CONTRAST * threshold, THRESHOLD_SHARE * threshold)
     found = cv2.morphologyEx((smooth > needed).view(np.uint8), cv2.MORPH_OPEN, _disk(0.5 / mpp))
-    return _fill_small_holes(found, max_area_px=MAX_HOLE_UM2 / mpp**2)
+    return _fill_small_holes(np.asarray(found, dtype=np.uint8), max_area_px=MAX_HOLE_UM2 / mpp**2)
 
 
 def _fill_small_holes(mask: UInt8Array, *, max_area_px: float) -> BoolArray:
@@ -160,7 +160,7 @@ def _landscape(
     depth = cv2.GaussianBlur(distance, (0, 0), 0.5 / mpp) * np.float32((1 - CONTRAST_WEIGHT) * mpp / DISTANCE_SCALE_UM)
     contrast = cv2.subtract(cv2.GaussianBlur(signal, (0, 0), SEED_SMOOTHING_UM / mpp), background)
     height = depth + np.minimum(contrast * np.float32(CONTRAST_WEIGHT / threshold), np.float32(2 * CONTRAST_WEIGHT))
-    return np.maximum(height, MIN_HEIGHT) * foreground
+    return np.asarray(np.maximum(height, MIN_HEIGHT) * foreground, dtype=np.float32)
 
 
 def _disk(radius_px: float) -> UInt8Array:

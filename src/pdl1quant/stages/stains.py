@@ -66,7 +66,7 @@ def sample_stains(rgb: UInt8Array) -> StainSample:
     smooth = cv2.GaussianBlur(rgb, (0, 0), 1.0)
     step = max(1, int(np.ceil(np.sqrt(rgb.shape[0] * rgb.shape[1] / MAX_SAMPLES))))
     pixels = smooth[step // 2 :: step, step // 2 :: step].reshape(-1, 3)
-    means, flat = _flat_blocks(smooth)
+    means, flat = _flat_blocks(np.asarray(smooth, dtype=np.uint8))
     darkest = means.min(axis=1)
     glass = means[flat & (darkest >= GLASS_LEVEL) & (means.max(axis=1) - darkest <= GLASS_TINT)]
     return StainSample(pixels=np.ascontiguousarray(pixels), glass=np.rint(glass).astype(np.uint8), n_blocks=len(means))

@@ -1,0 +1,106 @@
+"""Is this H-DAB at all, does the pixel size fit the nuclei, and which cells cannot be judged?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant.errors import NotHdabError, PixelSizeError
+from pdl1quant.model import Compartments, Flag, Int32Array, ResultFlag, Tile, UInt8Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pdl1quant.config import QualityConfig
+
+DARK_BACKGROUND = 60
+"""Median of the brightest channel below which an image is no bright-field image (fluorescence, dark frame)."""
+STAINED_OD = 0.3
+"""Summed OD of a pixel from which its hue tells its stain."""
+MIN_STAINED = 200
+"""Sampled pixels needed before the hue of an image is judged."""
+MAX_FOREIGN_SHARE = 0.4
+"""Share of the stained pixels with a foreign hue from which an image is not H-DAB."""
+HDAB_HUES = ((0.65, 0.70, 0.29), (0.72, 0.63, 0.30), (0.27, 0.57, 0.78), (0.40, 0.60, 0.69))
+"""OD directions of haematoxylin and DAB: textbook (Ruifrok & Johnston 2001) and as seen on real scanners."""
+FOREIGN_HUES = ((0.07, 0.99, 0.11), (0.25, 0.92, 0.30), (0.21, 0.85, 0.48), (0.90, 0.15, 0.40), (0.85, 0.25, 0.10))
+"""OD directions of eosin, eosin with haematoxylin, AEC or fast red, green and cyan."""
+MIN_NUCLEI = 50
+"""Nuclei needed before their size says anything of the pixel size."""
+
+
+def check_hdab(pixels: UInt8Array, white: tuple[float, float, float]) -> None:
+    """Refuse what is not H-DAB on a bright background.
+
+    Parameters
+    ----------
+    pixels
+        (n, 3) uint8 sample of an image.
+    white
+        RGB level of empty glass.
+
+    Raises
+    ------
+    NotHdabError
+        The background is dark, or more than ``MAX_FOREIGN_SHARE`` of the stained pixels have the hue of another stain.
+    """
+    if np.median(pixels.max(axis=1)) < DARK_BACKGROUND:
+        raise NotHdabError("the background is dark: not a bright-field image; give an H-DAB image")
+    od = -np.log10(np.maximum(pixels, 1) / np.asarray(white))
+    od = np.maximum(od[od.sum(axis=1) >= STAINED_OD], 0)
+    if len(od) < MIN_STAINED:
+        return
+    hues = np.array(HDAB_HUES + FOREIGN_HUES)
+    hues /= np.linalg.norm(hues, axis=1, keepdims=True)
+    nearest = np.argmax(od @ hues.T, axis=1)
+    foreign = float(np.mean(nearest >= len(HDAB_HUES)))
+    if foreign > MAX_FOREIGN_SHARE:
+        raise NotHdabError(
+            f"the colours are not haematoxylin and DAB ({100 * foreign:.0f} % of the stained area has another hue, "
+            "such as eosin or a red chromogen); give an H-DAB image"
+        )
+
+
+def check_nucleus_size(cells: pd.DataFrame, *, config: QualityConfig) -> tuple[ResultFlag, ...]:
+    """Hold the median nucleus diameter against what nuclei can be.
+
+    Returns
+    -------
+    tuple of ResultFlag
+        ``nucleus_size`` when it lies outside the range of the settings.
+
+    Raises
+    ------
+    PixelSizeError
+        It lies outside by more than a factor of 2: the pixel size is wrong.
+    """
+    if len(cells) < MIN_NUCLEI:
+        return ()
+    diameter = float(2 * np.sqrt(np.median(cells["nucleus_area_um2"]) / np.pi))
+    low, high = config.min_nucleus_diameter_um, config.max_nucleus_diameter_um
+    if low <= diameter <= high:
+        return ()
+    if diameter < low / 2 or diameter > high * 2:
+        raise PixelSizeError(
+            f"the median nucleus is {diameter:.1f} um across, nuclei are {low:g}-{high:g} um; "
+            "check the pixel size, then pass the right --mpp (um per pixel)"
+        )
+    return (ResultFlag.NUCLEUS_SIZE,)
+
+
+def flag_cells(cells: pd.DataFrame, parts: Compartments, tile: Tile, *, config: QualityConfig) -> Int32Array:
+    """(n,) bits of `Flag`: touches the edge of the image, saturated, pigment, out of focus, pyknotic."""
+    flags = np.zeros(len(cells), np.int32)
+    flags[_edge_rows(parts)] |= int(Flag.TOUCHES_EDGE)
+    flags[cells["saturated_share"].to_numpy() >= config.min_saturated_share] |= int(Flag.SATURATED)
+    flags[cells["pigment_share"].to_numpy() >= config.min_pigment_share] |= int(Flag.PIGMENT)
+    flags[cells["nucleus_sharpness_od"].to_numpy() < config.min_sharpness_od] |= int(Flag.OUT_OF_FOCUS)
+    del tile
+    return flags
+
+
+def _edge_rows(parts: Compartments) -> Int32Array:
+    frame = (parts.cell[0], parts.cell[-1], parts.cell[:, 0], parts.cell[:, -1])
+    labels = np.unique(np.concatenate(frame))
+    return (labels[labels > 0] - 1).astype(np.int32)
