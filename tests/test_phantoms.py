@@ -71,8 +71,8 @@ def test_centroids_lie_in_or_near_their_nucleus():
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("tps_pct", [5.0, 60.0, 100.0])
 def test_truth_is_the_wanted_tps(pattern, tps_pct):
-    p = field(replace(PhantomSettings(), pattern=pattern, tps_pct=tps_pct, dab_od=0.35))
-    assert p.n_viable > 60
+    p = field(replace(SMALL, pattern=pattern, tps_pct=tps_pct, dab_od=0.35, tumour_share=0.8))
+    assert p.n_viable > 40
     assert p.tps_pct == pytest.approx(tps_pct, abs=100 / p.n_viable + 0.5)
 
 
@@ -119,7 +119,7 @@ def test_all_glass_is_an_empty_table():
 
 
 def test_area_alone_does_not_tell_tumour():
-    assert best_area_f1([field(PhantomSettings(), seed) for seed in range(4)]) <= 0.8
+    assert best_area_f1([field(PhantomSettings(), seed) for seed in range(3)]) <= 0.8
 
 
 def test_image_is_the_sum_of_its_stains():
@@ -187,7 +187,7 @@ def test_necrosis_and_apoptotic_bodies_do_not_count():
 
 def test_nuclei_keep_their_size_at_any_pixel_size():
     sizes = [
-        viable(field(PhantomSettings(size_px=round(160 / mpp), mpp=mpp, gland_share=0.0, tumour_share=0.9), 4))
+        viable(field(PhantomSettings(size_px=round(120 / mpp), mpp=mpp, gland_share=0.0, tumour_share=0.9), 4))
         for mpp in (0.25, 0.5)
     ]
     a, b = (s["nucleus_area_um2"].median() for s in sizes)

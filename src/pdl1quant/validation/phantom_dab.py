@@ -10,6 +10,7 @@ import numpy as np
 
 from pdl1quant.validation.phantom_kinds import IS_IMMUNE, IS_TUMOUR, Kind
 from pdl1quant.validation.phantom_noise import per_cell, smooth_noise
+from pdl1quant.validation.phantom_optics import blur
 from pdl1quant.validation.phantom_truth import BAND_UM, BROWN_OD
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Stain:
     line_um: Float64Array
     cytoplasm_od: Float64Array
     granular: BoolArray
+    vacuolated: BoolArray
     faint_od: Float64Array
 
 
@@ -64,9 +66,10 @@ def choose_stain(settings: PhantomSettings, shapes: Shapes, rng: np.random.Gener
     return Stain(
         membrane_od=np.where(brown & membrane, strength, 0),
         membrane_share=np.where(partial, rng.uniform(0.35, 0.8, n), 1.0),
-        line_um=rng.uniform(0.4, 0.8, n),
+        line_um=settings.membrane_um * rng.uniform(0.7, 1.3, n),
         cytoplasm_od=np.where(brown & cytoplasm, np.maximum(strength * weaker, least), 0),
         granular=rng.random(n) < settings.granular_share,
+        vacuolated=rng.random(n) < settings.vacuole_share,
         faint_od=(0.012 + np.where(kind == Kind.APOPTOTIC, 0.12, 0.05) * rng.random(n) ** 3) * seen,
     )
 
@@ -85,18 +88,37 @@ def paint_dab(
 ) -> Float32Array:
     """Ideal DAB OD (H, W) float32."""
     cell, size, mpp = shapes.cell, settings.size_px, settings.mpp
-    grain = np.clip(
+    grain: Float32Array = np.clip(
         1 + settings.grain * (0.7 * smooth_noise(rng, size, 0.8 / mpp) + 0.7 * smooth_noise(rng, size, 3 / mpp)), 0.1, 3
     )
-    membrane = per_cell(stain.membrane_od, cell) * _line(settings, shapes, stain, rng) * (0.6 + 0.4 * grain)
     body = grain
     if stain.granular.any():
-        spots = np.clip(1.6 * smooth_noise(rng, size, 1.3 / mpp) + 0.6, 0, 4) / np.float32(0.96)
+        spots = np.clip(1.6 * smooth_noise(rng, size, 1.3 / mpp) + 0.6, 0, 4)
         body = np.where(per_cell(stain.granular, cell) > 0, spots, grain)
-    body = np.where(shapes.nucleus > 0, settings.bleed_through * (0.5 + 0.5 * grain), body)
-    od = np.maximum(membrane, per_cell(stain.cytoplasm_od, cell) * body)
+    if stain.vacuolated.any():
+        holes = np.clip(1.2 - 1.6 * smooth_noise(rng, size, 3.5 / mpp), 0.05, 1)
+        body = np.where(per_cell(stain.vacuolated, cell) > 0, holes * body, body)
+    inner = (shapes.edge_um > BAND_UM) & (shapes.nucleus == 0)
+    cytoplasm = body * per_cell(
+        stain.cytoplasm_od / _cell_mean(shapes, np.asarray(body, dtype=np.float32), inner), cell
+    )
+    cytoplasm = np.where(shapes.nucleus > 0, settings.bleed_through * cytoplasm, cytoplasm)
+    line = _line(settings, shapes, stain, rng) * (0.6 + 0.4 * grain)
+    od = np.maximum(per_cell(stain.membrane_od, cell) * line, cytoplasm)
     unspecific = per_cell(stain.faint_od, cell) * (0.6 + 0.4 * grain) + _background(settings, zones, rng)
-    return (od + np.minimum(unspecific, _MOST_UNSPECIFIC_OD)).astype(np.float32)
+    if settings.diffusion > 0:
+        unspecific += settings.diffusion * blur(od, 2.0 / mpp) * ~zones.empty
+    return np.asarray(od + np.minimum(unspecific, _MOST_UNSPECIFIC_OD), dtype=np.float32)
+
+
+def _cell_mean(shapes: Shapes, values: Float32Array, where: BoolArray) -> Float64Array:
+    """Mean over the part of each cell (n,) that lies in ``where``; 1 where there is none."""
+    n = len(shapes.kind)
+    place = np.flatnonzero(where)
+    labels = shapes.cell.ravel()[place]
+    count = np.bincount(labels, minlength=n + 1)[1:]
+    total = np.bincount(labels, weights=values.ravel()[place], minlength=n + 1)[1:]
+    return np.where(count > 0, np.maximum(total / np.maximum(count, 1), 0.05), 1.0)
 
 
 def _line(settings: PhantomSettings, shapes: Shapes, stain: Stain, rng: np.random.Generator) -> Float32Array:

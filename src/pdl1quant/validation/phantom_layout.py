@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pdl1quant.validation.phantom_settings import PhantomSettings
     from pdl1quant.validation.phantom_zones import Zones
 
-_UM2_PER_CANDIDATE = 14.0
+_UM2_PER_CANDIDATE = 18.0
 _MAX_ROUNDS = 12
 _MIN_CONTOUR_PX = 12
 _NEST_GROWTH_UM = 12.0
@@ -63,7 +63,7 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     sizes = _half_axes(settings, rng, kind, is_column=is_column)
     radius = np.sqrt(sizes[:, 0] * sizes[:, 1]) / mpp
     spread = settings.stroma_spacing * np.exp(-0.22 * np.clip(infiltrate, -1.2, 2.0))
-    gap = np.where(in_nest, 0.97, np.maximum(spread, 1.0)) * radius
+    gap = np.where(in_nest, 0.97, np.maximum(spread, 0.82)) * radius
     gap[is_column] = 0.36 * settings.column_width_um / mpp
     gap[is_lining] = 2.0 / mpp
     chosen = _pack(xy, gap, keep, rng, first=first)

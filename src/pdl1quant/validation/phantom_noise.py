@@ -10,6 +10,8 @@ import numpy as np
 if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Float32Array, Int32Array
 
+_FINE_PX = 4.5
+"""Noise with smaller features is blurred white noise: no grid shows in it."""
 NEVER = -99.0
 """Noise where nothing may grow."""
 _COARSE_PX = 12.0
@@ -21,14 +23,21 @@ def smooth_noise(rng: np.random.Generator, size_px: int, scale_px: float) -> Flo
     if scale_px >= _COARSE_PX and size_px >= 64:
         small = _cubic_noise(rng, size_px // 4 + 2, scale_px / 4)
         field = cv2.resize(small, None, fx=4, fy=4, interpolation=cv2.INTER_LINEAR)[:size_px, :size_px]
-    elif scale_px < 1.5:
-        field = rng.standard_normal((size_px, size_px), dtype=np.float32)
+    elif scale_px < _FINE_PX:
+        field = white_noise(rng, (size_px, size_px))
         if scale_px > 0.7:
-            field = np.asarray(cv2.GaussianBlur(field, (0, 0), 0.55 * scale_px), dtype=np.float32)
+            field = np.asarray(cv2.GaussianBlur(field, (0, 0), 0.5 * scale_px), dtype=np.float32)
     else:
         field = _cubic_noise(rng, size_px, scale_px)
     mean, sd = cv2.meanStdDev(field)
     return np.asarray((field - np.float32(mean[0, 0])) * np.float32(1 / max(sd[0, 0], 1e-6)), dtype=np.float32)
+
+
+def white_noise(rng: np.random.Generator, shape: tuple[int, ...]) -> Float32Array:
+    """Independent, nearly Gaussian numbers of mean 0 and standard deviation 1: sums of three uniform ones."""
+    parts = rng.integers(0, 65536, (3, *shape), dtype=np.uint16)
+    total = parts[0].astype(np.float32) + parts[1] + parts[2]
+    return np.asarray((total - np.float32(1.5 * 65535)) * np.float32(2 / 65536), dtype=np.float32)
 
 
 def _cubic_noise(rng: np.random.Generator, size_px: int, scale_px: float) -> Float32Array:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from pdl1quant.validation.phantom_settings import PATTERNS, PhantomSettings
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+_OPTICS_UM = 0.2
+"""Standard deviation of the sharpest image that an objective of 20-40x draws."""
 
 
 def random_settings(rng: np.random.Generator, *, size_px: int = 512, mpp: float | None = None) -> PhantomSettings:
@@ -22,15 +27,16 @@ def random_settings(rng: np.random.Generator, *, size_px: int = 512, mpp: float 
     mpp
         Pixel size in um; drawn from 0.2 to 0.6 when not given.
     """
+    mpp = float(rng.uniform(0.2, 0.6)) if mpp is None else mpp
     return PhantomSettings(
         size_px=size_px,
-        mpp=float(rng.uniform(0.2, 0.6)) if mpp is None else mpp,
+        mpp=mpp,
         **_tissue(rng),
         **_immune(rng),
         **_brown(rng),
         **_stain(rng),
         **_disturbance(rng),
-        **_camera(rng),
+        **_camera(rng, mpp),
     )
 
 
@@ -89,6 +95,9 @@ def _brown(rng: np.random.Generator) -> dict[str, Any]:
         "patchiness": float(rng.uniform(0, 1)),
         "bleed_through": float(rng.uniform(0.0, 0.7)),
         "grain": float(rng.uniform(0.05, 0.5)),
+        "membrane_um": float(rng.uniform(0.4, 1.2)),
+        "diffusion": _sometimes(rng, 0.7, 0.0, 0.2),
+        "vacuole_share": _sometimes(rng, 0.5, 0.0, 0.6),
         "granular_share": _sometimes(rng, 0.3, 0.1, 1.0),
         "background_dab_od": _sometimes(rng, 0.4, 0.0, 0.08),
         "edge_dab_od": _sometimes(rng, 0.3, 0.0, 0.08),
@@ -122,9 +131,9 @@ def _disturbance(rng: np.random.Generator) -> dict[str, Any]:
     }
 
 
-def _camera(rng: np.random.Generator) -> dict[str, Any]:
+def _camera(rng: np.random.Generator, mpp: float) -> dict[str, Any]:
     return {
-        "blur_px": float(rng.uniform(0.4, 1.5)),
+        "blur_px": math.hypot(float(rng.uniform(0.4, 1.3)), _OPTICS_UM / mpp),
         "gamma": float(rng.uniform(0.85, 1.2)),
         "flare": _sometimes(rng, 0.4, 0.0, 0.04),
         "sharpen": _sometimes(rng, 0.33, 0.3, 1.5),

@@ -32,6 +32,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "patchiness": (0, 1),
     "bleed_through": (0, 1),
     "grain": (0, 1),
+    "membrane_um": (0.2, 3),
+    "diffusion": (0, 0.3),
     "basolateral": (0, 1),
     "n_folds": (0, 5),
     "n_debris": (0, 200),
@@ -80,6 +82,12 @@ class PhantomSettings:
     """DAB over the nucleus as a share of the cytoplasm's."""
     grain: float = 0.3
     """Relative roughness of brown."""
+    membrane_um: float = 0.6
+    """Depth over which a brown membrane fades into its cell."""
+    diffusion: float = 0.06
+    """Brown around brown, as a share of it; too weak to make a cell positive."""
+    vacuole_share: float = 0.1
+    """Share of the cells with holes in their cytoplasm."""
     granular_share: float = 0.0
     """Share of the positive cells whose cytoplasm is brown in granules."""
     background_dab_od: float = 0.0

@@ -78,9 +78,10 @@ def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.r
 
 def centroids(labels: Int32Array, n: int) -> Float64Array:
     """Centroids (n, 2) as (x, y) of labels 1..n."""
-    flat = labels.ravel()
+    place = np.flatnonzero(labels)
+    flat = labels.ravel()[place]
+    rows, cols = np.divmod(place, labels.shape[1])
     count = np.maximum(np.bincount(flat, minlength=n + 1)[1:], 1)
-    rows, cols = np.divmod(np.arange(flat.size), labels.shape[1])
     x = np.bincount(flat, weights=cols, minlength=n + 1)[1:] / count
     y = np.bincount(flat, weights=rows, minlength=n + 1)[1:] / count
     return np.stack([x, y], axis=1)

@@ -24,7 +24,7 @@ from pdl1quant.validation.phantom_artefacts import (
 from pdl1quant.validation.phantom_dab import choose_stain, paint_dab
 from pdl1quant.validation.phantom_haematoxylin import paint_haematoxylin
 from pdl1quant.validation.phantom_layout import place_seeds
-from pdl1quant.validation.phantom_optics import expose, unit
+from pdl1quant.validation.phantom_optics import compose, expose, unit
 from pdl1quant.validation.phantom_random import random_settings
 from pdl1quant.validation.phantom_settings import Pattern, PhantomSettings
 from pdl1quant.validation.phantom_shapes import draw_shapes
@@ -116,18 +116,17 @@ def render_phantom(settings: PhantomSettings, *, seed: int) -> Phantom:
     haematoxylin = paint_haematoxylin(settings, shapes, zones, rng)
     cells = judge_cells(shapes, dab, mpp=settings.mpp, state=state)
     dab = dab + paint_red_cells(settings, zones, rng)
-    blue, brown, black = unit(settings.haematoxylin), unit(settings.dab), unit((1.0, 1.0, 1.0))
-    mixed = haematoxylin[:, :, None] * blue + dab[:, :, None] * brown + pigment[:, :, None] * black
-    mixed += debris[:, :, None] * (0.5 * brown + 0.5 * black)
+    half = np.float32(0.5) * debris
+    mixed = compose(settings, blue=haematoxylin, brown=dab + half, black=pigment + half)
     blurred = np.maximum(defocus, cell_defocus(settings, shapes, rng))
-    normal = np.cross(blue, brown)
-    unexplained = abs(float(black @ normal) / float(np.linalg.norm(normal)))
+    normal = unit(np.cross(unit(settings.haematoxylin), unit(settings.dab)))
+    unexplained = np.abs(normal @ unit((1.0, 1.0, 1.0)))
     return Phantom(
         rgb=expose(mixed, settings, rng, defocus=np.maximum(blurred, 0.4 * fold), fold=fold),
         mpp=settings.mpp,
         nucleus=shapes.nucleus,
         cell=shapes.cell,
         cells=cells,
-        od=StainOD(haematoxylin=haematoxylin, dab=dab, residual=(pigment + 0.5 * debris) * np.float32(unexplained)),
+        od=StainOD(haematoxylin=haematoxylin, dab=dab, residual=(pigment + half) * np.float32(unexplained)),
         settings=settings,
     )
