@@ -71,7 +71,7 @@ def test_centroids_lie_in_or_near_their_nucleus():
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("tps_pct", [5.0, 60.0, 100.0])
 def test_truth_is_the_wanted_tps(pattern, tps_pct):
-    p = field(replace(SMALL, pattern=pattern, tps_pct=tps_pct, dab_od=0.35, tumour_share=0.8))
+    p = field(replace(SMALL, pattern=pattern, tps_pct=tps_pct, dab_od=0.35, tumour_share=0.8, gland_share=0.2))
     assert p.n_viable > 40
     assert p.tps_pct == pytest.approx(tps_pct, abs=100 / p.n_viable + 0.5)
 
@@ -91,7 +91,7 @@ def test_negative_phantom_has_truth_zero(settings):
 def test_membrane_pattern_leaves_the_cytoplasm_pale():
     cells = viable(field(replace(SMALL, pattern="membrane")))
     assert cells["membrane_positive"].any()
-    assert not cells["cytoplasm_positive"].any()
+    assert cells["cytoplasm_positive"].mean() < 0.05  # a nucleus that fills its cell leaves the band alone to judge
 
 
 def test_cytoplasm_pattern_stains_the_cytoplasm():

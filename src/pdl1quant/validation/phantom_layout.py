@@ -63,7 +63,7 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     sizes = _half_axes(settings, rng, kind, is_column=is_column)
     radius = np.sqrt(sizes[:, 0] * sizes[:, 1]) / mpp
     spread = settings.stroma_spacing * np.exp(-0.22 * np.clip(infiltrate, -1.2, 2.0))
-    gap = np.where(in_nest, 0.97, np.maximum(spread, 0.82)) * radius
+    gap = np.where(in_nest, settings.nest_spacing, np.maximum(spread, 0.82)) * radius
     gap[is_column] = 0.36 * settings.column_width_um / mpp
     gap[is_lining] = 2.0 / mpp
     chosen = _pack(xy, gap, keep, rng, first=first)

@@ -60,6 +60,7 @@ def _tissue(rng: np.random.Generator) -> dict[str, Any]:
         "column_um": float(rng.uniform(14, 34)),
         "column_width_um": float(rng.uniform(5.5, 10)),
         "tumour_cell_um": cell_um,
+        "nest_spacing": float(rng.uniform(0.65, 1.0)),
         "tumour_nucleus_um2": float(min(rng.uniform(30, 80), 0.55 * cell_um**2)),
         "nucleus_gap_um": float(rng.uniform(0.2, 0.8)),
         "nucleolus_share": float(rng.uniform(0, 0.9)),

@@ -28,6 +28,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "tumour_cell_um": (6, 40),
     "tumour_nucleus_um2": (10, 300),
     "nucleus_gap_um": (0, 3),
+    "nest_spacing": (0.5, 2),
     "stroma_spacing": (0.8, 5),
     "patchiness": (0, 1),
     "bleed_through": (0, 1),
@@ -129,7 +130,9 @@ class PhantomSettings:
     column_width_um: float = 7.5
     """Width of columnar cells."""
     tumour_cell_um: float = 12.0
-    """Diameter of tumour cells in nests."""
+    """Diameter of tumour cells."""
+    nest_spacing: float = 0.82
+    """Distance between cells in nests, in cell radii; below 0.8 nuclei crowd."""
     tumour_nucleus_um2: float = 46.0
     """Median area of tumour nuclei."""
     nucleus_gap_um: float = 0.5
