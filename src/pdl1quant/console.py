@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pdl1quant.assays import load_pack, pack_names
@@ -54,7 +55,12 @@ class Terminal:
 
     def begin(self, n_images: int) -> None:
         """The work on ``n_images`` begins."""
-        self._task = self._progress.add_task("scoring", total=n_images)
+        self._task = self._progress.add_task("reading", total=n_images)
+
+    def doing(self, what: str, case: str) -> None:
+        """Say on the bar what is done to which case."""
+        if self._task is not None:
+            self._progress.update(self._task, description=escape(_plain(f"{what} {case}")[:40]))
 
     def advance(self, n_images: int = 1) -> None:
         """So many more images are done."""

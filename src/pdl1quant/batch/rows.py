@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from pdl1quant.model import Counts, ResultFlag, Score, StainEstimate, Status
+from pdl1quant.model import Counts, ResultFlag, Score, Status
 from pdl1quant.outputs.tables import ScoreRow, score_values
-from pdl1quant.pipeline import score_case
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,10 +61,10 @@ def case_result(
     members: Sequence[tuple[Image, Outcome]],
     *,
     duplicates: set[str],
-    estimate: StainEstimate | None,
+    score: Score | None,
     plan: Plan,
 ) -> tuple[CaseReport, ScoreRow]:
-    """Score a case from its images.
+    """The report and the row of a case.
 
     Parameters
     ----------
@@ -75,24 +74,14 @@ def case_result(
         Its images with their outcomes, in the order of the rows.
     duplicates
         Stems of those that were counted already.
-    estimate
-        Its staining; None where no image could be sampled.
+    score
+        None where no image could be measured.
     plan
         How it is scored.
     """
     unique = [(image, outcome) for image, outcome in members if image.stem not in duplicates]
     scored = [outcome for _, outcome in unique if outcome.is_scored]
     n_unscored = len(unique) - len(scored)
-    score: Score | None = None
-    if scored and estimate is not None:
-        score = score_case(
-            [outcome.member for outcome in scored],
-            estimate=estimate,
-            config=plan.config,
-            pack=plan.pack,
-            indication=plan.indication,
-            flags=(*CASE_FLAGS, *((ResultFlag.PARTIAL,) if n_unscored else ())),
-        )
     counts = sum((outcome.counts for outcome in scored if outcome.counts is not None), Counts())
     status = _case_status([outcome for _, outcome in unique], score)
     row = ScoreRow(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import traceback
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
@@ -20,14 +21,26 @@ from pdl1quant.batch.ledger import Ledger
 from pdl1quant.batch.record import record_of, settings_of
 from pdl1quant.batch.rows import CASE_FLAGS, UNSCORED, CaseReport, as_duplicate, case_result, image_row, problem_row
 from pdl1quant.batch.traces import clear_traces, write_trace
-from pdl1quant.batch.work import Done, Image, Outcome, Plan, Task, analyse, lost, outcome_of, result_paths, take_sample
+from pdl1quant.batch.work import (
+    Done,
+    Image,
+    Outcome,
+    Plan,
+    Task,
+    analyse,
+    lost,
+    outcome_of,
+    result_paths,
+    take_sample,
+    unexpected,
+)
 from pdl1quant.batch.workers import Workers
 from pdl1quant.errors import NotHdabError, UnreadableError
-from pdl1quant.model import Indication, RulePack, StainEstimate
+from pdl1quant.model import Indication, ResultFlag, RulePack, Score, StainEstimate, Status
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, claim_output
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.tables import ScoreRow, write_scores
-from pdl1quant.pipeline import StainSample, estimate_case
+from pdl1quant.pipeline import StainSample, estimate_case, score_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -83,6 +96,7 @@ class Listener(Protocol):
     """Is told how the work goes."""
 
     def begin(self, n_images: int) -> None: ...
+    def doing(self, what: str, case: str) -> None: ...
     def advance(self, n_images: int = 1) -> None: ...
     def complain(self, message: str) -> None: ...
     def case_done(self, report: CaseReport) -> None: ...
@@ -117,12 +131,12 @@ def run(job: Job, *, listener: Listener) -> Summary:
     images, problems = gather(job.paths, output=job.output, cases=job.cases, roi=job.roi)
     given = [path for path in (*job.paths, job.roi, job.cases) if path is not None]
     claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given)
-    clear_traces(job.output)
     ledger = Ledger(job.output, settings_of(job))
     if job.resume:
         ledger.resume(image.stem for image in images)
     else:
         ledger.begin()
+    clear_traces(job.output)
     started = datetime.now(tz=UTC)
     listener.begin(len(images))
     rows = [
@@ -134,6 +148,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
             work.score(wave)
+    write_scores(rows, job.output / SCORES_NAME)
     ledger.finish()
     write_run_record(
         job.output / RUN_RECORD_NAME,
@@ -179,9 +194,11 @@ class _Work:
 
     def score(self, wave: Sequence[tuple[str, tuple[Image, ...]]]) -> None:
         cases = [self._opened(name, images) for name, images in wave]
+        self.listener.doing("reading", wave[0][0])
         self._sample(cases)
         for case in cases:
             self._estimate(case)
+        self.listener.doing("scoring", wave[0][0])
         self._analyse(cases)
         for case in cases:
             self._close(case)
@@ -245,6 +262,9 @@ class _Work:
             except NotHdabError as error:
                 for image in sampled:
                     self._ended(case, image, Done(outcome=outcome_of(error, image)))
+            except Exception as error:  # noqa: BLE001  one case must not stop the others
+                for image in sampled:
+                    self._ended(case, image, unexpected(error, image))
         case.samples.clear()
         if case.estimate is not None:
             self.estimates[case.name] = case.estimate
@@ -300,9 +320,36 @@ class _Work:
                 self.listener.advance()
         members = [(image, case.outcomes[image.stem]) for image in case.images]
         plan = self.job.plan
-        report, row = case_result(case.name, members, duplicates=set(case.originals), estimate=case.estimate, plan=plan)
+        score, error = self._case_score(case)
+        report, row = case_result(case.name, members, duplicates=set(case.originals), score=score, plan=plan)
+        if error:
+            row = replace(row, status=Status.FAILED, error=error)
+            report = replace(report, status=Status.FAILED)
         self.rows += [*(image_row(image, outcome, plan=plan) for image, outcome in members), row]
         self.listener.case_done(report)
+
+    def _case_score(self, case: _Case) -> tuple[Score | None, str]:
+        """The score of the case if one of its images was measured, or why there is none."""
+        outcomes = [case.outcomes[image.stem] for image in case.images if image.stem not in case.originals]
+        members = [outcome.member for outcome in outcomes if outcome.is_scored]
+        if not members or case.estimate is None:
+            return None, ""
+        plan = self.job.plan
+        flags = CASE_FLAGS if len(members) == len(outcomes) else (*CASE_FLAGS, ResultFlag.PARTIAL)
+        try:
+            return score_case(
+                members,
+                estimate=case.estimate,
+                config=plan.config,
+                pack=plan.pack,
+                indication=plan.indication,
+                flags=flags,
+            ), ""
+        except Exception as error:  # noqa: BLE001  one case must not stop the others
+            message = f"{case.name}: {type(error).__name__}: {' '.join(str(error).split())}"
+            write_trace(self.job.output, case.name, traceback.format_exc())
+            self.listener.complain(message)
+            return None, message
 
 
 def _is_covered(case: _Case, image: Image) -> bool:

@@ -16,12 +16,15 @@ FOLDER = "errors"
 _MARK = "pdl1quant "
 
 
-def write_trace(output: Path, stem: str, trace: str) -> Path:
-    """Write the traceback of the image ``stem`` and say where."""
-    path = output / FOLDER / f"{stem}.txt"
-    with replace_atomically(path) as partial:
-        partial.write_text(f"{_MARK}{__version__}\n\n{trace}", encoding="utf-8")
-    return path
+def trace_path(output: Path, stem: str) -> Path:
+    """Where the traceback of the image (or case) ``stem`` lies."""
+    return output / FOLDER / f"{stem}.txt"
+
+
+def write_trace(output: Path, stem: str, trace: str) -> None:
+    """Write the traceback of the image (or case) ``stem``."""
+    with replace_atomically(trace_path(output, stem)) as partial:
+        partial.write_text(f"{_MARK}{__version__}\n\n{trace}", encoding="utf-8", errors="backslashreplace")
 
 
 def clear_traces(output: Path) -> None:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import time
 import traceback
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pdl1quant.batch.traces import trace_path
 from pdl1quant.errors import InputError, OutputError, RefusedError, UnreadableError
 from pdl1quant.model import Counts, Indication, ResultFlag, RoiMasks, RulePack, Score, StainEstimate, Status
 from pdl1quant.outputs.captions import Caption, score_text
@@ -25,7 +27,6 @@ from pdl1quant.slides.roi import RoiKind, read_geojson_rois, roi_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pdl1quant.config import Config
     from pdl1quant.model import SlideResult, UInt8Array
@@ -117,6 +118,13 @@ def lost(task: Task) -> Done:
     return Done(outcome=Outcome(status=Status.FAILED, error=error))
 
 
+def unexpected(error: Exception, image: Image) -> Done:
+    """What is said of an image whose work raised what nobody expected; call it where the error is caught."""
+    outcome = outcome_of(error, image)
+    where = trace_path(Path(), image.stem).as_posix()
+    return Done(outcome=replace(outcome, error=f"{outcome.error}; see {where}"), trace=traceback.format_exc())
+
+
 def outcome_of(error: Exception, image: Image) -> Outcome:
     """The outcome that an error makes, its message in one line that begins with the name of the image."""
     status = Status.REFUSED if isinstance(error, RefusedError) else Status.FAILED
@@ -142,7 +150,7 @@ def _guarded(task: Task, work: Callable[[Task], Done]) -> Done:
     except (InputError, OutputError) as error:
         done = Done(outcome=outcome_of(error, task.image))
     except Exception as error:  # noqa: BLE001  one image must not stop the others
-        done = Done(outcome=outcome_of(error, task.image), trace=traceback.format_exc())
+        done = unexpected(error, task.image)
     return replace(done, seconds=time.perf_counter() - began)
 
 
