@@ -80,9 +80,9 @@ def tiles(tmp_path):
 
 
 def job_for(paths, output, **changes):
-    pack, indication = batch.find_rules("28-8-cytoplasm", None)
+    pack, _ = batch.find_rules("28-8-cytoplasm", None)
     paths = (paths,) if isinstance(paths, Path) else tuple(paths)
-    settings = {"config": Config(), "pack": pack, "indication": indication, "mpp": 0.5, **changes}
+    settings = {"config": Config(), "pack": pack, "mpp": 0.5, **changes}
     return batch.Job(paths=paths, output=output, **settings)
 
 
@@ -306,6 +306,8 @@ def test_resuming_with_another_setting_names_it(tiles, tmp_path):
         run(tiles, tmp_path / "out", resume=True, config=other)
     with pytest.raises(UsageError, match=r"begun with mpp = 0\.5, now it is 0\.25"):
         run(tiles, tmp_path / "out", resume=True, mpp=0.25)
+    with pytest.raises(UsageError, match="begun with assay = 28-8-cytoplasm, now it is 28-8-label"):
+        run(tiles, tmp_path / "out", resume=True, pack=batch.find_rules("28-8-label", None)[0])
     with pytest.raises(UsageError, match="4 more image"):
         run(tiles / "case A", tmp_path / "out", resume=True)
     assert tree(tmp_path / "out") == before

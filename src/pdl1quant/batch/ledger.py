@@ -111,7 +111,7 @@ class Ledger:
 
     def _check_settings(self, earlier: Mapping[str, Any]) -> None:
         current, then = _flat(json.loads(json.dumps(self._settings))), _flat(earlier)
-        for name in sorted(current.keys() | then.keys()):
+        for name in dict.fromkeys((*current, *then)):
             if current.get(name) != then.get(name):
                 raise UsageError(
                     f"{self._path.parent}: was begun with {name} = {_brief(then.get(name))}, now it is "

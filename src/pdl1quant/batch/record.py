@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -32,12 +32,13 @@ def settings_of(job: Job) -> dict[str, Any]:
     """All settings that results depend on, as JSON values, named as on the command line where they have a name."""
     return {
         "version": __version__,
-        "config": job.config.model_dump(mode="json"),
-        "rule_pack": _PACK.dump_python(job.pack, mode="json"),
+        "assay": job.pack.name,
         "indication": None if job.indication is None else job.indication.name,
         "mpp": job.mpp,
         "white": None if job.white is None else list(job.white),
         "labels": job.keep_labels,
+        "config": job.config.model_dump(mode="json"),
+        "rule_pack": _PACK.dump_python(job.pack, mode="json"),
     }
 
 
@@ -67,7 +68,7 @@ def record_of(
     return {
         "settings": settings_of(job),
         "config_digest": job.config.digest,
-        "libraries": {name: version(name) for name in _LIBRARIES},
+        "libraries": {name: _version(name) for name in _LIBRARIES},
         "images": [_image_entry(image) for image in images],
         "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),
         TIMINGS: {
@@ -82,6 +83,13 @@ def record_of(
             "platform": f"{sys.platform} {platform.machine()}",
         },
     }
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:  # installed under another name, as opencv-python
+        return None
 
 
 def _image_entry(image: Image) -> dict[str, Any]:
