@@ -70,7 +70,7 @@ def paint_folds(settings: PhantomSettings, rng: np.random.Generator) -> Float32A
         grid = np.arange(size, dtype=np.float32) - size / 2
         across = np.cos(turn) * grid[None] + np.sin(turn) * grid[:, None] - offset
         across += 10 / mpp * smooth_noise(rng, size, 100 / mpp)
-        fold = np.maximum(fold, np.clip((rng.uniform(6, 14) / mpp - np.abs(across)) * mpp / 2, 0, 1))
+        fold = np.maximum(fold, np.clip((rng.uniform(6, 14) / mpp - np.abs(across)) * mpp / 4, 0, 1))
     return fold.astype(np.float32)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.validation.phantom_kinds import IS_IMMUNE, IS_TUMOUR, Kind
+from pdl1quant.validation.phantom_kinds import IS_DEAD, IS_IMMUNE, IS_TUMOUR
 from pdl1quant.validation.phantom_noise import per_cell, smooth_noise
 from pdl1quant.validation.phantom_optics import blur
 from pdl1quant.validation.phantom_truth import BAND_UM, BROWN_OD
@@ -70,7 +70,7 @@ def choose_stain(settings: PhantomSettings, shapes: Shapes, rng: np.random.Gener
         cytoplasm_od=np.where(brown & cytoplasm, np.maximum(strength * weaker, least), 0),
         granular=rng.random(n) < settings.granular_share,
         vacuolated=rng.random(n) < settings.vacuole_share,
-        faint_od=(0.012 + np.where(kind == Kind.APOPTOTIC, 0.12, 0.05) * rng.random(n) ** 3) * seen,
+        faint_od=(0.012 + np.where(IS_DEAD[kind], 0.12, 0.05) * rng.random(n) ** 3) * seen,
     )
 
 
@@ -88,9 +88,9 @@ def paint_dab(
 ) -> Float32Array:
     """Ideal DAB OD (H, W) float32."""
     cell, size, mpp = shapes.cell, settings.size_px, settings.mpp
-    grain: Float32Array = np.clip(
-        1 + settings.grain * (0.7 * smooth_noise(rng, size, 0.8 / mpp) + 0.7 * smooth_noise(rng, size, 3 / mpp)), 0.1, 3
-    )
+    rough = 0.6 * smooth_noise(rng, size, 0.8 / mpp) + 0.6 * smooth_noise(rng, size, 3 / mpp)
+    rough += 0.6 * smooth_noise(rng, size, 8 / mpp)
+    grain: Float32Array = np.clip(1 + settings.grain * rough, 0.1, 3)
     body = grain
     if stain.granular.any():
         spots = np.clip(1.6 * smooth_noise(rng, size, 1.3 / mpp) + 0.6, 0, 4)

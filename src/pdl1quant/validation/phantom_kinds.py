@@ -32,6 +32,7 @@ class Kind(IntEnum):
     MITOSIS = 8
     GIANT = 9
     GRANULOCYTE = 10
+    GHOST = 11
 
 
 class Look(NamedTuple):
@@ -72,16 +73,18 @@ KINDS: tuple[Look, ...] = (
     Look(_C.STROMA, 4.2, 0.20, 2.3, 0.45, 0.6, 34, 0.42, 0.35, 0.06, 0.03, 0.90, 0.20, 0.12, 0.050),
     Look(_C.STROMA, 3.6, 0.15, 2.6, 0.30, 0.5, 26, 0.30, 0.30, 0.05, 0.03, 1.00, 0.15, 0.12, 0.060),
     Look(_C.OTHER, 4.2, 0.12, 1.25, 0.12, 1.0, 28, 0.20, 0.08, 0.04, 0.40, 1.10, 0.25, 0.28, 0.120),
-    Look(_C.OTHER, 2.6, 0.25, 1.0, 0.15, 0.8, 13, 0.30, 0.20, 0.10, 0.15, 1.70, 0.00, 0.06, 0.110),
+    Look(_C.OTHER, 2.6, 0.25, 1.0, 0.15, 1.6, 13, 0.30, 0.30, 0.22, 0.15, 1.70, 0.00, 0.06, 0.130),
     Look(_C.TUMOUR, 6.4, 0.14, 1.0, 0.10, 3.0, 34, 0.25, 0.50, 0.16, 0.05, 1.50, 0.00, 0.12, 0.070),
     Look(_C.TUMOUR, 8.0, 0.14, 1.0, 0.20, 3.0, 115, 0.25, 0.30, 0.14, 0.12, 0.95, 0.30, 0.24, 0.090),
     Look(_C.OTHER, 3.6, 0.10, 1.0, 0.10, 0.8, 24, 0.20, 0.40, 0.20, 0.10, 1.25, 0.00, 0.10, 0.040),
+    Look(_C.OTHER, 5.5, 0.20, 1.0, 0.25, 3.0, 40, 0.35, 0.30, 0.12, 0.20, 0.28, 0.05, 0.25, 0.100),
 )
 
 CLASS_NAMES: tuple[str, ...] = tuple(str(name) for name in CellClass)
 CLASS_OF = np.array([CLASS_NAMES.index(look.cell_class) for look in KINDS], dtype=np.int32)
 """Index into `CLASS_NAMES` by kind."""
 IS_TUMOUR = np.array([look.cell_class is CellClass.TUMOUR for look in KINDS])
+IS_DEAD = np.isin(np.arange(len(KINDS)), (Kind.APOPTOTIC, Kind.GHOST))
 IS_IMMUNE = np.array([look.cell_class in {CellClass.LYMPHOCYTE, CellClass.MACROPHAGE} for look in KINDS])
 
 

@@ -59,6 +59,7 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     in_nest = zones.tumour[row, col]
     crowded = IS_TUMOUR[kind] & in_nest
     crowded &= (zones.to_lumen_px[row, col] < (settings.column_um + 4) / mpp) | (zones.depth_px[row, col] < 3 / mpp)
+    crowded |= zones.necrosis[row, col] & (rng.random(n) < 0.97)
     keep = is_column | is_lining | ~(zones.empty[row, col] | crowded)
     sizes = _half_axes(settings, rng, kind, is_column=is_column)
     radius = np.sqrt(sizes[:, 0] * sizes[:, 1]) / mpp
@@ -151,8 +152,9 @@ def _kinds(
     immune = np.where(rng.random(n) < 0.7, small, Kind.MACROPHAGE)
     kind = np.where(inside, np.where(rng.random(n) < settings.intraepithelial_share, immune, tumour), kind)
     kind = np.where(~inside & (rng.random(n) < settings.single_cell_share), tumour, kind)
-    dead = rng.random(n) < np.where(zones.necrosis[row, col], 0.75, settings.apoptotic_share)
-    return np.where(dead, Kind.APOPTOTIC, kind).astype(np.int32)
+    kind = np.where(rng.random(n) < settings.apoptotic_share, Kind.APOPTOTIC, kind)
+    ghost = np.where(rng.random(n) < 0.7, Kind.GHOST, Kind.APOPTOTIC)
+    return np.where(zones.necrosis[row, col], ghost, kind).astype(np.int32)
 
 
 def smooth_noise_at(

@@ -89,17 +89,17 @@ def _brown(rng: np.random.Generator) -> dict[str, Any]:
             rng.choice([0.0, 100.0 * rng.random(), 100.0 * rng.random() ** 3, 100.0], p=[0.1, 0.5, 0.3, 0.1])
         ),
         "pattern": PATTERNS[int(rng.choice(len(PATTERNS), p=[0.25, 0.15, 0.25, 0.1, 0.25]))],
-        "dab_od": float(rng.uniform(0.27, 0.9) if rng.random() < 0.7 else rng.uniform(0.9, 1.6)),
+        "dab_od": float(rng.uniform(0.27, 0.9) if rng.random() < 0.6 else rng.uniform(0.9, 1.6)),
         "dab_spread": float(rng.uniform(0.1, 0.5)),
         "partial_share": float(rng.uniform(0, 0.9)),
         "basolateral": float(rng.choice([0.0, 1.0], p=[0.6, 0.4])),
         "patchiness": float(rng.uniform(0, 1)),
         "bleed_through": float(rng.uniform(0.0, 0.7)),
-        "grain": float(rng.uniform(0.05, 0.5)),
+        "grain": float(rng.uniform(0.15, 0.55)),
         "membrane_um": float(rng.uniform(0.4, 1.2)),
         "diffusion": _sometimes(rng, 0.7, 0.0, 0.2),
         "vacuole_share": _sometimes(rng, 0.5, 0.0, 0.6),
-        "granular_share": _sometimes(rng, 0.3, 0.1, 1.0),
+        "granular_share": _sometimes(rng, 0.2, 0.1, 1.0),
         "background_dab_od": _sometimes(rng, 0.4, 0.0, 0.08),
         "edge_dab_od": _sometimes(rng, 0.3, 0.0, 0.08),
     }
@@ -108,11 +108,11 @@ def _brown(rng: np.random.Generator) -> dict[str, Any]:
 def _stain(rng: np.random.Generator) -> dict[str, Any]:
     white = rng.uniform(215, 250) + rng.uniform(-8, 8, 3)
     red, purple = rng.uniform(0.58, 0.80), rng.uniform(-0.12, 0.24)
-    tan, red_shift = rng.uniform(0.22, 0.44), rng.uniform(0.10, 0.27)
-    blue = (red, red - purple, rng.uniform(0.18, 0.45))
-    brown = (tan, tan + red_shift, rng.uniform(0.65, 0.85))
+    tan, red_shift = rng.uniform(0.22, 0.44), rng.uniform(0.12, 0.27)
+    blue = (red, red - purple, rng.uniform(0.18, 0.45) - 0.6 * max(purple - 0.08, 0.0))
+    brown = (tan, tan + red_shift, min(rng.uniform(0.65, 0.85), 1.11 - tan))
     return {
-        "haematoxylin_od": float(rng.uniform(0.25, 0.85)),
+        "haematoxylin_od": float(rng.uniform(0.25, 1.0)),
         "background_od": float(rng.uniform(0.015, 0.12)),
         "white": tuple(float(min(v, 255.0)) for v in white),
         "haematoxylin": tuple(float(v) for v in blue),
@@ -128,16 +128,16 @@ def _disturbance(rng: np.random.Generator) -> dict[str, Any]:
         "n_folds": int(rng.random() < 0.04),
         "out_of_focus_share": _sometimes(rng, 0.15, 0.05, 0.4),
         "defocus_um": float(rng.uniform(1.2, 3.5)),
-        "cell_defocus": float(rng.uniform(0, 0.9)),
+        "cell_defocus": float(rng.uniform(0, 0.8)),
     }
 
 
 def _camera(rng: np.random.Generator, mpp: float) -> dict[str, Any]:
     return {
-        "blur_px": math.hypot(float(rng.uniform(0.4, 1.3)), _OPTICS_UM / mpp),
+        "blur_px": math.hypot(float(rng.uniform(0.4, 1.2)), _OPTICS_UM / mpp),
         "gamma": float(rng.uniform(0.85, 1.2)),
         "flare": _sometimes(rng, 0.4, 0.0, 0.04),
-        "sharpen": _sometimes(rng, 0.33, 0.3, 1.5),
+        "sharpen": _sometimes(rng, 0.5, 0.2, 1.5),
         "noise_sd": float(rng.uniform(0.5, 5)),
         "jpeg_quality": int(rng.integers(60, 96)) if rng.random() < 2 / 3 else None,
     }

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from pdl1quant.validation.phantom_kinds import CLASS_NAMES, CLASS_OF, IS_IMMUNE, IS_TUMOUR, Kind
+from pdl1quant.validation.phantom_kinds import CLASS_NAMES, CLASS_OF, IS_DEAD, IS_IMMUNE, IS_TUMOUR
 from pdl1quant.validation.phantom_shapes import touches_edge
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def find_unjudgeable(shapes: Shapes, *, cover: Float32Array, defocus: Float32Arr
     edge = touches_edge(shapes.cell, len(shapes.kind))
     pigmented = _mean(shapes, (cover > 0.1).astype(np.float32), whole)[0] >= COVERED_SHARE
     blurred = _mean(shapes, defocus, whole)[0] >= 0.5
-    intact = (shapes.kind != Kind.APOPTOTIC) & ~dead
+    intact = ~IS_DEAD[shapes.kind] & ~dead
     names = np.array(CLASS_NAMES)[CLASS_OF[shapes.kind]]
     return pd.DataFrame(
         {
@@ -71,7 +71,9 @@ def judge_cells(shapes: Shapes, dab: Float32Array, *, mpp: float, state: pd.Data
     membrane_positive = _best_run(shapes, dab, band, needed) >= MIN_RUN
     immune = IS_IMMUNE[shapes.kind] & (membrane_positive | cytoplasm_positive)
     shared = _beside(shapes, immune, reach_px=BAND_UM / mpp + 1) & ~np.concatenate([[False], immune])[shapes.cell]
-    membrane_positive = _best_run(shapes, np.where(shared, 0, dab).astype(np.float32), band, needed) >= MIN_RUN
+    if (shared & band).any():
+        own = np.where(shared, 0, dab).astype(np.float32)
+        membrane_positive = _best_run(shapes, own, band, needed) >= MIN_RUN
     return pd.DataFrame(
         {
             "label": np.arange(1, n + 1, dtype=np.int32),
