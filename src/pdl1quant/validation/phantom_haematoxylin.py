@@ -9,6 +9,7 @@ import numpy as np
 
 from pdl1quant.validation.phantom_kinds import IS_TUMOUR, Kind, trait
 from pdl1quant.validation.phantom_noise import per_cell, smooth_noise, streaks
+from pdl1quant.validation.phantom_optics import blur
 
 if TYPE_CHECKING:
     from pdl1quant.model import Float32Array, Float64Array
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _SOFT_EDGE_PX = 0.6
 """A pixel at the edge of a nucleus is covered in part."""
+_SHADOW_BLUR_UM = 1.5
 _RIM_UM = 0.6
 """Thickness of the dark rim of a vesicular nucleus."""
 
@@ -36,6 +38,7 @@ def paint_haematoxylin(
     ground = _ground(settings, zones, rng, cloud=cloud)
     ground[shapes.cell > 0] = 0
     od = np.maximum(chromatin, body) + ground
+    od += _paint_shadows(settings, zones, rng)
     return np.asarray(od, dtype=np.float32)
 
 
@@ -44,7 +47,7 @@ def _chromatin(
 ) -> Float32Array:
     kind, n = shapes.kind, len(shapes.kind)
     level = trait("blue", kind) * np.exp(rng.normal(0, 0.20, n)) * settings.haematoxylin_od
-    clumps = trait("clumps", kind) * rng.uniform(0.4, 1.7, n)
+    clumps = settings.chromatin * trait("clumps", kind) * rng.uniform(0.4, 1.7, n)
     openness = trait("openness", kind) * rng.uniform(0.1, 1.7, n)
     rim = cv2.exp(-((shapes.rim_um / np.float32(_RIM_UM)) ** 2)) - np.float32(0.4)
     texture = 1 + per_cell(clumps, shapes.cell) * (0.75 * fine + 0.65 * middle)
@@ -52,6 +55,17 @@ def _chromatin(
     inside = cv2.GaussianBlur((shapes.nucleus > 0).astype(np.float32), (0, 0), _SOFT_EDGE_PX)
     od = np.maximum(per_cell(level, shapes.cell) * texture, 0) * inside
     return np.asarray(od + _nucleoli(settings, shapes, rng, level), dtype=np.float32)
+
+
+def _paint_shadows(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float32Array:
+    """Haematoxylin OD (H, W) of nuclei so far below the focus that nobody counts them."""
+    size, mpp = settings.size_px, settings.mpp
+    od = np.zeros((size, size), dtype=np.float32)
+    for _ in range(rng.poisson(settings.shadows_mm2 * (size * mpp / 1000) ** 2)):
+        x, y, length = *rng.uniform(0, size, 2), rng.uniform(5, 11) / mpp
+        shape = ((x, y), (length, length * rng.uniform(0.4, 1.0)), rng.uniform(0, 180))
+        cv2.ellipse(od, shape, float(rng.uniform(0.10, 0.35) * settings.haematoxylin_od), -1)
+    return np.where(zones.empty, 0, blur(od, _SHADOW_BLUR_UM / mpp)).astype(np.float32)
 
 
 def _nucleoli(settings: PhantomSettings, shapes: Shapes, rng: np.random.Generator, level: Float64Array) -> Float32Array:

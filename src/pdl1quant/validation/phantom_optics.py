@@ -49,7 +49,7 @@ def expose(
     if settings.sharpen > 0:
         light = light + np.float32(settings.sharpen) * (light - cv2.GaussianBlur(light, (0, 0), 1.0))
     if settings.noise_sd > 0:
-        light += _camera_noise(rng, light.shape, settings.noise_sd)
+        light += np.float32(settings.noise_sd) * _camera_noise(rng, light.shape, settings.noise_px)
     rgb = np.asarray(cv2.convertScaleAbs(np.maximum(light, 0)), dtype=np.uint8)
     return rgb if settings.jpeg_quality is None else _jpeg(rgb, settings.jpeg_quality)
 
@@ -64,10 +64,13 @@ def blur(image: Float32Array, sigma_px: float) -> Float32Array:
     return np.asarray(cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
-def _camera_noise(rng: np.random.Generator, shape: tuple[int, ...], sd: float) -> Float32Array:
-    """Mostly the same in the three channels, as after demosaicking."""
-    noise = np.float32(0.6 * sd) * white_noise(rng, shape)
-    noise += np.float32(0.8 * sd) * white_noise(rng, (*shape[:2], 1))
+def _camera_noise(rng: np.random.Generator, shape: tuple[int, ...], grain_px: float) -> Float32Array:
+    """Noise of standard deviation 1 (H, W, 3), mostly the same in the three channels, as after demosaicking."""
+    noise = np.float32(0.6) * white_noise(rng, shape)
+    noise += np.float32(0.8) * white_noise(rng, (*shape[:2], 1))
+    if grain_px > 0:
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), grain_px), dtype=np.float32)
+        noise /= max(float(cv2.meanStdDev(noise)[1].mean()), 1e-6)
     return noise
 
 

@@ -113,6 +113,7 @@ def _stain(rng: np.random.Generator) -> dict[str, Any]:
     brown = (tan, tan + red_shift, min(rng.uniform(0.65, 0.85), 1.11 - tan))
     return {
         "haematoxylin_od": float(rng.uniform(0.25, 1.0)),
+        "chromatin": float(rng.uniform(0.6, 2.0)),
         "background_od": float(rng.uniform(0.015, 0.12)),
         "white": tuple(float(min(v, 255.0)) for v in white),
         "haematoxylin": tuple(float(v) for v in blue),
@@ -125,7 +126,8 @@ def _disturbance(rng: np.random.Generator) -> dict[str, Any]:
         "pigment_share": _sometimes(rng, 0.12, 0.001, 0.04),
         "mucin_od": _sometimes(rng, 0.6, 0.01, 0.10),
         "n_debris": int(rng.integers(1, 20)) if rng.random() < 0.3 else 0,
-        "n_folds": int(rng.random() < 0.04),
+        "shadows_mm2": _sometimes(rng, 0.7, 0, 1200),
+        "n_folds": int(rng.random() < 0.06),
         "out_of_focus_share": _sometimes(rng, 0.15, 0.05, 0.4),
         "defocus_um": float(rng.uniform(1.2, 3.5)),
         "cell_defocus": float(rng.uniform(0, 0.8)),
@@ -139,5 +141,6 @@ def _camera(rng: np.random.Generator, mpp: float) -> dict[str, Any]:
         "flare": _sometimes(rng, 0.4, 0.0, 0.04),
         "sharpen": _sometimes(rng, 0.5, 0.2, 1.5),
         "noise_sd": float(rng.uniform(0.5, 5)),
+        "noise_px": _sometimes(rng, 0.5, 0.4, 1.2),
         "jpeg_quality": int(rng.integers(60, 96)) if rng.random() < 2 / 3 else None,
     }

@@ -32,6 +32,9 @@ _RANGES: dict[str, tuple[float, float]] = {
     "stroma_spacing": (0.8, 5),
     "patchiness": (0, 1),
     "bleed_through": (0, 1),
+    "chromatin": (0, 4),
+    "shadows_mm2": (0, 5000),
+    "noise_px": (0, 3),
     "grain": (0, 1),
     "membrane_um": (0.2, 3),
     "diffusion": (0, 0.3),
@@ -100,6 +103,8 @@ class PhantomSettings:
 
     haematoxylin_od: float = 0.5
     """Typical haematoxylin OD of a nucleus."""
+    chromatin: float = 1.0
+    """Roughness of the chromatin, as a factor."""
     background_od: float = 0.06
     """Haematoxylin OD of stroma and cytoplasm."""
     white: tuple[float, float, float] = (245.0, 245.0, 245.0)
@@ -168,6 +173,8 @@ class PhantomSettings:
     """Haematoxylin OD of the wisps in lumina."""
     n_debris: int = 0
     """Brown or black specks out of focus."""
+    shadows_mm2: float = 150.0
+    """Smudges of nuclei below the focus, per mm2: pale, blurred, no cells of the truth."""
     n_folds: int = 0
     """Folds of the section: doubled and blurred bands."""
     out_of_focus_share: float = 0.0
@@ -187,6 +194,8 @@ class PhantomSettings:
     """Amount of unsharp masking, as scanners do."""
     noise_sd: float = 1.5
     """Noise of the camera (0-255)."""
+    noise_px: float = 0.0
+    """Size of its grain (standard deviation); 0: each pixel for itself."""
     jpeg_quality: int | None = None
     """Quality of JPEG compression; None: none."""
 

@@ -55,7 +55,7 @@ def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.r
     cell, raw = _displace(cell, warp), _displace(raw, warp)
     edge_um = depth_um(cell, mpp)
     inside = cv2.GaussianBlur((raw == cell).astype(np.float32) * (cell > 0), (0, 0), max(0.3 / mpp, 0.6)) > 0.5
-    nucleus = np.where(inside & (edge_um > settings.nucleus_gap_um), cell, 0).astype(np.int32)
+    nucleus = _largest_parts(np.where(inside & (edge_um > max(settings.nucleus_gap_um, 0.75 * mpp)), cell, 0))
     n = len(seeds.kind)
     area_um2 = np.bincount(nucleus.ravel(), minlength=n + 1)[1:] * mpp**2
     kept = area_um2 >= _MIN_NUCLEUS_UM2
@@ -74,6 +74,18 @@ def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.r
         angle=seeds.angle[kept],
         column=seeds.column[kept],
     )
+
+
+def _largest_parts(labels: Int32Array) -> Int32Array:
+    """Each label's largest connected part; labels must not touch each other."""
+    n_parts, parts, stats, _ = cv2.connectedComponentsWithStats((labels > 0).astype(np.uint8), connectivity=4)
+    owner = np.zeros(n_parts, dtype=np.int64)
+    owner[parts.ravel()] = labels.ravel()
+    area = np.where(owner > 0, stats[:, cv2.CC_STAT_AREA], 0)
+    largest = np.zeros(int(owner.max()) + 1, dtype=np.int64)
+    np.maximum.at(largest, owner, area)
+    kept = (area == largest[owner]) & (owner > 0)
+    return np.where(kept[parts], labels, 0).astype(np.int32)
 
 
 def centroids(labels: Int32Array, n: int) -> Float64Array:
