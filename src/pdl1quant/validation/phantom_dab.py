@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _SAFE_OD = BROWN_OD + 0.06
 """A structure meant to be brown is drawn at least this dark on average."""
+_LINE_DEPTH_UM = 0.35
+"""A brown membrane is darkest just inside the cell: its blur reaches the neighbour less."""
 _MOST_UNSPECIFIC_OD = 0.16
 """Brown that is not meant stays below this."""
 _WANTS_MEMBRANE = {"membrane": 1.0, "both": 1.0, "cytoplasm": 0.0, "none": 0.0, "mixed": 0.7}
@@ -134,7 +136,7 @@ def _line(settings: PhantomSettings, shapes: Shapes, stain: Stain, rng: np.rando
     angle = cv2.phase(dx.astype(np.float32), dy.astype(np.float32)).ravel()
     turn = (angle / np.float32(2 * np.pi) - rng.random(n)[index]) % 1.0
     edge = shapes.edge_um.ravel()[place]
-    line = np.exp(-((edge / stain.line_um[index]) ** 2))
+    line = np.exp(-(((edge - _LINE_DEPTH_UM) / stain.line_um[index]) ** 2))
     band = edge <= BAND_UM
     total = np.bincount(index[band], weights=line[band], minlength=n)
     mean = total / np.maximum(np.bincount(index[band], minlength=n), 1)
