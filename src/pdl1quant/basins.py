@@ -23,8 +23,10 @@ MIN_SADDLE = 0.7
 MAX_ELONGATION = 3.0
 """Longer merged objects are rows of nuclei."""
 MERGE_ROUNDS = 2
-HEIGHT_LEVELS = 1e5
-"""Steps per unit of height: fine enough that no two heights that differ are taken for a plateau."""
+MAX_LEVEL = 1.8e6
+"""Heights are quantised to so many steps, so that nine times as many stay exact in float32."""
+TAKE_IN_ROUNDS = 8
+"""A stretch of basins without a seed is taken in this far; more is no cell."""
 
 
 def climb(landscape: Float32Array, *, min_distance_px: float) -> tuple[IntpArray, Int32Array, int]:
@@ -33,23 +35,81 @@ def climb(landscape: Float32Array, *, min_distance_px: float) -> tuple[IntpArray
     Returns the flat index of the foreground pixels, the piece (1..n) of each, and n. A summit with a higher one within
     ``min_distance_px`` in the same object is no nucleus of its own.
     """
+    inside, uphill, key = _uphill(landscape)
+    number = np.empty(landscape.size, np.int32)
+    number[inside] = np.arange(len(inside), dtype=np.int32)
+    summit = np.flatnonzero(uphill == np.arange(len(inside)))
+    uphill[summit] = number[_higher_summit(key, inside[summit], radius_px=max(1, round(min_distance_px)))]
+    piece, n = _pieces(uphill)
+    return inside, piece, n
+
+
+def flood(landscape: Float32Array, seeds: Int32Array, *, max_barrier: float) -> Int32Array:
+    """Share the domain (``landscape`` > 0) out among labelled seeds: each pixel goes uphill to one.
+
+    A basin that ends short of all seeds goes to the neighbour across the lowest barrier, if that is not higher than
+    ``max_barrier`` above its own summit; else its pixels are 0. Seeds must be higher than what surrounds them.
+    """
+    inside, uphill, _ = _uphill(landscape)
+    seed = seeds.ravel()[inside]
+    at_seed = np.flatnonzero(seed)
+    first = np.zeros(int(seeds.max()) + 1, np.int32)
+    first[seed[at_seed[::-1]]] = at_seed[::-1]
+    uphill[at_seed] = first[seed[at_seed]]
+    piece, n = _pieces(uphill)
+    label = np.zeros(n + 1, np.int32)
+    label[piece[at_seed]] = seed[at_seed]
+    if np.count_nonzero(label) < n:
+        _take_in(label, piece, inside, landscape, max_barrier=max_barrier)
+    shared = np.zeros(landscape.size, np.int32)
+    shared[inside] = label[piece]
+    return shared.reshape(landscape.shape)
+
+
+def _take_in(
+    label: Int32Array, piece: Int32Array, inside: IntpArray, landscape: Float32Array, *, max_barrier: float
+) -> None:
+    """Give basins without a label that of their best neighbour, in place, from the labelled ones outwards."""
+    n = len(label) - 1
+    pieces = np.zeros(landscape.size, np.int32)
+    pieces[inside] = piece
+    summit = np.zeros(n + 1, np.float32)
+    np.maximum.at(summit, piece, landscape.ravel()[inside])
+    first, second, saddle = _borders(pieces.reshape(landscape.shape), landscape, n)
+    pairs = np.concatenate([np.stack([first, second]), np.stack([second, first])], axis=1)
+    saddles = np.concatenate([saddle, saddle])
+    order = np.argsort(saddles, kind="stable")
+    (basin, other), saddles = pairs[:, order], saddles[order]
+    low = summit[basin] - saddles <= max_barrier
+    for _ in range(TAKE_IN_ROUNDS):
+        fits = low & (label[basin] == 0) & (label[other] > 0)
+        if not fits.any():
+            return
+        label[basin[fits]] = label[other[fits]]  # the last, so the best, neighbour wins
+
+
+def _uphill(landscape: Float32Array) -> tuple[IntpArray, Int32Array, Float32Array]:
+    """Flat index of each pixel of the domain, the number of its highest neighbour, and the quantised heights."""
     height, width = landscape.shape
     code = _CODES[np.arange(height) % 3][:, np.arange(width) % 3]
-    key = np.where(landscape > 0, np.rint(landscape * HEIGHT_LEVELS) * 9 + code, np.float32(-1)).astype(np.float32)
+    levels = MAX_LEVEL / max(float(landscape.max(initial=0)), 1e-6)
+    key = np.where(landscape > 0, np.rint(landscape * np.float32(levels)) * 9 + code, np.float32(-1))
     highest = cv2.dilate(key, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=-1)
     inside = np.flatnonzero(key >= 0)
     target_code = highest.ravel()[inside].astype(np.int64) % 9
     step = (_STEP_Y * width + _STEP_X)[code.ravel()[inside].astype(np.intp), target_code]
     number = np.empty(height * width, np.int32)
     number[inside] = np.arange(len(inside), dtype=np.int32)
-    uphill = number[inside + step]
-    summit = np.flatnonzero(uphill == np.arange(len(inside)))
-    uphill[summit] = number[_higher_summit(key, inside[summit], radius_px=max(1, round(min_distance_px)))]
+    return inside, number[inside + step], key
+
+
+def _pieces(uphill: Int32Array) -> tuple[Int32Array, int]:
+    """The piece (1..n) of each pixel by its last stop, and n."""
     uphill = _follow(uphill)
-    is_summit = np.zeros(len(inside), bool)
+    is_summit = np.zeros(len(uphill), bool)
     is_summit[uphill] = True
     piece = np.cumsum(is_summit, dtype=np.int32)
-    return inside, piece[uphill], int(piece[-1])
+    return piece[uphill], int(piece[-1]) if len(piece) else 0
 
 
 _CODES = np.arange(9, dtype=np.float32).reshape(3, 3)

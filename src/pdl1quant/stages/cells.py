@@ -11,11 +11,26 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from pdl1quant.basins import flood
 from pdl1quant.model import Compartments, Float32Array, Int32Array, Segmentation, StainOD
 
 if TYPE_CHECKING:
     from pdl1quant.config import CellsConfig
 
+MEMBRANE_SMOOTHING_UM = 0.5
+"""Standard deviation of the smoothing of DAB before it guides the growth."""
+MIN_MEMBRANE_OD = 0.1
+"""Without any DAB above this within reach of a nucleus, growth is by distance alone."""
+MAX_MEMBRANE_OD = 1.5
+"""Above this OD a membrane is a membrane."""
+UM_PER_OD = 6.0
+"""How many um of distance a membrane of OD 1 outweighs."""
+MAX_BARRIER_UM = 0.75
+"""Brown grain up to this height (as distance) inside a cell does not end it: OD 0.125."""
+NEAR_UM = 1.0
+"""Whatever lies this close to a nucleus belongs to its cell."""
+TOP = 100.0
+"""Height of a nucleus; above any cost."""
 SMALL_NUCLEUS_UM2 = 30.0
 """Nuclei below this are grown like lymphocytes (typical lymphocyte nucleus: 6 um across, 28 um2)."""
 
@@ -45,7 +60,7 @@ def grow_cells(seen: Segmentation, od: StainOD, *, mpp: float, config: CellsConf
     if n == 0:
         empty = np.zeros_like(nucleus)
         return Compartments(nucleus=nucleus, cell=empty, cytoplasm=empty, membrane=empty, n_cells=0)
-    cell = seen.cells if seen.cells is not None else _grow(nucleus, n, mpp=mpp, config=config)
+    cell = seen.cells if seen.cells is not None else _grow(nucleus, n, od.dab, mpp=mpp, config=config)
     band = _edge_band(cell, width_px=max(1, round(config.membrane_width_um / mpp)))
     outside = nucleus == 0
     membrane = np.where(band & outside, cell, 0)
@@ -53,7 +68,7 @@ def grow_cells(seen: Segmentation, od: StainOD, *, mpp: float, config: CellsConf
     return Compartments(nucleus=nucleus, cell=cell, cytoplasm=cytoplasm, membrane=membrane, n_cells=n)
 
 
-def _grow(nucleus: Int32Array, n: int, *, mpp: float, config: CellsConfig) -> Int32Array:
+def _grow(nucleus: Int32Array, n: int, dab: Float32Array, *, mpp: float, config: CellsConfig) -> Int32Array:
     distance, nearest = cv2.distanceTransformWithLabels(
         (nucleus == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -62,7 +77,17 @@ def _grow(nucleus: Int32Array, n: int, *, mpp: float, config: CellsConfig) -> In
     owner[nearest.ravel()[at]] = nucleus.ravel()[at]
     reach = _reach_px(np.bincount(nucleus.ravel(), minlength=n + 1), mpp=mpp, config=config)
     grown = owner[nearest]
-    return np.where(distance <= reach[grown], grown, 0).astype(np.int32, copy=False)
+    within = distance <= reach[grown]
+    plain = np.where(within, grown, 0).astype(np.int32, copy=False)
+    brown = np.maximum(cv2.GaussianBlur(dab, (0, 0), MEMBRANE_SMOOTHING_UM / mpp), 0)
+    if not np.any(brown[within] > MIN_MEMBRANE_OD):
+        return plain
+    cost = distance * np.float32(mpp) + np.minimum(brown, MAX_MEMBRANE_OD) * np.float32(UM_PER_OD)
+    landscape = np.where(within, np.float32(TOP) - cost, 0).astype(np.float32, copy=False)
+    landscape[nucleus > 0] = TOP
+    guided = flood(landscape, nucleus, max_barrier=MAX_BARRIER_UM)
+    near = within & (distance <= NEAR_UM / mpp)
+    return np.where((guided == 0) & near, plain, guided)
 
 
 def _reach_px(area_px: np.ndarray, *, mpp: float, config: CellsConfig) -> Float32Array:

@@ -73,7 +73,9 @@ def measure_cells(
     columns |= _densities(tile, od, sums, at, stains=stains, quality=quality)
     columns["nucleus_sharpness_od"] = _sharpness(parts.nucleus, od, mpp=tile.mpp)
     cells = pd.DataFrame({c.name: _typed(columns.get(c.name), c.dtype, parts.n_cells) for c in CELL_COLUMNS})
-    return Measured(cells=cells, membrane=_membrane_profile(parts, od.dab, columns))
+    return Measured(
+        cells=cells, membrane=_membrane_profile(parts, cv2.dilate(od.dab, np.ones((3, 3), np.uint8)), columns)
+    )
 
 
 def empty_cells() -> pd.DataFrame:
@@ -213,13 +215,17 @@ def _membrane_profile(parts: Compartments, dab: Float32Array, columns: dict[str,
     )
 
 
+_ACROSS = ((0, 4), (4, 0), (0, -4), (-4, 0), (3, 3), (3, -3), (-3, 3), (-3, -3), (0, 2), (2, 0), (0, -2), (-2, 0))
+"""Steps to where a neighbour is looked for, the nearest last so that they win."""
+
+
 def _touching(cell: Int32Array, at: IntpArray) -> tuple[IntpArray, Int32Array]:
-    """Which of the pixels ``at`` have another cell two pixels away (across the band), and which one."""
+    """Which of the pixels ``at`` have another cell within four pixels (across the band), and which one."""
     height, width = cell.shape
     y, x = np.divmod(at, width)
     own = cell.ravel()[at]
     other = np.zeros_like(own)
-    for dy, dx in ((0, 2), (2, 0), (0, -2), (-2, 0)):
+    for dy, dx in _ACROSS:
         there = cell.ravel()[np.clip(y + dy, 0, height - 1) * width + np.clip(x + dx, 0, width - 1)]
         other = np.where((there != own) & (there > 0), there, other)
     touching = np.flatnonzero(other)

@@ -13,6 +13,12 @@ if TYPE_CHECKING:
 
     from pdl1quant.config import PositivityConfig
 
+RINGED = 0.75
+"""Completeness from which a cell is taken to own the membrane that it shares ..."""
+OPEN_RING = 0.55
+"""... with a cell of less than this completeness."""
+MIN_ALONE = 0.25
+"""Share of the perimeter that faces no ringed neighbour from which that part alone decides."""
 IMMUNE = (CellClass.LYMPHOCYTE, CellClass.MACROPHAGE)
 
 
@@ -40,39 +46,78 @@ def call_positive(
         A new table; the one given is left as it is.
     """
     cells = cells.copy()
-    immune = cells["cell_class"].isin(list(IMMUNE)).to_numpy()
-    run = best_run(membrane.dab_od, membrane.weight, min_share=config.min_run)
-    positive_immune = immune & _is_positive(cells, run, config)
-    neighbour = membrane.neighbour
-    shared = (neighbour >= 0) & positive_immune[np.maximum(neighbour, 0)] & ~immune[:, None]
-    own = np.where(shared, np.float32(0), membrane.dab_od)
-    touched = shared.any(axis=1)
-    if touched.any():
-        run[touched] = best_run(own[touched], membrane.weight[touched], min_share=config.min_run)
     threshold = np.float32(config.dab_od)
-    perimeter = np.maximum(membrane.weight.sum(axis=1), 1)
-    cells["membrane_dab_od_run"] = run
-    cells["membrane_completeness"] = (membrane.weight * (own >= threshold)).sum(axis=1) / perimeter
+    run, own = _own_membrane(cells, membrane, config)
     cytoplasm = cells["cytoplasm_dab_od_mean"].to_numpy()
+    cells["membrane_dab_od_run"] = run
+    cells["membrane_completeness"] = _share(membrane.weight, own >= threshold)
     cells["membrane_positive"] = _membrane_positive(cells, run, config)
     cells["cytoplasm_positive"] = cytoplasm >= threshold
     cells["cell_positive"] = cells["cell_dab_od_mean"].to_numpy() >= threshold
     cells["positive"] = cells["membrane_positive"] | cells["cytoplasm_positive"]
     cells["dab_grade"] = _grade(cells, compartment, config)
-    counted_before = touched & (membrane.dab_od >= threshold).any(axis=1) & ~cells["membrane_positive"].to_numpy()
+    lost = (own < membrane.dab_od) & (membrane.dab_od >= threshold)
+    counted_before = lost.any(axis=1) & ~cells["membrane_positive"].to_numpy()
     flags = np.where(counted_before, int(Flag.SHARED_MEMBRANE), 0)
     flags |= np.where(cells["cytoplasm_area_um2"].to_numpy() == 0, int(Flag.NO_CYTOPLASM), 0)
     cells["flags"] = (cells["flags"].to_numpy() | flags).astype(np.int32)
     return cells
 
 
-def best_run(dab_od: Float32Array, weight: Float32Array, *, min_share: float) -> Float32Array:
-    """(n,) highest OD at or above which one contiguous run of sectors covers ``min_share`` of the perimeter.
+def _own_membrane(
+    cells: pd.DataFrame, membrane: MembraneProfile, config: PositivityConfig
+) -> tuple[Float32Array, Float32Array]:
+    """(n,) best run of each cell's own membrane and (n, sectors) its OD, 0 where a neighbour explains the brown.
+
+    Two cells share one brown line. A neighbour explains it when it is brown itself: a positive immune cell; or, for a
+    cell without brown cytoplasm, a neighbour with brown cytoplasm or brown nearly all around. What faces no such
+    neighbour then decides, if it is a quarter of the perimeter or more. A first round finds who is brown all around
+    of itself, the second uses it.
+    """
+    immune = cells["cell_class"].isin(list(IMMUNE)).to_numpy()
+    threshold = np.float32(config.dab_od)
+    needed = config.min_run * membrane.weight.sum(axis=1)
+    inner = (cells["cytoplasm_dab_od_mean"].to_numpy() >= threshold)[:, None]
+    around = _share(membrane.weight, membrane.dab_od >= threshold)
+    ringed, open_ring = around >= RINGED, (around < OPEN_RING)[:, None]
+    has_neighbour, facing = membrane.neighbour >= 0, np.maximum(membrane.neighbour, 0)
+    plain = best_run(membrane.dab_od, membrane.weight, needed=needed)
+    positive = _membrane_positive(cells, plain, config)
+    shared = has_neighbour & (immune & (positive | inner[:, 0]))[facing] & ~immune[:, None]
+    for _ in range(2):
+        by_line = (ringed & positive)[facing] & open_ring
+        explained = _widened(shared | (has_neighbour & (inner[:, 0][facing] | by_line) & ~inner))
+        alone = _share(membrane.weight, ~explained)[:, None]
+        explained &= shared | (alone >= MIN_ALONE) | open_ring
+        own = np.where(explained, np.float32(0), membrane.dab_od)
+        weight = np.where(explained, np.float32(0), membrane.weight)
+        run = np.where(explained.any(axis=1), best_run(own, weight, needed=needed), plain)
+        rest = np.where((explained.any(axis=1)) & (alone[:, 0] >= MIN_ALONE), _weighted_median(own, weight), 0)
+        run = np.maximum(run, rest).astype(np.float32)
+        positive = _membrane_positive(cells, run, config)
+    return run, own
+
+
+def _widened(sectors: BoolArray) -> BoolArray:
+    """One sector more on either side: a line does not end at a corner."""
+    return sectors | np.roll(sectors, 1, axis=1) | np.roll(sectors, -1, axis=1)
+
+
+def _weighted_median(od: Float32Array, weight: Float32Array) -> Float32Array:
+    """(n,) OD that half of the weight reaches; 0 without weight."""
+    order = np.argsort(-od, axis=1)
+    reached = np.cumsum(np.take_along_axis(weight, order, axis=1), axis=1)
+    half = reached[:, -1:] / 2
+    at = np.argmax(reached >= half, axis=1)[:, None]
+    return np.where(half[:, 0] > 0, np.take_along_axis(np.take_along_axis(od, order, axis=1), at, axis=1)[:, 0], 0)
+
+
+def best_run(dab_od: Float32Array, weight: Float32Array, *, needed: Float32Array) -> Float32Array:
+    """(n,) highest OD at or above which one contiguous run of sectors has the weight ``needed`` (n,); 0 without one.
 
     ``dab_od`` and ``weight`` are (n, sectors), around the cell; a sector without weight neither helps nor breaks a run.
     """
     n, n_sectors = dab_od.shape
-    needed = min_share * weight.sum(axis=1, keepdims=True)
     od = np.where(weight > 0, dab_od, np.inf).astype(np.float32)
     round_od, round_weight = np.tile(od, 2), np.tile(weight, 2)
     lowest, covered = np.full_like(od, np.inf), np.zeros_like(od)
@@ -80,7 +125,7 @@ def best_run(dab_od: Float32Array, weight: Float32Array, *, min_share: float) ->
     for length in range(n_sectors):
         lowest = np.minimum(lowest, round_od[:, length : length + n_sectors])
         covered += round_weight[:, length : length + n_sectors]
-        enough = covered >= needed
+        enough = (covered >= needed[:, None]) & (covered > 0)
         best = np.maximum(best, np.where(enough & np.isfinite(lowest), lowest, 0).max(axis=1, initial=0))
         if enough.all():
             break
@@ -113,3 +158,7 @@ def _grade(cells: pd.DataFrame, compartment: Compartment, config: PositivityConf
             od, positive = cells["cell_dab_od_mean"].to_numpy(), cells["cell_positive"]
     bins = np.array([config.grade_2_od, config.grade_3_od], np.float32)
     return np.where(positive.to_numpy(), 1 + np.digitize(od, bins), 0).astype(np.int8)
+
+
+def _share(weight: Float32Array, chosen: BoolArray) -> Float32Array:
+    return np.asarray((weight * chosen).sum(axis=1) / np.maximum(weight.sum(axis=1), 1), dtype=np.float32)

@@ -44,6 +44,8 @@ MIN_SPREAD_DEG = 20.0
 """Estimated vectors closer than this make the unmixing unstable; the fixed ones are 41 degrees apart."""
 NUCLEUS_OD_RANGE = (0.09, 0.22)
 """Where a threshold between nuclei and background can lie; measured on the haematoxylin of 16 real fields."""
+SURELY_BLACK_OD = 0.04
+"""Residual that noise, JPEG and a slightly wrong stain vector stay below; black of OD 0.2 reaches it."""
 SIGNAL_CAP_OD = 0.4
 """Above this OD a nucleus is a nucleus: dark ones must not pull the threshold away from pale ones."""
 
@@ -185,8 +187,9 @@ def _nucleus_threshold(signal: Float64Array) -> float:
 def deconvolve(rgb: UInt8Array, estimate: StainEstimate) -> StainOD:
     """Unmix (H, W, 3) uint8 into haematoxylin, DAB and residual OD, each (H, W) float32, log10.
 
-    The residual is signed: positive where a pixel is greyer than any mix of the two stains (carbon, ink). Values may
-    be slightly negative where a pixel is brighter than the white level.
+    The residual is signed: positive where a pixel is greyer than any mix of the two stains (carbon, ink). What is
+    surely black (residual above ``SURELY_BLACK_OD``) is taken out of haematoxylin and DAB, in which black would read
+    0.97 and 0.84 per OD. Values may be slightly negative where a pixel is brighter than the white level.
 
     Examples
     --------
@@ -203,9 +206,16 @@ def deconvolve(rgb: UInt8Array, estimate: StainEstimate) -> StainOD:
     levels = np.maximum(np.arange(256), 1)
     lut = -np.log10(levels[:, None] / np.asarray(estimate.white))
     od = cv2.LUT(rgb, lut.astype(np.float32).reshape(1, 256, 3))
-    unmix = np.linalg.inv(_stain_matrix(np.asarray(estimate.haematoxylin), np.asarray(estimate.dab))).T
-    planes = cv2.split(cv2.transform(od, unmix.astype(np.float32)))
-    return StainOD(haematoxylin=np.asarray(planes[0]), dab=np.asarray(planes[1]), residual=np.asarray(planes[2]))
+    unmix = np.linalg.inv(_stain_matrix(np.asarray(estimate.haematoxylin), np.asarray(estimate.dab)))
+    haematoxylin, dab, residual = (
+        np.asarray(plane) for plane in cv2.split(cv2.transform(od, unmix.T.astype(np.float32)))
+    )
+    if residual.max(initial=0) > SURELY_BLACK_OD:
+        black_h, black_d, black_r = np.ones(3) @ unmix
+        black = np.maximum(residual - np.float32(SURELY_BLACK_OD), 0)
+        haematoxylin = haematoxylin - black * np.float32(black_h / black_r)
+        dab = dab - black * np.float32(black_d / black_r)
+    return StainOD(haematoxylin=haematoxylin, dab=dab, residual=residual)
 
 
 def compose(od: StainOD, estimate: StainEstimate) -> Float32Array:
