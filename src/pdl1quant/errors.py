@@ -5,7 +5,8 @@
     Pdl1QuantError
     ├── UsageError            the call is wrong: nothing was read or written (exit code 2)
     │   ├── ConfigError       an unknown, ill-typed or out-of-range setting
-    │   └── AssayError        no such rule pack or indication, or a broken one
+    │   ├── AssayError        no such rule pack or indication, or a broken one
+    │   └── ModelError        a network without a card, with another hash, or that cannot be run
     ├── InputError            one input cannot be scored; the others can (exit code 1)
     │   ├── UnreadableError   damaged, truncated, empty or of an unknown type  -> status ``failed``
     │   └── RefusedError      readable, but scoring it would be a guess        -> status ``refused``
@@ -34,6 +35,10 @@ class ConfigError(UsageError):
 
 class AssayError(UsageError):
     """A rule pack or an indication does not exist, or its file is broken."""
+
+
+class ModelError(UsageError):
+    """A network has no card, is not what its card says, or cannot be run."""
 
 
 class InputError(Pdl1QuantError):

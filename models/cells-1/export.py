@@ -1,0 +1,93 @@
+"""Trained weights to ``model.onnx`` and ``card.toml``: `python models/cells-1/export.py --work DIR`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from network import CellNet, Shipped
+from train import HERE
+
+TITLE = "Nuclei, cells and cell classes in bright-field haematoxylin-DAB images"
+DATA = "Fields rendered by pdl1quant.validation.phantoms alone; no image of a patient, no weights of others."
+LIMITS = (
+    "Research use only. Measured on rendered fields and on Ki-67 fields, which stand in for PD-L1: that is no clinical "
+    "accuracy, and no class label of real tissue was at hand."
+)
+CLASSES = ("tumour", "lymphocyte", "macrophage", "stroma", "other")
+REACH_PX = 112
+"""Sum of what each layer sees; the test of the networks measures it."""
+
+
+def export_onnx(network: CellNet, path: Path) -> None:
+    """Write the network with its scaling and its last activations, for any number of rows and columns."""
+    partial = path.with_suffix(".part")
+    torch.onnx.export(
+        Shipped(network.eval()),
+        (torch.zeros(1, 64, 64, 3, dtype=torch.uint8),),
+        str(partial),
+        input_names=["rgb"],
+        output_names=["nuclei", "cells"],
+        dynamic_axes={
+            "rgb": {0: "n", 1: "height", 2: "width"},
+            "nuclei": {0: "n", 2: "height", 3: "width"},
+            "cells": {0: "n", 2: "half_height", 3: "half_width"},
+        },
+        opset_version=17,
+        dynamo=False,
+    )
+    partial.replace(path)
+
+
+def write_card(folder: Path, training: dict[str, Any], figures: dict[str, dict[str, float]]) -> None:
+    """The card of ``folder/model.onnx``."""
+    digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    top = {
+        "name": folder.name, "title": TITLE, "file": "model.onnx", "sha256": digest, "licence": "BSD-3-Clause",
+        "training_data": DATA, "limits": LIMITS, "mpp": 0.5, "multiple_px": 16, "reach_px": REACH_PX,
+        "input": "rgb", "nuclei": "nuclei", "cells": "cells", "classes": list(CLASSES),
+    }  # fmt: skip
+    lines = [*_toml(top), "", "[training]", *_toml(training)]
+    for name, section in figures.items():
+        lines += ["", f"[figures.{name}]", *_toml(section)]
+    partial = folder / "card.part"
+    partial.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    partial.replace(folder / "card.toml")
+
+
+def _toml(values: dict[str, Any]) -> list[str]:
+    return [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+
+
+def load_network(work: Path, config: dict[str, Any]) -> tuple[CellNet, dict[str, Any]]:
+    """The averaged network of a run, finished or not, and what the card says about its training."""
+    saved = torch.load(work / "checkpoint.pt", weights_only=True)
+    network = CellNet(config["network"]["widths"])
+    network.load_state_dict(saved["average"])
+    count = int((work / "pool" / "count.txt").read_text(encoding="utf-8"))
+    facts = {
+        "code": "models/cells-1/train.py", "seed": config["seed"], "steps": saved["step"],
+        "minutes_on_one_thread": round(saved["minutes"]), "fields": count,
+        "parameters": sum(p.numel() for p in network.parameters()),
+    }  # fmt: skip
+    return network, facts
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=HERE / "work")
+    parser.add_argument("--output", type=Path, default=HERE)
+    parser.add_argument("--figures", type=Path, help="JSON that measure.py wrote")
+    options = parser.parse_args()
+    settings = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
+    trained, about = load_network(options.work, settings)
+    options.output.mkdir(parents=True, exist_ok=True)
+    export_onnx(trained, options.output / "model.onnx")
+    measured = json.loads(options.figures.read_text(encoding="utf-8")) if options.figures else {}
+    write_card(options.output, about, measured)

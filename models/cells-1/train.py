@@ -1,0 +1,179 @@
+"""Train the network on rendered tissue alone: `python models/cells-1/train.py [--work DIR]`; run again to resume.
+
+Renders fields in a second process, trains on one thread, writes ``log.csv`` and checkpoints to DIR, and at the end
+``weights.pt``, which `export.py` turns into ``model.onnx`` and ``card.toml``. No image of a patient is read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import math
+import multiprocessing
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from augment import draw_batch
+from fields import BACKGROUND, IGNORED, keep_pool_fresh
+from network import CellNet, scaled
+
+HERE = Path(__file__).parent
+CLASS_WEIGHTS = (1.0, 1.0, 2.0, 1.0, 1.5)
+"""Macrophages and the others are rare."""
+LOG_EVERY = 20
+
+
+def losses(nuclei: torch.Tensor, cells: torch.Tensor, batch: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The parts of the loss; ``batch`` (N, H, W, 6) uint8 as `fields` makes it."""
+    depth, extent, code = (batch[..., k] for k in (3, 4, 5))
+    inside, known = (depth > 0).float(), (code != IGNORED).float()
+    found, share = nuclei[:, 0], torch.sigmoid(nuclei[:, 1])
+    probability = torch.sigmoid(found) * known
+    crossing = functional.binary_cross_entropy_with_logits(found, inside, weight=known)
+    overlap = 2 * (probability * inside).sum() + 1
+    dice = 1 - overlap / (probability.sum() + (inside * known).sum() + 1)
+    weight = inside * known
+    away = functional.smooth_l1_loss(share, depth.float() / 255, reduction="none", beta=0.1)
+    half = functional.avg_pool2d(torch.stack([(extent > 0).float(), extent.float() / 255, known], 1), 2)
+    border = functional.smooth_l1_loss(torch.sigmoid(cells[:, 1]), half[:, 1], reduction="none", beta=0.1)
+    whole = functional.binary_cross_entropy_with_logits(cells[:, 0], half[:, 0], weight=half[:, 2])
+    target = code[:, ::2, ::2].long()
+    target = torch.where(target >= BACKGROUND, -1, target)
+    kind = functional.cross_entropy(
+        cells[:, 2:], target, weight=torch.tensor(CLASS_WEIGHTS), ignore_index=-1, label_smoothing=0.02
+    )
+    return {
+        "nucleus": crossing,
+        "dice": dice,
+        "depth": 4 * (away * weight).sum() / (weight.sum() + 1),
+        "cell": 0.5 * whole,
+        "border": 2 * (border * half[:, 0]).sum() / (half[:, 0].sum() + 1),
+        "class": 0.5 * torch.nan_to_num(kind),
+    }
+
+
+class Run:
+    """What a checkpoint holds: network, moving average, optimiser, step and minutes spent."""
+
+    def __init__(self, config: dict[str, Any], work: Path) -> None:
+        self.config, self.path = config, work / "checkpoint.pt"
+        torch.manual_seed(config["seed"])
+        make = lambda: CellNet(config["network"]["widths"]).to(memory_format=torch.channels_last)  # noqa: E731
+        self.network, self.average = make(), make().eval()
+        self.average.load_state_dict(self.network.state_dict())
+        settings = config["training"]
+        decayed = [p for p in self.network.parameters() if p.ndim > 1]
+        rest = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": settings["weight_decay"]}, {"params": rest, "weight_decay": 0.0}],
+            lr=settings["learning_rate"],
+        )
+        self.step, self.minutes = 0, 0.0
+        if self.path.exists():
+            saved = torch.load(self.path, weights_only=True)
+            self.network.load_state_dict(saved["network"])
+            self.average.load_state_dict(saved["average"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.step, self.minutes = saved["step"], saved["minutes"]
+
+    def save(self) -> None:
+        """Write the checkpoint beside and rename it into place."""
+        partial = self.path.with_suffix(".part")
+        parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
+        torch.save({**parts, "step": self.step, "minutes": self.minutes}, partial)
+        partial.replace(self.path)
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0-1: by steps or by time, whichever is farther."""
+        settings = self.config["training"]
+        return min(1.0, max(self.step / settings["steps"], self.minutes / settings["budget_minutes"]))
+
+    def learn(self, batch: torch.Tensor) -> dict[str, float]:
+        """One step; returns the parts of the loss."""
+        settings = self.config["training"]
+        rate = settings["learning_rate"] * max(0.5 * (1 + math.cos(math.pi * self.progress)), 1e-3)
+        rate *= min(1.0, (self.step + 1) / settings["warm_up_steps"])
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        rgb = scaled(batch[..., :3].permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)
+        parts = losses(*self.network(rgb), batch)
+        self.optimiser.zero_grad(set_to_none=True)
+        sum(parts.values()).backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
+        self.optimiser.step()
+        self.step += 1
+        keep = min(settings["average_decay"], self.step / (self.step + 10))
+        with torch.no_grad():
+            for mean, now in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
+                mean.copy_(now) if not mean.is_floating_point() else mean.lerp_(now, 1 - keep)
+        return {name: float(value.detach()) for name, value in parts.items()}
+
+
+def train(config: dict[str, Any], work: Path) -> None:
+    """The whole run, from wherever the last one stopped."""
+    run, settings = Run(config, work), config["training"]
+    pool = work / "pool"
+    pool.mkdir(parents=True, exist_ok=True)
+    count = pool / "count.txt"
+    first = int(count.read_text(encoding="utf-8")) if count.exists() else 0
+    renderer = multiprocessing.get_context("spawn").Process(
+        target=keep_pool_fresh, args=(str(pool), config["fields"], config["seed"] * 1000, first), daemon=True
+    )
+    renderer.start()
+    while len(list(pool.glob("*.npy"))) < config["fields"]["warm_up"]:
+        time.sleep(1)
+    start, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
+    recent: list[dict[str, float]] = []
+    for _ in itertools.count():
+        if run.progress >= 1:
+            break
+        if run.step % 50 == 0 or not recent:
+            files = sorted(pool.glob("*.npy"))
+        rng = np.random.default_rng([config["seed"], run.step])
+        batch = draw_batch(files, rng, batch=settings["batch"], crop_px=settings["crop_px"])
+        recent.append(run.learn(torch.from_numpy(batch)))
+        run.minutes = (time.monotonic() - start) / 60
+        if run.step % LOG_EVERY == 0:
+            write_log(work / "log.csv", run, recent, count)
+            recent = []
+        if time.monotonic() - saved > 60 * settings["checkpoint_minutes"]:
+            run.save()
+            saved = time.monotonic()
+    run.save()
+    torch.save(run.average.state_dict(), work / "weights.pt")
+    renderer.terminate()
+
+
+def write_log(path: Path, run: Run, recent: list[dict[str, float]], count: Path) -> None:
+    """Append the mean of the recent losses."""
+    means = {name: f"{np.mean([parts[name] for parts in recent]):.4f}" for name in recent[0]}
+    rate = run.optimiser.param_groups[0]["lr"]
+    rendered = count.read_text(encoding="utf-8").strip() if count.exists() else ""
+    row = {"step": run.step, "minutes": f"{run.minutes:.2f}", "fields": rendered, "rate": f"{rate:.2e}", **means}
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="folder for the pool, checkpoints and the log")
+    parser.add_argument("--config", type=Path, default=HERE / "config.toml")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    options.work.mkdir(parents=True, exist_ok=True)
+    train(tomllib.loads(options.config.read_text(encoding="utf-8")), options.work)

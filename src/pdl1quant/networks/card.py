@@ -1,0 +1,122 @@
+"""The card of a model: what it takes and gives, what it learnt from, and the hash that ties it to its weights.
+
+A model is a folder with ``card.toml`` and the ONNX file that it names. Without a card, or with another hash, it is
+refused: nobody could say afterwards what was run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pdl1quant.errors import ModelError
+from pdl1quant.model import CellClass
+
+CARD_FILE = "card.toml"
+SHIPPED_MODEL = "cells-1"
+_PACKAGED = Path(__file__).parent / "weights"
+_IN_SOURCE_TREE = Path(__file__).resolve().parents[3] / "models"
+"""Where the wheel's copy comes from; an editable install reads it there."""
+
+
+class ModelCard(BaseModel):
+    """``card.toml``, checked. Lengths in px are at ``mpp``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    name: str
+    """Name of the model, as it stands in every output."""
+    title: str
+    """What it does, in a line."""
+    file: str = Field(pattern=r"^[\w.-]+\.onnx$")
+    """The weights, beside the card."""
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """Hash of that file."""
+    licence: str
+    """Licence of the weights."""
+    training_data: str
+    """What it learnt from."""
+    limits: str
+    """What it must not be taken for."""
+    mpp: float = Field(gt=0)
+    """Pixel size of the input in um."""
+    multiple_px: int = Field(ge=1, le=256)
+    """Sides of the input are multiples of this."""
+    reach_px: int = Field(ge=0, le=2048)
+    """Farther pixels do not change an output."""
+    input: str
+    """Name of the input, (N, H, W, 3) uint8 RGB."""
+    nuclei: str
+    """Name of the output (N, 2, H, W) float32: probability of nucleus, depth in it relative to its deepest point."""
+    cells: str | None = None
+    """Name of the output (N, 2 + classes, h, w) float32: probability of cell, relative depth in it, class scores."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of the scores."""
+    training: dict[str, Any] = {}
+    """How it was trained."""
+    figures: dict[str, Any] = {}
+    """What was measured, and on what."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A card and the weights that belong to it."""
+
+    card: ModelCard
+    weights: Path
+
+
+def shipped_folder(name: str = SHIPPED_MODEL) -> Path:
+    """Folder of a model that comes with the package."""
+    packaged = _PACKAGED / name
+    return packaged if packaged.is_dir() else _IN_SOURCE_TREE / name
+
+
+@lru_cache(maxsize=8)
+def load_model(folder: Path) -> Model:
+    """Read and check the card, then the hash of the weights; once per process and folder.
+
+    Parameters
+    ----------
+    folder
+        Holds ``card.toml`` and the ONNX file.
+
+    Returns
+    -------
+    Model
+        Fit to be run.
+
+    Raises
+    ------
+    ModelError
+        No card, a broken one, classes that are not ours, no weights, or weights with another hash.
+    """
+    path = folder / CARD_FILE
+    try:
+        card = ModelCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ModelError(
+            f"{path}: a model without a card is not run ({error.strerror}); write one beside it"
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ModelError(f"{path}: not a TOML file: {error}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ModelError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+    known = tuple(str(name) for name in CellClass)
+    if card.classes and card.classes != known:
+        raise ModelError(f"{path}: classes are {', '.join(card.classes)}; they have to be {', '.join(known)}")
+    weights = folder / card.file
+    try:
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{weights}: cannot read the weights ({error.strerror})") from error
+    if digest != card.sha256:
+        raise ModelError(f"{weights}: sha256 is {digest[:12]}..., its card says {card.sha256[:12]}...; get both anew")
+    return Model(card=card, weights=weights)

@@ -1,0 +1,222 @@
+"""Nucleus and cell labels, with class scores, by a network.
+
+The segmenter ``network``. The network says of each pixel how likely it is nucleus and how deep in one it lies; hills
+of both are split like the watershed's (`pdl1quant.basins`). Cells grow from their nuclei to the borders that the
+network sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from pdl1quant.basins import climb, join_halves
+from pdl1quant.model import Segmentation
+from pdl1quant.networks.card import load_model, shipped_folder
+from pdl1quant.networks.session import run_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pdl1quant.config import NucleiConfig
+    from pdl1quant.model import Float32Array, Int32Array, StainEstimate, StainOD, Tile, UInt8Array
+    from pdl1quant.networks.card import Model
+
+MIN_PROBABILITY = 0.5
+"""A pixel is nucleus, or cell, from this probability on."""
+MIN_PEAK = 0.35
+"""Depth times probability that the top of a nucleus reaches; lower hills are doubts, not nuclei."""
+SMOOTHING_UM = 0.4
+"""Standard deviation of the smoothing before the split: the grain of the network's output."""
+SEED_RADIUS_UM = 2.0
+"""Two nuclei have centres at least this far apart."""
+CORE_DEPTH = 0.35
+"""From this relative depth on a pixel is the inside of a cell: what hangs together there is one cell."""
+MAX_GROWTH_UM = 8.0
+"""No cell reaches farther beyond its nucleus and inside."""
+MAX_SIDE_PX = 2560
+"""Larger tiles are run in windows, for memory."""
+SAME_MPP = 0.05
+"""Relative difference of pixel sizes up to which the tile is not resampled for the network."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """What the network says, on the tile's grid, float32, 0-1: (H, W), ``classes`` (n, H, W)."""
+
+    nucleus: Float32Array
+    nucleus_depth: Float32Array
+    cell: Float32Array | None
+    cell_depth: Float32Array | None
+    classes: Float32Array | None
+
+
+def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: NucleiConfig) -> Segmentation:
+    """Label nuclei and cells of one tile with the network that comes with the package.
+
+    Parameters
+    ----------
+    tile
+        At the working resolution; resampled for the network where that needs another one.
+    od, estimate
+        Not used: the network reads the colours.
+    config
+        Section ``nuclei``: the smallest and largest nucleus.
+
+    Returns
+    -------
+    Segmentation
+        ``nuclei`` and ``cells`` (H, W) int32 share labels 1..n; ``class_scores`` (n, 5) float32, each row sums to 1.
+
+    Raises
+    ------
+    ModelError
+        The model has no card, another hash, or cannot be run.
+    """
+    del od, estimate
+    return segment_with(shipped_folder(), tile, config=config)
+
+
+def segment_with(folder: Path, tile: Tile, *, config: NucleiConfig) -> Segmentation:
+    """The same with any model: ``folder`` holds its ``card.toml`` and weights."""
+    maps = predict(load_model(folder), tile)
+    nuclei, n = _split(maps, mpp=tile.mpp, config=config)
+    return Segmentation(
+        nuclei=nuclei,
+        cells=None if maps.cell is None or maps.cell_depth is None else _grow(nuclei, n, maps, mpp=tile.mpp),
+        class_scores=None if maps.classes is None else _mean_scores(nuclei, n, maps.classes),
+    )
+
+
+def predict(model: Model, tile: Tile) -> Maps:
+    """Run the network over one tile.
+
+    Its strides lie on the grid of the slide, not of the tile, and windows overlap by what the network sees: a pixel
+    farther than the card's ``reach_px`` from the tile's edge gets the same value in whatever tile it lies.
+    """
+    card = model.card
+    height, width = tile.rgb.shape[:2]
+    ratio = tile.mpp / card.mpp
+    if abs(ratio - 1) <= SAME_MPP:
+        ratio, rgb = 1.0, tile.rgb
+    else:
+        size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+        rgb = np.asarray(cv2.resize(tile.rgb, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC))
+    step = card.multiple_px
+    top = round(tile.y_px / tile.downsample_y * ratio) % step
+    left = round(tile.x_px / tile.downsample_x * ratio) % step
+    bottom, right = -(top + rgb.shape[0]) % step, -(left + rgb.shape[1]) % step
+    padded = cv2.copyMakeBorder(rgb, top, bottom, left, right, cv2.BORDER_REFLECT)
+    nuclei, cells = _run(model, np.asarray(padded, dtype=np.uint8))
+    whole = (rgb.shape[1] + left + right, rgb.shape[0] + top + bottom)
+
+    def on_tile(plane: Float32Array, how: int = cv2.INTER_LINEAR) -> Float32Array:
+        inside = _resized(plane, whole, how)[top : top + rgb.shape[0], left : left + rgb.shape[1]]
+        return _resized(inside, (width, height), how)
+
+    classes = None
+    if cells is not None and card.classes:
+        classes = np.stack([on_tile(plane, cv2.INTER_NEAREST) for plane in cells[2:]])
+    return Maps(
+        nucleus=on_tile(nuclei[0]),
+        nucleus_depth=on_tile(nuclei[1]),
+        cell=None if cells is None else on_tile(cells[0]),
+        cell_depth=None if cells is None else on_tile(cells[1]),
+        classes=classes,
+    )
+
+
+def _resized(plane: Float32Array, size: tuple[int, int], how: int) -> Float32Array:
+    """``plane`` with ``size`` (columns, rows)."""
+    if plane.shape == size[::-1]:
+        return plane
+    return np.asarray(cv2.resize(plane, size, interpolation=how), dtype=np.float32)
+
+
+def _run(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | None]:
+    """`run_model`, in windows that overlap by the network's reach where the image is large."""
+    height, width = rgb.shape[:2]
+    if max(height, width) <= MAX_SIDE_PX:
+        return run_model(model, rgb)
+    step = model.card.multiple_px
+    margin = -(-model.card.reach_px // step) * step
+    core = max(step, (MAX_SIDE_PX - 2 * margin) // step * step)
+    nuclei, cells = np.empty((2, height, width), np.float32), None
+    for y in range(0, height, core):
+        for x in range(0, width, core):
+            y0, x0 = max(0, y - margin), max(0, x - margin)
+            fine, coarse = run_model(model, np.ascontiguousarray(rgb[y0 : y + core + margin, x0 : x + core + margin]))
+            y1, x1 = min(y + core, height), min(x + core, width)
+            nuclei[:, y:y1, x:x1] = fine[:, y - y0 : y1 - y0, x - x0 : x1 - x0]
+            if coarse is None:
+                continue
+            k = fine.shape[1] // coarse.shape[1]
+            if cells is None:
+                cells = np.empty((len(coarse), height // k, width // k), np.float32)
+            part = coarse[:, (y - y0) // k : (y1 - y0) // k, (x - x0) // k : (x1 - x0) // k]
+            cells[:, y // k : y1 // k, x // k : x1 // k] = part
+    return nuclei, cells
+
+
+def _split(maps: Maps, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array, int]:
+    """Nucleus labels 1..n and n."""
+    height = cv2.GaussianBlur(maps.nucleus_depth * maps.nucleus, (0, 0), SMOOTHING_UM / mpp)
+    landscape = np.where(maps.nucleus >= MIN_PROBABILITY, np.maximum(height, np.float32(1e-3)), np.float32(0))
+    nuclei = np.zeros(landscape.size, np.int32)
+    if not landscape.any():
+        return nuclei.reshape(landscape.shape), 0
+    inside, piece, n_pieces = climb(landscape, min_distance_px=SEED_RADIUS_UM / mpp)
+    max_area_px = config.max_area_um2 / mpp**2
+    group, area = join_halves(piece, inside, landscape, n_pieces, max_area_px=max_area_px)
+    owner = group[piece]
+    peak = np.zeros(len(area), np.float32)
+    np.maximum.at(peak, owner, landscape.ravel()[inside])
+    keep = (area >= config.min_area_um2 / mpp**2) & (area <= max_area_px) & (peak >= MIN_PEAK)
+    keep[0] = False
+    number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
+    nuclei[inside] = number[owner]
+    return nuclei.reshape(landscape.shape), int(keep.sum())
+
+
+def _grow(nuclei: Int32Array, n: int, maps: Maps, *, mpp: float) -> Int32Array:
+    """Cell labels: each nucleus takes the inside of its cell, then what is nearest to that."""
+    assert maps.cell is not None
+    assert maps.cell_depth is not None
+    if n == 0:
+        return nuclei.copy()
+    seeds = np.where(nuclei > 0, nuclei, _insides(nuclei, n, maps.cell, maps.cell_depth))
+    distance, nearest = cv2.distanceTransformWithLabels(
+        (seeds == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    owner = np.zeros(int(nearest.max()) + 1, np.int32)
+    owner[nearest[seeds > 0]] = seeds[seeds > 0]
+    extent = (maps.cell >= MIN_PROBABILITY) & (distance <= MAX_GROWTH_UM / mpp)
+    return np.where(nuclei > 0, nuclei, np.where(extent, owner[nearest], np.int32(0)))
+
+
+def _insides(nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32Array) -> Int32Array:
+    """The label of each piece of cell inside that holds one nucleus; 0 where it holds none or several."""
+    deep = ((cell >= MIN_PROBABILITY) & (cell_depth >= CORE_DEPTH)).view(np.uint8)
+    n_pieces, pieces = cv2.connectedComponents(deep, connectivity=4, ltype=cv2.CV_32S)
+    at = np.flatnonzero((nuclei.ravel() > 0) & (pieces.ravel() > 0))
+    pairs, size = np.unique(pieces.ravel()[at].astype(np.int64) * (n + 1) + nuclei.ravel()[at], return_counts=True)
+    piece, label = np.divmod(pairs, n + 1)
+    area = np.bincount(nuclei.ravel(), minlength=n + 1)
+    counted = size >= 0.2 * area[label]
+    piece, label = piece[counted], label[counted]
+    owner = np.zeros(n_pieces, np.int32)
+    owner[piece] = label
+    owner[np.bincount(piece, minlength=n_pieces) != 1] = 0
+    return np.asarray(owner[pieces])
+
+
+def _mean_scores(nuclei: Int32Array, n: int, classes: Float32Array) -> Float32Array:
+    """Mean class scores over each nucleus, (n, classes), rows sum to 1."""
+    at = np.flatnonzero(nuclei)
+    label = nuclei.ravel()[at]
+    sums = [np.bincount(label, weights=plane.ravel()[at], minlength=n + 1)[1:] for plane in classes]
+    scores = np.stack(sums, axis=1)
+    return np.asarray(scores / scores.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -1,0 +1,84 @@
+"""ONNX files run by onnxruntime: one session per file and process, one thread, outputs as numpy arrays."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant.errors import ModelError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onnxruntime import InferenceSession
+
+    from pdl1quant.model import Float32Array, UInt8Array
+    from pdl1quant.networks.card import Model
+
+
+def run_model(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | None]:
+    """One forward pass.
+
+    Parameters
+    ----------
+    model
+        From `load_model`.
+    rgb : (H, W, 3) uint8
+        At the card's pixel size; sides are multiples of ``multiple_px``.
+
+    Returns
+    -------
+    nuclei : (2, H, W) float32
+    cells : (2 + classes, h, w) float32, or None when the model has no such output
+
+    Raises
+    ------
+    ModelError
+        The file is no ONNX model, or its inputs and outputs are not what the card says.
+    """
+    card = model.card
+    session = _open(model.weights, card.sha256)
+    names = [card.nuclei] if card.cells is None else [card.nuclei, card.cells]
+    try:
+        outputs = session.run(names, {card.input: rgb[None]})
+    except _onnx_errors() as error:
+        raise ModelError(f"{model.weights}: cannot be run as its card says ({_first_line(error)})") from error
+    nuclei = np.asarray(outputs[0])
+    if nuclei.shape != (1, 2, *rgb.shape[:2]):
+        raise ModelError(f"{model.weights}: {card.nuclei} has shape {nuclei.shape}, not {(1, 2, *rgb.shape[:2])}")
+    if len(outputs) == 1:
+        return nuclei[0].astype(np.float32, copy=False), None
+    cells = np.asarray(outputs[1])
+    if cells.ndim != 4 or cells.shape[:2] != (1, 2 + len(card.classes)):
+        raise ModelError(
+            f"{model.weights}: {card.cells} has shape {cells.shape}, not (1, {2 + len(card.classes)}, ...)"
+        )
+    return nuclei[0].astype(np.float32, copy=False), cells[0].astype(np.float32, copy=False)
+
+
+@lru_cache(maxsize=4)
+def _open(weights: Path, sha256: str) -> InferenceSession:  # noqa: ARG001 - other bytes are another session
+    import onnxruntime  # noqa: PLC0415 - heavy, and needed only where a network runs
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    except _onnx_errors() as error:
+        raise ModelError(f"{weights}: not a model that onnxruntime can run ({_first_line(error)})") from error
+
+
+def _onnx_errors() -> tuple[type[Exception], ...]:
+    """What onnxruntime raises: its errors share no base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state  # noqa: PLC0415 - heavy
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+    return (ValueError, RuntimeError, state.RuntimeException, *(getattr(state, name) for name in names))
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

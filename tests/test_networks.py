@@ -1,0 +1,294 @@
+"""Every segmenter keeps one contract; a model without its card, or with other weights, is refused."""
+
+import hashlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, save
+
+from pdl1quant.config import NucleiConfig, StainsConfig
+from pdl1quant.errors import ModelError
+from pdl1quant.model import CellClass, Rect, StainEstimate, Tile
+from pdl1quant.networks import segmenter as network
+from pdl1quant.networks.card import load_model, shipped_folder
+from pdl1quant.networks.session import run_model
+from pdl1quant.stages.nuclei import segment_nuclei as watershed
+from pdl1quant.stages.stains import deconvolve
+from pdl1quant.validation.detection import f1_score, match_points
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
+
+CLASSES = [str(name) for name in CellClass]
+CONFIG = NucleiConfig()
+ESTIMATE = StainEstimate(
+    white=(245.0, 245.0, 245.0),
+    haematoxylin=StainsConfig().haematoxylin,
+    dab=StainsConfig().dab,
+    nucleus_od=0.12,
+    white_source="given",
+    vectors_source="fixed",
+)
+
+
+def save_toy(folder):
+    """Dark pixels are nuclei and cells, deeper where more of the surroundings is dark; the first class always wins."""
+    tensors = {"half": [0.5] * 1, "level": [150.0], "slope": [0.05], "bias": [5.0, 0, 0, 0, 0]}
+    constants = [helper.make_tensor(k, TensorProto.FLOAT, [len(v)], v) for k, v in tensors.items()]
+    constants[3] = helper.make_tensor("bias", TensorProto.FLOAT, [1, 5, 1, 1], tensors["bias"])
+    constants.append(helper.make_tensor("axes", TensorProto.INT64, [1], [1]))
+    constants.append(helper.make_tensor("five", TensorProto.INT64, [4], [1, 5, 1, 1]))
+    node = helper.make_node
+    nodes = [
+        node("Cast", ["rgb"], ["float"], to=TensorProto.FLOAT),
+        node("Transpose", ["float"], ["planes"], perm=[0, 3, 1, 2]),
+        node("ReduceMean", ["planes", "axes"], ["grey"], keepdims=1),
+        node("Sub", ["level", "grey"], ["dark"]),
+        node("Mul", ["dark", "slope"], ["steep"]),
+        node("Sigmoid", ["steep"], ["probability"]),
+        node("AveragePool", ["probability"], ["depth"], kernel_shape=[9, 9], pads=[4, 4, 4, 4]),
+        node("Concat", ["probability", "depth"], ["nuclei"], axis=1),
+        node("AveragePool", ["nuclei"], ["coarse"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("AveragePool", ["depth"], ["small"], kernel_shape=[2, 2], strides=[2, 2]),
+        node("Tile", ["small", "five"], ["many"]),
+        node("Add", ["many", "bias"], ["scores"]),
+        node("Softmax", ["scores"], ["classes"], axis=1),
+        node("Concat", ["coarse", "classes"], ["cells"], axis=1),
+    ]
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "toy",
+        [value("rgb", TensorProto.UINT8, ["n", "h", "w", 3])],
+        [value("nuclei", TensorProto.FLOAT, None), value("cells", TensorProto.FLOAT, None)],
+        constants,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), folder / "toy.onnx")
+    write_card(folder)
+    return folder
+
+
+def write_card(folder, **changes):
+    card = {
+        "name": "toy", "title": "Dark blobs", "file": "toy.onnx", "licence": "BSD-3-Clause", "training_data": "none",
+        "limits": "a toy", "mpp": 0.5, "multiple_px": 4, "reach_px": 8, "input": "rgb", "nuclei": "nuclei",
+        "cells": "cells", "classes": CLASSES,
+        "sha256": hashlib.sha256((folder / "toy.onnx").read_bytes()).hexdigest(),
+    } | changes  # fmt: skip
+    lines = [f"{key} = {json.dumps(value)}" for key, value in card.items() if value is not None]
+    (folder / "card.toml").write_text("\n".join(lines), encoding="utf-8")
+    load_model.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    return save_toy(tmp_path_factory.mktemp("models") / "toy")
+
+
+@pytest.fixture(params=["watershed", "toy", "shipped"])
+def segment(request, toy):
+    def run(tile):
+        if request.param == "watershed":
+            return watershed(tile, deconvolve(tile.rgb, ESTIMATE), estimate=ESTIMATE, config=CONFIG)
+        if request.param == "toy":
+            return network.segment_with(toy, tile, config=CONFIG)
+        return network.segment_nuclei(tile, deconvolve(tile.rgb, ESTIMATE), estimate=ESTIMATE, config=CONFIG)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def phantom():
+    return render_phantom(PhantomSettings(size_px=512), seed=4)
+
+
+def check_labels(labels, shape):
+    assert labels.shape == shape
+    assert labels.dtype == np.int32
+    assert np.array_equal(np.unique(labels[labels > 0]), np.arange(1, labels.max() + 1))
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 40), (17, 3), (131, 97), (160, 160)])
+def test_any_size_gives_labels_of_that_size(segment, phantom, shape):
+    seen = segment(Tile.whole(phantom.rgb[: shape[0], : shape[1]], 0.5))
+    check_labels(seen.nuclei, shape)
+
+
+def test_nuclei_are_found(segment, phantom):
+    assert segment(Tile.whole(phantom.rgb, 0.5)).nuclei.max() > 50
+
+
+@pytest.mark.parametrize("grey", [0, 255])
+def test_blank_tile_has_no_nuclei(segment, grey):
+    seen = segment(Tile.whole(np.full((130, 70, 3), grey, np.uint8), 0.5))
+    if grey == 255:
+        assert seen.nuclei.max() == 0
+    if seen.cells is not None:
+        assert seen.cells.max() == seen.nuclei.max()
+    if seen.class_scores is not None:
+        assert seen.class_scores.shape == (seen.nuclei.max(), len(CLASSES))
+
+
+def test_same_input_gives_same_output_and_stays_as_it_is(segment, phantom):
+    rgb = phantom.rgb[:200, :200].copy()
+    before = rgb.copy()
+    once, again = (segment(Tile.whole(rgb, 0.5)) for _ in range(2))
+    assert np.array_equal(rgb, before)
+    assert np.array_equal(once.nuclei, again.nuclei)
+
+
+def test_read_only_pixels_that_are_not_contiguous_will_do(segment, phantom):
+    rgb = phantom.rgb[:200:2, 100:0:-1]
+    rgb.flags.writeable = False
+    check_labels(segment(Tile.whole(rgb, 0.5)).nuclei, (100, 100))
+
+
+@pytest.mark.parametrize("name", ["toy", "shipped"])
+def test_cells_hold_their_nuclei_and_scores_are_shares(name, toy, phantom):
+    folder = toy if name == "toy" else shipped_folder()
+    seen = network.segment_with(folder, Tile.whole(phantom.rgb, 0.5), config=CONFIG)
+    n = seen.nuclei.max()
+    check_labels(seen.cells, phantom.rgb.shape[:2])
+    assert seen.cells.max() == n
+    assert np.array_equal(seen.cells[seen.nuclei > 0], seen.nuclei[seen.nuclei > 0])
+    assert seen.class_scores.shape == (n, len(CLASSES))
+    assert seen.class_scores.dtype == np.float32
+    assert np.allclose(seen.class_scores.sum(axis=1), 1, atol=1e-5)
+    assert seen.class_scores.min() >= 0
+
+
+def test_model_without_cells_and_classes_gives_nuclei_only(tmp_path, phantom):
+    folder = save_toy(tmp_path / "toy")
+    write_card(folder, cells=None, classes=[])
+    seen = network.segment_with(folder, Tile.whole(phantom.rgb, 0.5), config=CONFIG)
+    assert seen.nuclei.max() > 50
+    assert seen.cells is None
+    assert seen.class_scores is None
+
+
+def test_labels_do_not_depend_on_where_the_tile_begins(phantom):
+    """Beyond the network's reach and an object's width from the tile's edge."""
+    x, y, size, far = 61, 37, 440, 150
+    rgb = np.ascontiguousarray(phantom.rgb[y : y + size, x : x + size])
+    whole = network.segment_with(shipped_folder(), Tile.whole(phantom.rgb, 0.5), config=CONFIG)
+    tile = Tile(rgb=rgb, mpp=0.5, core=Rect(x0=0, y0=0, x1=size, y1=size), x_px=x, y_px=y)
+    part = network.segment_with(shipped_folder(), tile, config=CONFIG)
+    inner = np.s_[far : size - far, far : size - far]
+    for name in ("nuclei", "cells"):
+        one, other = getattr(whole, name)[y : y + size, x : x + size][inner], getattr(part, name)[inner]
+        pairs = np.unique(np.stack([one.ravel(), other.ravel()], axis=1), axis=0)
+        assert len(np.unique(pairs[:, 0])) == len(np.unique(pairs[:, 1])) == len(pairs), name
+
+
+def test_windows_change_nothing(phantom, monkeypatch):
+    tile = Tile.whole(phantom.rgb, 0.5)
+    once = network.predict(load_model(shipped_folder()), tile)
+    monkeypatch.setattr(network, "MAX_SIDE_PX", 384)
+    windows = network.predict(load_model(shipped_folder()), tile)
+    for name in ("nucleus", "nucleus_depth", "cell", "cell_depth", "classes"):
+        assert np.abs(getattr(once, name) - getattr(windows, name)).max() < 1e-4, name
+
+
+def test_pixels_beyond_the_reach_do_not_matter(phantom):
+    model = load_model(shipped_folder())
+    reach = model.card.reach_px
+    changed = phantom.rgb.copy()
+    changed[:, :16] = 255 - changed[:, :16]
+    before, after = run_model(model, phantom.rgb), run_model(model, changed)
+    for k, first in ((0, 16 + reach), (1, (16 + reach) // 2)):
+        assert np.abs(before[k][..., first:] - after[k][..., first:]).max() < 1e-5
+        assert np.abs(before[k][..., :32] - after[k][..., :32]).max() > 1e-3
+
+
+def test_finer_pixels_give_about_the_same_nuclei(phantom):
+    coarse = network.segment_with(shipped_folder(), Tile.whole(phantom.rgb, 0.5), config=CONFIG)
+    fine = network.segment_with(
+        shipped_folder(), Tile.whole(phantom.rgb.repeat(2, 0).repeat(2, 1), 0.25), config=CONFIG
+    )
+    check_labels(fine.nuclei, (1024, 1024))
+    assert abs(int(fine.nuclei.max()) - int(coarse.nuclei.max())) <= 0.05 * coarse.nuclei.max()
+
+
+def test_shipped_network_finds_and_names_the_cells_of_a_phantom(phantom):
+    seen = network.segment_with(shipped_folder(), Tile.whole(phantom.rgb, 0.5), config=CONFIG)
+    n = int(seen.nuclei.max())
+    rows, columns = np.nonzero(seen.nuclei)
+    label = seen.nuclei[rows, columns]
+    area = np.bincount(label, minlength=n + 1)[1:]
+    centre = np.stack([np.bincount(label, weights=a, minlength=n + 1)[1:] / area for a in (columns, rows)], axis=1)
+    matches = match_points(phantom.cells[["x_px", "y_px"]].to_numpy(), centre, max_distance=6.0)
+    assert f1_score(matches) > 0.9
+    is_tumour = (phantom.cells["cell_class"] == "tumour").to_numpy()[matches.truth]
+    called = seen.class_scores.argmax(axis=1)[matches.found] == CLASSES.index("tumour")
+    assert (is_tumour == called).mean() > 0.85
+
+
+def test_shipped_model_is_small_and_free():
+    model = load_model(shipped_folder())
+    assert model.weights.stat().st_size < 10e6
+    assert model.card.licence == "BSD-3-Clause"
+
+
+def refusal(folder, **changes):
+    if changes:
+        write_card(folder, **changes)
+    load_model.cache_clear()
+    with pytest.raises(ModelError) as caught:
+        network.segment_with(folder, Tile.whole(np.full((32, 32, 3), 200, np.uint8), 0.5), config=CONFIG)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_model_without_a_card_is_refused(tmp_path):
+    folder = save_toy(tmp_path / "toy")
+    (folder / "card.toml").unlink()
+    assert "card.toml" in refusal(folder)
+
+
+def test_model_with_another_hash_is_refused(tmp_path):
+    folder = save_toy(tmp_path / "toy")
+    (folder / "toy.onnx").write_bytes((folder / "toy.onnx").read_bytes() + b"\0")
+    assert "sha256" in refusal(folder)
+
+
+def test_model_without_weights_is_refused(tmp_path):
+    folder = save_toy(tmp_path / "toy")
+    (folder / "toy.onnx").unlink()
+    assert "toy.onnx" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"surprise": 1}, "surprise"),
+        ({"mpp": -1}, "mpp"),
+        ({"licence": None}, "licence"),
+        ({"classes": ["cat", "dog"]}, "cat"),
+        ({"input": "image"}, "toy.onnx"),
+        ({"nuclei": "nothing"}, "toy.onnx"),
+        ({"nuclei": "cells"}, "cells"),
+        ({"classes": []}, "cells"),
+        ({"file": "../toy.onnx"}, "file"),
+    ],
+)
+def test_card_that_does_not_fit_is_refused(tmp_path, changes, says):
+    assert says in refusal(save_toy(tmp_path / "toy"), **changes)
+
+
+def test_card_that_is_no_toml_is_refused(tmp_path):
+    folder = save_toy(tmp_path / "toy")
+    (folder / "card.toml").write_text("name: toy", encoding="utf-8")
+    assert "TOML" in refusal(folder)
+
+
+def test_weights_that_are_no_model_are_refused(tmp_path):
+    folder = save_toy(tmp_path / "toy")
+    (folder / "toy.onnx").write_bytes(b"not a model")
+    assert "onnxruntime" in refusal(folder, name="broken")
+
+
+def test_onnxruntime_is_imported_only_to_run():
+    code = "import sys, pdl1quant.networks.segmenter; sys.exit('onnxruntime' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
