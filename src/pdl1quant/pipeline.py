@@ -117,7 +117,7 @@ def analyse_tile(
     measured = measure.measure_cells(tile, od, parts, stains=config.stains, quality=config.quality)
     cells = measured.cells
     cells["flags"] = quality.flag_cells(cells, parts, tile, config=config.quality)
-    cells = classify.classify_cells(cells, mpp=tile.mpp * tile.downsample_x, config=config.classes)
+    cells = classify.classify_cells(cells, mpp=tile.mpp / tile.downsample_x, estimate=estimate)
     cells = positivity.call_positive(cells, measured.membrane, compartment=pack.compartment, config=config.positivity)
     return cells, parts
 
