@@ -72,8 +72,8 @@ class TissueConfig(_Section):
 class NucleiConfig(_Section):
     """Nucleus detection by rules."""
 
-    segmenter: Literal["watershed"] = "watershed"
-    """Which segmenter finds the nuclei."""
+    segmenter: Literal["network", "watershed"] = "watershed"
+    """``network`` finds nuclei, cells and classes with the shipped model; ``watershed`` finds nuclei by rules."""
     signal: Literal["haematoxylin", "od_sum"] = "haematoxylin"
     """``haematoxylin`` for membrane and cytoplasm markers; ``od_sum`` (both stains) for nuclear markers as Ki-67."""
     min_area_um2: float = Field(default=12.0, gt=0)

@@ -27,6 +27,7 @@ from pdl1quant.model import (
     Tile,
     UInt8Array,
 )
+from pdl1quant.networks import segmenter as network
 from pdl1quant.stages import cells as cell_stage
 from pdl1quant.stages import classify, measure, nuclei, positivity, quality, stains, tissue
 from pdl1quant.stages import score as scoring
@@ -48,7 +49,7 @@ __all__ = [
     "score_image",
 ]
 
-SEGMENTERS: dict[str, Segmenter] = {"watershed": nuclei.segment_nuclei}
+SEGMENTERS: dict[str, Segmenter] = {"network": network.segment_nuclei, "watershed": nuclei.segment_nuclei}
 """The segmenters by the name that ``nuclei.segmenter`` takes."""
 MPP_RANGE = (0.1, 2.0)
 """Pixel sizes (um) of bright-field scans; others are mistakes."""
@@ -116,8 +117,11 @@ def analyse_tile(
         return measure.empty_cells(), parts
     measured = measure.measure_cells(tile, od, parts, stains=config.stains, quality=config.quality)
     cells = measured.cells
-    cells["flags"] = quality.flag_cells(cells, parts, tile, config=config.quality)
-    cells = classify.classify_cells(cells, mpp=tile.mpp / tile.downsample_x, estimate=estimate)
+    cells["flags"] = quality.flag_cells(cells, parts, config=config.quality)
+    if seen.class_scores is None:
+        cells = classify.classify_cells(cells, mpp=tile.mpp / tile.downsample_x, estimate=estimate)
+    else:
+        cells = classify.name_by_scores(cells, seen.class_scores)
     cells = positivity.call_positive(cells, measured.membrane, compartment=pack.compartment, config=config.positivity)
     return cells, parts
 
@@ -343,7 +347,7 @@ def _score(
         config=config.score,
         indication=indication,
         level=level,
-        has_macrophage_class=classify.HAS_MACROPHAGE_CLASS,
+        has_macrophage_class=config.nuclei.segmenter == "network",
         has_tumour_roi=has_tumour_roi,
         tumour_confirmed=has_tumour_roi,
         flags=flags,

@@ -8,16 +8,13 @@ large pale nuclei in much cytoplasm are what tumour nuclei are, too; so CPS stay
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
 from scipy.spatial import cKDTree
 
-from pdl1quant.model import CellClass, Float64Array, StainEstimate
+from pdl1quant.model import CellClass, Float32Array, Float64Array, StainEstimate
 
-HAS_MACROPHAGE_CLASS = False
 CLASSES = (CellClass.LYMPHOCYTE, CellClass.STROMA, CellClass.TUMOUR)
 COMPANY_UM = 15.0
 """Standard deviation of the weight of a neighbour ..."""
@@ -46,11 +43,20 @@ ALONE = np.array(
 ALONE_OFFSET = np.array([1.108, -2.408, 1.301])
 WITH_COMPANY = np.array(
     [
-        [1.161, -6.949, -3.369, 0.810, -2.084, 3.885, -0.093, -0.229, -0.251, -0.074, 3.049, 0.984, -0.176, 0.269, -0.012, -0.501],
-        [0.031, 5.136, -2.018, -0.748, 5.247, -2.747, 0.404, 1.209, 1.235, 0.121, -0.415, 2.864, -1.051, 1.322, 2.039, 0.485],
-        [-1.192, 1.812, 5.387, -0.062, -3.163, -1.138, -0.311, -0.981, -0.984, -0.047, -2.634, -3.848, 1.228, -1.591, -2.027, 0.016],
+        [
+            1.161, -6.949, -3.369, 0.810, -2.084, 3.885, -0.093, -0.229, -0.251, -0.074,
+            3.049, 0.984, -0.176, 0.269, -0.012, -0.501,
+        ],
+        [
+            0.031, 5.136, -2.018, -0.748, 5.247, -2.747, 0.404, 1.209, 1.235, 0.121,
+            -0.415, 2.864, -1.051, 1.322, 2.039, 0.485,
+        ],
+        [
+            -1.192, 1.812, 5.387, -0.062, -3.163, -1.138, -0.311, -0.981, -0.984, -0.047,
+            -2.634, -3.848, 1.228, -1.591, -2.027, 0.016,
+        ],
     ]
-)  # fmt: skip  # noqa: E501
+)  # fmt: skip
 """Second round: ``FEATURES``, the neighbours' mean share of lymphocyte and stroma, and their first four features."""
 COMPANY_OFFSET = np.array([-1.362, -2.706, 4.069])
 
@@ -78,6 +84,12 @@ def classify_cells(cells: pd.DataFrame, *, mpp: float, estimate: StainEstimate) 
     around = np.hstack([company @ first[:, :2], company @ own[:, :4]])
     second = np.hstack([own, around]) @ WITH_COMPANY.T + COMPANY_OFFSET
     names = np.array([str(each) for each in CLASSES])[np.argmax(second, axis=1)]
+    return cells.assign(cell_class=pd.Categorical(names, categories=[str(each) for each in CellClass]))
+
+
+def name_by_scores(cells: pd.DataFrame, scores: Float32Array) -> pd.DataFrame:
+    """Name each cell by the best of its class scores, (n, classes) in the order of `CellClass`; a new table."""
+    names = np.array([str(each) for each in CellClass])[np.argmax(scores, axis=1)]
     return cells.assign(cell_class=pd.Categorical(names, categories=[str(each) for each in CellClass]))
 
 

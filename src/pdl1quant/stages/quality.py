@@ -1,4 +1,4 @@
-"""Is this H-DAB at all, does the pixel size fit the nuclei, and which cells cannot be judged?"""
+"""What cannot be judged: images that are not H-DAB, a pixel size that does not fit the nuclei, doubtful cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdl1quant.errors import NotHdabError, PixelSizeError
-from pdl1quant.model import Compartments, Flag, Int32Array, ResultFlag, Tile, UInt8Array
+from pdl1quant.model import Compartments, Flag, Int32Array, ResultFlag, UInt8Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,14 +89,13 @@ def check_nucleus_size(cells: pd.DataFrame, *, config: QualityConfig) -> tuple[R
     return (ResultFlag.NUCLEUS_SIZE,)
 
 
-def flag_cells(cells: pd.DataFrame, parts: Compartments, tile: Tile, *, config: QualityConfig) -> Int32Array:
-    """(n,) bits of `Flag`: touches the edge of the image, saturated, pigment, out of focus, pyknotic."""
+def flag_cells(cells: pd.DataFrame, parts: Compartments, *, config: QualityConfig) -> Int32Array:
+    """(n,) bits of `Flag`: touches the edge of the image, saturated, pigment, out of focus."""
     flags = np.zeros(len(cells), np.int32)
     flags[_edge_rows(parts)] |= int(Flag.TOUCHES_EDGE)
     flags[cells["saturated_share"].to_numpy() >= config.min_saturated_share] |= int(Flag.SATURATED)
     flags[cells["pigment_share"].to_numpy() >= config.min_pigment_share] |= int(Flag.PIGMENT)
     flags[cells["nucleus_sharpness_od"].to_numpy() < config.min_sharpness_od] |= int(Flag.OUT_OF_FOCUS)
-    del tile
     return flags
 
 
