@@ -144,8 +144,8 @@ MEMBRANE_SECTORS = 32
 class MembraneProfile:
     """The membrane band of each cell along its perimeter, each (n, ``MEMBRANE_SECTORS``), a row per row of the table.
 
-    ``dab_od`` is the mean DAB OD of a sector (0 where it has no band), ``weight`` its band pixels (its share of the
-    perimeter), ``neighbour`` the row of the touching cell in the table, -1 for none.
+    ``dab_od`` is the mean over a sector of the highest DAB OD within 1 px (the line is 1-2 px wide; 0 without band),
+    ``weight`` its band pixels (its share of the perimeter), ``neighbour`` the row of the touching cell in the table, -1 for none.
     """
 
     dab_od: Float32Array

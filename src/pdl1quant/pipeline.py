@@ -77,8 +77,15 @@ def sample_image(rgb: UInt8Array, *, mpp: float, config: Config) -> StainSample:
         um per pixel of ``rgb``.
     config
         Settings.
+
+    Raises
+    ------
+    NotHdabError
+        Another stain, or no bright-field image.
     """
-    return stains.sample_stains(_working_tile(rgb, mpp=mpp, config=config).rgb)
+    sample = stains.sample_stains(_working_tile(rgb, mpp=mpp, config=config).rgb)
+    quality.check_hdab(sample.pixels, stains.white_level([sample], config=config.stains))
+    return sample
 
 
 def estimate_case(
@@ -159,13 +166,10 @@ def analyse_image(
 
     Raises
     ------
-    NotHdabError
-        Another stain, or no bright-field image.
     PixelSizeError
         ``mpp`` is outside 0.1-2 um, or the nuclei contradict it by more than a factor of 2.
     """
     tile = _working_tile(rgb, mpp=mpp, config=config)
-    quality.check_hdab(stains.sample_stains(tile.rgb).pixels, estimate.white)
     found_tissue = tissue.find_tissue(tile, estimate, config=config.tissue)
     cells, parts = analyse_tile(tile, estimate, config=config, pack=pack)
     result_flags = {*flags, *_estimate_flags(estimate), *quality.check_nucleus_size(cells, config=config.quality)}

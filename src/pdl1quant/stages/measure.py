@@ -73,9 +73,7 @@ def measure_cells(
     columns |= _densities(tile, od, sums, at, stains=stains, quality=quality)
     columns["nucleus_sharpness_od"] = _sharpness(parts.nucleus, od, mpp=tile.mpp)
     cells = pd.DataFrame({c.name: _typed(columns.get(c.name), c.dtype, parts.n_cells) for c in CELL_COLUMNS})
-    return Measured(
-        cells=cells, membrane=_membrane_profile(parts, cv2.dilate(od.dab, np.ones((3, 3), np.uint8)), columns)
-    )
+    return Measured(cells=cells, membrane=_membrane_profile(parts, od.dab, columns))
 
 
 def empty_cells() -> pd.DataFrame:
@@ -202,8 +200,9 @@ def _membrane_profile(parts: Compartments, dab: Float32Array, columns: dict[str,
     sector = np.minimum((angle * (MEMBRANE_SECTORS / (2 * np.pi))).astype(np.intp), MEMBRANE_SECTORS - 1)
     code = row * MEMBRANE_SECTORS + sector
     size = n * MEMBRANE_SECTORS
+    ridge = np.asarray(cv2.dilate(dab, np.ones((3, 3), np.uint8)), dtype=np.float32)
     weight = np.bincount(code, minlength=size).astype(np.float64)
-    mean = _ratio(np.bincount(code, weights=dab.ravel()[at], minlength=size), weight)
+    mean = _ratio(np.bincount(code, weights=ridge.ravel()[at], minlength=size), weight)
     neighbour = np.full(size, -1, np.int32)
     touching, other = _touching(parts.cell, at)
     neighbour[code[touching]] = other - 1

@@ -129,6 +129,11 @@ def estimate_stains(
     )
 
 
+def white_level(samples: Sequence[StainSample], *, config: StainsConfig) -> tuple[float, float, float]:
+    """RGB level (0-255) of empty glass in the samples, or the assumed one."""
+    return _white_level(samples, config=config, given=None)[0]
+
+
 def _white_level(
     samples: Sequence[StainSample], *, config: StainsConfig, given: tuple[float, float, float] | None
 ) -> tuple[tuple[float, float, float], str]:
@@ -207,9 +212,8 @@ def deconvolve(rgb: UInt8Array, estimate: StainEstimate) -> StainOD:
     lut = -np.log10(levels[:, None] / np.asarray(estimate.white))
     od = cv2.LUT(rgb, lut.astype(np.float32).reshape(1, 256, 3))
     unmix = np.linalg.inv(_stain_matrix(np.asarray(estimate.haematoxylin), np.asarray(estimate.dab)))
-    haematoxylin, dab, residual = (
-        np.asarray(plane) for plane in cv2.split(cv2.transform(od, unmix.T.astype(np.float32)))
-    )
+    planes = cv2.split(cv2.transform(od, unmix.T.astype(np.float32)))
+    haematoxylin, dab, residual = (np.asarray(plane, dtype=np.float32) for plane in planes)
     if residual.max(initial=0) > SURELY_BLACK_OD:
         black_h, black_d, black_r = np.ones(3) @ unmix
         black = np.maximum(residual - np.float32(SURELY_BLACK_OD), 0)

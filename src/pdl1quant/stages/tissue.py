@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.model import BoolArray, StainEstimate, Tile
-
 if TYPE_CHECKING:
     from pdl1quant.config import TissueConfig
+    from pdl1quant.model import BoolArray, StainEstimate, Tile
 
 STEP_UM = 4.0
 """Tissue is outlined on a grid this coarse; half a nucleus."""
