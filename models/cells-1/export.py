@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from network import CellNet, Shipped
-from train import HERE
+from train import HERE, WORK
 
 TITLE = "Nuclei, cells and cell classes in bright-field haematoxylin-DAB images"
 DATA = "Fields rendered by pdl1quant.validation.phantoms alone; no image of a patient, no weights of others."
@@ -81,7 +81,7 @@ def load_network(work: Path, config: dict[str, Any]) -> tuple[CellNet, dict[str,
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=HERE / "work")
+    parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--output", type=Path, default=HERE)
     parser.add_argument("--figures", type=Path, help="JSON that measure.py wrote")
     options = parser.parse_args()

@@ -47,10 +47,10 @@ def nuclear_stain(phantom: Phantom, rng: np.random.Generator) -> np.ndarray:
     """The same tissue stained for a marker of nuclei, as Ki-67 is: RGB (H, W, 3) uint8."""
     settings = dataclasses.replace(phantom.settings, flare=0.0)
     n, size = len(phantom.cells), settings.size_px
-    level = rng.uniform(0.25, 1.2) * np.exp(rng.normal(0, rng.uniform(0.1, 0.6), n))
+    level = rng.uniform(0.12, 1.2) * np.exp(rng.normal(0, rng.uniform(0.1, 0.6), n))
     level *= rng.random(n) < rng.uniform(0, 1)
     texture = np.clip(1 + rng.uniform(0.05, 0.4) * smooth_noise(rng, size, 0.9 / settings.mpp), 0, 3)
-    around = phantom.od.dab * rng.choice([0.0, rng.uniform(0, 0.4)])
+    around = phantom.od.dab * rng.choice([0.0, rng.uniform(0, 0.4)]) + rng.choice([0.0, rng.uniform(0, 0.05)])
     dab = np.where(phantom.nucleus > 0, np.concatenate([[0.0], level])[phantom.nucleus] * texture, around)
     blue = np.where(phantom.nucleus > 0, rng.uniform(0.3, 1.0) ** (dab > 0.1), 1.0) * phantom.od.haematoxylin
     mixed = blue[:, :, None] * unit(settings.haematoxylin) + dab[:, :, None] * unit(settings.dab)

@@ -46,7 +46,7 @@ def centres(labels: np.ndarray) -> np.ndarray:
 
 def held_out(folder: Path, n_fields: int, *, images: Path | None = None) -> dict[str, float]:
     """Detection, classes and whole cells on rendered fields at the working resolution."""
-    found_at, kinds, ious = np.zeros(3), [], []
+    found_at, kinds, ious, trust = np.zeros(3), [], [], []
     for k in range(n_fields):
         rng = np.random.default_rng(HELD_OUT_SEED + k)
         phantom = render_phantom(random_settings(rng, mpp=MPP), seed=HELD_OUT_SEED + k)
@@ -58,6 +58,7 @@ def held_out(folder: Path, n_fields: int, *, images: Path | None = None) -> dict
         n_found = matches.n_found - (~fair).sum() - _among(phantom, unfair, points, matches.found)
         found_at += [fair.sum(), (~unfair).sum(), n_found]
         kinds.append(_classes(phantom, seen, matches.truth[fair], matches.found[fair]))
+        trust.append(_confidence(phantom, seen, matches.truth[fair], matches.found[fair]))
         ious.append(_whole_cells(phantom, seen, matches.truth[fair] + 1, matches.found[fair] + 1))
         if images is not None and k < 12:
             show(images / f"phantom_{k:02d}.png", phantom.rgb, seen)
@@ -67,6 +68,7 @@ def held_out(folder: Path, n_fields: int, *, images: Path | None = None) -> dict
     result |= {"precision": hit / n_found, "recall": hit / n_truth}
     for i, name in enumerate(CLASS_NAMES):
         result[f"{name}_f1"] = 2 * table[i, i] / max(table[i].sum() + table[:, i].sum(), 1)
+    result |= {"calibration_error": _calibration_error(*np.concatenate(trust, axis=1))}
     cell, expanded = np.concatenate(ious, axis=1).mean(axis=1)
     result |= {"cell_iou": cell, "cell_iou_by_expansion": expanded}
     print(pd.DataFrame(table, index=CLASS_NAMES, columns=CLASS_NAMES).to_string())
@@ -84,6 +86,19 @@ def _classes(phantom: Phantom, seen: Segmentation, truth: np.ndarray, found: np.
     table = np.zeros((len(CLASS_NAMES), len(CLASS_NAMES)), dtype=int)
     np.add.at(table, (phantom.cells["cell_class"].cat.codes.to_numpy()[truth], seen.class_scores.argmax(1)[found]), 1)
     return table
+
+
+def _confidence(phantom: Phantom, seen: Segmentation, truth: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Score of each nucleus' first class, and whether that is right."""
+    assert seen.class_scores is not None
+    scores, is_class = seen.class_scores[found], phantom.cells["cell_class"].cat.codes.to_numpy()[truth]
+    return np.stack([scores.max(1), scores.argmax(1) == is_class])
+
+
+def _calibration_error(score: np.ndarray, right: np.ndarray) -> float:
+    """Mean distance between score and share of right calls, over ten bins of the score, weighted by nuclei."""
+    place = np.minimum((score * 10).astype(int), 9)
+    return float(np.abs(np.bincount(place, score, 10) - np.bincount(place, right, 10)).sum() / len(score))
 
 
 def _whole_cells(phantom: Phantom, seen: Segmentation, truth: np.ndarray, found: np.ndarray) -> np.ndarray:

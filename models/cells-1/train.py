@@ -27,6 +27,7 @@ from fields import BACKGROUND, IGNORED, keep_pool_fresh
 from network import CellNet, scaled
 
 HERE = Path(__file__).parent
+WORK = HERE.parents[1] / "build" / HERE.name
 CLASS_WEIGHTS = (1.0, 1.0, 2.0, 1.0, 1.5)
 """Macrophages and the others are rare."""
 LOG_EVERY = 20
@@ -170,7 +171,7 @@ def write_log(path: Path, run: Run, recent: list[dict[str, float]], count: Path)
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=HERE / "work", help="folder for the pool, checkpoints and the log")
+    parser.add_argument("--work", type=Path, default=WORK, help="folder for the pool, checkpoints and the log")
     parser.add_argument("--config", type=Path, default=HERE / "config.toml")
     options = parser.parse_args()
     torch.set_num_threads(1)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdl1quant.config import NucleiConfig
-    from pdl1quant.model import Float32Array, Int32Array, StainEstimate, StainOD, Tile, UInt8Array
+    from pdl1quant.model import Float32Array, Int32Array, IntpArray, StainEstimate, StainOD, Tile, UInt8Array
     from pdl1quant.networks.card import Model
 
 MIN_PROBABILITY = 0.5
@@ -45,13 +45,18 @@ SAME_MPP = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maps:
-    """What the network says, on the tile's grid, float32, 0-1: (H, W), ``classes`` (n, H, W)."""
+    """What the network says, float32, 0-1, (H, W) on the tile's grid.
+
+    ``classes`` (n, h, w) lies on a coarser one: ``class_at`` holds the tile's row of each of its rows, and the tile's
+    column of each of its columns; -1 outside the tile.
+    """
 
     nucleus: Float32Array
     nucleus_depth: Float32Array
     cell: Float32Array | None
     cell_depth: Float32Array | None
     classes: Float32Array | None
+    class_at: tuple[IntpArray, IntpArray] | None
 
 
 def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: NucleiConfig) -> Segmentation:
@@ -87,7 +92,7 @@ def segment_with(folder: Path, tile: Tile, *, config: NucleiConfig) -> Segmentat
     return Segmentation(
         nuclei=nuclei,
         cells=None if maps.cell is None or maps.cell_depth is None else _grow(nuclei, n, maps, mpp=tile.mpp),
-        class_scores=None if maps.classes is None else _mean_scores(nuclei, n, maps.classes),
+        class_scores=_mean_scores(nuclei, n, maps),
     )
 
 
@@ -113,27 +118,39 @@ def predict(model: Model, tile: Tile) -> Maps:
     nuclei, cells = _run(model, np.asarray(padded, dtype=np.uint8))
     whole = (rgb.shape[1] + left + right, rgb.shape[0] + top + bottom)
 
-    def on_tile(plane: Float32Array, how: int = cv2.INTER_LINEAR) -> Float32Array:
-        inside = _resized(plane, whole, how)[top : top + rgb.shape[0], left : left + rgb.shape[1]]
-        return _resized(inside, (width, height), how)
+    def on_tile(plane: Float32Array) -> Float32Array:
+        inside = _resized(plane, whole)[top : top + rgb.shape[0], left : left + rgb.shape[1]]
+        return _resized(inside, (width, height))
 
-    classes = None
+    classes, class_at = None, None
     if cells is not None and card.classes:
-        classes = np.stack([on_tile(plane, cv2.INTER_NEAREST) for plane in cells[2:]])
+        classes = cells[2:]
+        class_at = (
+            _tile_index(classes.shape[1], whole[1], top, rgb.shape[0], height),
+            _tile_index(classes.shape[2], whole[0], left, rgb.shape[1], width),
+        )
     return Maps(
         nucleus=on_tile(nuclei[0]),
         nucleus_depth=on_tile(nuclei[1]),
         cell=None if cells is None else on_tile(cells[0]),
         cell_depth=None if cells is None else on_tile(cells[1]),
         classes=classes,
+        class_at=class_at,
     )
 
 
-def _resized(plane: Float32Array, size: tuple[int, int], how: int) -> Float32Array:
+def _tile_index(n_coarse: int, n_fine: int, before: int, inside: int, n_tile: int) -> IntpArray:
+    """Where each coarse row (or column) lies on the tile's; -1 where it lies in the padding."""
+    fine = (np.arange(n_coarse) + 0.5) * n_fine / n_coarse - before
+    index = np.floor(fine * n_tile / inside).astype(np.intp)
+    return np.where((index >= 0) & (index < n_tile), index, -1)
+
+
+def _resized(plane: Float32Array, size: tuple[int, int]) -> Float32Array:
     """``plane`` with ``size`` (columns, rows)."""
     if plane.shape == size[::-1]:
         return plane
-    return np.asarray(cv2.resize(plane, size, interpolation=how), dtype=np.float32)
+    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
 def _run(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | None]:
@@ -213,10 +230,15 @@ def _insides(nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32
     return np.asarray(owner[pieces])
 
 
-def _mean_scores(nuclei: Int32Array, n: int, classes: Float32Array) -> Float32Array:
-    """Mean class scores over each nucleus, (n, classes), rows sum to 1."""
-    at = np.flatnonzero(nuclei)
-    label = nuclei.ravel()[at]
-    sums = [np.bincount(label, weights=plane.ravel()[at], minlength=n + 1)[1:] for plane in classes]
+def _mean_scores(nuclei: Int32Array, n: int, maps: Maps) -> Float32Array | None:
+    """Mean class scores over each nucleus, (n, classes), rows sum to 1; None without classes."""
+    if maps.classes is None or maps.class_at is None:
+        return None
+    rows, columns = maps.class_at
+    coarse = nuclei[np.maximum(rows, 0)[:, None], np.maximum(columns, 0)]
+    coarse = np.where((rows >= 0)[:, None] & (columns >= 0), coarse, 0).ravel()
+    at = np.flatnonzero(coarse)
+    sums = [np.bincount(coarse[at], weights=p.ravel()[at], minlength=n + 1)[1:] for p in maps.classes]
     scores = np.stack(sums, axis=1)
+    scores[scores.sum(axis=1) == 0] = 1.0  # thinner than the coarse grid: nothing is known
     return np.asarray(scores / scores.sum(axis=1, keepdims=True), dtype=np.float32)
