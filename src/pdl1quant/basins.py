@@ -23,8 +23,8 @@ MIN_SADDLE = 0.7
 MAX_ELONGATION = 3.0
 """Longer merged objects are rows of nuclei."""
 MERGE_ROUNDS = 2
-MAX_LEVEL = 1.8e6
-"""Heights are quantised to so many steps, so that nine times as many stay exact in float32."""
+MAX_LEVEL = 9e5
+"""Heights are quantised to so many steps, so that nine times as many, and halves of them, stay exact in float32."""
 TAKE_IN_ROUNDS = 8
 """A stretch of basins without a seed is taken in this far; more is no cell."""
 
@@ -36,8 +36,8 @@ def climb(landscape: Float32Array, *, min_distance_px: float) -> tuple[IntpArray
     ``min_distance_px`` in the same object is no nucleus of its own.
     """
     inside, uphill, key = _uphill(landscape)
-    number = np.empty(landscape.size, np.int32)
-    number[inside] = np.arange(len(inside), dtype=np.int32)
+    number = np.empty(landscape.size, np.intp)
+    number[inside] = np.arange(len(inside))
     summit = np.flatnonzero(uphill == np.arange(len(inside)))
     uphill[summit] = number[_higher_summit(key, inside[summit], radius_px=max(1, round(min_distance_px)))]
     piece, n = _pieces(uphill)
@@ -51,18 +51,18 @@ def flood(landscape: Float32Array, seeds: Int32Array, *, max_barrier: float) -> 
     ``max_barrier`` above its own summit; else its pixels are 0. Seeds must be higher than what surrounds them.
     """
     inside, uphill, _ = _uphill(landscape)
-    seed = seeds.ravel()[inside]
+    seed = seeds.ravel().take(inside)
     at_seed = np.flatnonzero(seed)
-    first = np.zeros(int(seeds.max()) + 1, np.int32)
+    first = np.zeros(int(seeds.max()) + 1, np.intp)
     first[seed[at_seed[::-1]]] = at_seed[::-1]
-    uphill[at_seed] = first[seed[at_seed]]
+    uphill[at_seed] = first.take(seed[at_seed])
     piece, n = _pieces(uphill)
     label = np.zeros(n + 1, np.int32)
     label[piece[at_seed]] = seed[at_seed]
     if np.count_nonzero(label) < n:
         _take_in(label, piece, inside, landscape, max_barrier=max_barrier)
     shared = np.zeros(landscape.size, np.int32)
-    shared[inside] = label[piece]
+    shared[inside] = label.take(piece)
     return shared.reshape(landscape.shape)
 
 
@@ -88,28 +88,38 @@ def _take_in(
         label[basin[fits]] = label[other[fits]]  # the last, so the best, neighbour wins
 
 
-def _uphill(landscape: Float32Array) -> tuple[IntpArray, Int32Array, Float32Array]:
+def _uphill(landscape: Float32Array) -> tuple[IntpArray, IntpArray, Float32Array]:
     """Flat index of each pixel of the domain, the number of its highest neighbour, and the quantised heights."""
     height, width = landscape.shape
-    code = _CODES[np.arange(height) % 3][:, np.arange(width) % 3]
-    levels = MAX_LEVEL / max(float(landscape.max(initial=0)), 1e-6)
-    key = np.where(landscape > 0, np.rint(landscape * np.float32(levels)) * 9 + code, np.float32(-1))
+    key = landscape * np.float32(MAX_LEVEL / max(float(landscape.max(initial=0)), 1e-6))
+    np.rint(key, out=key)
+    key *= 9
+    for row in range(3):
+        key[row::3] += _CODES[row][np.arange(width) % 3]
+    domain = landscape > 0
+    np.putmask(key, ~domain, np.float32(-1))
     highest = cv2.dilate(key, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=-1)
-    inside = np.flatnonzero(key >= 0)
-    target_code = highest.ravel()[inside].astype(np.int64) % 9
-    step = (_STEP_Y * width + _STEP_X)[code.ravel()[inside].astype(np.intp), target_code]
-    number = np.empty(height * width, np.int32)
-    number[inside] = np.arange(len(inside), dtype=np.int32)
-    return inside, number[inside + step], key
+    inside = np.flatnonzero(domain)
+    own, target = (_last_digit(plane.ravel().take(inside)) for plane in (key, highest))
+    step = (_STEP_Y * width + _STEP_X).ravel()
+    there = inside + step.take(own * 9 + target)
+    number = np.empty(height * width, np.intp)
+    number[inside] = np.arange(len(inside))
+    return inside, number.take(there), key
 
 
-def _pieces(uphill: Int32Array) -> tuple[Int32Array, int]:
+def _last_digit(keys: Float32Array) -> IntpArray:
+    """``keys % 9`` of whole numbers in float32; a third of the time of an integer division."""
+    return (keys - 9 * np.floor((keys + np.float32(0.5)) * np.float32(1 / 9))).astype(np.intp)
+
+
+def _pieces(uphill: IntpArray) -> tuple[Int32Array, int]:
     """The piece (1..n) of each pixel by its last stop, and n."""
     uphill = _follow(uphill)
     is_summit = np.zeros(len(uphill), bool)
     is_summit[uphill] = True
     piece = np.cumsum(is_summit, dtype=np.int32)
-    return piece[uphill], int(piece[-1]) if len(piece) else 0
+    return piece.take(uphill), int(piece[-1]) if len(piece) else 0
 
 
 _CODES = np.arange(9, dtype=np.float32).reshape(3, 3)
@@ -138,10 +148,10 @@ def _higher_summit(key: Float32Array, summit: IntpArray, *, radius_px: int) -> I
     return target
 
 
-def _follow(uphill: Int32Array) -> Int32Array:
+def _follow(uphill: IntpArray) -> IntpArray:
     """Each pixel's last stop, by doubling the stride until nothing moves."""
     while True:
-        farther = uphill[uphill]
+        farther = uphill.take(uphill)
         if np.array_equal(farther, uphill):
             return uphill
         uphill = farther

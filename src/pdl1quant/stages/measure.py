@@ -214,19 +214,21 @@ def _membrane_profile(parts: Compartments, dab: Float32Array, columns: dict[str,
     )
 
 
-_ACROSS = ((0, 4), (4, 0), (0, -4), (-4, 0), (3, 3), (3, -3), (-3, 3), (-3, -3), (0, 2), (2, 0), (0, -2), (-2, 0))
+_ACROSS = ((0, 4), (4, 0), (0, -4), (-4, 0), (2, 2), (2, -2), (-2, 2), (-2, -2), (0, 2), (2, 0), (0, -2), (-2, 0))
 """Steps to where a neighbour is looked for, the nearest last so that they win."""
 
 
 def _touching(cell: Int32Array, at: IntpArray) -> tuple[IntpArray, Int32Array]:
     """Which of the pixels ``at`` have another cell within four pixels (across the band), and which one."""
-    height, width = cell.shape
-    y, x = np.divmod(at, width)
-    own = cell.ravel()[at]
+    framed = cv2.copyMakeBorder(cell, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=0)
+    width = framed.shape[1]
+    here = at + 4 * (width + 1) + 8 * (at // cell.shape[1])
+    labels = np.asarray(framed).ravel()
+    own = labels.take(here)
     other = np.zeros_like(own)
     for dy, dx in _ACROSS:
-        there = cell.ravel()[np.clip(y + dy, 0, height - 1) * width + np.clip(x + dx, 0, width - 1)]
-        other = np.where((there != own) & (there > 0), there, other)
+        there = labels.take(here + (dy * width + dx))
+        np.copyto(other, there, where=(there != own) & (there > 0))
     touching = np.flatnonzero(other)
     return touching, other[touching]
 

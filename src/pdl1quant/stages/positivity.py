@@ -122,12 +122,14 @@ def best_run(dab_od: Float32Array, weight: Float32Array, *, needed: Float32Array
     round_od, round_weight = np.tile(od, 2), np.tile(weight, 2)
     lowest, covered = np.full_like(od, np.inf), np.zeros_like(od)
     best = np.zeros(n, np.float32)
+    total = weight.sum(axis=1)
+    reachable = (total > 0) & (total >= needed)
     for length in range(n_sectors):
         lowest = np.minimum(lowest, round_od[:, length : length + n_sectors])
         covered += round_weight[:, length : length + n_sectors]
         enough = (covered >= needed[:, None]) & (covered > 0)
         best = np.maximum(best, np.where(enough & np.isfinite(lowest), lowest, 0).max(axis=1, initial=0))
-        if enough.all():
+        if enough[reachable].all():
             break
     return best
 
