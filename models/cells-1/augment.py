@@ -34,8 +34,8 @@ def disturb(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         density = cv2.transform(density, mix * gain[:, None].astype(np.float32))
         white = rng.normal(0, 0.03) + rng.normal(0, 0.012, 3)
         image = 256 * np.exp(-np.maximum(density - white.astype(np.float32), 0)) - 1
-    if rng.random() < 0.25:
-        image = cv2.GaussianBlur(np.asarray(image, dtype=np.float32), (0, 0), rng.uniform(0.4, 1.3))
+    if rng.random() < 0.35:
+        image = cv2.GaussianBlur(np.asarray(image, dtype=np.float32), (0, 0), rng.uniform(0.4, 1.5))
     if rng.random() < 0.25:
         image = image + rng.uniform(1, 5) * rng.standard_normal(rgb.shape, dtype=np.float32)
     return np.clip(np.rint(image), 0, 255).astype(np.uint8)

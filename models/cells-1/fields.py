@@ -49,7 +49,8 @@ def nuclear_stain(phantom: Phantom, rng: np.random.Generator) -> np.ndarray:
     n, size = len(phantom.cells), settings.size_px
     level = rng.uniform(0.12, 1.2) * np.exp(rng.normal(0, rng.uniform(0.1, 0.6), n))
     level *= rng.random(n) < rng.uniform(0, 1)
-    texture = np.clip(1 + rng.uniform(0.05, 0.4) * smooth_noise(rng, size, 0.9 / settings.mpp), 0, 3)
+    fine, clumps = (smooth_noise(rng, size, um / settings.mpp) for um in (0.9, 2.0))
+    texture = np.clip(1 + rng.uniform(0.05, 0.4) * fine + rng.uniform(0, 0.45) * clumps, 0.1, 3)
     around = phantom.od.dab * rng.choice([0.0, rng.uniform(0, 0.4)]) + rng.choice([0.0, rng.uniform(0, 0.05)])
     dab = np.where(phantom.nucleus > 0, np.concatenate([[0.0], level])[phantom.nucleus] * texture, around)
     blue = np.where(phantom.nucleus > 0, rng.uniform(0.3, 1.0) ** (dab > 0.1), 1.0) * phantom.od.haematoxylin

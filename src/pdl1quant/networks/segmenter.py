@@ -1,8 +1,8 @@
 """Nucleus and cell labels, with class scores, by a network.
 
 The segmenter ``network``. The network says of each pixel how likely it is nucleus and how deep in one it lies; hills
-of both are split like the watershed's (`pdl1quant.basins`). Cells grow from their nuclei to the borders that the
-network sees.
+of both are split by steepest ascent (`pdl1quant.basins`) and joined where no valley lies between. Cells grow from
+their nuclei to the borders that the network sees.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-from pdl1quant.basins import climb, join_halves
+from pdl1quant.basins import climb
 from pdl1quant.model import Segmentation
 from pdl1quant.networks.card import load_model, shipped_folder
 from pdl1quant.networks.session import run_model
@@ -25,12 +27,18 @@ if TYPE_CHECKING:
     from pdl1quant.model import Float32Array, Int32Array, IntpArray, StainEstimate, StainOD, Tile, UInt8Array
     from pdl1quant.networks.card import Model
 
-MIN_PROBABILITY = 0.5
-"""A pixel is nucleus, or cell, from this probability on."""
-MIN_PEAK = 0.35
+MIN_NUCLEUS = 0.4
+"""A pixel is nucleus from this probability on; faint and blurred nuclei get less than crisp ones."""
+MIN_CELL = 0.5
+"""A pixel is cell from this probability on."""
+MIN_PEAK = 0.3
 """Depth times probability that the top of a nucleus reaches; lower hills are doubts, not nuclei."""
-SMOOTHING_UM = 0.4
-"""Standard deviation of the smoothing before the split: the grain of the network's output."""
+MAX_SADDLE = 0.65
+"""Between two nuclei the height falls below this share of the lower top; real tissue needs less than rendered."""
+RIM_UM = 0.5
+"""Nuclei are widened by this: the network stops where the blurred rim is half-way, people draw around it."""
+SMOOTHING_UM = 0.8
+"""Standard deviation of the smoothing before the split: chromatin must not make two nuclei of one."""
 SEED_RADIUS_UM = 2.0
 """Two nuclei have centres at least this far apart."""
 CORE_DEPTH = 0.35
@@ -181,21 +189,49 @@ def _run(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | No
 def _split(maps: Maps, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array, int]:
     """Nucleus labels 1..n and n."""
     height = cv2.GaussianBlur(maps.nucleus_depth * maps.nucleus, (0, 0), SMOOTHING_UM / mpp)
-    landscape = np.where(maps.nucleus >= MIN_PROBABILITY, np.maximum(height, np.float32(1e-3)), np.float32(0))
+    landscape = np.where(maps.nucleus >= MIN_NUCLEUS, np.maximum(height, np.float32(1e-3)), np.float32(0))
     nuclei = np.zeros(landscape.size, np.int32)
     if not landscape.any():
         return nuclei.reshape(landscape.shape), 0
     inside, piece, n_pieces = climb(landscape, min_distance_px=SEED_RADIUS_UM / mpp)
-    max_area_px = config.max_area_um2 / mpp**2
-    group, area = join_halves(piece, inside, landscape, n_pieces, max_area_px=max_area_px)
-    owner = group[piece]
-    peak = np.zeros(len(area), np.float32)
-    np.maximum.at(peak, owner, landscape.ravel()[inside])
-    keep = (area >= config.min_area_um2 / mpp**2) & (area <= max_area_px) & (peak >= MIN_PEAK)
+    nuclei[inside] = piece
+    peak = np.zeros(n_pieces + 1, np.float32)
+    np.maximum.at(peak, piece, landscape.ravel()[inside])
+    group = _join(nuclei.reshape(landscape.shape), landscape, peak)
+    highest = np.zeros(int(group.max()) + 1, np.float32)
+    np.maximum.at(highest, group, peak)
+    area_um2 = np.bincount(group[piece], minlength=len(highest)) * mpp**2
+    keep = (area_um2 >= config.min_area_um2) & (area_um2 <= config.max_area_um2) & (highest >= MIN_PEAK)
     keep[0] = False
     number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    nuclei[inside] = number[owner]
-    return nuclei.reshape(landscape.shape), int(keep.sum())
+    nuclei[inside] = number[group[piece]]
+    return _widened(nuclei.reshape(landscape.shape), radius_px=round(RIM_UM / mpp)), int(keep.sum())
+
+
+def _join(pieces: Int32Array, landscape: Float32Array, peak: Float32Array) -> Int32Array:
+    """The nucleus (0..m) of each piece: pieces are one where the height between them hardly falls; 0 stays 0."""
+    first, second = [], []
+    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        a, b = pieces[one], pieces[other]
+        at = np.nonzero((a != b) & (a > 0) & (b > 0))
+        a, b = a[at], b[at]
+        saddle = np.minimum(landscape[one][at], landscape[other][at])
+        joined = saddle >= MAX_SADDLE * np.minimum(peak[a], peak[b])
+        first.append(a[joined])
+        second.append(b[joined])
+    pairs = (np.concatenate(first), np.concatenate(second))
+    graph = coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(len(peak), len(peak)))
+    _, group = connected_components(graph, directed=False)
+    return np.asarray(group, dtype=np.int32)  # numbered by first member: the background stays 0
+
+
+def _widened(labels: Int32Array, *, radius_px: int) -> Int32Array:
+    """Labels grown over the background; where two meet, the later in reading order wins, in whatever tile."""
+    if radius_px < 1:
+        return labels
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    grown = cv2.dilate(labels.astype(np.float32), around, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.where(labels > 0, labels, grown.astype(np.int32))
 
 
 def _grow(nuclei: Int32Array, n: int, maps: Maps, *, mpp: float) -> Int32Array:
@@ -210,13 +246,13 @@ def _grow(nuclei: Int32Array, n: int, maps: Maps, *, mpp: float) -> Int32Array:
     )
     owner = np.zeros(int(nearest.max()) + 1, np.int32)
     owner[nearest[seeds > 0]] = seeds[seeds > 0]
-    extent = (maps.cell >= MIN_PROBABILITY) & (distance <= MAX_GROWTH_UM / mpp)
+    extent = (maps.cell >= MIN_CELL) & (distance <= MAX_GROWTH_UM / mpp)
     return np.where(nuclei > 0, nuclei, np.where(extent, owner[nearest], np.int32(0)))
 
 
 def _insides(nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32Array) -> Int32Array:
     """The label of each piece of cell inside that holds one nucleus; 0 where it holds none or several."""
-    deep = ((cell >= MIN_PROBABILITY) & (cell_depth >= CORE_DEPTH)).view(np.uint8)
+    deep = ((cell >= MIN_CELL) & (cell_depth >= CORE_DEPTH)).view(np.uint8)
     n_pieces, pieces = cv2.connectedComponents(deep, connectivity=4, ltype=cv2.CV_32S)
     at = np.flatnonzero((nuclei.ravel() > 0) & (pieces.ravel() > 0))
     pairs, size = np.unique(pieces.ravel()[at].astype(np.int64) * (n + 1) + nuclei.ravel()[at], return_counts=True)
