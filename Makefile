@@ -1,16 +1,23 @@
 # `make demo` scores the samples; `make test` runs all that must pass. Both work on a fresh clone.
+# PYTHON=python3.12 chooses another Python, WORKERS=4 more processes for the tests.
 PYTHON ?= python3
 VENV ?= .venv
+WORKERS ?= 2
+DEMO ?= demo_result
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint pages pictures clean python
 
 demo: $(VENV)/.installed
-	$(BIN)/pdl1quant score sample_slides/ihc sample_slides/phantoms --mpp 0.5 -o demo_result --overwrite
-	@echo "Look at demo_result/overlays/*.png, then at demo_result/scores.csv (docs/columns.md explains each column)."
+	$(BIN)/pdl1quant score sample_slides/ihc sample_slides/phantoms -o $(DEMO) --overwrite
+	@echo
+	@echo "What was counted as what:   $(DEMO)/overlays/fhl2_colon.png"
+	@echo "The scores:                 $(DEMO)/scores.csv (docs/columns.md explains each column)"
+	@echo "What was drawn in phantoms: sample_slides/README.md"
 
-test: $(VENV)/.installed-dev lint
-	$(BIN)/python -m pytest -n 2 tests
+test: lint
+	$(BIN)/python -m pytest -n $(WORKERS) tests
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -18,15 +25,26 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-$(VENV)/.installed: pyproject.toml
+# docs/columns.md and docs/configuration.md, from the code
+pages: $(VENV)/.installed
+	$(BIN)/python docs/make_pages.py
+
+# docs/images, from the results of the demonstration
+pictures: demo
+	$(BIN)/python docs/make_pictures.py $(DEMO)
+
+$(VENV)/.installed: pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable .
+	$(PIP) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml
+$(VENV)/.installed-dev: pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(PIP) --editable ".[dev]"
 	@touch $@ $(VENV)/.installed
 
+python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pdl1quant needs Python 3.11 or newer; pass PYTHON=python3.12, say")'
+
 clean:
-	rm -rf $(VENV) demo_result .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
