@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from pdl1quant.outputs.captions import (
 from pdl1quant.outputs.files import is_result
 from pdl1quant.outputs.overlays import MAX_SIDE_PX, draw_overlay, write_overlay
 from pdl1quant.outputs.palette import KINDS, classification, counts_as_positive, kinds_of
+from pdl1quant.outputs.png import encode_png
 
 CAPTION = Caption(title="tile.png", score="TPS (cytoplasm) 42 % (35-50)", rules="28-8", remarks=("white assumed",))
 NAMES = [str(name) for name in CellClass]
@@ -156,6 +159,29 @@ def test_same_cells_give_the_same_bytes(tmp_path):
     assert is_result(tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.mode == "RGB"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (61, 83)])
+def test_png_holds_the_pixels_and_the_texts(shape):
+    rgb = np.random.default_rng(1).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    content = encode_png(rgb, texts={"Software": "pdl1quant 1"})
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.verify()
+    with Image.open(io.BytesIO(content)) as picture:
+        assert np.array_equal(np.asarray(picture), rgb)
+        assert picture.text == {"Software": "pdl1quant 1"}
+
+
+@pytest.mark.parametrize(
+    ("side", "mpp", "factor"),
+    [(96, 0.5, 4), (96, 0.25, 4), (512, 0.5, 2), (512, 0.25, 1), (1024, 0.5, 2), (2048, 0.5, 1)],
+)
+def test_picture_shows_a_quarter_of_a_micrometre_per_pixel_where_it_may(side, mpp, factor):
+    blank = np.zeros((side, side), np.int32)
+    parts = Compartments(nucleus=blank, cell=blank, cytoplasm=blank, membrane=blank, n_cells=0)
+    picture = draw_overlay(grey(side, side), parts, make_table(0), caption=CAPTION, mpp=mpp)
+    tissue = (picture == 220).all(axis=2)
+    assert tissue.sum(axis=0).max() == side * factor
 
 
 @pytest.mark.parametrize(

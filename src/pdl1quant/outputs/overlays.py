@@ -6,13 +6,13 @@ is written on it.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
 
 from pdl1quant import __version__
 from pdl1quant.model import Compartment
@@ -20,6 +20,7 @@ from pdl1quant.outputs.captions import Caption, LegendEntry, draw_caption
 from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.outputs.outlines import trace_outlines
 from pdl1quant.outputs.palette import KINDS, kinds_of
+from pdl1quant.outputs.png import encode_png
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,13 +35,14 @@ Polylines: TypeAlias = list[NDArray[np.int32]]
 MAX_SIDE_PX = 4096
 """Longer side of the picture; larger images are shrunk to it."""
 
-_WANTED_SIDE_PX = 1400  # smaller images are enlarged by whole factors until they have it: thin lines, visible tissue
+_WANTED_MPP = 0.25  # coarser images are enlarged by whole factors until they have it: a cell is 40 to 80 pixels across,
+_ENLARGED_SIDE_PX = 2048  # ... and its outline thin against it; but not to more than this,
+_LEAST_SIDE_PX = 400  # ... and small images at least to about this
 _MAX_ENLARGEMENT = 4
 _SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 pixel
 _NUCLEUS_OPACITY = 0.4
-_CASING_OPACITY = 0.35
+_CASING_OPACITY = 0.15
 _DASH_PX = 5.0
-_PNG_LEVEL = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,7 @@ def draw_overlay(
     caption
         What is to be said below the picture.
     mpp
-        um per pixel of ``rgb``; only for the scale bar.
+        um per pixel of ``rgb``: for the scale bar, and how far the picture is enlarged.
     compartment
         The scored one (``Score.score_compartment``): positive tumour cells are those that the score counts.
 
@@ -86,18 +88,18 @@ def draw_overlay(
         (height, width, 3): the tissue enlarged by a whole factor when small, shrunk to `MAX_SIDE_PX` when large, and
         the caption below it.
     """
-    picture = _resized(rgb)
+    picture = _resized(rgb, mpp=mpp)
     height, width = picture.shape[:2]
     kinds = kinds_of(cells, compartment)
     if compartments.cell.size and len(cells):
         scale = width / rgb.shape[1]
-        thickness = 2 if scale >= 2 else 1
+        thickness = 2 if scale > 2 else 1
         labels = cells["label"].to_numpy(np.int32)
         if scale >= 1:  # in a shrunk picture they would run into the cells
             nuclei = _rings(compartments.nucleus, width=width, height=height, inset_px=0.0)
             _draw_nuclei(picture, nuclei, _kind_by_ring(nuclei, labels, kinds))
         outlines = _rings(compartments.cell, width=width, height=height, inset_px=0.5 * thickness)
-        _draw_cells(picture, outlines, _kind_by_ring(outlines, labels, kinds), thickness=thickness)
+        _draw_cells(picture, outlines, _kind_by_ring(outlines, labels, kinds), thickness=thickness, is_cased=scale >= 2)
     counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
     legend = tuple(
         LegendEntry(name=kind.name, rgb=kind.rgb, is_dashed=kind.is_dashed, n_cells=count)
@@ -124,22 +126,22 @@ def write_overlay(
     OutputError
         The file cannot be written.
     """
-    picture = Image.fromarray(draw_overlay(rgb, compartments, cells, caption=caption, mpp=mpp, compartment=compartment))
-    texts = PngImagePlugin.PngInfo()
-    texts.add_text("Software", f"pdl1quant {__version__}")
+    picture = draw_overlay(rgb, compartments, cells, caption=caption, mpp=mpp, compartment=compartment)
+    content = encode_png(picture, texts={"Software": f"pdl1quant {__version__}"})
     with replace_atomically(path) as partial:
-        picture.save(partial, format="PNG", compress_level=_PNG_LEVEL, pnginfo=texts)
+        partial.write_bytes(content)
 
 
-def _resized(rgb: UInt8Array) -> UInt8Array:
+def _resized(rgb: UInt8Array, *, mpp: float) -> UInt8Array:
     height, width = rgb.shape[:2]
     longer = max(height, width)
     if longer > MAX_SIDE_PX:
         scale = MAX_SIDE_PX / longer
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    factor = min(_MAX_ENLARGEMENT, -(-_WANTED_SIDE_PX // longer))
-    if factor == 1:
+    wanted = math.ceil(max(mpp / _WANTED_MPP - 0.1, _LEAST_SIDE_PX / longer))
+    factor = min(_MAX_ENLARGEMENT, _ENLARGED_SIDE_PX // longer, wanted)
+    if factor <= 1:
         return rgb.copy()
     size = (width * factor, height * factor)
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC), np.uint8)
@@ -195,8 +197,8 @@ def _draw_nuclei(picture: UInt8Array, rings: _Rings, kinds: Int32Array) -> None:
     cv2.addWeighted(drawn, _NUCLEUS_OPACITY, picture, 1 - _NUCLEUS_OPACITY, 0, dst=picture)
 
 
-def _draw_cells(picture: UInt8Array, rings: _Rings, kinds: Int32Array, *, thickness: int) -> None:
-    if thickness > 1:  # a dark rim lifts bright lines off pale tissue; around the thinnest ones it hides the tissue
+def _draw_cells(picture: UInt8Array, rings: _Rings, kinds: Int32Array, *, thickness: int, is_cased: bool) -> None:
+    if is_cased:  # a dark rim lifts bright lines off pale tissue; between small cells it hides the tissue
         solid = np.array([not kind.is_dashed for kind in KINDS])
         cased = picture.copy()
         _polylines(cased, _pieces(rings, (kinds >= 0) & solid[kinds]), rgb=(0, 0, 0), thickness=thickness + 2)
