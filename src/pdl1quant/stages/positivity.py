@@ -17,6 +17,8 @@ RINGED = 0.75
 """Completeness from which a cell is taken to own the membrane that it shares ..."""
 OPEN_RING = 0.55
 """... with a cell of less than this completeness."""
+FLUSH = 0.6
+"""A line whose OD the neighbour's cytoplasm reaches to this share is the edge of that cytoplasm."""
 MIN_ALONE = 0.25
 """Share of the perimeter that faces no ringed neighbour from which that part alone decides."""
 IMMUNE = (CellClass.LYMPHOCYTE, CellClass.MACROPHAGE)
@@ -71,24 +73,27 @@ def _own_membrane(
 
     Two cells share one brown line. A neighbour explains it when it is brown itself: a positive immune cell; or, for a
     cell without brown cytoplasm, a neighbour with brown cytoplasm or brown nearly all around. What faces no such
-    neighbour then decides, if it is a quarter of the perimeter or more. A first round finds who is brown all around
-    of itself, the second uses it.
+    neighbour then decides, if it is a quarter of the perimeter or more; else the line counts, unless it is no line but
+    the edge of the neighbour's brown cytoplasm. A first round finds who is brown all around of itself, the second uses
+    it.
     """
     immune = cells["cell_class"].isin(list(IMMUNE)).to_numpy()
     threshold = np.float32(config.dab_od)
     needed = config.min_run * membrane.weight.sum(axis=1)
-    inner = (cells["cytoplasm_dab_od_mean"].to_numpy() >= threshold)[:, None]
+    cytoplasm = cells["cytoplasm_dab_od_mean"].to_numpy()
+    inner = (cytoplasm >= threshold)[:, None]
     around = _share(membrane.weight, membrane.dab_od >= threshold)
     ringed, open_ring = around >= RINGED, (around < OPEN_RING)[:, None]
     has_neighbour, facing = membrane.neighbour >= 0, np.maximum(membrane.neighbour, 0)
     plain = best_run(membrane.dab_od, membrane.weight, needed=needed)
     positive = _membrane_positive(cells, plain, config)
     shared = has_neighbour & (immune & (positive | inner[:, 0]))[facing] & ~immune[:, None]
+    by_cytoplasm = has_neighbour & ~inner & inner[:, 0][facing] & (cytoplasm[facing] >= FLUSH * membrane.dab_od)
     for _ in range(2):
-        by_line = (ringed & positive)[facing] & open_ring
-        explained = _widened(shared | (has_neighbour & (inner[:, 0][facing] | by_line) & ~inner))
+        by_line = has_neighbour & ~inner & (inner[:, 0][facing] | ((ringed & positive)[facing] & open_ring))
+        explained = _widened(shared | by_cytoplasm | by_line)
         alone = _share(membrane.weight, ~explained)[:, None]
-        explained &= shared | (alone >= MIN_ALONE) | open_ring
+        explained &= shared | _widened(by_cytoplasm) | (alone >= MIN_ALONE) | open_ring
         own = np.where(explained, np.float32(0), membrane.dab_od)
         weight = np.where(explained, np.float32(0), membrane.weight)
         run = np.where(explained.any(axis=1), best_run(own, weight, needed=needed), plain)

@@ -44,8 +44,9 @@ MIN_SPREAD_DEG = 20.0
 """Estimated vectors closer than this make the unmixing unstable; the fixed ones are 41 degrees apart."""
 NUCLEUS_OD_RANGE = (0.09, 0.22)
 """Where a threshold between nuclei and background can lie; measured on the haematoxylin of 16 real fields."""
-SURELY_BLACK_OD = 0.04
-"""Residual that noise, JPEG and a slightly wrong stain vector stay below; black of OD 0.2 reaches it."""
+BLACK_OD = (0.03, 0.05)
+"""Residual from which a pixel is somewhat, and surely, black: noise, JPEG and a slightly wrong stain vector stay below
+the first in 19 of 20 brown pixels of real fields; black of OD 0.25 is above the second."""
 SIGNAL_CAP_OD = 0.4
 """Above this OD a nucleus is a nucleus: dark ones must not pull the threshold away from pale ones."""
 
@@ -193,7 +194,7 @@ def deconvolve(rgb: UInt8Array, estimate: StainEstimate) -> StainOD:
     """Unmix (H, W, 3) uint8 into haematoxylin, DAB and residual OD, each (H, W) float32, log10.
 
     The residual is signed: positive where a pixel is greyer than any mix of the two stains (carbon, ink). What is
-    surely black (residual above ``SURELY_BLACK_OD``) is taken out of haematoxylin and DAB, in which black would read
+    surely black (residual above ``BLACK_OD``) is taken out of haematoxylin and DAB, in which black would read
     0.97 and 0.84 per OD. Values may be slightly negative where a pixel is brighter than the white level.
 
     Examples
@@ -214,9 +215,10 @@ def deconvolve(rgb: UInt8Array, estimate: StainEstimate) -> StainOD:
     unmix = np.linalg.inv(_stain_matrix(np.asarray(estimate.haematoxylin), np.asarray(estimate.dab)))
     planes = cv2.split(cv2.transform(od, unmix.T.astype(np.float32)))
     haematoxylin, dab, residual = (np.asarray(plane, dtype=np.float32) for plane in planes)
-    if residual.max(initial=0) > SURELY_BLACK_OD:
+    somewhat, surely = BLACK_OD
+    if residual.max(initial=0) > somewhat:
         black_h, black_d, black_r = np.ones(3) @ unmix
-        black = np.maximum(residual - np.float32(SURELY_BLACK_OD), 0)
+        black = residual * np.clip((residual - np.float32(somewhat)) / np.float32(surely - somewhat), 0, 1)
         haematoxylin = haematoxylin - black * np.float32(black_h / black_r)
         dab = dab - black * np.float32(black_d / black_r)
     return StainOD(haematoxylin=haematoxylin, dab=dab, residual=residual)
