@@ -72,7 +72,7 @@ class TissueConfig(_Section):
 class NucleiConfig(_Section):
     """Nucleus detection by rules."""
 
-    segmenter: Literal["network", "watershed"] = "watershed"
+    segmenter: Literal["network", "watershed"] = "network"
     """``network`` finds nuclei, cells and classes with the shipped model; ``watershed`` finds nuclei by rules."""
     signal: Literal["haematoxylin", "od_sum"] = "haematoxylin"
     """``haematoxylin`` for membrane and cytoplasm markers; ``od_sum`` (both stains) for nuclear markers as Ki-67."""
