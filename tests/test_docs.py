@@ -1,0 +1,69 @@
+"""The pages hold what they say: links resolve, examples run, generated pages are current."""
+
+from __future__ import annotations
+
+import doctest
+import re
+from pathlib import Path
+
+import pytest
+
+import pdl1quant.pipeline
+import pdl1quant.stages.stains
+from pdl1quant.cli import cli
+from pdl1quant.outputs.settings_page import settings_markdown
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("sample_slides/**/*.md")])
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
+
+
+def _name(page):
+    return page.relative_to(ROOT).as_posix()
+
+
+def _anchors(page):
+    headings = HEADING.findall(page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_relative_links_resolve(page):
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{_name(page)}: {link}"
+        assert not anchor or anchor in _anchors(target), f"{_name(page)}: {link}"
+
+
+def test_library_snippet_of_the_readme_runs(capsys):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    snippets = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert snippets
+    for snippet in snippets:
+        exec(compile(snippet, "README.md", "exec"), {})  # noqa: S102  the claim is that it runs
+    assert "TPS (cytoplasm)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("module", [pdl1quant.pipeline, pdl1quant.stages.stains], ids=lambda module: module.__name__)
+def test_examples_of_docstrings_hold(module):
+    result = doctest.testmod(module)
+    assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_configuration_page_is_current():
+    page = ROOT / "docs" / "configuration.md"
+    assert page.read_text(encoding="utf-8") == settings_markdown(), "run: make pages"
+
+
+def test_readme_names_options_that_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    known = {name for option in cli.commands["score"].params for name in option.opts}
+    rows = re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r"`(--?[a-z]+)", row)}
+    assert named
+    assert named <= known
