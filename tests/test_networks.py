@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from onnx import TensorProto, helper, save
+from skimage.measure import label
 
 from pdl1quant.config import NucleiConfig, StainsConfig
 from pdl1quant.errors import ModelError
@@ -153,6 +154,8 @@ def test_cells_hold_their_nuclei_and_scores_are_shares(name, toy, phantom):
     check_labels(seen.cells, phantom.rgb.shape[:2])
     assert seen.cells.max() == n
     assert np.array_equal(seen.cells[seen.nuclei > 0], seen.nuclei[seen.nuclei > 0])
+    nuclei_and_cells = [label(labels, background=0, connectivity=2).max() for labels in (seen.nuclei, seen.cells)]
+    assert nuclei_and_cells[1] <= nuclei_and_cells[0]
     assert seen.class_scores.shape == (n, len(CLASSES))
     assert seen.class_scores.dtype == np.float32
     assert np.allclose(seen.class_scores.sum(axis=1), 1, atol=1e-5)
@@ -215,9 +218,9 @@ def test_shipped_network_finds_and_names_the_cells_of_a_phantom(phantom):
     seen = network.segment_with(shipped_folder(), Tile.whole(phantom.rgb, 0.5), config=CONFIG)
     n = int(seen.nuclei.max())
     rows, columns = np.nonzero(seen.nuclei)
-    label = seen.nuclei[rows, columns]
-    area = np.bincount(label, minlength=n + 1)[1:]
-    centre = np.stack([np.bincount(label, weights=a, minlength=n + 1)[1:] / area for a in (columns, rows)], axis=1)
+    found = seen.nuclei[rows, columns]
+    area = np.bincount(found, minlength=n + 1)[1:]
+    centre = np.stack([np.bincount(found, weights=a, minlength=n + 1)[1:] / area for a in (columns, rows)], axis=1)
     matches = match_points(phantom.cells[["x_px", "y_px"]].to_numpy(), centre, max_distance=6.0)
     assert f1_score(matches) > 0.9
     is_tumour = (phantom.cells["cell_class"] == "tumour").to_numpy()[matches.truth]

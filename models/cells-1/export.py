@@ -25,11 +25,14 @@ REACH_PX = 112
 """Sum of what each layer sees; the test of the networks measures it."""
 
 
-def export_onnx(network: CellNet, path: Path) -> None:
-    """Write the network with its scaling and its last activations, for any number of rows and columns."""
+def export_onnx(network: CellNet, path: Path, *, temperature: float) -> None:
+    """Write the network with its scaling and its last activations, for any number of rows and columns.
+
+    ``temperature`` divides the class logits: it is fitted so that the mean scores of nuclei are calibrated.
+    """
     partial = path.with_suffix(".part")
     torch.onnx.export(
-        Shipped(network.eval()),
+        Shipped(network.eval(), temperature=temperature),
         (torch.zeros(1, 64, 64, 3, dtype=torch.uint8),),
         str(partial),
         input_names=["rgb"],
@@ -84,10 +87,12 @@ if __name__ == "__main__":
     parser.add_argument("--work", type=Path, default=WORK)
     parser.add_argument("--output", type=Path, default=HERE)
     parser.add_argument("--figures", type=Path, help="JSON that measure.py wrote")
+    parser.add_argument("--note", default="", help="what else the card has to say about the training")
+    parser.add_argument("--temperature", type=float, default=1.0, help="divides the class logits; see measure.py")
     options = parser.parse_args()
     settings = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
     trained, about = load_network(options.work, settings)
     options.output.mkdir(parents=True, exist_ok=True)
-    export_onnx(trained, options.output / "model.onnx")
+    export_onnx(trained, options.output / "model.onnx", temperature=options.temperature)
     measured = json.loads(options.figures.read_text(encoding="utf-8")) if options.figures else {}
-    write_card(options.output, about, measured)
+    write_card(options.output, about | {"temperature": options.temperature, "note": options.note}, measured)

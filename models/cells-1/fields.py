@@ -18,7 +18,7 @@ import numpy as np
 from pdl1quant.model import CellClass
 from pdl1quant.validation.phantom_noise import smooth_noise
 from pdl1quant.validation.phantom_optics import expose, unit
-from pdl1quant.validation.phantoms import Phantom, random_settings, render_phantom
+from pdl1quant.validation.phantoms import Phantom, PhantomSettings, random_settings, render_phantom
 
 CLASS_NAMES = tuple(str(name) for name in CellClass)
 BACKGROUND = 250
@@ -37,10 +37,26 @@ def make_field(seed: int, settings: dict[str, Any]) -> np.ndarray:
     side_um = size * target_mpp
     mpp = max(float(rng.uniform(0.2, 0.6)), side_um / MAX_RENDERED_PX)
     tissue = random_settings(rng, size_px=round(side_um / mpp), mpp=mpp)
+    if rng.random() < settings["dark_gland_share"]:
+        tissue = dark_glands(tissue, rng)
     phantom = render_phantom(tissue, seed=int(rng.integers(2**31)))
     rgb = nuclear_stain(phantom, rng) if rng.random() < settings["nuclear_share"] else phantom.rgb
     how = cv2.INTER_AREA if rgb.shape[0] > size else cv2.INTER_CUBIC
     return pack(cv2.resize(rgb, (size, size), interpolation=how), phantom, size)
+
+
+def dark_glands(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """The same tissue with glands so brown that nuclei are pale windows, or are hardly seen."""
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.4, 0.85)),
+        gland_share=float(rng.choice([0.5, 1.0])),
+        tps_pct=float(rng.uniform(60, 100)),
+        pattern=str(rng.choice(["both", "cytoplasm", "mixed"])),
+        dab_od=float(rng.uniform(0.8, 1.6)),
+        bleed_through=float(rng.uniform(0.0, 0.5)),
+        column_um=float(rng.uniform(14, 26)),
+    )
 
 
 def nuclear_stain(phantom: Phantom, rng: np.random.Generator) -> np.ndarray:
@@ -102,6 +118,8 @@ def keep_pool_fresh(folder: str, settings: dict[str, Any], seed: int, first: int
         with partial.open("wb") as file:
             np.save(file, make_field(seed + number, settings))
         partial.replace(place)
-        (Path(folder) / "count.txt").write_text(str(number + 1), encoding="utf-8")
+        count = Path(folder) / "count.part"
+        count.write_text(str(number + 1), encoding="utf-8")
+        count.replace(count.with_suffix(".txt"))
         number += 1
     sys.exit(0)

@@ -50,15 +50,18 @@ class CellNet(nn.Module):
 class Shipped(nn.Module):
     """The network as it is exported: bytes in, probabilities out."""
 
-    def __init__(self, network: CellNet) -> None:
+    def __init__(self, network: CellNet, *, temperature: float = 1.0) -> None:
         super().__init__()
         self.network = network
+        self.temperature = temperature
 
     def forward(self, rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(N, H, W, 3) uint8 to probabilities."""
         nuclei, cells = self.network(scaled(rgb.permute(0, 3, 1, 2).float()))
         extent, classes = cells[:, :2], cells[:, 2:]
-        odds = torch.exp(classes.clamp(-20, 20))  # onnxruntime's softmax over channels is far slower
+        odds = torch.exp(
+            (classes / self.temperature).clamp(-40, 40)
+        )  # onnxruntime's softmax over channels is far slower
         return torch.sigmoid(nuclei), torch.cat([torch.sigmoid(extent), odds / odds.sum(1, keepdim=True)], 1)
 
 

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from skimage.measure import label
 
 from pdl1quant.basins import climb
 from pdl1quant.model import Segmentation
@@ -43,6 +44,8 @@ SEED_RADIUS_UM = 2.0
 """Two nuclei have centres at least this far apart."""
 CORE_DEPTH = 0.35
 """From this relative depth on a pixel is the inside of a cell: what hangs together there is one cell."""
+MIN_SHARE = 0.2
+"""A nucleus with less than this share of itself in the inside of a cell only grazes it."""
 MAX_GROWTH_UM = 8.0
 """No cell reaches farther beyond its nucleus and inside."""
 MAX_SIDE_PX = 2560
@@ -247,7 +250,15 @@ def _grow(nuclei: Int32Array, n: int, maps: Maps, *, mpp: float) -> Int32Array:
     owner = np.zeros(int(nearest.max()) + 1, np.int32)
     owner[nearest[seeds > 0]] = seeds[seeds > 0]
     extent = (maps.cell >= MIN_CELL) & (distance <= MAX_GROWTH_UM / mpp)
-    return np.where(nuclei > 0, nuclei, np.where(extent, owner[nearest], np.int32(0)))
+    return _in_one_piece(np.where(nuclei > 0, nuclei, np.where(extent, owner[nearest], np.int32(0))), nuclei)
+
+
+def _in_one_piece(cells: Int32Array, nuclei: Int32Array) -> Int32Array:
+    """Cells without the fragments that do not touch the rest of them."""
+    pieces = np.asarray(label(cells, background=0, connectivity=1))  # type: ignore[no-untyped-call]
+    holds = np.zeros(int(pieces.max()) + 1, bool)
+    holds[pieces[nuclei > 0]] = True
+    return np.where(holds[pieces], cells, np.int32(0))
 
 
 def _insides(nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32Array) -> Int32Array:
@@ -256,12 +267,12 @@ def _insides(nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32
     n_pieces, pieces = cv2.connectedComponents(deep, connectivity=4, ltype=cv2.CV_32S)
     at = np.flatnonzero((nuclei.ravel() > 0) & (pieces.ravel() > 0))
     pairs, size = np.unique(pieces.ravel()[at].astype(np.int64) * (n + 1) + nuclei.ravel()[at], return_counts=True)
-    piece, label = np.divmod(pairs, n + 1)
+    piece, nucleus = np.divmod(pairs, n + 1)
     area = np.bincount(nuclei.ravel(), minlength=n + 1)
-    counted = size >= 0.2 * area[label]
-    piece, label = piece[counted], label[counted]
+    counted = size >= MIN_SHARE * area[nucleus]
+    piece, nucleus = piece[counted], nucleus[counted]
     owner = np.zeros(n_pieces, np.int32)
-    owner[piece] = label
+    owner[piece] = nucleus
     owner[np.bincount(piece, minlength=n_pieces) != 1] = 0
     return np.asarray(owner[pieces])
 
