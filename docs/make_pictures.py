@@ -16,6 +16,8 @@ WIDTHS_PX = range(900, 600, -20)
 MAX_BYTES = 600_000
 N_COLOURS = 256
 PAPER = (255, 255, 255)
+NEARLY_WHITE = 254
+"""Pillow finds nearby colours only: paper from this level on is set by hand."""
 
 
 def shrink(overlay: Path, picture: Path) -> None:
@@ -33,11 +35,12 @@ def shrink(overlay: Path, picture: Path) -> None:
 def _with_palette(image: Image.Image) -> Image.Image:
     """The image in 256 colours, those of the legend among them."""
     kept = [PAPER, *(kind.rgb for kind in KINDS)]
-    n_tissue = N_COLOURS - len(kept)
-    tissue = image.quantize(n_tissue).getpalette() or []
+    tissue = image.quantize(N_COLOURS - len(kept)).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*tissue[: 3 * n_tissue], *(level for rgb in kept for level in rgb)])
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
+    palette.putpalette([*(level for rgb in kept for level in rgb), *tissue])
+    found = image.quantize(palette=palette, dither=Image.Dither.NONE)
+    found.paste(0, mask=image.convert("L").point(lambda level: 255 * (level >= NEARLY_WHITE)))
+    return found
 
 
 def main() -> None:
