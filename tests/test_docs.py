@@ -67,3 +67,11 @@ def test_readme_names_options_that_exist():
     named = {name for row in rows for name in re.findall(r"`(--?[a-z]+)", row)}
     assert named
     assert named <= known
+
+
+def test_architecture_names_every_module():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    package = ROOT / "src" / "pdl1quant"
+    modules = [path for folder in ("", "stages", "batch", "slides", "outputs") for path in (package / folder).glob("*")]
+    names = {path.stem for path in modules if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
+    assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
