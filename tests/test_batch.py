@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,18 @@ from PIL import Image as PillowImage
 
 from pdl1quant import batch
 from pdl1quant.batch.ledger import LEDGER_NAME
-from pdl1quant.batch.work import Image, Plan, Task, _guarded
+from pdl1quant.batch.work import Image, Plan, Task, _guarded, _write
 from pdl1quant.batch.workers import Workers
 from pdl1quant.config import Config
 from pdl1quant.errors import UsageError
 from pdl1quant.model import ResultFlag, Status
 from pdl1quant.outputs.tables import read_scores
+from pdl1quant.pipeline import score_image
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
 BLUE = np.array([0.650, 0.704, 0.286])
 BROWN = np.array([0.268, 0.570, 0.776])
+PINK = np.array([0.072, 0.990, 0.105])
 
 
 class Deaf:
@@ -54,7 +58,7 @@ class Deaf:
         pass
 
 
-def draw_tile(path, *, seed=0, size=128):
+def draw_tile(path, *, seed=0, size=128, colours=(BLUE, BROWN)):
     """Blue nuclei on glass, every second one ringed by brown."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size]
@@ -63,10 +67,17 @@ def draw_tile(path, *, seed=0, size=128):
         distance = np.hypot(y - row - rng.uniform(-3, 3), x - column - rng.uniform(-3, 3))
         blue += 0.6 * (distance < 7)
         brown += 0.5 * (distance >= 7) * (distance < 12) * (number % 2)
-    od = blue[..., None] * BLUE + brown[..., None] * BROWN
+    od = blue[..., None] * colours[0] + brown[..., None] * colours[1]
     rgb = 243 * 10**-od + rng.normal(0, 1, od.shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     PillowImage.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def draw_phantom(path):
+    """Rendered tissue with tumour cells, half of them brown."""
+    phantom = render_phantom(PhantomSettings(size_px=192), seed=1)
+    PillowImage.fromarray(phantom.rgb).save(path)
     return path
 
 
@@ -186,6 +197,57 @@ def test_a_broken_file_does_not_stop_the_others(tiles, tmp_path):
     assert case.status is Status.PARTIAL
     assert case.error.startswith("2 of 3 images could not be scored")
     assert ResultFlag.PARTIAL in case.flags
+
+
+def test_another_stain_is_refused_and_does_not_shape_the_case(tiles, tmp_path):
+    run(tiles / "case A", tmp_path / "without")
+    draw_tile(tiles / "case A" / "eosin.png", colours=(PINK, PINK))
+    listener = Deaf()
+    summary = run(tiles / "case A", tmp_path / "with", listener=listener, workers=2)
+    (pink,) = [row for row in summary.rows if row.image == "eosin.png"]
+    assert pink.status is Status.REFUSED
+    assert "not haematoxylin and DAB" in pink.error
+    assert listener.complaints == [pink.error]
+    numbers = [
+        {row.image: (row.n_cells, row.tps) for row in rows_of(tmp_path / out, "image") if row.status is Status.OK}
+        for out in ("without", "with")
+    ]
+    assert numbers[0] == numbers[1]
+    assert len(numbers[0]) == 2
+    estimates = [json.loads((tmp_path / out / "run.json").read_text())["estimates"] for out in ("without", "with")]
+    assert estimates[0] == estimates[1]
+
+
+def test_odd_names_links_and_sizes_are_rows_or_one_line_each(tmp_path):
+    folder = tmp_path / "odd"
+    for name in ("emoji \N{MICROSCOPE}.png", "two\nlines.png"):
+        draw_tile(folder / name, seed=len(name), size=64)
+    PillowImage.new("RGB", (1, 1), (120, 80, 60)).save(folder / "one pixel.png")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "folder.png").mkdir()
+    (folder / "round").symlink_to(folder)
+    (folder / "self.png").symlink_to(folder / "self.png")
+    listener = Deaf()
+    summary = run(folder, tmp_path / "out", listener=listener)
+    unscored = {row.image for row in summary.rows if row.status in {Status.FAILED, Status.REFUSED}}
+    assert unscored == {"empty.png", "self.png"}
+    assert len(listener.complaints) == 2
+    assert not any("\n" in complaint for complaint in listener.complaints)
+    with pytest.raises(UsageError, match="lies inside the input"):
+        run(folder, folder / "out")
+
+
+def test_exports_show_the_compartment_that_is_scored(tmp_path):
+    pack, _ = batch.find_rules("28-8-label", None)
+    phantom = render_phantom(PhantomSettings(size_px=192), seed=1)
+    result = score_image(phantom.rgb, mpp=0.5, assay=pack.name, keep_labels=True)
+    blue_membranes = result.cells.assign(membrane_positive=False, cytoplasm_positive=True, positive=True)
+    image = Image(path=tmp_path / "a.png", name="a.png", stem="a", case="")
+    _write(replace(result, cells=blue_membranes), phantom.rgb, image, Plan(output=tmp_path, config=Config(), pack=pack))
+    exported = json.loads((tmp_path / "geojson" / "a.geojson").read_text())
+    names = {feature["properties"]["classification"]["name"] for feature in exported["features"]}
+    assert "Tumour: Negative" in names
+    assert "Tumour: Positive" not in names
 
 
 def test_a_case_without_any_readable_image_is_a_row_without_numbers(tmp_path):
@@ -337,6 +399,7 @@ def draw_region(path, kind, corners=((0, 0), (128, 0), (128, 64), (0, 64), (0, 0
 
 
 def test_a_tumour_region_confirms_and_limits_what_is_scored(tiles, tmp_path):
+    draw_phantom(tiles / "case A" / "tile 0.png")
     draw_region(tmp_path / "regions" / "tile 0.geojson", "Tumor")
     run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions")
     run(tiles / "case A", tmp_path / "whole")
@@ -369,7 +432,7 @@ def test_a_region_outside_the_image_is_refused(tiles, tmp_path):
 
 def test_a_changed_region_is_worked_on_again(tiles, tmp_path):
     region = draw_region(tmp_path / "region.geojson", "Tumor")
-    image = tiles / "case A" / "tile 0.png"
+    image = draw_phantom(tiles / "case A" / "tile 0.png")
     before = run(image, tmp_path / "out", roi=region).rows[0]
     draw_region(region, "Tumor", ((0, 0), (128, 0), (128, 128), (0, 128), (0, 0)))
     after = run(image, tmp_path / "out", roi=region, resume=True).rows[0]

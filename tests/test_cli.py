@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 import tomllib
 
-import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from pdl1quant import __version__
+from pdl1quant import __version__, console
 from pdl1quant.cli import FREQUENT_SETTINGS, main
 from pdl1quant.config import Config, config_from
+from pdl1quant.model import ResultFlag
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -35,17 +37,12 @@ def pdl1quant(capsys):
 
 @pytest.fixture
 def tiles(tmp_path):
-    """Three tiles with blue nuclei, every second one in a brown cell."""
-    rng = np.random.default_rng(5)
-    y, x = np.mgrid[:160, :160]
+    """Three small rendered tiles."""
     folder = tmp_path / "tiles"
     folder.mkdir()
     for number in range(3):
-        distance = np.hypot((y + number) % 32 - 16, (x + 2 * number) % 32 - 16)
-        blue, brown = 0.6 * (distance < 7), 0.5 * (distance < 12) * ((x + 2 * number) // 32 % 2)
-        od = blue[..., None] * (0.650, 0.704, 0.286) + brown[..., None] * (0.268, 0.570, 0.776)
-        rgb = 243 * 10**-od + rng.normal(0, 1, od.shape)
-        PillowImage.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(folder / f"tile_{number}.png")
+        phantom = render_phantom(PhantomSettings(size_px=192), seed=number)
+        PillowImage.fromarray(phantom.rgb).save(folder / f"tile_{number}.png")
     return folder
 
 
@@ -142,11 +139,26 @@ def test_assays_lists_packs_indications_and_cut_offs(pdl1quant):
 def test_score_prints_a_line_per_case_and_where_to_look(pdl1quant, tiles, tmp_path):
     code, output, errors = pdl1quant("score", tiles, "-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1")
     assert (code, errors) == (0, "")
-    case, end = output.splitlines()
-    assert case.startswith("tiles  TPS (cytoplasm) ")
+    case, note, end = output.splitlines()
+    assert re.match(r"tiles  TPS \(cytoplasm\) (< )?\d+ % \(\d+-\d+\)  ", case)
     assert " tumour cells  3 images  " in case
-    assert end == f"Look at {tmp_path}/out/overlays, then at {tmp_path}/out/scores.csv."
+    assert note.startswith("Note: no person confirmed what is tumour (draw it and give --roi)")
+    assert end.startswith(f"Look at {tmp_path}/out/overlays, then at {tmp_path}/out/scores.csv. Research use only")
     assert not {"positive", "negative"} & set(output.lower().replace(",", " ").split())
+
+
+def test_every_flag_is_explained_once():
+    explained = [*console.REMARKS, *console.REMARKS_OF_RUNS, *console._SAID_OTHERWISE]
+    assert sorted(explained) == sorted(ResultFlag)
+
+
+def test_an_image_that_is_not_scored_is_named_counted_and_says_what_to_do(pdl1quant, tiles, tmp_path):
+    (tiles / "broken.png").write_bytes(b"")
+    code, output, errors = pdl1quant("score", tiles, "-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1")
+    assert code == 1
+    assert one_line(errors)
+    assert f"1 image is not scored: {tmp_path}/out/scores.csv says why" in output
+    assert "--resume" in output
 
 
 def test_quiet_leaves_only_the_errors(pdl1quant, tiles, tmp_path):

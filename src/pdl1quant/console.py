@@ -10,7 +10,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pdl1quant.assays import load_pack, pack_names
-from pdl1quant.outputs.captions import score_text
+from pdl1quant.model import ResultFlag
+from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, score_text
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -20,6 +21,30 @@ if TYPE_CHECKING:
 
     from pdl1quant.batch import CaseReport, Summary
     from pdl1quant.model import CutOff, RulePack
+
+REMARKS = {
+    ResultFlag.WHITE_ASSUMED: "no empty glass seen, white level assumed: give --white R,G,B",
+    ResultFlag.VECTORS_FIXED: "too little of both stains to measure their colours: textbook colours used",
+    ResultFlag.NO_DAB_SEEN: "no brown seen: check the stain against its control",
+    ResultFlag.MPP_OVERRIDDEN: "--mpp contradicts the files' own pixel size: check it",
+    ResultFlag.NUCLEUS_SIZE: "nuclei of unusual size: check --mpp",
+    ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
+    ResultFlag.PARTIAL: "incomplete: images or many tumour cells left out, see scores.csv",
+    ResultFlag.NO_TUMOUR_CELLS: "no tumour cells found: look at the overlays",
+    ResultFlag.TOO_FEW_CELLS: "not evaluable, too few tumour cells: add images of this case",
+    ResultFlag.DUPLICATE: "the same image twice: counted once",
+}
+"""What a flag means for one case, and what to do."""
+
+REMARKS_OF_RUNS = {
+    ResultFlag.TUMOUR_UNCONFIRMED: "no person confirmed what is tumour (draw it and give --roi)",
+    ResultFlag.SELECTED_FIELDS: "chosen fields stand for the section",
+    ResultFlag.NO_MACROPHAGE_CLASS: "no CPS, as macrophages are not told apart",
+    ResultFlag.UNCALIBRATED: "grades 1-3 are bins of optical density, not 1+/2+/3+",
+}
+"""What flags mean that cases of one run usually share; said once, at the end."""
+
+_SAID_OTHERWISE = {ResultFlag.NO_TUMOUR_ROI}  # by ``tumour_unconfirmed``
 
 
 class Terminal:
@@ -78,7 +103,8 @@ class Terminal:
     def end(self, summary: Summary) -> None:
         """Say where to look."""
         self._progress.stop()
-        self._say(end_line(summary))
+        for line in end_lines(summary):
+            self._say(line)
 
     def _say(self, line: str) -> None:
         if self._quiet:
@@ -91,28 +117,37 @@ class Terminal:
 
 
 def case_line(report: CaseReport) -> str:
-    """``case  TPS (cytoplasm) 42 % (35-50)  1,234 tumour cells  8 images  flags``."""
+    """``case  TPS (cytoplasm) 42 % (35-50)  1,234 tumour cells  8 images  what is special about it``."""
     score = report.score
     if score is None:
         parts = [report.case or ".", f"not scored ({report.status})", _images(report)]
     else:
+        shared = REMARKS_OF_RUNS.keys() | _SAID_OTHERWISE
+        remarks = [REMARKS.get(flag, str(flag).replace("_", " ")) for flag in score.flags if flag not in shared]
         parts = [
             report.case or ".",
             score_text(score),
             _plural(report.n_tumour, "tumour cell"),
             _images(report),
             *(str(call) for call in score.calls),
-            ", ".join(score.flags),
+            "; ".join(remarks),
         ]
     return "  ".join(part for part in parts if part)
 
 
-def end_line(summary: Summary) -> str:
-    """Where to look, and what is missing."""
-    seen = f"Look at {summary.output}/overlays, then at {summary.output}/scores.csv"
-    if not summary.n_unscored:
-        return f"{seen}."
-    return f"{seen}. Not scored: {_plural(summary.n_unscored, 'image')}; the column error says why."
+def end_lines(summary: Summary) -> list[str]:
+    """What holds for all cases, where to look, and what is missing."""
+    flags = {flag for row in summary.rows if row.level == "case" for flag in row.flags}
+    remarks = [text for flag, text in REMARKS_OF_RUNS.items() if str(flag) in flags]
+    lines = [f"Note: {'; '.join(remarks)}."] if remarks else []
+    if summary.n_unscored:
+        which = "is" if summary.n_unscored == 1 else "are"
+        lines.append(
+            f"{_plural(summary.n_unscored, 'image')} {which} not scored: {summary.output}/scores.csv says why in its "
+            "column error; mend them and run again with --resume."
+        )
+    lines.append(f"Look at {summary.output}/overlays, then at {summary.output}/scores.csv. {RESEARCH_USE_ONLY}")
+    return lines
 
 
 def assay_list() -> str:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
-
-from pydantic import TypeAdapter
 
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.batch.inputs import by_case, gather, hash_file
@@ -359,7 +357,7 @@ def _is_covered(case: _Case, image: Image) -> bool:
 def _key(case: _Case, image: Image) -> str:
     """What the result of an image depends on, besides the settings of the run."""
     assert case.estimate is not None
-    estimate = json.dumps(TypeAdapter(StainEstimate).dump_python(case.estimate, mode="json"), sort_keys=True)
+    estimate = json.dumps(asdict(case.estimate), sort_keys=True)
     return hashlib.sha256(f"{image.sha256}|{image.roi_sha256}|{estimate}".encode()).hexdigest()
 
 

@@ -219,6 +219,7 @@ def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> No
         result.compartments,
         paths["geojson"],
         image_id=image.sha256,
+        compartment=result.score.score_compartment,
         downsample_x=result.shape_px[1] / width,
         downsample_y=result.shape_px[0] / height,
     )
@@ -228,7 +229,15 @@ def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> No
         rules=f"{plan.pack.title} ({plan.pack.name})",
         remarks=tuple(str(flag).replace("_", " ") for flag in result.score.flags),
     )
-    write_overlay(rgb, result.compartments, result.cells, paths["overlays"], caption=caption, mpp=result.mpp)
+    write_overlay(
+        rgb,
+        result.compartments,
+        result.cells,
+        paths["overlays"],
+        caption=caption,
+        mpp=result.mpp,
+        compartment=result.score.score_compartment,
+    )
     if plan.keep_labels:
         write_labels(result.compartments, paths["labels"], mpp=result.working_mpp)
 

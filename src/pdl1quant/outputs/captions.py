@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
@@ -206,10 +207,12 @@ def _fitted(text: str, font: Font, room: float) -> str:
     """The text, its middle cut out when it is longer than the room."""
     if font.getlength(text) <= room:
         return text
-    kept = len(text)
-    while kept > 2 and font.getlength(f"{text[: kept // 2]}...{text[-(kept // 2) :]}") > room:
-        kept -= 1
-    return f"{text[: kept // 2]}...{text[-(kept // 2) :]}"
+
+    def cut(kept: int) -> str:
+        return f"{text[: (kept + 1) // 2]}...{text[len(text) - kept // 2 :]}"
+
+    kept = bisect.bisect_left(range(len(text)), 1, key=lambda n: font.getlength(cut(n)) > room) - 1
+    return cut(max(kept, 2))
 
 
 @cache
