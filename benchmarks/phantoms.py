@@ -116,10 +116,11 @@ def print_table(name: str, lines: list[Line]) -> None:
         )
     errors = np.abs([line.error for line in lines])
     counts = np.abs([line.n_found / max(line.n_truth, 1) - 1 for line in lines])
+    detection, tumour = (np.mean([getattr(line, name) for line in lines]) for name in ("detection_f1", "tumour_f1"))
     print(
-        f"mean |error| {errors.mean():.2f}, worst {errors.max():.2f} points; tumour cells off by"
-        f" {100 * counts.mean():.1f} %, worst {100 * counts.max():.1f} %; detection {np.mean([line.detection_f1 for line in lines]):.3f},"
-        f" tumour F1 {np.mean([line.tumour_f1 for line in lines]):.3f}"
+        f"mean |error| {errors.mean():.2f}, worst {errors.max():.2f} points; "
+        f"tumour cells off by {100 * counts.mean():.1f} %, worst {100 * counts.max():.1f} %; "
+        f"detection {detection:.3f}, tumour F1 {tumour:.3f}"
     )
 
 

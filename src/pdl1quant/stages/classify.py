@@ -78,9 +78,9 @@ def classify_cells(cells: pd.DataFrame, *, mpp: float, estimate: StainEstimate) 
     DataFrame
         A new table with ``cell_class`` filled.
     """
-    own = _features(cells, estimate)
+    own = features_of(cells, estimate)
     first = _softmax(own @ ALONE.T + ALONE_OFFSET)
-    company = _company(cells[["x_px", "y_px"]].to_numpy() * mpp)
+    company = company_of(cells[["x_px", "y_px"]].to_numpy() * mpp)
     around = np.hstack([company @ first[:, :2], company @ own[:, :4]])
     second = np.hstack([own, around]) @ WITH_COMPANY.T + COMPANY_OFFSET
     names = np.array([str(each) for each in CLASSES])[np.argmax(second, axis=1)]
@@ -93,7 +93,8 @@ def name_by_scores(cells: pd.DataFrame, scores: Float32Array) -> pd.DataFrame:
     return cells.assign(cell_class=pd.Categorical(names, categories=[str(each) for each in CellClass]))
 
 
-def _features(cells: pd.DataFrame, estimate: StainEstimate) -> Float64Array:
+def features_of(cells: pd.DataFrame, estimate: StainEstimate) -> Float64Array:
+    """(n, 10) the ``FEATURES`` of each cell."""
     values = {name: cells[name].to_numpy(dtype=np.float64) for name in cells.columns if cells[name].dtype.kind == "f"}
     chromatin = np.maximum(values["nucleus_haematoxylin_od_mean"], 0.03)
     width = np.maximum(values["nucleus_width_um"], 0.5)
@@ -117,7 +118,7 @@ def _softmax(scores: Float64Array) -> Float64Array:
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
-def _company(centres_um: Float64Array) -> csr_array:
+def company_of(centres_um: Float64Array) -> csr_array:
     """(n, n) sparse weights of each cell's neighbours; rows sum to 1, or to 0 for a cell alone."""
     tree = cKDTree(centres_um)
     pairs = tree.query_pairs(COMPANY_REACH_UM, output_type="ndarray")

@@ -192,7 +192,14 @@ def _sharpness(nucleus: Int32Array, od: StainOD, *, mpp: float) -> Float64Array:
 
 def _membrane_profile(parts: Compartments, dab: Float32Array, columns: dict[str, Float64Array]) -> MembraneProfile:
     n = parts.n_cells
+    shape = (n, MEMBRANE_SECTORS)
     at = np.flatnonzero(parts.membrane)
+    if len(at) == 0:  # the nuclei fill the tile
+        return MembraneProfile(
+            dab_od=np.zeros(shape, np.float32),
+            weight=np.zeros(shape, np.float32),
+            neighbour=np.full(shape, -1, np.int32),
+        )
     label = parts.membrane.ravel()[at]
     y, x = np.divmod(at, parts.membrane.shape[1])
     row = label.astype(np.intp) - 1
@@ -206,7 +213,6 @@ def _membrane_profile(parts: Compartments, dab: Float32Array, columns: dict[str,
     neighbour = np.full(size, -1, np.int32)
     touching, other = _touching(parts.cell, at)
     neighbour[code[touching]] = other - 1
-    shape = (n, MEMBRANE_SECTORS)
     return MembraneProfile(
         dab_od=mean.reshape(shape).astype(np.float32),
         weight=weight.reshape(shape).astype(np.float32),

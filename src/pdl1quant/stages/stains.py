@@ -108,9 +108,8 @@ def estimate_stains(
         RGB level (0-255) of empty glass, when the user knows it; glass seen in the images goes first.
     """
     level, white_source = _white_level(samples, config=config, given=white)
-    pixels = np.concatenate([sample.pixels for sample in samples])
-    if len(pixels) > 10 * MAX_SAMPLES:
-        pixels = pixels[:: len(pixels) // (10 * MAX_SAMPLES) + 1]
+    stride = sum(len(sample.pixels) for sample in samples) // (10 * MAX_SAMPLES) + 1
+    pixels = np.concatenate([sample.pixels[::stride] for sample in samples])
     od = -np.log10(np.maximum(pixels, 1) / np.asarray(level))
     usable = (od.sum(axis=1) >= STAINED_OD) & (pixels.min(axis=1) >= DARK_LEVEL)
     fixed = (_unit(config.haematoxylin), _unit(config.dab))
