@@ -51,7 +51,7 @@ def describe(seed: int, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndar
 def main() -> None:
     """Render, fit, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--fields", type=int, default=90)
+    parser.add_argument("--fields", type=int, default=45)
     options = parser.parse_args()
     config = load_config(None, ["nuclei.segmenter=watershed"])
     fields = [each for each in (describe(FIRST_SEED + n, config) for n in range(options.fields)) if each is not None]

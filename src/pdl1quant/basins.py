@@ -110,7 +110,7 @@ def _uphill(landscape: Float32Array) -> tuple[IntpArray, IntpArray, Float32Array
 
 def _last_digit(keys: Float32Array) -> IntpArray:
     """``keys % 9`` of whole numbers in float32; a third of the time of an integer division."""
-    return (keys - 9 * np.floor((keys + np.float32(0.5)) * np.float32(1 / 9))).astype(np.intp)
+    return np.asarray(keys - 9 * np.floor((keys + np.float32(0.5)) * np.float32(1 / 9)), dtype=np.intp)
 
 
 def _pieces(uphill: IntpArray) -> tuple[Int32Array, int]:
