@@ -11,6 +11,7 @@ import pytest
 import pdl1quant.pipeline
 import pdl1quant.stages.stains
 from pdl1quant.cli import cli
+from pdl1quant.model import Flag, ResultFlag, Status
 from pdl1quant.outputs.settings_page import settings_markdown
 
 ROOT = Path(__file__).parents[1]
@@ -75,3 +76,9 @@ def test_architecture_names_every_module():
     modules = [path for folder in ("", "stages", "batch", "slides", "outputs") for path in (package / folder).glob("*")]
     names = {path.stem for path in modules if path.suffix == ".py" or (path / "__init__.py").exists()} - {"__init__"}
     assert {name for name in names if not re.search(rf"\b{name}\b", text)} == set()
+
+
+def test_every_flag_and_status_is_explained():
+    text = (ROOT / "docs" / "how_numbers_are_made.md").read_text(encoding="utf-8")
+    names = [*(flag.name for flag in Flag), *ResultFlag, *Status]
+    assert [name for name in names if f"| `{name}` |" not in text] == []
