@@ -66,7 +66,16 @@ def test_help_imports_nothing_heavy():
         "import sys, contextlib, io\n"
         "from pdl1quant.cli import main\n"
         "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
-        "print(sorted({'numpy', 'pandas', 'cv2', 'pydantic', 'rich', 'scipy'} & set(sys.modules)))"
+        "print(sorted({'numpy', 'pandas', 'cv2', 'pydantic', 'rich', 'scipy', 'pyarrow'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_scoring_imports_no_package_that_it_does_not_need():
+    code = (
+        "import sys, pdl1quant.batch, pdl1quant.console\n"
+        "print(sorted({'matplotlib', 'torch', 'onnxruntime', 'dask', 'napari'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "[]"

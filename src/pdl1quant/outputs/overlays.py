@@ -39,6 +39,7 @@ _WANTED_MPP = 0.25  # coarser images are enlarged by whole factors until they ha
 _ENLARGED_SIDE_PX = 2048  # ... and its outline thin against it; but not to more than this,
 _LEAST_SIDE_PX = 400  # ... and small images at least to about this
 _MAX_ENLARGEMENT = 4
+_MPP_SLACK = 0.1  # scanners say 0.2525 and mean 0.25
 _SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 pixel
 _NUCLEUS_OPACITY = 0.4
 _CASING_OPACITY = 0.15
@@ -139,7 +140,7 @@ def _resized(rgb: UInt8Array, *, mpp: float) -> UInt8Array:
         scale = MAX_SIDE_PX / longer
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
-    wanted = math.ceil(max(mpp / _WANTED_MPP - 0.1, _LEAST_SIDE_PX / longer))
+    wanted = math.ceil(max(mpp / _WANTED_MPP - _MPP_SLACK, _LEAST_SIDE_PX / longer))
     factor = min(_MAX_ENLARGEMENT, _ENLARGED_SIDE_PX // longer, wanted)
     if factor <= 1:
         return rgb.copy()
