@@ -98,7 +98,9 @@ def _uphill(landscape: Float32Array) -> tuple[IntpArray, IntpArray, Float32Array
         key[row::3] += _CODES[row][np.arange(width) % 3]
     domain = landscape > 0
     np.putmask(key, ~domain, np.float32(-1))
-    highest = cv2.dilate(key, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=-1)
+    highest = np.asarray(
+        cv2.dilate(key, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=-1), dtype=np.float32
+    )
     inside = np.flatnonzero(domain)
     own, target = (_last_digit(plane.ravel().take(inside)) for plane in (key, highest))
     step = (_STEP_Y * width + _STEP_X).ravel()
@@ -149,12 +151,13 @@ def _higher_summit(key: Float32Array, summit: IntpArray, *, radius_px: int) -> I
 
 
 def _follow(uphill: IntpArray) -> IntpArray:
-    """Each pixel's last stop, by doubling the stride until nothing moves."""
-    while True:
+    """Each pixel's last stop, by doubling the stride until nothing moves; 2**32 steps at most."""
+    for _ in range(32):
         farther = uphill.take(uphill)
         if np.array_equal(farther, uphill):
-            return uphill
+            break
         uphill = farther
+    return uphill
 
 
 def join_halves(
@@ -212,7 +215,7 @@ def _unique_pairs(
 
 
 def raw_moments(owner: Int32Array, inside: IntpArray, width: int, n: int) -> Float64Array:
-    """(n + 1, 6) raw moments 1, x, y, xx, yy, xy of labels 0..n: ``inside`` are flat indices, ``owner`` their labels."""
+    """(n + 1, 6) raw moments 1, x, y, xx, yy, xy of labels 0..n; ``owner`` labels the flat indices ``inside``."""
     y, x = np.divmod(inside, width)
     x_f, y_f = x.astype(np.float64), y.astype(np.float64)
     weights = (None, x_f, y_f, x_f * x_f, y_f * y_f, x_f * y_f)

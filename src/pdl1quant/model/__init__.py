@@ -1,0 +1,78 @@
+"""The values that travel between the stages.
+
+Pixel convention: ``array[y, x]``; the centre of the first pixel is (0, 0). Optical density (OD) is
+``-log10(intensity / white)``. Lengths carry their unit in the name: ``_px``, ``_um``, ``_um2``, ``_od``.
+"""
+
+from __future__ import annotations
+
+from pdl1quant.model.cells import CELL_CLASS_DTYPE, CELL_COLUMNS, EXCLUDING_FLAGS, CellClass, CellColumn, Flag
+from pdl1quant.model.pixels import (
+    MEMBRANE_SECTORS,
+    BoolArray,
+    Compartments,
+    Float32Array,
+    Float64Array,
+    Int32Array,
+    IntpArray,
+    MembraneProfile,
+    Rect,
+    RoiMasks,
+    Segmentation,
+    StainEstimate,
+    StainOD,
+    Tile,
+    UInt8Array,
+)
+from pdl1quant.model.protocols import Segmenter
+from pdl1quant.model.scores import (
+    Call,
+    CallResult,
+    Compartment,
+    Counts,
+    CutOff,
+    Indication,
+    PositiveCounts,
+    ResultFlag,
+    RulePack,
+    Score,
+    SlideResult,
+    Status,
+)
+
+__all__ = [
+    "CELL_CLASS_DTYPE",
+    "CELL_COLUMNS",
+    "EXCLUDING_FLAGS",
+    "MEMBRANE_SECTORS",
+    "BoolArray",
+    "Call",
+    "CallResult",
+    "CellClass",
+    "CellColumn",
+    "Compartment",
+    "Compartments",
+    "Counts",
+    "CutOff",
+    "Flag",
+    "Float32Array",
+    "Float64Array",
+    "Indication",
+    "Int32Array",
+    "IntpArray",
+    "MembraneProfile",
+    "PositiveCounts",
+    "Rect",
+    "ResultFlag",
+    "RoiMasks",
+    "RulePack",
+    "Score",
+    "Segmentation",
+    "Segmenter",
+    "SlideResult",
+    "StainEstimate",
+    "StainOD",
+    "Status",
+    "Tile",
+    "UInt8Array",
+]

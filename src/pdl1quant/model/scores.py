@@ -1,0 +1,219 @@
+"""Rules, counts, scores and the result of an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pdl1quant.model.pixels import Compartments, StainEstimate
+
+_Sum = TypeVar("_Sum", "PositiveCounts", "Counts")
+
+
+class Compartment(StrEnum):
+    """Where in the tumour cell the brown is asked for."""
+
+    MEMBRANE = "membrane"
+    CYTOPLASM = "cytoplasm"
+    CYTOPLASM_ONLY = "cytoplasm_only"
+    CELL = "cell"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PositiveCounts:
+    """Positive viable tumour cells at one DAB threshold, by compartment, and positive immune cells."""
+
+    membrane: int = 0
+    cytoplasm: int = 0
+    cytoplasm_only: int = 0
+    cell: int = 0
+    immune: int = 0
+
+    def __add__(self, other: PositiveCounts) -> PositiveCounts:
+        return _add(self, other)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """What was counted in one region; ``counts(a | b) == counts(a) + counts(b)`` for disjoint regions.
+
+    ``n_tumour`` and all positives hold viable cells only: ``n_excluded_tumour`` left numerator and denominator
+    though whole and inside the ROI.
+    ``positive`` is counted at the threshold t1, ``positive_strict`` at t1 + margin, ``positive_lenient`` at
+    t1 - margin. ``grade_1`` to ``grade_3`` count viable tumour cells by DAB bin of the pack's compartment.
+    ``immune`` counts lymphocytes and macrophages; areas are those of positive cells in um2.
+    """
+
+    n_cells: int = 0
+    n_tumour: int = 0
+    n_excluded_tumour: int = 0
+    n_lymphocyte: int = 0
+    n_macrophage: int = 0
+    positive: PositiveCounts = field(default_factory=PositiveCounts)
+    positive_strict: PositiveCounts = field(default_factory=PositiveCounts)
+    positive_lenient: PositiveCounts = field(default_factory=PositiveCounts)
+    grade_1: int = 0
+    grade_2: int = 0
+    grade_3: int = 0
+    tumour_positive_area_um2: float = 0.0
+    immune_positive_area_um2: float = 0.0
+    tumour_area_um2: float = 0.0
+    """Area of the tumour region that a person drew; 0 without one."""
+
+    def __add__(self, other: Counts) -> Counts:
+        return _add(self, other)
+
+
+def _add(a: _Sum, b: _Sum) -> _Sum:
+    return type(a)(**{name: getattr(a, name) + getattr(b, name) for name in a.__dataclass_fields__})
+
+
+class CallResult(StrEnum):
+    """Where the interval lies against a cut-off. Never "positive" or "negative"."""
+
+    AT_LEAST = "at_least"
+    BELOW = "below"
+    INDETERMINATE = "indeterminate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CutOff:
+    """One published cut-off: ``score`` is ``tps`` or ``cps``; ``value`` in per cent (TPS) or as a number (CPS)."""
+
+    score: str
+    value: float
+    jurisdiction: str
+    drug: str
+    date: str
+    citation: str
+    qualifies: str = "at_least"
+    """``at_least`` where a score at or above the cut-off qualifies, ``below`` where a lower one does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Indication:
+    """A disease under one assay: which score is read and its cut-offs."""
+
+    name: str
+    title: str
+    cut_offs: tuple[CutOff, ...]
+    min_tumour_cells: int | None = None
+    """Adequacy of the case, where it differs from the pack's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RulePack:
+    """How one assay is read, parsed from ``assays/*.toml``."""
+
+    name: str
+    title: str
+    score_name: str
+    """What the score may be called in print: ``TPS (cytoplasm)``, ``TPS per 28-8 label``."""
+    compartment: Compartment
+    makes_calls: bool
+    min_tumour_cells: int
+    reference_lines_pct: tuple[float, ...]
+    indications: tuple[Indication, ...]
+    citations: tuple[str, ...]
+    assay: str = ""
+    """Clone, as printed: ``28-8``."""
+    without_cut_off: tuple[str, ...] = ()
+    """Diseases for which a cut-off of this assay was looked for and none found."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """The interval held against one cut-off."""
+
+    cut_off: CutOff
+    result: CallResult
+
+    def __str__(self) -> str:
+        unit = " %" if self.cut_off.score == "tps" else ""
+        value = f"{self.cut_off.value:g}{unit}"
+        match self.result:
+            case CallResult.AT_LEAST:
+                return f">= {value}"
+            case CallResult.BELOW:
+                return f"< {value}"
+            case _:
+                return f"indeterminate at {value}"
+
+
+class ResultFlag(StrEnum):
+    """What a reader of a score has to know."""
+
+    WHITE_ASSUMED = "white_assumed"
+    VECTORS_FIXED = "vectors_fixed"
+    NO_DAB_SEEN = "no_dab_seen"
+    TUMOUR_UNCONFIRMED = "tumour_unconfirmed"
+    SELECTED_FIELDS = "selected_fields"
+    MPP_OVERRIDDEN = "mpp_overridden"
+    NUCLEUS_SIZE = "nucleus_size"
+    FEW_BLOCKS = "few_blocks"
+    PARTIAL = "partial"
+    NO_TUMOUR_CELLS = "no_tumour_cells"
+    TOO_FEW_CELLS = "too_few_cells"
+    NO_MACROPHAGE_CLASS = "no_macrophage_class"
+    NO_TUMOUR_ROI = "no_tumour_roi"
+    UNCALIBRATED = "uncalibrated"
+    DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Scores of one image or case. Percentages 0-100, unrounded; what is undefined is None and a flag says why."""
+
+    score_compartment: Compartment
+    score_name: str
+    tps: float | None = None
+    tps_low: float | None = None
+    tps_high: float | None = None
+    tps_membrane: float | None = None
+    tps_cytoplasm: float | None = None
+    tps_cytoplasm_only: float | None = None
+    tps_cell: float | None = None
+    cps: float | None = None
+    ic_area_pct: float | None = None
+    tap_area_pct: float | None = None
+    h_score: float | None = None
+    evaluable: bool | None = None
+    calls: tuple[Call, ...] = ()
+    flags: tuple[ResultFlag, ...] = ()
+
+
+class Status(StrEnum):
+    """How the work on one image or case ended."""
+
+    OK = "ok"
+    NO_TISSUE = "no_tissue"
+    REFUSED = "refused"
+    FAILED = "failed"
+    PARTIAL = "partial"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlideResult:
+    """All that was measured on one image.
+
+    ``cells`` follows ``CELL_COLUMNS``. ``blocks`` are the ``Counts`` of blocks of tissue that sum to ``counts``.
+    ``compartments`` are label images at ``working_mpp``, kept only when asked for. ``shape_px`` is (height, width) of
+    the input image and ``mpp`` its pixel size in um.
+    """
+
+    status: Status
+    cells: pd.DataFrame
+    counts: Counts
+    blocks: tuple[Counts, ...]
+    score: Score
+    estimate: StainEstimate
+    mpp: float
+    working_mpp: float
+    shape_px: tuple[int, int]
+    tissue_area_um2: float
+    flags: tuple[ResultFlag, ...] = ()
+    compartments: Compartments | None = None
