@@ -70,12 +70,12 @@ class TissueConfig(_Section):
 
 
 class NucleiConfig(_Section):
-    """Nucleus detection by rules."""
+    """Nucleus detection."""
 
     segmenter: Literal["network", "watershed"] = "network"
     """``network`` finds nuclei, cells and classes with the shipped model; ``watershed`` finds nuclei by rules."""
     signal: Literal["haematoxylin", "od_sum"] = "haematoxylin"
-    """``haematoxylin`` for membrane and cytoplasm markers; ``od_sum`` (both stains) for nuclear markers as Ki-67."""
+    """What ``watershed`` looks at: ``haematoxylin``, or ``od_sum`` (both stains) for nuclear markers as Ki-67."""
     min_area_um2: float = Field(default=12.0, gt=0)
     """Smaller objects are not nuclei."""
     max_area_um2: float = Field(default=400.0, gt=0)
@@ -91,13 +91,6 @@ class CellsConfig(_Section):
     """The same for lymphocytes: farther, they would take their neighbour's membrane."""
     membrane_width_um: float = Field(default=1.0, gt=0, le=5)
     """Width of the membrane band at the cell's edge."""
-
-
-class ClassesConfig(_Section):
-    """Tumour cell, lymphocyte, stroma by rules."""
-
-    classifier: Literal["rules"] = "rules"
-    """Which classifier names the cells."""
 
 
 class PositivityConfig(_Section):
@@ -144,7 +137,6 @@ class Config(_Section):
     tissue: TissueConfig = TissueConfig()
     nuclei: NucleiConfig = NucleiConfig()
     cells: CellsConfig = CellsConfig()
-    classes: ClassesConfig = ClassesConfig()
     positivity: PositivityConfig = PositivityConfig()
     score: ScoreConfig = ScoreConfig()
 

@@ -99,7 +99,6 @@ class StainEstimate:
     nucleus_od: float
     white_source: str
     vectors_source: str
-    has_dab: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -125,7 +125,6 @@ def estimate_stains(
         nucleus_od=_nucleus_threshold(nuclear),
         white_source=white_source,
         vectors_source=vectors_source,
-        has_dab=bool(np.mean(amounts[:, 1] >= 0.15) > 2e-4),
     )
 
 
