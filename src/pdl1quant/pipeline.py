@@ -180,7 +180,7 @@ def analyse_image(
         result_flags.add(ResultFlag.NO_DAB_SEEN)
     blocks = scoring.count_blocks(cells, block_um=config.score.block_um, mpp=mpp, config=config, pack=pack)
     if roi is not None and roi.tumour is not None:
-        blocks = (*blocks, Counts(tumour_area_um2=float(roi.tumour.sum()) * mpp**2))
+        blocks = (*blocks, Counts(tumour_area_um2=float((roi.tumour & roi.scored).sum()) * mpp**2))
     score = _score(
         blocks,
         config=config,

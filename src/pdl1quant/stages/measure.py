@@ -138,15 +138,16 @@ def _densities(
     tile: Tile, od: StainOD, sums: _Sums, at: IntpArray, *, stains: StainsConfig, quality: QualityConfig
 ) -> dict[str, Float64Array]:
     pixels = sums.of()
-    haematoxylin_at = od.haematoxylin.ravel()[at]
-    haematoxylin, dab = sums.of(haematoxylin_at), sums.of(od.dab.ravel()[at])
+    haematoxylin_at = od.haematoxylin.ravel().take(at)
+    haematoxylin, dab = sums.of(haematoxylin_at), sums.of(od.dab.ravel().take(at))
     squares = sums.of(haematoxylin_at * haematoxylin_at)[:, NUCLEUS]
-    residual = sums.of(od.residual.ravel()[at]).sum(axis=1)
+    residual = sums.of(od.residual.ravel().take(at)).sum(axis=1)
     area = pixels.sum(axis=1)
     membrane_dab = _ratio(dab[:, MEMBRANE], pixels[:, MEMBRANE])
     mean = _ratio(haematoxylin[:, NUCLEUS], pixels[:, NUCLEUS])
-    darkest = tile.rgb.min(axis=2).ravel()[at] <= stains.saturated_level
-    black = od.residual.ravel()[at] >= quality.pigment_residual_od
+    red, green, blue = cv2.split(tile.rgb)
+    darkest = cv2.min(cv2.min(red, green), blue).ravel().take(at) <= stains.saturated_level
+    black = od.residual.ravel().take(at) >= quality.pigment_residual_od
     return {
         "nucleus_haematoxylin_od_mean": mean,
         "nucleus_haematoxylin_od_sd": np.sqrt(np.maximum(_ratio(squares, pixels[:, NUCLEUS]) - mean * mean, 0)),
