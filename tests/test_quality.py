@@ -1,0 +1,155 @@
+"""Quality: other stains, dark frames and wrong pixel sizes are refused; doubtful cells are flagged."""
+
+import numpy as np
+import pytest
+
+from factories import make_cells
+from pdl1quant.config import CellsConfig, QualityConfig
+from pdl1quant.errors import NotHdabError, PixelSizeError
+from pdl1quant.model import Flag, ResultFlag, Segmentation
+from pdl1quant.stages.cells import grow_cells
+from pdl1quant.stages.quality import check_hdab, check_nucleus_size, flag_cells
+from pdl1quant.stages.stains import sample_stains
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
+from scenes import WHITE, disc, labels_of, paint_rgb, plain_od
+
+CONFIG = QualityConfig()
+EOSIN = np.array([0.07, 0.99, 0.11])
+FAST_RED = np.array([0.21, 0.85, 0.48])
+
+
+def in_other_stain(phantom, vector):
+    """The phantom with its brown, and a wash over all tissue, in another colour."""
+    blue = phantom.od.haematoxylin
+    vector = vector / np.linalg.norm(vector)
+    tissue = 0.25 * (phantom.cell > 0) + phantom.od.dab
+    haematoxylin = np.array([0.650, 0.704, 0.286])
+    light = 245 * 10.0 ** -(blue[..., None] * haematoxylin + tissue[..., None] * vector)
+    return np.clip(light, 0, 255).astype(np.uint8)
+
+
+def pixels(rgb):
+    return sample_stains(rgb).pixels
+
+
+# --- is it H-DAB? ----------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"pattern": "none", "tps_pct": 0.0, "positive_immune_share": 0.0},
+        {"tps_pct": 100.0, "dab_od": 1.2},
+        {"white": (225.0, 223.0, 215.0)},
+        {"pigment_share": 0.05},
+        {"jpeg_quality": 60, "noise_sd": 4.0},
+        {"haematoxylin": (0.72, 0.63, 0.30)},
+    ],
+)
+def test_h_dab_is_accepted(changes):
+    settings = PhantomSettings(size_px=256, **changes)
+    check_hdab(pixels(render_phantom(settings, seed=1).rgb), settings.white)
+
+
+def test_real_h_dab_is_accepted():
+    from skimage.data import immunohistochemistry
+
+    check_hdab(pixels(immunohistochemistry()), (236.0, 236.0, 234.0))
+
+
+@pytest.mark.parametrize("level", [200, 245, 255])
+def test_empty_glass_is_accepted(level):
+    check_hdab(np.full((5000, 3), level, np.uint8), WHITE)
+
+
+@pytest.mark.parametrize("vector", [EOSIN, FAST_RED])
+def test_pink_and_red_stains_are_refused(vector):
+    phantom = render_phantom(PhantomSettings(size_px=256), seed=1)
+    with pytest.raises(NotHdabError, match="not haematoxylin and DAB") as caught:
+        check_hdab(pixels(in_other_stain(phantom, vector)), WHITE)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("colour", [(60, 160, 80), (40, 200, 220)])
+def test_green_and_cyan_images_are_refused(colour):
+    with pytest.raises(NotHdabError):
+        check_hdab(np.full((5000, 3), colour, np.uint8), WHITE)
+
+
+def test_dark_background_is_refused():
+    """Fluorescence: bright spots on black."""
+    rgb = np.zeros((128, 128, 3), np.uint8)
+    rgb[disc((128, 128), (60, 60), 30)] = (40, 80, 250)
+    with pytest.raises(NotHdabError, match="dark"):
+        check_hdab(pixels(rgb), WHITE)
+
+
+def test_few_stained_pixels_say_nothing():
+    rgb = np.full((128, 128, 3), 245, np.uint8)
+    rgb[:3, :3] = (245, 60, 200)
+    check_hdab(pixels(rgb), WHITE)
+
+
+# --- pixel size ------------------------------------------------------------------------------------------------------
+def nuclei_of(diameter_um, n=60):
+    return make_cells(n, nucleus_area_um2=np.pi * diameter_um**2 / 4)
+
+
+@pytest.mark.parametrize("diameter", [4.0, 8.0, 16.0])
+def test_usual_nuclei_pass(diameter):
+    assert check_nucleus_size(nuclei_of(diameter * (1.0001 if diameter < 8 else 0.9999)), config=CONFIG) == ()
+
+
+@pytest.mark.parametrize("diameter", [2.1, 3.9, 16.1, 31.0])
+def test_unusual_nuclei_are_flagged(diameter):
+    assert check_nucleus_size(nuclei_of(diameter), config=CONFIG) == (ResultFlag.NUCLEUS_SIZE,)
+
+
+@pytest.mark.parametrize("diameter", [1.9, 33.0])
+def test_impossible_nuclei_are_refused(diameter):
+    with pytest.raises(PixelSizeError, match=r"--mpp"):
+        check_nucleus_size(nuclei_of(diameter), config=CONFIG)
+
+
+@pytest.mark.parametrize("n", [0, 1, 49])
+def test_few_nuclei_say_nothing_of_the_pixel_size(n):
+    assert check_nucleus_size(nuclei_of(40.0, n), config=CONFIG) == ()
+
+
+# --- doubtful cells --------------------------------------------------------------------------------------------------
+def parts_of(*masks):
+    od = plain_od(shape=masks[0].shape)
+    return grow_cells(Segmentation(nuclei=labels_of(*masks)), od, mpp=0.5, config=CellsConfig())
+
+
+def test_cells_at_the_border_are_flagged():
+    shape = (80, 120)
+    parts = parts_of(disc(shape, (60, 40), 8), disc(shape, (2, 40), 8), disc(shape, (112, 72), 8))
+    flags = flag_cells(make_cells(3, nucleus_sharpness_od=0.1), parts, config=CONFIG)
+    assert flags.dtype == np.int32
+    assert flags.tolist() == [0, Flag.TOUCHES_EDGE, Flag.TOUCHES_EDGE]
+
+
+@pytest.mark.parametrize(
+    ("column", "below", "above", "flag"),
+    [
+        ("saturated_share", 0.29, 0.30, Flag.SATURATED),
+        ("pigment_share", 0.29, 0.30, Flag.PIGMENT),
+        ("nucleus_sharpness_od", 0.02, 0.019, Flag.OUT_OF_FOCUS),
+    ],
+)
+def test_doubtful_cells_are_flagged_from_the_stated_limit_on(column, below, above, flag):
+    shape = (80, 120)
+    parts = parts_of(disc(shape, (30, 40), 8), disc(shape, (80, 40), 8))
+    flags = flag_cells(make_cells(2, **{column: np.float32([below, above])}), parts, config=CONFIG)
+    assert flags.tolist() == [0, flag]
+
+
+def test_no_cells_have_no_flags():
+    parts = grow_cells(
+        Segmentation(nuclei=np.zeros((9, 9), np.int32)), plain_od(shape=(9, 9)), mpp=0.5, config=CellsConfig()
+    )
+    assert flag_cells(make_cells(0), parts, config=CONFIG).shape == (0,)
+
+
+def test_painted_glass_is_white():
+    assert paint_rgb(shape=(2, 2)).min() == 245
