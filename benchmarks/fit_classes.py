@@ -40,7 +40,8 @@ def describe(seed: int, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndar
     parts = cell_stage.grow_cells(seen, od, mpp=MPP, config=config.cells)
     if parts.n_cells < 2:
         return None
-    cells = measure.measure_cells(tile, od, parts, stains=config.stains, quality=config.quality).cells
+    black = stains.pigment_residual_od(estimate, config.quality.pigment_od)
+    cells = measure.measure_cells(tile, od, parts, stains=config.stains, pigment_residual_od=black).cells
     found, true = cells[["x_px", "y_px"]].to_numpy(), phantom.cells[["x_px", "y_px"]].to_numpy()
     matches = match_points(true, found, max_distance=MATCH_PX)
     names = np.full(len(cells), "none", dtype=object)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from factories import make_cells
-from pdl1quant.config import CellsConfig, QualityConfig, StainsConfig
+from pdl1quant.config import CellsConfig, StainsConfig
 from pdl1quant.model import CELL_COLUMNS, CellClass, Segmentation, Tile
 from pdl1quant.stages.cells import grow_cells
 from pdl1quant.stages.classify import classify_cells, name_by_scores
@@ -24,7 +24,7 @@ def measured(phantom):
     estimate = estimate_stains([sample_stains(tile.rgb)], config=StainsConfig())
     od = deconvolve(tile.rgb, estimate)
     parts = grow_cells(Segmentation(nuclei=phantom.nucleus), od, mpp=0.5, config=CellsConfig())
-    return measure_cells(tile, od, parts, stains=StainsConfig(), quality=QualityConfig()).cells, estimate
+    return measure_cells(tile, od, parts, stains=StainsConfig(), pigment_residual_od=0.1).cells, estimate
 
 
 @pytest.fixture(scope="module")

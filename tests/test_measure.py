@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdl1quant.config import CellsConfig, QualityConfig, StainsConfig
+from pdl1quant.config import CellsConfig, StainsConfig
 from pdl1quant.model import CELL_COLUMNS, MEMBRANE_SECTORS, Rect, Segmentation, Tile
 from pdl1quant.stages.cells import grow_cells
 from pdl1quant.stages.measure import empty_cells, measure_cells
@@ -13,10 +13,12 @@ from pdl1quant.stages.stains import deconvolve, estimate_stains, sample_stains
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from scenes import disc, ellipse, labels_of, paint_rgb, plain_od
 
+PIGMENT_RESIDUAL_OD = 0.1
+
 
 def measured(tile, od, nuclei):
     parts = grow_cells(Segmentation(nuclei=nuclei), od, mpp=tile.mpp, config=CellsConfig())
-    return measure_cells(tile, od, parts, stains=StainsConfig(), quality=QualityConfig()), parts
+    return measure_cells(tile, od, parts, stains=StainsConfig(), pigment_residual_od=PIGMENT_RESIDUAL_OD), parts
 
 
 def painted(nuclei, *, mpp=0.5, rgb=None, **od):
@@ -59,7 +61,7 @@ def in_loop(tile, od, parts):
             "cell_dab_od_mean": od.dab[cell].mean(),
             "cell_residual_od_mean": od.residual[cell].mean(),
             "saturated_share": (tile.rgb[cell].min(axis=1) <= StainsConfig().saturated_level).mean(),
-            "pigment_share": (od.residual[cell] >= QualityConfig().pigment_residual_od).mean(),
+            "pigment_share": (od.residual[cell] >= PIGMENT_RESIDUAL_OD).mean(),
         }
 
 
@@ -166,7 +168,7 @@ def test_profile_tells_on_which_side_the_brown_lies():
     _, parts = painted(nuclei)
     profile = measure_cells(
         Tile.whole(paint_rgb(shape=(60, 60)), 0.5), plain_od(0.0, dab), parts, stains=StainsConfig(),
-        quality=QualityConfig(),
+        pigment_residual_od=PIGMENT_RESIDUAL_OD,
     ).membrane  # fmt: skip
     sectors = profile.dab_od[0]
     right = np.abs(np.arange(MEMBRANE_SECTORS) + 0.5 - MEMBRANE_SECTORS / 2) > MEMBRANE_SECTORS / 4 + 1
@@ -186,6 +188,6 @@ def test_profile_names_the_touching_neighbour_only():
 def test_measuring_leaves_its_input(field):
     tile, od, parts, _, _ = field
     before = od.dab.copy(), od.haematoxylin.copy(), parts.cell.copy(), tile.rgb.copy()
-    measure_cells(tile, od, parts, stains=StainsConfig(), quality=QualityConfig())
+    measure_cells(tile, od, parts, stains=StainsConfig(), pigment_residual_od=PIGMENT_RESIDUAL_OD)
     for old, new in zip(before, (od.dab, od.haematoxylin, parts.cell, tile.rgb), strict=True):
         assert np.array_equal(old, new)

@@ -144,8 +144,9 @@ def _higher_summit(key: Float32Array, summit: IntpArray, *, radius_px: int) -> I
             if dy * dy + dx * dx > radius_px * radius_px:
                 continue
             there = np.clip(y + dy, 0, height - 1) * width + np.clip(x + dx, 0, width - 1)
-            higher = (key.ravel()[there] > best) & (objects.ravel()[there] == own)
-            best = np.where(higher, key.ravel()[there], best)
+            level = key.ravel()[there]
+            higher = ((level > best) | ((level == best) & (there > target))) & (objects.ravel()[there] == own)
+            best = np.where(higher, level, best)
             target = np.where(higher, there, target)
     return target
 

@@ -44,8 +44,8 @@ class StainsConfig(_Section):
 class QualityConfig(_Section):
     """What is not a judgeable cell."""
 
-    pigment_residual_od: float = Field(default=0.10, gt=0, le=2)
-    """Residual OD above which a dark pixel is pigment: neutral black of OD 1 leaves 0.23, stains almost nothing."""
+    pigment_od: float = Field(default=0.45, gt=0, le=3)
+    """OD of neutral black (carbon, ink) from which a pixel is pigment."""
     min_pigment_share: float = Field(default=0.30, gt=0, le=1)
     """Share of a cell covered by pigment from which it is left out of the score."""
     min_saturated_share: float = Field(default=0.30, gt=0, le=1)

@@ -12,6 +12,7 @@ from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.config import Config
 from pdl1quant.errors import NotColourError, UsageError
 from pdl1quant.model import (
+    CellClass,
     Compartments,
     Counts,
     Flag,
@@ -53,6 +54,10 @@ SEGMENTERS: dict[str, Segmenter] = {"network": network.segment_nuclei, "watershe
 """The segmenters by the name that ``nuclei.segmenter`` takes."""
 MPP_RANGE = (0.1, 2.0)
 """Pixel sizes (um) of bright-field scans; others are mistakes."""
+EMPTY_LEVEL = 200
+"""An image that is nowhere darker is empty glass, which may be neutral."""
+STROMA_REACH_UM = 500.0
+"""Immune cells this close to the tumour region count for CPS: one field at x20 (field rule of the 28-8 CPS)."""
 SAME_MPP = 0.01
 """Pixel sizes closer than this (relative) are not resampled."""
 
@@ -122,7 +127,8 @@ def analyse_tile(
     parts = cell_stage.grow_cells(seen, od, mpp=tile.mpp, config=config.cells)
     if parts.n_cells == 0:
         return measure.empty_cells(), parts
-    measured = measure.measure_cells(tile, od, parts, stains=config.stains, quality=config.quality)
+    black = stains.pigment_residual_od(estimate, config.quality.pigment_od)
+    measured = measure.measure_cells(tile, od, parts, stains=config.stains, pigment_residual_od=black)
     cells = measured.cells
     cells["flags"] = quality.flag_cells(cells, parts, config=config.quality)
     if seen.class_scores is None:
@@ -166,15 +172,19 @@ def analyse_image(
 
     Raises
     ------
+    UsageError
+        ``mpp`` is outside 0.1-2 um, or the masks of ``roi`` have another shape.
     PixelSizeError
-        ``mpp`` is outside 0.1-2 um, or the nuclei contradict it by more than a factor of 2.
+        The nuclei contradict ``mpp`` by more than a factor of 2.
     """
+    if roi is not None and roi.scored.shape != rgb.shape[:2]:
+        raise UsageError(f"roi: a mask of {roi.scored.shape} for an image of {rgb.shape[:2]}; draw it on this image")
     tile = _working_tile(rgb, mpp=mpp, config=config)
     found_tissue = tissue.find_tissue(tile, estimate, config=config.tissue)
     cells, parts = analyse_tile(tile, estimate, config=config, pack=pack)
     result_flags = {*flags, *_estimate_flags(estimate), *quality.check_nucleus_size(cells, config=config.quality)}
     if roi is not None:
-        cells = _flag_outside(cells, roi)
+        cells = _flag_outside(cells, roi, mpp=mpp)
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
     if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
         result_flags.add(ResultFlag.NO_DAB_SEEN)
@@ -190,7 +200,7 @@ def analyse_image(
         has_tumour_roi=roi is not None and roi.tumour is not None,
         flags=result_flags,
     )
-    status = Status.OK if found_tissue.any() else Status.NO_TISSUE
+    status = Status.OK if found_tissue.any() or len(cells) else Status.NO_TISSUE
     if status is Status.OK and ResultFlag.PARTIAL in score.flags:
         status = Status.PARTIAL
     return SlideResult(
@@ -300,7 +310,7 @@ def _check_rgb(rgb: UInt8Array) -> None:
         raise UsageError(f"rgb: expected a (H, W, 3) uint8 array, got {got}; convert it first")
     step = max(1, rgb.shape[0] // 256), max(1, rgb.shape[1] // 256)
     few = rgb[:: step[0], :: step[1]].astype(np.int16)
-    if few.std() > 1 and np.abs(few - few.mean(axis=2, keepdims=True)).max() < 2:
+    if few.min() < EMPTY_LEVEL and np.abs(few - few.mean(axis=2, keepdims=True)).max() < 2:
         raise NotColourError("rgb: not a colour image; stains cannot be told apart")
 
 
@@ -318,11 +328,23 @@ def _working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
     return Tile(rgb=tile.rgb, mpp=tile.mpp, core=tile.core, downsample_x=width / size[0], downsample_y=height / size[1])
 
 
-def _flag_outside(cells: pd.DataFrame, roi: RoiMasks) -> pd.DataFrame:
-    region = roi.scored if roi.tumour is None else roi.scored & roi.tumour
-    y = np.clip(np.rint(cells["y_px"].to_numpy()).astype(int), 0, region.shape[0] - 1)
-    x = np.clip(np.rint(cells["x_px"].to_numpy()).astype(int), 0, region.shape[1] - 1)
-    outside = np.where(region[y, x], 0, int(Flag.OUTSIDE_ROI)).astype(np.int32)
+def _flag_outside(cells: pd.DataFrame, roi: RoiMasks, *, mpp: float) -> pd.DataFrame:
+    """Flag what does not count.
+
+    That is all cells outside the scored region, tumour cells outside the tumour region, and immune cells farther than
+    ``STROMA_REACH_UM`` from it.
+    """
+    y, x = (
+        np.clip(np.rint(cells[name].to_numpy()).astype(int), 0, side - 1)
+        for name, side in zip(("y_px", "x_px"), roi.scored.shape, strict=True)
+    )
+    inside = roi.scored[y, x]
+    if roi.tumour is not None:
+        distance = cv2.distanceTransform((~roi.tumour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) * mpp
+        near = distance[y, x] <= STROMA_REACH_UM if roi.tumour.any() else np.zeros(len(cells), bool)
+        immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
+        inside &= roi.tumour[y, x] | (immune & near)
+    outside = np.where(inside, 0, int(Flag.OUTSIDE_ROI)).astype(np.int32)
     return cells.assign(flags=cells["flags"].to_numpy() | outside)
 
 

@@ -29,7 +29,7 @@ from pdl1quant.model import (
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pdl1quant.config import QualityConfig, StainsConfig
+    from pdl1quant.config import StainsConfig
 
 NUCLEUS, CYTOPLASM, MEMBRANE = 1, 2, 3
 NEIGHBOURHOOD_UM = 25.0
@@ -45,7 +45,7 @@ class Measured:
 
 
 def measure_cells(
-    tile: Tile, od: StainOD, parts: Compartments, *, stains: StainsConfig, quality: QualityConfig
+    tile: Tile, od: StainOD, parts: Compartments, *, stains: StainsConfig, pigment_residual_od: float
 ) -> Measured:
     """Measure every cell of a tile.
 
@@ -57,8 +57,10 @@ def measure_cells(
         Stain densities, log10.
     parts
         Compartments with labels 1..n.
-    stains, quality
-        Settings: the level of saturation and the residual of pigment.
+    stains
+        Settings: the level of saturation.
+    pigment_residual_od
+        Residual from which a pixel is pigment; from ``stains.pigment_residual_od``, infinite where none can be told.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def measure_cells(
     part = _part(parts, at)
     sums = _Sums(code=label * np.int32(4) + part, n=parts.n_cells)
     columns = _geometry(tile, parts, sums)
-    columns |= _densities(tile, od, sums, at, stains=stains, quality=quality)
+    columns |= _densities(tile, od, sums, at, stains=stains, pigment_residual_od=pigment_residual_od)
     columns["nucleus_sharpness_od"] = _sharpness(parts.nucleus, od, mpp=tile.mpp)
     cells = pd.DataFrame({c.name: _typed(columns.get(c.name), c.dtype, parts.n_cells) for c in CELL_COLUMNS})
     return Measured(cells=cells, membrane=_membrane_profile(parts, od.dab, columns))
@@ -135,7 +137,7 @@ def _neighbourhood(centres_um: Float64Array) -> tuple[Float64Array, Float64Array
 
 
 def _densities(
-    tile: Tile, od: StainOD, sums: _Sums, at: IntpArray, *, stains: StainsConfig, quality: QualityConfig
+    tile: Tile, od: StainOD, sums: _Sums, at: IntpArray, *, stains: StainsConfig, pigment_residual_od: float
 ) -> dict[str, Float64Array]:
     pixels = sums.of()
     haematoxylin_at = od.haematoxylin.ravel().take(at)
@@ -147,7 +149,7 @@ def _densities(
     mean = _ratio(haematoxylin[:, NUCLEUS], pixels[:, NUCLEUS])
     red, green, blue = cv2.split(tile.rgb)
     darkest = cv2.min(cv2.min(red, green), blue).ravel().take(at) <= stains.saturated_level
-    black = od.residual.ravel().take(at) >= quality.pigment_residual_od
+    black = od.residual.ravel().take(at) >= pigment_residual_od
     return {
         "nucleus_haematoxylin_od_mean": mean,
         "nucleus_haematoxylin_od_sd": np.sqrt(np.maximum(_ratio(squares, pixels[:, NUCLEUS]) - mean * mean, 0)),

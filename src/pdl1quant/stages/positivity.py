@@ -139,11 +139,6 @@ def best_run(dab_od: Float32Array, weight: Float32Array, *, needed: Float32Array
     return best
 
 
-def _is_positive(cells: pd.DataFrame, run: Float32Array, config: PositivityConfig) -> BoolArray:
-    cytoplasm = cells["cytoplasm_dab_od_mean"].to_numpy() >= np.float32(config.dab_od)
-    return np.asarray(cytoplasm | _membrane_positive(cells, run, config))
-
-
 def _membrane_positive(cells: pd.DataFrame, run: Float32Array, config: PositivityConfig) -> BoolArray:
     cytoplasm = cells["cytoplasm_dab_od_mean"].to_numpy()
     threshold = np.float32(config.dab_od)

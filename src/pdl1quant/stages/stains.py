@@ -38,6 +38,8 @@ DARK_LEVEL = 25
 """A channel below this level is bent by noise, clipping and scatter: not used for the stain vectors."""
 MIN_STAIN_SHARE = 0.01
 """Share of the stained pixels that each stain needs on its side before the vectors are estimated."""
+BLUE_HUE_DEG, BROWN_HUE_DEG = 28.0, 65.0
+"""Hue in the plane of the fixed stains (0 haematoxylin, 90 DAB) up to, and from, which a pixel may be one stain."""
 MAX_TURN_DEG = 18.0
 """An estimate farther than this from the fixed vector is not believed."""
 MIN_SPREAD_DEG = 20.0
@@ -47,6 +49,8 @@ NUCLEUS_OD_RANGE = (0.09, 0.22)
 BLACK_OD = (0.03, 0.05)
 """Residual from which a pixel is somewhat, and surely, black: noise, JPEG and a slightly wrong stain vector stay below
 the first in 19 of 20 brown pixels of real fields; black of OD 0.25 is above the second."""
+MIN_BLACK_RESIDUAL = 0.04
+"""Residual of black of OD 1 (0.23 with textbook vectors, 0.07 with a real scanner's) below which black is not told."""
 SIGNAL_CAP_OD = 0.4
 """Above this OD a nucleus is a nucleus: dark ones must not pull the threshold away from pale ones."""
 
@@ -157,7 +161,7 @@ def _stain_vectors(
         return haematoxylin, dab, "fixed"
     amounts = od @ np.linalg.inv(_stain_matrix(haematoxylin, dab))
     hue = np.arctan2(amounts[:, 1], amounts[:, 0])
-    blue, brown = hue < np.deg2rad(20), hue > np.deg2rad(65)
+    blue, brown = hue < np.deg2rad(BLUE_HUE_DEG), hue > np.deg2rad(BROWN_HUE_DEG)
     shares = blue.mean(), brown.mean()
     found_h = _mean_direction(od[hue <= np.percentile(hue[blue], 50)]) if shares[0] >= MIN_STAIN_SHARE else None
     found_d = _mean_direction(od[hue >= np.percentile(hue[brown], 50)]) if shares[1] >= MIN_STAIN_SHARE else None
@@ -214,12 +218,22 @@ def deconvolve(rgb: UInt8Array, estimate: StainEstimate) -> StainOD:
     planes = cv2.split(cv2.transform(od, unmix.T.astype(np.float32)))
     haematoxylin, dab, residual = (np.asarray(plane, dtype=np.float32) for plane in planes)
     somewhat, surely = BLACK_OD
-    if residual.max(initial=0) > somewhat:
-        black_h, black_d, black_r = np.ones(3) @ unmix
+    black_h, black_d, black_r = np.ones(3) @ unmix
+    if black_r >= MIN_BLACK_RESIDUAL and residual.max(initial=0) > somewhat:
         black = residual * np.clip((residual - np.float32(somewhat)) / np.float32(surely - somewhat), 0, 1)
         haematoxylin = haematoxylin - black * np.float32(black_h / black_r)
         dab = dab - black * np.float32(black_d / black_r)
     return StainOD(haematoxylin=haematoxylin, dab=dab, residual=residual)
+
+
+def pigment_residual_od(estimate: StainEstimate, pigment_od: float) -> float:
+    """Residual that neutral black of ``pigment_od`` leaves; infinite where the stains' own mix is as neutral as black.
+
+    It is never below what noise leaves.
+    """
+    unmix = np.linalg.inv(_stain_matrix(np.asarray(estimate.haematoxylin), np.asarray(estimate.dab)))
+    black_r = float((np.ones(3) @ unmix)[2])
+    return max(BLACK_OD[0], pigment_od * black_r) if black_r >= MIN_BLACK_RESIDUAL else float("inf")
 
 
 def compose(od: StainOD, estimate: StainEstimate) -> Float32Array:
