@@ -18,7 +18,8 @@ TITLE = "Nuclei, cells and cell classes in bright-field haematoxylin-DAB images"
 DATA = "Fields rendered by pdl1quant.validation.phantoms alone; no image of a patient, no weights of others."
 LIMITS = (
     "Research use only. Measured on rendered fields and on Ki-67 fields, which stand in for PD-L1: that is no clinical "
-    "accuracy, and no class label of real tissue was at hand."
+    "accuracy, and no class label of real tissue was at hand. Thresholds after the network were set on those Ki-67 "
+    "fields: their figures flatter."
 )
 CLASSES = ("tumour", "lymphocyte", "macrophage", "stroma", "other")
 REACH_PX = 112
