@@ -39,6 +39,8 @@ def make_field(seed: int, settings: dict[str, Any]) -> np.ndarray:
     tissue = random_settings(rng, size_px=round(side_um / mpp), mpp=mpp)
     if rng.random() < settings["dark_gland_share"]:
         tissue = dark_glands(tissue, rng)
+    elif rng.random() < settings["inflamed_share"]:
+        tissue = inflamed(tissue, rng)
     phantom = render_phantom(tissue, seed=int(rng.integers(2**31)))
     rgb = nuclear_stain(phantom, rng) if rng.random() < settings["nuclear_share"] else phantom.rgb
     how = cv2.INTER_AREA if rgb.shape[0] > size else cv2.INTER_CUBIC
@@ -56,6 +58,19 @@ def dark_glands(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSet
         dab_od=float(rng.uniform(0.8, 1.6)),
         bleed_through=float(rng.uniform(0.0, 0.5)),
         column_um=float(rng.uniform(14, 26)),
+    )
+
+
+def inflamed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """The same tissue full of lymphocytes and macrophages, many of them brown, beside and inside the nests."""
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.1, 0.6)),
+        lymphocyte_share=float(rng.uniform(0.5, 0.95)),
+        macrophage_share=float(rng.uniform(0.05, 0.4)),
+        intraepithelial_share=float(rng.uniform(0.05, 0.3)),
+        positive_immune_share=float(rng.uniform(0.3, 1.0)),
+        stroma_spacing=float(rng.uniform(1.0, 1.6)),
     )
 
 
