@@ -372,3 +372,9 @@ def test_nothing_lies_in_the_real_lumen(sample):
     grey = cv2.GaussianBlur(immunohistochemistry(), (0, 0), 2).mean(axis=2)
     at = np.rint(xy(sample)).astype(int)
     assert (grey[at[:, 1], at[:, 0]] < 0.95 * np.mean(sample.estimate.white)).all()
+
+
+def test_pixel_size_that_is_four_times_too_large_is_doubted(phantom):
+    """The network finds nuclei of the size it knows at any scale; the stain tells."""
+    found = [ResultFlag.NUCLEUS_SIZE in score_image(phantom.rgb, mpp=mpp).flags for mpp in (0.5, 2.0)]
+    assert found == [False, True]

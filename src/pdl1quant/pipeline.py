@@ -24,6 +24,7 @@ from pdl1quant.model import (
     Segmenter,
     SlideResult,
     StainEstimate,
+    StainOD,
     Status,
     Tile,
     UInt8Array,
@@ -111,9 +112,18 @@ def estimate_case(
 
 
 def analyse_tile(
-    tile: Tile, estimate: StainEstimate, *, config: Config, pack: RulePack
+    tile: Tile, od: StainOD, *, estimate: StainEstimate, config: Config, pack: RulePack
 ) -> tuple[pd.DataFrame, Compartments]:
     """Everything about the cells of one tile: the whole story.
+
+    Parameters
+    ----------
+    tile
+        At the working resolution.
+    od
+        Its stain densities, from `stains.deconvolve` with the ``estimate`` of its case.
+    estimate, config, pack
+        Stain estimate, settings and rule pack.
 
     Returns
     -------
@@ -122,7 +132,6 @@ def analyse_tile(
     compartments
         Their label images, at the tile's resolution.
     """
-    od = stains.deconvolve(tile.rgb, estimate)
     seen = SEGMENTERS[config.nuclei.segmenter](tile, od, estimate=estimate, config=config.nuclei)
     parts = cell_stage.grow_cells(seen, od, mpp=tile.mpp, config=config.cells)
     if parts.n_cells == 0:
@@ -181,8 +190,11 @@ def analyse_image(
         raise UsageError(f"roi: a mask of {roi.scored.shape} for an image of {rgb.shape[:2]}; draw it on this image")
     tile = _working_tile(rgb, mpp=mpp, config=config)
     found_tissue = tissue.find_tissue(tile, estimate, config=config.tissue)
-    cells, parts = analyse_tile(tile, estimate, config=config, pack=pack)
-    result_flags = {*flags, *_estimate_flags(estimate), *quality.check_nucleus_size(cells, config=config.quality)}
+    od = stains.deconvolve(tile.rgb, estimate)
+    cells, parts = analyse_tile(tile, od, estimate=estimate, config=config, pack=pack)
+    stained_um = nuclei.stained_width_um(od, estimate=estimate, mpp=tile.mpp)
+    size_flags = quality.check_nucleus_size(cells, config=config.quality, stained_um=stained_um)
+    result_flags = {*flags, *_estimate_flags(estimate), *size_flags}
     if roi is not None:
         cells = _flag_outside(cells, roi, mpp=mpp)
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)

@@ -35,7 +35,7 @@ class Flag(IntFlag):
     OUTSIDE_ROI = 64
     """Outside the region that is scored."""
     SHARED_MEMBRANE = 128
-    """Brown membrane that is shared with a positive immune neighbour was not counted."""
+    """Brown membrane was not counted because a neighbour explains it."""
     EDITED = 256
     """Changed by a reviewer."""
 

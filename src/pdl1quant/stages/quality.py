@@ -62,8 +62,21 @@ def check_hdab(pixels: UInt8Array, white: tuple[float, float, float]) -> None:
         )
 
 
-def check_nucleus_size(cells: pd.DataFrame, *, config: QualityConfig) -> tuple[ResultFlag, ...]:
-    """Hold the median nucleus diameter against what nuclei can be.
+def check_nucleus_size(
+    cells: pd.DataFrame, *, config: QualityConfig, stained_um: float | None = None
+) -> tuple[ResultFlag, ...]:
+    """Hold the size of the nuclei against what nuclei can be.
+
+    Parameters
+    ----------
+    cells
+        Cells table; fewer than ``MIN_NUCLEI`` rows say nothing.
+    config
+        Section ``quality`` of the settings.
+    stained_um
+        Typical width of what is stained blue, from `nuclei.stained_width_um`: a network finds objects of the size
+        that it knows at any scale, the stain itself does not. It is held against the upper limit only, for at too
+        small a scale it measures its own smoothing.
 
     Returns
     -------
@@ -79,11 +92,13 @@ def check_nucleus_size(cells: pd.DataFrame, *, config: QualityConfig) -> tuple[R
         return ()
     diameter = float(2 * np.sqrt(np.median(cells["nucleus_area_um2"]) / np.pi))
     low, high = config.min_nucleus_diameter_um, config.max_nucleus_diameter_um
+    if stained_um is not None and stained_um > high:
+        diameter = max(diameter, stained_um)
     if low <= diameter <= high:
         return ()
     if diameter < low / 2 or diameter > high * 2:
         raise PixelSizeError(
-            f"the median nucleus is {diameter:.1f} um across, nuclei are {low:g}-{high:g} um; "
+            f"nuclei are about {diameter:.0f} um across here, real ones {low:g}-{high:g} um; "
             "check the pixel size, then pass the right --mpp (um per pixel)"
         )
     return (ResultFlag.NUCLEUS_SIZE,)
