@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdl1quant.errors import UnreadableError
-from pdl1quant.slides.roi import Roi, RoiKind, of_kind, points_in_rois, read_geojson_rois, roi_mask
+from pdl1quant.slides.roi import Roi, RoiKind, of_kind, points_in_rois, read_geojson_rois, roi_mask, tumour_doubt
 
 
 def feature(geometry, name=None, object_type="annotation"):
@@ -99,6 +99,57 @@ def test_what_holds_no_area_is_refused_in_one_line(tmp_path, text):
     with pytest.raises(UnreadableError, match=r"rois\.geojson: ") as caught:
         read_geojson_rois(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "properties",
+    [
+        {"classification": {"name": "Tumor"}},
+        {"classification": {"names": ["Tumor", "core"]}},
+        {"classification": "Tumor"},
+        {"class": "Tumor"},
+        {"name": " tumour "},
+        {"classification": None, "class": "Tumor", "name": "Ignore"},
+    ],
+)
+def test_class_is_found_wherever_programs_write_it(tmp_path, properties):
+    (found,) = read_geojson_rois(saved(tmp_path, [feature(SQUARE) | {"properties": properties}]))
+    assert found.kind is RoiKind.TUMOUR
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_open_outline_is_closed(tmp_path, nested):
+    rings = [[[0, 0], [10, 0], [10, 10], [0, 10]]]
+    geometry = {"type": "MultiPolygon", "coordinates": [rings]} if nested else {"type": "Polygon", "coordinates": rings}
+    (found,) = read_geojson_rois(saved(tmp_path, geometry))
+    assert found.geometry.equals(SQUARE)
+
+
+@pytest.mark.parametrize(
+    "ring", [[[0, 0], [1, 1]], [], [[0, 0], ["a", 1], [2, 2], [0, 0]], [[0, 0], [1, None], [2, 2]], "here", [3, 4, 5]]
+)
+def test_broken_outline_is_named_plainly(tmp_path, ring):
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    tree = feature(SQUARE, "Tumor") | {"geometry": geometry}
+    with pytest.raises(UnreadableError, match=r"rois\.geojson: ") as caught:
+        read_geojson_rois(saved(tmp_path, tree))
+    assert "Exception" not in str(caught.value)
+    assert "class 'Tumor' has a broken outline" in str(caught.value) or "holds no area" in str(caught.value)
+
+
+def test_regions_that_name_no_tumour_are_told_with_their_classes():
+    def named(name, kind=RoiKind.INCLUDE):
+        return Roi(kind=kind, name=name, geometry=SQUARE)
+
+    assert tumour_doubt([named("Tumor", RoiKind.TUMOUR), named("x")], "r.geojson") == ""
+    assert tumour_doubt([named("Tumro")], "r.geojson").startswith(
+        "r.geojson: 1 region of class 'Tumro', none of class Tumor: cells inside are scored, but nobody has said that "
+        "they are tumour, so no call is made"
+    )
+    assert "2 regions without a class, 1 region of class 'x', none" in tumour_doubt(
+        [named(""), named("x"), named("")], "r.geojson"
+    )
+    assert "all cells outside are scored" in tumour_doubt([named("Ignore*", RoiKind.EXCLUDE)], "r.geojson")
 
 
 def test_missing_file_is_named(tmp_path):

@@ -49,9 +49,11 @@ class Roi:
 def read_geojson_rois(path: Path) -> tuple[Roi, ...]:
     """Read the areas of a GeoJSON file: a FeatureCollection, a list of Features, one Feature or one geometry.
 
-    The class of a region tells its kind: Tumor or Tumour; Ignore*, Exclude or Necrosis; anything else, or none, is a
-    region to include. Upper and lower case are alike; of a derived class as ``Tumor: core`` the first part counts.
-    Points and lines are passed over, cells and other detections too. Outlines that cross themselves are repaired.
+    The class of a region tells its kind: Tumor or Tumour; Ignore*, Exclude* or Necrosis*; anything else, or none, is
+    a region to include. Upper and lower case are alike; of a derived class as ``Tumor: core`` the first part counts.
+    The class is read from ``classification`` (its ``name``, or text), else from ``class``, else from ``name``.
+    Points and lines are passed over, cells and other detections too. Outlines that cross themselves are repaired,
+    open ones closed.
 
     Parameters
     ----------
@@ -78,6 +80,33 @@ def read_geojson_rois(path: Path) -> tuple[Roi, ...]:
 def of_kind(rois: Iterable[Roi], kind: RoiKind) -> tuple[Roi, ...]:
     """The regions of one kind."""
     return tuple(roi for roi in rois if roi.kind is kind)
+
+
+def tumour_doubt(rois: Iterable[Roi], file_name: str) -> str:
+    """Why regions do not say where tumour is, in one line; empty where one of them does.
+
+    Parameters
+    ----------
+    rois
+        Regions of one file.
+    file_name
+        Name of that file, as it is to be printed.
+    """
+    rois = tuple(rois)
+    if of_kind(rois, RoiKind.TUMOUR):
+        return ""
+    by_name: dict[str, int] = {}
+    for roi in rois:
+        by_name[roi.name] = by_name.get(roi.name, 0) + 1
+    seen = ", ".join(
+        f"{n} region{'s' if n > 1 else ''} {f'of class {name!r}' if name else 'without a class'}"
+        for name, n in by_name.items()
+    )
+    counted = "cells inside are scored" if of_kind(rois, RoiKind.INCLUDE) else "all cells outside are scored"
+    return (
+        f"{file_name}: {seen}, none of class Tumor: {counted}, but nobody has said that they are tumour, "
+        "so no call is made; give the class Tumor to what is tumour"
+    )
 
 
 def points_in_rois(rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array) -> BoolArray:
@@ -152,15 +181,34 @@ def _as_roi(feature: dict[str, Any], path: Path) -> Roi | None:
     if str(properties.get("objectType", "annotation")).lower() not in {"annotation", "roi"}:
         return None
     try:
-        geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
+        geometry = shapely.from_geojson(json.dumps(_closed(feature["geometry"])))
     except (KeyError, ValueError, TypeError, shapely.errors.ShapelyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UnreadableError(f"{path}: a region is not GeoJSON ({reason}); export the regions again") from error
+        name = _class_name(properties)
+        which = f"a region of class {name!r}" if name else "a region without a class"
+        raise UnreadableError(
+            f"{path}: {which} has a broken outline (too few corners, or no numbers); draw and export it again"
+        ) from error
     area = _area_of(geometry)
     if area is None:
         return None
     name = _class_name(properties)
     return Roi(kind=_kind_of(name), name=name, geometry=area)
+
+
+def _closed(geometry: Any) -> Any:
+    """The GeoJSON geometry with the first corner of each ring repeated at its end."""
+    if not isinstance(geometry, dict):
+        return geometry
+    match geometry.get("type"), geometry.get("coordinates"):
+        case "Polygon", list(rings):
+            return {**geometry, "coordinates": [_closed_ring(ring) for ring in rings]}
+        case "MultiPolygon", list(polygons) if all(isinstance(rings, list) for rings in polygons):
+            return {**geometry, "coordinates": [[_closed_ring(ring) for ring in rings] for rings in polygons]}
+    return geometry
+
+
+def _closed_ring(ring: Any) -> Any:
+    return [*ring, ring[0]] if isinstance(ring, list) and len(ring) > 2 and ring[0] != ring[-1] else ring
 
 
 def _area_of(geometry: Any) -> shapely.Polygon | shapely.MultiPolygon | None:
@@ -176,7 +224,8 @@ def _class_name(properties: dict[str, Any]) -> str:
     found = properties.get("classification")
     if isinstance(found, dict):
         found = found.get("name") or ": ".join(map(str, found.get("names") or ()))
-    return found if isinstance(found, str) else ""
+    candidates = (found, properties.get("class"), properties.get("name"))
+    return next((text.strip() for text in candidates if isinstance(text, str) and text.strip()), "")
 
 
 def _kind_of(name: str) -> RoiKind:
