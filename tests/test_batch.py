@@ -273,6 +273,13 @@ def test_a_file_of_another_type_is_a_refused_row_among_the_scored(tiles, tmp_pat
     assert [row.image for row in summary.rows if row.status is Status.REFUSED] == ["notes.txt"]
 
 
+def test_files_of_another_type_alone_are_wrong_usage(tmp_path):
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(UsageError, match=r"notes\.txt: not one of"):
+        run(tmp_path / "notes.txt", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_without_images_is_wrong_usage(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match="no images in it"):
@@ -428,6 +435,16 @@ def test_a_region_outside_the_image_is_refused(tiles, tmp_path):
     summary = run(tiles / "case A" / "tile 0.png", tmp_path / "out", roi=far)
     assert summary.rows[0].status is Status.REFUSED
     assert "no region inside the image" in summary.rows[0].error
+
+
+def test_an_excluded_region_alone_leaves_the_rest_or_says_that_it_leaves_nothing(tiles, tmp_path):
+    image = tiles / "case A" / "tile 0.png"
+    region = draw_region(tmp_path / "region.geojson", "Ignore*")
+    assert run(image, tmp_path / "half", roi=region).rows[0].status is Status.OK
+    draw_region(region, "Ignore*", ((0, 0), (128, 0), (128, 128), (0, 128), (0, 0)))
+    row = run(image, tmp_path / "none", roi=region).rows[0]
+    assert row.status is Status.REFUSED
+    assert "excludes the whole image" in row.error
 
 
 def test_a_changed_region_is_worked_on_again(tiles, tmp_path):

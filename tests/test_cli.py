@@ -170,6 +170,15 @@ def test_an_image_that_is_not_scored_is_named_counted_and_says_what_to_do(pdl1qu
     assert "--resume" in output
 
 
+def test_when_nothing_is_scored_nothing_is_to_be_looked_at(pdl1quant, tmp_path):
+    (tmp_path / "broken.png").write_bytes(b"")
+    code, output, _ = pdl1quant("score", tmp_path / "broken.png", "-o", tmp_path / "out", "--workers", "1")
+    assert code == 1
+    assert "overlays" not in output
+    assert "Nothing was scored." in output
+    assert "mend it and" in output
+
+
 def test_quiet_leaves_only_the_errors(pdl1quant, tiles, tmp_path):
     (tiles / "broken.png").write_bytes(b"")
     code, output, errors = pdl1quant("score", tiles, "-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1", "-q")

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pdl1quant.assays import load_pack, pack_names
+from pdl1quant.batch.rows import UNSCORED
 from pdl1quant.model import ResultFlag
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, score_text
 
@@ -144,9 +145,12 @@ def end_lines(summary: Summary) -> list[str]:
         which = "is" if summary.n_unscored == 1 else "are"
         lines.append(
             f"{_plural(summary.n_unscored, 'image')} {which} not scored: {summary.output}/scores.csv says why in its "
-            "column error; mend them and run again with --resume."
+            f"column error; mend {'it' if summary.n_unscored == 1 else 'them'} and run again with --resume."
         )
-    lines.append(f"Look at {summary.output}/overlays, then at {summary.output}/scores.csv. {RESEARCH_USE_ONLY}")
+    if any(row.level == "image" and row.status not in UNSCORED for row in summary.rows):
+        lines.append(f"Look at {summary.output}/overlays, then at {summary.output}/scores.csv. {RESEARCH_USE_ONLY}")
+    else:
+        lines.append(f"Nothing was scored. {RESEARCH_USE_ONLY}")
     return lines
 
 

@@ -40,7 +40,7 @@ def gather(
         There is nothing to score, or the table or the regions do not fit the images.
     """
     found, problems = discover(paths, exclude=output)
-    if not found and not any(problem.path.is_file() for problem in problems):
+    if not found:
         raise UsageError(problems[0].message if problems else "no images given")
     stems = output_names(found)
     table = {} if cases is None else _case_table(cases, found)

@@ -195,6 +195,8 @@ def _roi_masks(image: Image, shape: tuple[int, int]) -> RoiMasks | None:
         return None
     rois = read_geojson_rois(image.roi)
     scored = roi_mask(rois, shape)
+    if not scored.any() and all(roi.kind is RoiKind.EXCLUDE for roi in rois):
+        raise RefusedError(f"{image.name}: {image.roi.name} excludes the whole image; leave the image out of the run")
     if not scored.any():
         raise RefusedError(f"{image.name}: {image.roi.name} has no region inside the image; draw it on this image")
     has_tumour = any(roi.kind is RoiKind.TUMOUR for roi in rois)
