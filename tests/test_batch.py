@@ -430,6 +430,23 @@ def test_regions_that_fit_no_image_are_wrong_usage(tiles, tmp_path):
         run(tiles, tmp_path / "out", roi=tmp_path / "regions")
 
 
+def test_a_region_file_of_no_image_is_wrong_usage_and_names_the_nearest(tiles, tmp_path):
+    draw_region(tmp_path / "regions" / "tile 0.geojson", "Tumor")
+    draw_region(tmp_path / "regions" / "tlie 1.geojson", "Tumor")
+    with pytest.raises(UsageError, match=r"tlie 1\.geojson belongs to no image .* nearest is tile \d\.png"):
+        run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions")
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_without_regions_and_regions_without_tumour_are_one_line_each(tiles, tmp_path):
+    draw_region(tmp_path / "regions" / "tile 0.geojson", "Tumro")
+    listener = Deaf()
+    run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions", listener=listener)
+    whole, doubt = listener.complaints
+    assert whole == "1 image has no region file and counts as a whole: tile 1.png"
+    assert doubt.startswith("tile 0.geojson: 1 region of class 'Tumro', none of class Tumor")
+
+
 def test_a_region_outside_the_image_is_refused(tiles, tmp_path):
     far = draw_region(tmp_path / "far.geojson", "Tumor", ((900, 900), (950, 900), (950, 950), (900, 900)))
     summary = run(tiles / "case A" / "tile 0.png", tmp_path / "out", roi=far)

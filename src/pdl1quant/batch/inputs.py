@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pdl1quant.batch.work import Image
-from pdl1quant.errors import UsageError
+from pdl1quant.errors import UnreadableError, UsageError
 from pdl1quant.outputs.tables import SCORE_COLUMNS
 from pdl1quant.slides.cases import CaseRow, read_cases
 from pdl1quant.slides.discover import Found, Problem, discover, output_names
+from pdl1quant.slides.roi import read_geojson_rois, tumour_doubt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +62,23 @@ def gather(
     return tuple(images), tuple(problems)
 
 
+def region_warnings(images: Sequence[Image]) -> tuple[str, ...]:
+    """What a person has to know of the regions: images without any, and files that do not say where tumour is."""
+    files = dict.fromkeys(image.roi for image in images if image.roi is not None)
+    without = [image.name for image in images if image.roi is None]
+    warnings = []
+    if files and without:
+        which = "1 image has no region file and counts"
+        if len(without) > 1:
+            which = f"{len(without)} images have no region file and count"
+        warnings.append(f"{which} as a whole: {', '.join(without)}")
+    for file in files:
+        with suppress(UnreadableError):  # the row of the image will say it
+            if doubt := tumour_doubt(read_geojson_rois(file), file.name):
+                warnings.append(doubt)
+    return tuple(warnings)
+
+
 def by_case(images: Sequence[Image]) -> dict[str, tuple[Image, ...]]:
     """The images of each case; cases in the order of their first image."""
     cases: dict[str, list[Image]] = {}
@@ -100,4 +120,10 @@ def _regions(roi: Path | None, found: Sequence[Found]) -> dict[Path, Path]:
     if found and not regions:
         example = found[0].relative.with_suffix("")
         raise UsageError(f"--roi {roi}: no file in it fits an image; call them like {example}{_ROI_SUFFIX}")
+    strays = sorted(set(roi.rglob(f"*{_ROI_SUFFIX}")) - set(regions.values()))
+    if strays:
+        names = [str(item.relative) for item in found]
+        stray = strays[0].relative_to(roi).as_posix()
+        near = difflib.get_close_matches(stray.removesuffix(_ROI_SUFFIX), names, n=1, cutoff=0.0)
+        raise UsageError(f"--roi {roi}: {stray} belongs to no image of the run; the nearest is {near[0]}; rename it")
     return regions

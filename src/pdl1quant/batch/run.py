@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
 from pdl1quant.assays import find_indication, load_pack
-from pdl1quant.batch.inputs import by_case, gather, hash_file
+from pdl1quant.batch.inputs import by_case, gather, hash_file, region_warnings
 from pdl1quant.batch.ledger import Ledger
 from pdl1quant.batch.record import record_of, settings_of
 from pdl1quant.batch.rows import CASE_FLAGS, UNSCORED, CaseReport, as_duplicate, case_result, image_row, problem_row
@@ -140,8 +140,8 @@ def run(job: Job, *, listener: Listener) -> Summary:
     rows = [
         problem_row(problem.path.name, problem.path.parent.name, problem.message, plan=job.plan) for problem in problems
     ]
-    for row in rows:
-        listener.complain(row.error)
+    for message in (*(row.error for row in rows), *region_warnings(images)):
+        listener.complain(message)
     with Workers(min(job.workers, max(1, len(images)))) as workers:
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
