@@ -179,6 +179,13 @@ def test_when_nothing_is_scored_nothing_is_to_be_looked_at(pdl1quant, tmp_path):
     assert "mend it and" in output
 
 
+def test_a_label_pack_says_why_no_call_is_made(pdl1quant, tiles, tmp_path):
+    common = ("-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1", "--assay", "28-8-label")
+    _, output, _ = pdl1quant("score", tiles / "tile_0.png", *common)
+    case = output.splitlines()[0]
+    assert "no call is made: no indication given (--indication), tumour not drawn on every image (--roi)" in case
+
+
 def test_quiet_leaves_only_the_errors(pdl1quant, tiles, tmp_path):
     (tiles / "broken.png").write_bytes(b"")
     code, output, errors = pdl1quant("score", tiles, "-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1", "-q")

@@ -125,6 +125,7 @@ def case_line(report: CaseReport) -> str:
     else:
         shared = REMARKS_OF_RUNS.keys() | _SAID_OTHERWISE
         remarks = [REMARKS.get(flag, str(flag).replace("_", " ")) for flag in score.flags if flag not in shared]
+        remarks += [report.no_call] if report.no_call else []
         parts = [
             report.case or ".",
             score_text(score),

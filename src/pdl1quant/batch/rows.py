@@ -29,6 +29,8 @@ class CaseReport:
     n_tumour: int
     n_images: int
     n_scored: int
+    no_call: str = ""
+    """Why a pack that makes calls made none; empty where it made one or never does."""
 
 
 def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
@@ -102,8 +104,22 @@ def case_result(
         n_tumour=counts.n_tumour,
         n_images=len(members),
         n_scored=len(members) - sum(outcome.status in UNSCORED for _, outcome in members),
+        no_call="" if score is None else _no_call(score, plan),
     )
     return report, row
+
+
+def _no_call(score: Score, plan: Plan) -> str:
+    if score.calls or not plan.pack.makes_calls:
+        return ""
+    reasons = {
+        "no indication given (--indication)": plan.indication is None,
+        "tumour not drawn on every image (--roi)": ResultFlag.TUMOUR_UNCONFIRMED in score.flags,
+        "white level assumed (--white)": ResultFlag.WHITE_ASSUMED in score.flags,
+        "too few tumour cells": not score.evaluable,
+    }
+    found = ", ".join(reason for reason, holds in reasons.items() if holds)
+    return f"no call is made: {found or 'no cut-off could be read'}"
 
 
 def _values(counts: Counts | None, score: Score | None, *, flags: Sequence[ResultFlag] = ()) -> dict[str, Any]:
