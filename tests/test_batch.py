@@ -430,12 +430,15 @@ def test_regions_that_fit_no_image_are_wrong_usage(tiles, tmp_path):
         run(tiles, tmp_path / "out", roi=tmp_path / "regions")
 
 
-def test_a_region_file_of_no_image_is_wrong_usage_and_names_the_nearest(tiles, tmp_path):
+def test_a_misspelt_region_file_is_named_with_the_image_that_it_may_be_meant_for(tiles, tmp_path):
     draw_region(tmp_path / "regions" / "tile 0.geojson", "Tumor")
     draw_region(tmp_path / "regions" / "tlie 1.geojson", "Tumor")
-    with pytest.raises(UsageError, match=r"tlie 1\.geojson belongs to no image .* nearest is tile \d\.png"):
-        run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions")
-    assert not (tmp_path / "out").exists()
+    listener = Deaf()
+    run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions", listener=listener)
+    assert listener.complaints == [
+        "1 image has no region file and counts as a whole: tile 1.png (tlie 1.geojson belongs to no image of the run; "
+        "if it is meant for tile 1.png, rename it)"
+    ]
 
 
 def test_images_without_regions_and_regions_without_tumour_are_one_line_each(tiles, tmp_path):

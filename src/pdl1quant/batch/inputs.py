@@ -62,7 +62,7 @@ def gather(
     return tuple(images), tuple(problems)
 
 
-def region_warnings(images: Sequence[Image]) -> tuple[str, ...]:
+def region_warnings(images: Sequence[Image], roi: Path | None) -> tuple[str, ...]:
     """What a person has to know of the regions: images without any, and files that do not say where tumour is."""
     files = dict.fromkeys(image.roi for image in images if image.roi is not None)
     without = [image.name for image in images if image.roi is None]
@@ -71,12 +71,21 @@ def region_warnings(images: Sequence[Image]) -> tuple[str, ...]:
         which = "1 image has no region file and counts"
         if len(without) > 1:
             which = f"{len(without)} images have no region file and count"
-        warnings.append(f"{which} as a whole: {', '.join(without)}")
+        warnings.append(f"{which} as a whole: {', '.join(without)}{_misspelt(roi, set(files), without)}")
     for file in files:
         with suppress(UnreadableError):  # the row of the image will say it
             if doubt := tumour_doubt(read_geojson_rois(file), file.name):
                 warnings.append(doubt)
     return tuple(warnings)
+
+
+def _misspelt(roi: Path | None, used: set[Path], without: Sequence[str]) -> str:
+    """A region file of no image, where an image has none: most likely it is meant for that one."""
+    strays = sorted(set(roi.glob(f"*{_ROI_SUFFIX}")) - used) if roi is not None and roi.is_dir() else []
+    if not strays:
+        return ""
+    near = difflib.get_close_matches(strays[0].stem, without, n=1, cutoff=0.0)
+    return f" ({strays[0].name} belongs to no image of the run; if it is meant for {near[0]}, rename it)"
 
 
 def by_case(images: Sequence[Image]) -> dict[str, tuple[Image, ...]]:
@@ -120,10 +129,4 @@ def _regions(roi: Path | None, found: Sequence[Found]) -> dict[Path, Path]:
     if found and not regions:
         example = found[0].relative.with_suffix("")
         raise UsageError(f"--roi {roi}: no file in it fits an image; call them like {example}{_ROI_SUFFIX}")
-    strays = sorted(set(roi.rglob(f"*{_ROI_SUFFIX}")) - set(regions.values()))
-    if strays:
-        names = [str(item.relative) for item in found]
-        stray = strays[0].relative_to(roi).as_posix()
-        near = difflib.get_close_matches(stray.removesuffix(_ROI_SUFFIX), names, n=1, cutoff=0.0)
-        raise UsageError(f"--roi {roi}: {stray} belongs to no image of the run; the nearest is {near[0]}; rename it")
     return regions

@@ -140,7 +140,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
     rows = [
         problem_row(problem.path.name, problem.path.parent.name, problem.message, plan=job.plan) for problem in problems
     ]
-    for message in (*(row.error for row in rows), *region_warnings(images)):
+    for message in (*(row.error for row in rows), *region_warnings(images, job.roi)):
         listener.complain(message)
     with Workers(min(job.workers, max(1, len(images)))) as workers:
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
