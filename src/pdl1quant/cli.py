@@ -31,9 +31,8 @@ EXIT_INTERRUPTED = 130
 FREQUENT_SETTINGS = (
     "positivity.dab_od",
     "stains.vectors",
-    "nuclei.signal",
+    "nuclei.segmenter",
     "nuclei.min_area_um2",
-    "cells.growth_um",
     "cells.membrane_width_um",
 )
 """Settings with an option of their own; ``--set`` reaches all."""

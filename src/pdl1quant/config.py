@@ -32,7 +32,7 @@ class StainsConfig(_Section):
     min_glass_share: float = Field(default=0.01, gt=0, le=1)
     """Share of the area that has to be glass before the white level is measured from it."""
     vectors: Literal["auto", "fixed"] = "auto"
-    """``auto`` estimates the stain vectors per case where both stains suffice; ``fixed`` uses the two below."""
+    """``auto`` estimates the stain vectors per case where both stains suffice; ``fixed`` uses those given here."""
     haematoxylin: tuple[float, float, float] = (0.650, 0.704, 0.286)
     """Fixed haematoxylin OD vector (R, G, B); Ruifrok & Johnston 2001."""
     dab: tuple[float, float, float] = (0.268, 0.570, 0.776)
@@ -86,9 +86,9 @@ class CellsConfig(_Section):
     """From nucleus to cell."""
 
     growth_um: float = Field(default=5.0, gt=0, le=30)
-    """How far a cell reaches beyond its nucleus, where no neighbour stops it."""
+    """How far a cell reaches beyond its nucleus, where no neighbour stops it; ``network`` finds cells itself."""
     lymphocyte_growth_um: float = Field(default=2.0, gt=0, le=30)
-    """The same for lymphocytes: farther, they would take their neighbour's membrane."""
+    """The same for lymphocyte-sized nuclei (not ``network``): farther, they would take a neighbour's membrane."""
     membrane_width_um: float = Field(default=1.0, gt=0, le=5)
     """Width of the membrane band at the cell's edge."""
 
