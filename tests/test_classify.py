@@ -5,7 +5,7 @@ import pytest
 
 from factories import make_cells
 from pdl1quant.config import CellsConfig, StainsConfig
-from pdl1quant.model import CELL_COLUMNS, CellClass, Segmentation, Tile
+from pdl1quant.model import CELL_COLUMNS, CLASS_PROBABILITIES, CellClass, Segmentation, Tile
 from pdl1quant.stages.cells import grow_cells
 from pdl1quant.stages.classify import classify_cells, name_by_scores
 from pdl1quant.stages.measure import measure_cells
@@ -106,6 +106,16 @@ def test_cell_alone_can_be_named():
     assert len(classify(make_cells(1, neighbour_distance_um=np.inf, neighbours_25um=0))) == 1
 
 
-def test_scores_name_the_best_class():
+def test_scores_name_the_best_class_and_stay_in_the_table():
     scores = np.eye(len(CellClass), dtype=np.float32)[[2, 0, 4]]
-    assert name_by_scores(make_cells(3), scores)["cell_class"].tolist() == ["macrophage", "tumour", "other"]
+    named = name_by_scores(make_cells(3), scores)
+    assert named["cell_class"].tolist() == ["macrophage", "tumour", "other"]
+    assert np.array_equal(named[list(CLASS_PROBABILITIES)], scores)
+
+
+def test_probabilities_of_the_rule_sum_to_one_and_name_the_class(field):
+    _, cells, estimate = field
+    named = classify_cells(cells, mpp=0.5, estimate=estimate)
+    probabilities = named[list(CLASS_PROBABILITIES)].to_numpy()
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+    assert np.array_equal(probabilities.argmax(axis=1), named["cell_class"].cat.codes)

@@ -6,7 +6,15 @@ Pixel convention: ``array[y, x]``; the centre of the first pixel is (0, 0). Opti
 
 from __future__ import annotations
 
-from pdl1quant.model.cells import CELL_CLASS_DTYPE, CELL_COLUMNS, EXCLUDING_FLAGS, CellClass, CellColumn, Flag
+from pdl1quant.model.cells import (
+    CELL_CLASS_DTYPE,
+    CELL_COLUMNS,
+    CLASS_PROBABILITIES,
+    EXCLUDING_FLAGS,
+    CellClass,
+    CellColumn,
+    Flag,
+)
 from pdl1quant.model.pixels import (
     MEMBRANE_SECTORS,
     BoolArray,
@@ -43,6 +51,7 @@ from pdl1quant.model.scores import (
 __all__ = [
     "CELL_CLASS_DTYPE",
     "CELL_COLUMNS",
+    "CLASS_PROBABILITIES",
     "EXCLUDING_FLAGS",
     "MEMBRANE_SECTORS",
     "BoolArray",

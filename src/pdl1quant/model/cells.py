@@ -44,6 +44,10 @@ EXCLUDING_FLAGS = Flag.TOUCHES_EDGE | Flag.PIGMENT | Flag.OUT_OF_FOCUS | Flag.PY
 """A cell with one of these stays in the table and leaves the numerator and the denominator."""
 
 
+CLASS_PROBABILITIES = tuple(f"{name}_probability" for name in CellClass)
+"""Columns of the cells table with the probability of each class, in the order of `CellClass`."""
+
+
 class CellColumn(NamedTuple):
     """One column of the cells table."""
 
@@ -90,5 +94,9 @@ CELL_COLUMNS: tuple[CellColumn, ...] = (
     CellColumn("pigment_share", "float32", "", "share of the cell's pixels covered by pigment, 0-1"),
     CellColumn("neighbour_distance_um", "float32", "um", "distance to the nearest other nucleus centroid"),
     CellColumn("neighbours_25um", "int32", "", "nuclei whose centroid lies within 25 um"),
+    *(
+        CellColumn(column, "float32", "", f"how likely the cell is of class {name}, 0-1; 0 where nothing tells it")
+        for column, name in zip(CLASS_PROBABILITIES, CellClass, strict=True)
+    ),
 )
 """The cells table: a pandas DataFrame with exactly these columns, in this order, a row per cell, sorted by y, x."""

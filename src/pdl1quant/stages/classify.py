@@ -8,12 +8,18 @@ large pale nuclei in much cytoplasm are what tumour nuclei are, too; so CPS stay
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
-from scipy.spatial import cKDTree
 
-from pdl1quant.model import CellClass, Float32Array, Float64Array, StainEstimate
+from pdl1quant.model import CLASS_PROBABILITIES, CellClass, Float32Array, Float64Array, StainEstimate
+from pdl1quant.neighbours import neighbour_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scipy.sparse import csr_array
 
 CLASSES = (CellClass.LYMPHOCYTE, CellClass.STROMA, CellClass.TUMOUR)
 COMPANY_UM = 15.0
@@ -118,21 +124,29 @@ def classify_cells(cells: pd.DataFrame, *, mpp: float, estimate: StainEstimate) 
     Returns
     -------
     DataFrame
-        A new table with ``cell_class`` filled.
+        A new table with ``cell_class`` and the probabilities of the classes filled.
     """
     own = features_of(cells, estimate)
     first = _softmax(own @ ALONE.T + ALONE_OFFSET)
     company = company_of(cells[["x_px", "y_px"]].to_numpy() * mpp)
     around = np.hstack([company @ first[:, :2], company @ own[:, :4]])
     second = np.hstack([own, around]) @ WITH_COMPANY.T + COMPANY_OFFSET
-    names = np.array([str(each) for each in CLASSES])[np.argmax(second, axis=1)]
-    return cells.assign(cell_class=pd.Categorical(names, categories=[str(each) for each in CellClass]))
+    return name_by_scores(cells, scores_of(_softmax(second), CLASSES))
+
+
+def scores_of(shares: Float64Array | Float32Array, classes: Sequence[str]) -> Float32Array:
+    """(n, all classes) scores in the order of `CellClass` from (n, k) shares of some ``classes``; 0 for the others."""
+    scores = np.zeros((len(shares), len(CellClass)), np.float32)
+    scores[:, [list(CellClass).index(CellClass(each)) for each in classes]] = shares
+    return scores
 
 
 def name_by_scores(cells: pd.DataFrame, scores: Float32Array) -> pd.DataFrame:
     """Name each cell by the best of its class scores, (n, classes) in the order of `CellClass`; a new table."""
     names = np.array([str(each) for each in CellClass])[np.argmax(scores, axis=1)]
-    return cells.assign(cell_class=pd.Categorical(names, categories=[str(each) for each in CellClass]))
+    named = pd.Categorical(names, categories=[str(each) for each in CellClass])
+    columns = dict(zip(CLASS_PROBABILITIES, scores.T.astype(np.float32, copy=False), strict=True))
+    return cells.assign(cell_class=named, **columns)
 
 
 def features_of(cells: pd.DataFrame, estimate: StainEstimate) -> Float64Array:
@@ -162,13 +176,4 @@ def _softmax(scores: Float64Array) -> Float64Array:
 
 def company_of(centres_um: Float64Array) -> csr_array:
     """(n, n) sparse weights of each cell's neighbours; rows sum to 1, or to 0 for a cell alone."""
-    tree = cKDTree(centres_um)
-    pairs = tree.query_pairs(COMPANY_REACH_UM, output_type="ndarray")
-    apart = np.linalg.norm(centres_um[pairs[:, 0]] - centres_um[pairs[:, 1]], axis=1)
-    weight = np.exp(-0.5 * (apart / COMPANY_UM) ** 2)
-    row, column = np.concatenate([pairs, pairs[:, ::-1]]).T
-    n = len(centres_um)
-    weights = csr_array((np.concatenate([weight, weight]), (row, column)), shape=(n, n))
-    total = np.asarray(weights.sum(axis=1)).ravel()
-    scale = np.divide(1.0, total, out=np.zeros(n), where=total > 0)
-    return csr_array(weights.multiply(scale[:, None]))
+    return neighbour_weights(centres_um, sd_um=COMPANY_UM, reach_um=COMPANY_REACH_UM)
