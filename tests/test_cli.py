@@ -145,13 +145,14 @@ def test_assays_lists_packs_indications_and_cut_offs(pdl1quant):
 
 
 # --- scoring ---------------------------------------------------------------------------------------------------------
-def test_score_prints_a_line_per_case_and_where_to_look(pdl1quant, tiles, tmp_path):
+def test_score_prints_a_line_per_case_its_remarks_and_where_to_look(pdl1quant, tiles, tmp_path):
     code, output, errors = pdl1quant("score", tiles, "-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1")
     assert (code, errors) == (0, "")
-    case, note, end = output.splitlines()
+    case, *remarks, end = output.splitlines()
     assert re.match(r"tiles  TPS \(cytoplasm\) (< )?\d+ % \(\d+-\d+\)  ", case)
-    assert " tumour cells  3 images  " in case
-    assert note.startswith("Note: no person confirmed what is tumour (draw it and give --roi)")
+    assert case.endswith(" tumour cells  3 images")
+    notes = remarks[remarks.index("Notes:") + 1 :]
+    assert "    no person confirmed what is tumour (draw it and give --roi)" in notes
     assert end.startswith(f"Look at {tmp_path}/out/overlays, then at {tmp_path}/out/scores.csv. Research use only")
     assert not {"positive", "negative"} & set(output.lower().replace(",", " ").split())
 
@@ -182,8 +183,8 @@ def test_when_nothing_is_scored_nothing_is_to_be_looked_at(pdl1quant, tmp_path):
 def test_a_label_pack_says_why_no_call_is_made(pdl1quant, tiles, tmp_path):
     common = ("-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1", "--assay", "28-8-label")
     _, output, _ = pdl1quant("score", tiles / "tile_0.png", *common)
-    case = output.splitlines()[0]
-    assert "no call is made: no indication given (--indication), tumour not drawn on every image (--roi)" in case
+    reasons = "no indication given (--indication), tumour not drawn on every image (--roi)"
+    assert f"\n    no call is made: {reasons}" in output
 
 
 def test_quiet_leaves_only_the_errors(pdl1quant, tiles, tmp_path):

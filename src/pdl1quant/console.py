@@ -1,4 +1,4 @@
-"""What the command line shows: a progress bar, a line per case, and errors between them; never mixed up."""
+"""What the command line shows: a progress bar, a line per case with its remarks below, and errors between them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pdl1quant.assays import load_pack, pack_names
-from pdl1quant.batch.rows import UNSCORED
+from pdl1quant.batch.rows import UNSCORED, plural
 from pdl1quant.model import ResultFlag
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, score_text
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from pdl1quant.batch import CaseReport, Summary
-    from pdl1quant.model import CutOff, RulePack
+    from pdl1quant.model import CutOff, RulePack, Score
 
 REMARKS = {
     ResultFlag.WHITE_ASSUMED: "no empty glass seen, white level assumed: give --white R,G,B",
@@ -30,12 +30,15 @@ REMARKS = {
     ResultFlag.MPP_OVERRIDDEN: "--mpp contradicts the files' own pixel size: check it",
     ResultFlag.NUCLEUS_SIZE: "nuclei of unusual size: check --mpp",
     ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
-    ResultFlag.PARTIAL: "incomplete: images or many tumour cells left out, see scores.csv",
+    ResultFlag.PARTIAL: "many tumour cells left out (blur, pigment): look at the overlays",
     ResultFlag.NO_TUMOUR_CELLS: "no tumour cells found: look at the overlays",
     ResultFlag.TOO_FEW_CELLS: "not evaluable, too few tumour cells: add images of this case",
-    ResultFlag.DUPLICATE: "the same image twice: counted once",
+    ResultFlag.DUPLICATE: "copies of another image of the case, not counted again",
 }
 """What a flag means for one case, and what to do."""
+
+_OF_IMAGES = (ResultFlag.MPP_OVERRIDDEN, ResultFlag.NUCLEUS_SIZE, ResultFlag.PARTIAL, ResultFlag.DUPLICATE)
+"""Flags that say how many images of the case they concern."""
 
 REMARKS_OF_RUNS = {
     ResultFlag.TUMOUR_UNCONFIRMED: "no person confirmed what is tumour (draw it and give --roi)",
@@ -46,6 +49,8 @@ REMARKS_OF_RUNS = {
 """What flags mean that cases of one run usually share; said once, at the end."""
 
 _SAID_OTHERWISE = {ResultFlag.NO_TUMOUR_ROI}  # by ``tumour_unconfirmed``
+
+_INDENT = "    "
 
 
 class Terminal:
@@ -98,8 +103,9 @@ class Terminal:
         self._errors.print(_plain(message), soft_wrap=True)
 
     def case_done(self, report: CaseReport) -> None:
-        """Say in one line how a case was scored."""
-        self._say(case_line(report))
+        """Say in one line how a case was scored, and below it what is special about it."""
+        for line in case_lines(report):
+            self._say(line)
 
     def end(self, summary: Summary) -> None:
         """Say where to look."""
@@ -117,36 +123,47 @@ class Terminal:
             sys.stdout.flush()
 
 
-def case_line(report: CaseReport) -> str:
-    """``case  TPS (cytoplasm) 42 % (35-50)  1,234 tumour cells  8 images  what is special about it``."""
+def case_lines(report: CaseReport) -> list[str]:
+    """``case  TPS (cytoplasm) 42 % (35-50)  1,234 tumour cells  8 images``, and below it a line for each remark."""
     score = report.score
     if score is None:
         parts = [report.case or ".", f"not scored ({report.status})", _images(report)]
-    else:
-        shared = REMARKS_OF_RUNS.keys() | _SAID_OTHERWISE
-        remarks = [REMARKS.get(flag, str(flag).replace("_", " ")) for flag in score.flags if flag not in shared]
-        remarks += [report.no_call] if report.no_call else []
-        parts = [
-            report.case or ".",
-            score_text(score),
-            _plural(report.n_tumour, "tumour cell"),
-            _images(report),
-            *(str(call) for call in score.calls),
-            "; ".join(remarks),
-        ]
-    return "  ".join(part for part in parts if part)
+        return ["  ".join(parts)]
+    parts = [
+        report.case or ".",
+        score_text(score),
+        plural(report.n_tumour, "tumour cell"),
+        _images(report),
+        *(str(call) for call in score.calls),
+    ]
+    return ["  ".join(parts), *(_INDENT + remark for remark in _remarks(report, score))]
+
+
+def _remarks(report: CaseReport, score: Score) -> list[str]:
+    n_missing = report.n_images - report.n_scored
+    remarks = [f"incomplete: {plural(n_missing, 'image')} not scored"] if n_missing else []
+    for flag, text in REMARKS.items():
+        if flag is ResultFlag.TOO_FEW_CELLS and ResultFlag.NO_TUMOUR_CELLS in score.flags:
+            continue
+        n = report.images_by_flag.get(flag, 0) if flag in _OF_IMAGES else 0
+        if n and report.n_images > 1:
+            remarks.append(f"{plural(n, 'image')}: {text}")
+        elif n or (flag in score.flags and not (flag is ResultFlag.PARTIAL and n_missing)):
+            remarks.append(text)
+    return [*remarks, report.no_call] if report.no_call else remarks
 
 
 def end_lines(summary: Summary) -> list[str]:
     """What holds for all cases, where to look, and what is missing."""
     flags = {flag for row in summary.rows if row.level == "case" for flag in row.flags}
     remarks = [text for flag, text in REMARKS_OF_RUNS.items() if str(flag) in flags]
-    lines = [f"Note: {'; '.join(remarks)}."] if remarks else []
+    lines = ["Notes:", *(_INDENT + remark for remark in remarks)] if remarks else []
     if summary.n_unscored:
         which = "is" if summary.n_unscored == 1 else "are"
         lines.append(
-            f"{_plural(summary.n_unscored, 'image')} {which} not scored: {summary.output}/scores.csv says why in its "
-            f"column error; mend {'it' if summary.n_unscored == 1 else 'them'} and run again with --resume."
+            f"{plural(summary.n_unscored, 'image')} {which} not scored: {summary.output}/scores.csv says why in its "
+            f"column error; mend {'it' if summary.n_unscored == 1 else 'them'} and run again with --resume, "
+            "or with --overwrite if you change an option."
         )
     if any(row.level == "image" and row.status not in UNSCORED for row in summary.rows):
         lines.append(f"Look at {summary.output}/overlays, then at {summary.output}/scores.csv. {RESEARCH_USE_ONLY}")
@@ -182,12 +199,8 @@ def _cut_off_text(cut_off: CutOff) -> str:
 
 def _images(report: CaseReport) -> str:
     if report.n_scored == report.n_images:
-        return _plural(report.n_images, "image")
-    return f"{report.n_scored:,} of {_plural(report.n_images, 'image')}"
-
-
-def _plural(n: int, noun: str) -> str:
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+        return plural(report.n_images, "image")
+    return f"{report.n_scored:,} of {plural(report.n_images, 'image')}"
 
 
 def _plain(line: str) -> str:

@@ -8,8 +8,8 @@
     │   ├── AssayError        no such rule pack or indication, or a broken one
     │   └── ModelError        a network without a card, with another hash, or that cannot be run
     ├── InputError            one input cannot be scored; the others can (exit code 1)
-    │   ├── UnreadableError   damaged, truncated, empty or of an unknown type  -> status ``failed``
-    │   └── RefusedError      readable, but scoring it would be a guess        -> status ``refused``
+    │   ├── UnreadableError   damaged, truncated, empty or of an unknown type  -> status ``failed``: could not
+    │   └── RefusedError      readable, but scoring it would be a guess        -> status ``refused``: will not
     │       ├── PixelSizeError
     │       ├── NotColourError
     │       └── NotHdabError

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from pdl1quant.batch.rows import plural
 from pdl1quant.batch.work import Outcome
 from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.model import StainEstimate
@@ -66,7 +67,7 @@ class Ledger:
         missing = sorted(set(self._earlier_outcomes) - set(images))
         if missing:
             raise UsageError(
-                f"{self._path.parent}: the earlier run had {len(missing)} more image(s), such as {missing[0]}; "
+                f"{self._path.parent}: the earlier run had {plural(len(missing), 'more image')}, such as {missing[0]}; "
                 "give the same inputs, or pass --overwrite"
             )
         self._rewrite(lines)

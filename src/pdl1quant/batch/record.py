@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from pdl1quant.batch.run import Job
+    from pdl1quant.batch.job import Job
     from pdl1quant.batch.work import Image
 
 _LIBRARIES = ("imagecodecs", "numpy", "opencv-python-headless", "pandas", "pillow", "pyarrow", "scipy", "tifffile")

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pdl1quant.model import Counts, ResultFlag, Score, Status
 from pdl1quant.outputs.tables import ScoreRow, score_values
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pdl1quant.batch.work import Image, Outcome, Plan
 
 UNSCORED = (Status.REFUSED, Status.FAILED)
+
+_NAMED = 3
+"""Images named in a line that is about many."""
 
 CASE_FLAGS = (ResultFlag.SELECTED_FIELDS,)
 """Plain images are fields that somebody chose."""
@@ -31,6 +35,8 @@ class CaseReport:
     n_scored: int
     no_call: str = ""
     """Why a pack that makes calls made none; empty where it made one or never does."""
+    images_by_flag: Mapping[ResultFlag, int] = field(default_factory=dict)
+    """How many of its images carry each flag."""
 
 
 def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
@@ -49,8 +55,30 @@ def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
 
 
 def problem_row(name: str, case: str, message: str, *, plan: Plan) -> ScoreRow:
-    """The row of something that was named and is no image."""
-    return ScoreRow(level="image", image=name, case=case, status=Status.REFUSED, error=message, **_same_for_all(plan))
+    """The row of something that was named and is no image; ``message`` does not repeat ``name``."""
+    return ScoreRow(level="image", image=name, case=case, status=Status.FAILED, error=message, **_same_for_all(plan))
+
+
+def complaints(unscored: Iterable[tuple[str, str]]) -> list[str]:
+    """One line for each way in which images cannot be scored.
+
+    Parameters
+    ----------
+    unscored
+        Name and error of each image. Those with the same error share a line, in the order of the first of them.
+    """
+    names: dict[str, list[str]] = {}
+    for name, error in unscored:
+        names.setdefault(error, []).append(name)
+    return [_complaint(images, error) for error, images in names.items()]
+
+
+def _complaint(images: Sequence[str], error: str) -> str:
+    if len(images) == 1:
+        return f"{images[0]}: {error}"
+    rest = len(images) - _NAMED
+    named = ", ".join(images[:_NAMED]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
+    return f"{plural(len(images), 'image')} ({named}): {error}"
 
 
 def as_duplicate(original: Outcome) -> Outcome:
@@ -91,7 +119,7 @@ def case_result(
         image="",
         case=case,
         status=status,
-        error=f"{n_unscored} of {len(unique)} images could not be scored; see their rows" if n_unscored else "",
+        error=_case_error(n_unscored, len(unique)),
         mpp=_common([outcome.mpp for outcome in scored]),
         extra=_common_extra([image for image, _ in members]),
         **_values(counts if scored else None, score),
@@ -105,8 +133,25 @@ def case_result(
         n_images=len(members),
         n_scored=len(members) - sum(outcome.status in UNSCORED for _, outcome in members),
         no_call="" if score is None else _no_call(score, plan),
+        images_by_flag=Counter(flag for _, outcome in members for flag in outcome.flags),
     )
     return report, row
+
+
+def plural(n: int, noun: str) -> str:
+    """``1 image``, ``1,234 images``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def _case_error(n_unscored: int, n_images: int) -> str:
+    if not n_unscored:
+        return ""
+    if n_unscored < n_images:
+        rows = "its row" if n_unscored == 1 else "their rows"
+        return f"{n_unscored} of {plural(n_images, 'image')} could not be scored; see {rows}"
+    if n_images == 1:
+        return "its image could not be scored; see its row"
+    return f"none of its {n_images} images could be scored; see their rows"
 
 
 def _no_call(score: Score, plan: Plan) -> str:

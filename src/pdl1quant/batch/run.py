@@ -11,19 +11,27 @@ import json
 import traceback
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.batch.inputs import by_case, gather, hash_file, region_warnings
+from pdl1quant.batch.job import Job, Listener, Summary
 from pdl1quant.batch.ledger import Ledger
 from pdl1quant.batch.record import record_of, settings_of
-from pdl1quant.batch.rows import CASE_FLAGS, UNSCORED, CaseReport, as_duplicate, case_result, image_row, problem_row
+from pdl1quant.batch.rows import (
+    CASE_FLAGS,
+    UNSCORED,
+    as_duplicate,
+    case_result,
+    complaints,
+    image_row,
+    problem_row,
+)
 from pdl1quant.batch.traces import clear_traces, write_trace
 from pdl1quant.batch.work import (
     Done,
     Image,
     Outcome,
-    Plan,
     Task,
     analyse,
     lost,
@@ -34,7 +42,7 @@ from pdl1quant.batch.work import (
 )
 from pdl1quant.batch.workers import Workers
 from pdl1quant.errors import NotHdabError, UnreadableError
-from pdl1quant.model import Indication, ResultFlag, RulePack, Score, StainEstimate, Status
+from pdl1quant.model import ResultFlag, Score, StainEstimate, Status
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, claim_output
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.tables import ScoreRow, write_scores
@@ -44,61 +52,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pdl1quant.config import Config
+    from pdl1quant.model import Indication, RulePack
+    from pdl1quant.slides.discover import Problem
 
 _IMAGES_AHEAD_PER_WORKER = 4
 """Small cases are worked on together, so that no worker waits for the end of a case."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What to score, how, and where to write it."""
-
-    paths: tuple[Path, ...]
-    output: Path
-    config: Config
-    pack: RulePack
-    indication: Indication | None = None
-    mpp: float | None = None
-    white: tuple[float, float, float] | None = None
-    roi: Path | None = None
-    cases: Path | None = None
-    keep_labels: bool = False
-    workers: int = 1
-    overwrite: bool = False
-    resume: bool = False
-
-    @property
-    def plan(self) -> Plan:
-        """What a worker has to know of it."""
-        return Plan(
-            output=self.output,
-            config=self.config,
-            pack=self.pack,
-            indication=self.indication,
-            mpp=self.mpp,
-            keep_labels=self.keep_labels,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
-    """How a run ended; ``n_unscored`` counts the images that were refused or failed."""
-
-    output: Path
-    rows: tuple[ScoreRow, ...]
-    n_unscored: int
-
-
-class Listener(Protocol):
-    """Is told how the work goes."""
-
-    def begin(self, n_images: int) -> None: ...
-    def doing(self, what: str, case: str) -> None: ...
-    def advance(self, n_images: int = 1) -> None: ...
-    def complain(self, message: str) -> None: ...
-    def case_done(self, report: CaseReport) -> None: ...
-    def end(self, summary: Summary) -> None: ...
 
 
 def find_rules(assay: str, indication: str | None) -> tuple[RulePack, Indication | None]:
@@ -137,10 +95,8 @@ def run(job: Job, *, listener: Listener) -> Summary:
     clear_traces(job.output)
     started = datetime.now(tz=UTC)
     listener.begin(len(images))
-    rows = [
-        problem_row(problem.path.name, problem.path.parent.name, problem.message, plan=job.plan) for problem in problems
-    ]
-    for message in (*(row.error for row in rows), *region_warnings(images, job.roi)):
+    rows = [problem_row(*_named(problem), plan=job.plan) for problem in problems]
+    for message in (*complaints((row.image, row.error) for row in rows), *region_warnings(images, job.roi)):
         listener.complain(message)
     with Workers(min(job.workers, max(1, len(images)))) as workers:
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
@@ -189,6 +145,8 @@ class _Work:
     images: list[Image] = field(default_factory=list)
     estimates: dict[str, StainEstimate] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    unscored: list[tuple[str, str]] = field(default_factory=list)
+    """Name and error of images of which nothing was said yet."""
 
     def score(self, wave: Sequence[tuple[str, tuple[Image, ...]]]) -> None:
         cases = [self._opened(name, images) for name, images in wave]
@@ -196,8 +154,10 @@ class _Work:
         self._sample(cases)
         for case in cases:
             self._estimate(case)
+        self._complain()
         self.listener.doing("scoring", wave[0][0])
         self._analyse(cases)
+        self._complain()
         for case in cases:
             self._close(case)
         write_scores(self.rows, self.job.output / SCORES_NAME)
@@ -293,9 +253,14 @@ class _Work:
         if done.outcome.is_scored:
             self.ledger.add_outcome(image.stem, key=_key(case, image), outcome=done.outcome)
         else:
-            self.listener.complain(done.outcome.error)
+            self.unscored.append((image.name, done.outcome.error))
             self._remove_results(image)
         self.listener.advance()
+
+    def _complain(self) -> None:
+        for message in complaints(sorted(self.unscored)):  # workers end in any order
+            self.listener.complain(message)
+        self.unscored.clear()
 
     def _took(self, image: Image, done: Done) -> None:
         self.seconds[image.stem] = self.seconds.get(image.stem, 0.0) + done.seconds
@@ -344,10 +309,17 @@ class _Work:
                 flags=flags,
             ), ""
         except Exception as error:  # noqa: BLE001  one case must not stop the others
-            message = f"{case.name}: {type(error).__name__}: {' '.join(str(error).split())}"
+            message = f"{type(error).__name__}: {' '.join(str(error).split())}"
             write_trace(self.job.output, case.name, traceback.format_exc())
-            self.listener.complain(message)
+            self.listener.complain(f"{case.name}: {message}")
             return None, message
+
+
+def _named(problem: Problem) -> tuple[str, str, str]:
+    """Name, case and message of what is no image; the message without the name or path that it begins with."""
+    path = problem.path
+    message = problem.message.removeprefix(f"{path}: ").removeprefix(f"{path.name}: ")
+    return path.name, path.parent.name, message
 
 
 def _is_covered(case: _Case, image: Image) -> bool:

@@ -112,9 +112,9 @@ def analyse(task: Task) -> Done:
     return _guarded(task, _analyse)
 
 
-def lost(task: Task) -> Done:
+def lost(_: Task) -> Done:
     """What is said of an image whose worker died."""
-    error = f"{task.image.name}: its worker process died, likely for want of memory; crop the image or leave it out"
+    error = "its worker process died, likely for want of memory; crop the image or leave it out"
     return Done(outcome=Outcome(status=Status.FAILED, error=error))
 
 
@@ -126,15 +126,16 @@ def unexpected(error: Exception, image: Image) -> Done:
 
 
 def outcome_of(error: Exception, image: Image) -> Outcome:
-    """The outcome that an error makes, its message in one line that begins with the name of the image."""
+    """The outcome that an error makes: its message in one line, without the image's name, which stands beside it."""
     status = Status.REFUSED if isinstance(error, RefusedError) else Status.FAILED
     message = " ".join(str(error).split())
     if isinstance(error, MemoryError):
         message = "MemoryError: the image does not fit into memory; crop it, or use fewer --workers"
     elif not isinstance(error, (InputError, OutputError)):
         message = f"{type(error).__name__}: {message}"
-    message = message.removeprefix(f"{image.path.name}: ")
-    return Outcome(status=status, error=message if message.startswith(image.name) else f"{image.name}: {message}")
+    for name in (image.name, image.path.name):
+        message = message.removeprefix(f"{name}: ")
+    return Outcome(status=status, error=message)
 
 
 def result_paths(image: Image, plan: Plan) -> dict[str, Path]:

@@ -70,7 +70,7 @@ def check_dimensions(name: str, width_px: int, height_px: int) -> None:
     if width_px < 1 or height_px < 1:
         raise UnreadableError(f"{name}: the image is {width_px} x {height_px} pixels; export it again")
     if width_px * height_px > MAX_PIXELS:
-        raise UnreadableError(
+        raise RefusedError(
             f"{name}: {width_px} x {height_px} pixels, the limit is {MAX_PIXELS // 1_000_000} million; "
             "cut it into tiles, or export it again if that is not its size"
         )

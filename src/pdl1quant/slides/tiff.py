@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import numpy as np
 import tifffile
 
-from pdl1quant.errors import NotColourError, UnreadableError
+from pdl1quant.errors import NotColourError, RefusedError, UnreadableError
 from pdl1quant.slides.pixel_size import StatedSize, size_from_aperio, size_from_density, size_from_ome
 from pdl1quant.slides.raster import (
     Decoded,
@@ -85,7 +85,7 @@ def _colour_pages(name: str, tiff: Any) -> list[Any]:
 def _check(name: str, page: Any, n_file_bytes: int) -> None:
     check_dimensions(name, page.imagewidth, page.imagelength)
     if page.imagedepth != 1:
-        raise UnreadableError(f"{name}: the page is a volume; export one plane as RGB")
+        raise RefusedError(f"{name}: the page is a volume; export one plane as RGB")
     n_chunk_samples = math.prod(page.chunks)  # of one strip or tile: its sides may be a lie as well
     check_dimensions(name, max(1, n_chunk_samples // page.samplesperpixel), 1)
     if page.compression in _BOUNDED_COMPRESSIONS:
@@ -120,11 +120,11 @@ def _check_samples(name: str, pages: list[Any], samples: Any) -> None:
     if samples.shape[2] < 3 and page.photometric != _PALETTE:
         raise NotColourError(f"{name}: not a colour image (one grey channel); export the colour image as RGB")
     if samples.dtype not in (np.uint8, np.uint16):
-        raise UnreadableError(f"{name}: samples of type {samples.dtype}; export it as 8-bit RGB")
+        raise RefusedError(f"{name}: samples of type {samples.dtype}, so its white is unknown; export it as 8-bit RGB")
     is_raw_ycbcr = page.photometric == _YCBCR and page.compression in _BOUNDED_COMPRESSIONS - {7}
     known = {_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR}
     if is_raw_ycbcr or page.photometric not in known:
-        raise UnreadableError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")
+        raise RefusedError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")
 
 
 def _rgb(name: str, page: Any, samples: Any, notes: list[Note]) -> UInt8Array:

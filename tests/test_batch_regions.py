@@ -1,0 +1,97 @@
+"""Regions that a person drew: what they confirm, limit and exclude."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from batch_runs import Deaf, draw_phantom, draw_tiles, rows_of, run
+from pdl1quant.errors import UsageError
+from pdl1quant.model import ResultFlag, Status
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    return draw_tiles(tmp_path / "tiles")
+
+
+def draw_region(path, kind, corners=((0, 0), (128, 0), (128, 64), (0, 64), (0, 0))):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [corners]},
+        "properties": {"objectType": "annotation", "classification": {"name": kind}},
+    }
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    return path
+
+
+def test_a_tumour_region_confirms_and_limits_what_is_scored(tiles, tmp_path):
+    draw_phantom(tiles / "case A" / "tile 0.png")
+    draw_region(tmp_path / "regions" / "tile 0.geojson", "Tumor")
+    run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions")
+    run(tiles / "case A", tmp_path / "whole")
+    with_region, without = rows_of(tmp_path / "out", "image")
+    assert ResultFlag.TUMOUR_UNCONFIRMED not in with_region.flags
+    assert ResultFlag.TUMOUR_UNCONFIRMED in without.flags
+    assert with_region.n_tumour < rows_of(tmp_path / "whole", "image")[0].n_tumour
+    assert ResultFlag.TUMOUR_UNCONFIRMED in rows_of(tmp_path / "out", "case")[0].flags
+
+
+def test_one_region_for_several_images_is_refused_with_what_to_do(tiles, tmp_path):
+    region = draw_region(tmp_path / "region.geojson", "Tumor")
+    with pytest.raises(UsageError, match="give a folder"):
+        run(tiles, tmp_path / "out", roi=region)
+    run(tiles / "case A" / "tile 0.png", tmp_path / "out", roi=region)
+
+
+def test_regions_that_fit_no_image_are_wrong_usage(tiles, tmp_path):
+    draw_region(tmp_path / "regions" / "other.geojson", "Tumor")
+    with pytest.raises(UsageError, match="no file in it fits"):
+        run(tiles, tmp_path / "out", roi=tmp_path / "regions")
+
+
+def test_a_misspelt_region_file_is_named_with_the_image_that_it_may_be_meant_for(tiles, tmp_path):
+    draw_region(tmp_path / "regions" / "tile 0.geojson", "Tumor")
+    draw_region(tmp_path / "regions" / "tlie 1.geojson", "Tumor")
+    listener = Deaf()
+    run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions", listener=listener)
+    (message,) = listener.complaints
+    assert message.startswith("1 image has no region file and counts as a whole: tile 1.png (tlie 1.geojson belongs to")
+    assert message.endswith("if it is meant for tile 1.png, rename it)")
+
+
+def test_images_without_regions_and_regions_without_tumour_are_one_line_each(tiles, tmp_path):
+    draw_region(tmp_path / "regions" / "tile 0.geojson", "Tumro")
+    listener = Deaf()
+    run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions", listener=listener)
+    whole, doubt = listener.complaints
+    assert whole == "1 image has no region file and counts as a whole: tile 1.png"
+    assert doubt.startswith("tile 0.geojson: 1 region of class 'Tumro', none of class Tumor")
+
+
+def test_a_region_outside_the_image_is_refused(tiles, tmp_path):
+    far = draw_region(tmp_path / "far.geojson", "Tumor", ((900, 900), (950, 900), (950, 950), (900, 900)))
+    summary = run(tiles / "case A" / "tile 0.png", tmp_path / "out", roi=far)
+    assert summary.rows[0].status is Status.REFUSED
+    assert "no region inside the image" in summary.rows[0].error
+
+
+def test_an_excluded_region_alone_leaves_the_rest_or_says_that_it_leaves_nothing(tiles, tmp_path):
+    image = tiles / "case A" / "tile 0.png"
+    region = draw_region(tmp_path / "region.geojson", "Ignore*")
+    assert run(image, tmp_path / "half", roi=region).rows[0].status is Status.OK
+    draw_region(region, "Ignore*", ((0, 0), (128, 0), (128, 128), (0, 128), (0, 0)))
+    row = run(image, tmp_path / "none", roi=region).rows[0]
+    assert row.status is Status.REFUSED
+    assert "excludes the whole image" in row.error
+
+
+def test_a_changed_region_is_worked_on_again(tiles, tmp_path):
+    region = draw_region(tmp_path / "region.geojson", "Tumor")
+    image = draw_phantom(tiles / "case A" / "tile 0.png")
+    before = run(image, tmp_path / "out", roi=region).rows[0]
+    draw_region(region, "Tumor", ((0, 0), (128, 0), (128, 128), (0, 128), (0, 0)))
+    after = run(image, tmp_path / "out", roi=region, resume=True).rows[0]
+    assert after.n_tumour > before.n_tumour

@@ -1,0 +1,84 @@
+"""Runs that were stopped, killed or changed go on and write what they would have written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from batch_runs import Deaf, draw_tile, draw_tiles, rows_of, run, tree
+from pdl1quant import batch
+from pdl1quant.batch.ledger import LEDGER_NAME
+from pdl1quant.config import Config
+from pdl1quant.errors import UsageError
+
+
+@pytest.fixture
+def tiles(tmp_path):
+    return draw_tiles(tmp_path / "tiles")
+
+
+def test_a_resumed_run_writes_the_bytes_of_one_that_was_never_stopped(tiles, tmp_path):
+    run(tiles, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(tiles, tmp_path / "stopped", listener=Deaf(stop_after=3))
+    assert len(rows_of(tmp_path / "stopped", "case")) == 1
+    kept = tmp_path / "stopped" / "cells" / "case A" / "tile 1.parquet"
+    written = kept.stat().st_mtime_ns
+    run(tiles, tmp_path / "stopped", resume=True)
+    assert kept.stat().st_mtime_ns == written
+    assert tree(tmp_path / "whole") == tree(tmp_path / "stopped")
+
+
+def test_a_killed_run_can_be_resumed(tiles, tmp_path):
+    run(tiles, tmp_path / "whole")
+    out = tmp_path / "killed"
+    command = [sys.executable, "-m", "pdl1quant", "score", str(tiles), "-o", str(out), "--mpp", "0.5", "--workers", "1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if (out / LEDGER_NAME).exists() and (out / LEDGER_NAME).read_bytes().count(b'"image"') >= 2:
+            os.kill(process.pid, signal.SIGKILL)
+            break
+        time.sleep(0.005)
+    process.wait()
+    with (out / LEDGER_NAME).open("ab") as ledger:
+        ledger.write(b'{"image": "case A/ti')
+    run(tiles, out, resume=True)
+    assert tree(tmp_path / "whole") == tree(out)
+
+
+def test_resuming_does_again_what_changed_since(tiles, tmp_path):
+    run(tiles, tmp_path / "out")
+    draw_tile(tiles / "case A" / "tile 1.png", seed=99)
+    draw_tile(tiles / "Fall ü" / "tile 2.png", seed=98)
+    (tmp_path / "out" / "cells" / "Fall ü" / "tile 0.parquet").unlink()
+    run(tiles, tmp_path / "out", resume=True)
+    run(tiles, tmp_path / "fresh")
+    assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
+
+
+def test_an_image_that_broke_since_leaves_no_results_behind(tiles, tmp_path):
+    run(tiles, tmp_path / "out")
+    (tiles / "case A" / "tile 1.png").write_bytes(b"")
+    run(tiles, tmp_path / "out", resume=True)
+    assert not list((tmp_path / "out").rglob("case A/tile 1.*"))
+
+
+def test_resuming_with_another_setting_names_it(tiles, tmp_path):
+    run(tiles, tmp_path / "out")
+    before = tree(tmp_path / "out")
+    other = Config().model_copy(update={"working_mpp": 0.6})
+    with pytest.raises(UsageError, match=r"begun with working_mpp = 0\.5, now it is 0\.6"):
+        run(tiles, tmp_path / "out", resume=True, config=other)
+    with pytest.raises(UsageError, match=r"begun with mpp = 0\.5, now it is 0\.25"):
+        run(tiles, tmp_path / "out", resume=True, mpp=0.25)
+    with pytest.raises(UsageError, match="begun with assay = 28-8-cytoplasm, now it is 28-8-label"):
+        run(tiles, tmp_path / "out", resume=True, pack=batch.find_rules("28-8-label", None)[0])
+    with pytest.raises(UsageError, match="4 more image"):
+        run(tiles / "case A", tmp_path / "out", resume=True)
+    assert tree(tmp_path / "out") == before
