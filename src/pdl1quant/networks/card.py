@@ -11,7 +11,7 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -25,8 +25,8 @@ _IN_SOURCE_TREE = Path(__file__).resolve().parents[3] / "models"
 """Where the wheel's copy comes from; an editable install reads it there."""
 
 
-class ModelCard(BaseModel):
-    """``card.toml``, checked. Lengths in px are at ``mpp``."""
+class Card(BaseModel):
+    """What each ``card.toml`` says, whatever the model does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -44,6 +44,15 @@ class ModelCard(BaseModel):
     """What it learnt from."""
     limits: str
     """What it must not be taken for."""
+    training: dict[str, Any] = {}
+    """How it was trained."""
+    figures: dict[str, Any] = {}
+    """What was measured, and on what."""
+
+
+class ModelCard(Card):
+    """The card of a network that finds nuclei. Lengths in px are at ``mpp``."""
+
     mpp: float = Field(gt=0)
     """Pixel size of the input in um."""
     multiple_px: int = Field(ge=1, le=256)
@@ -58,10 +67,9 @@ class ModelCard(BaseModel):
     """Name of the output (N, 2 + classes, h, w) float32: probability of cell, relative depth in it, class scores."""
     classes: tuple[str, ...] = ()
     """Names of the classes, in the order of the scores."""
-    training: dict[str, Any] = {}
-    """How it was trained."""
-    figures: dict[str, Any] = {}
-    """What was measured, and on what."""
+
+
+_C = TypeVar("_C", bound=Card)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +105,25 @@ def load_model(folder: Path) -> Model:
     ModelError
         No card, a broken one, classes that are not ours, no weights, or weights with another hash.
     """
+    card = read_card(folder, ModelCard)
+    known = tuple(str(name) for name in CellClass)
+    if card.classes and card.classes != known:
+        path = folder / CARD_FILE
+        raise ModelError(f"{path}: classes are {', '.join(card.classes)}; they have to be {', '.join(known)}")
+    return Model(card=card, weights=check_weights(folder, card))
+
+
+def read_card(folder: Path, kind: type[_C]) -> _C:
+    """The card in a folder, checked as a card of that kind.
+
+    Raises
+    ------
+    ModelError
+        No card, or a broken one.
+    """
     path = folder / CARD_FILE
     try:
-        card = ModelCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ModelError(
             f"{path}: a model without a card is not run ({error.strerror}); write one beside it"
@@ -109,9 +133,16 @@ def load_model(folder: Path) -> Model:
     except ValidationError as error:
         first = error.errors()[0]
         raise ModelError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
-    known = tuple(str(name) for name in CellClass)
-    if card.classes and card.classes != known:
-        raise ModelError(f"{path}: classes are {', '.join(card.classes)}; they have to be {', '.join(known)}")
+
+
+def check_weights(folder: Path, card: Card) -> Path:
+    """The file that a card names.
+
+    Raises
+    ------
+    ModelError
+        It is missing, or has another hash than the card says.
+    """
     weights = folder / card.file
     try:
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -119,4 +150,4 @@ def load_model(folder: Path) -> Model:
         raise ModelError(f"{weights}: cannot read the weights ({error.strerror})") from error
     if digest != card.sha256:
         raise ModelError(f"{weights}: sha256 is {digest[:12]}..., its card says {card.sha256[:12]}...; get both anew")
-    return Model(card=card, weights=weights)
+    return weights

@@ -10,6 +10,7 @@ import numpy as np
 from pdl1quant.errors import ModelError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from onnxruntime import InferenceSession
@@ -56,6 +57,21 @@ def run_model(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array
             f"{model.weights}: {card.cells} has shape {cells.shape}, not (1, {2 + len(card.classes)}, ...)"
         )
     return nuclei[0].astype(np.float32, copy=False), cells[0].astype(np.float32, copy=False)
+
+
+def run_table(weights: Path, sha256: str, *, output: str, feed: Mapping[str, Float32Array]) -> Float32Array:
+    """One output of a model that reads tables.
+
+    Raises
+    ------
+    ModelError
+        The file is no ONNX model, or its inputs and outputs have other names, types or shapes.
+    """
+    session = _open(weights, sha256)
+    try:
+        return np.asarray(session.run([output], dict(feed))[0], dtype=np.float32)
+    except _onnx_errors() as error:
+        raise ModelError(f"{weights}: cannot be run as its card says ({_first_line(error)})") from error
 
 
 @lru_cache(maxsize=4)
