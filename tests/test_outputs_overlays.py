@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -67,9 +69,9 @@ def test_kind_is_class_then_grade_and_what_is_left_out_comes_first():
         "Tumour, negative",
         "Tumour, grade 1",
         "Tumour, grade 3",
-        "Lymphocyte",
+        "Lymphocyte, positive",
         "Left out",
-        "Macrophage",
+        "Macrophage, negative",
         "Other",
     ]
     assert kinds_of(make_table(0)).shape == (0,)
@@ -88,7 +90,8 @@ def test_positive_is_what_the_score_counts():
     for compartment in Compartment:
         found = counts_as_positive(cells, compartment).astype(int)
         assert "".join(map(str, found)) == wanted[compartment][:3] + "1"
-    assert kinds_of(cells, Compartment.MEMBRANE).tolist() == [1, 0, 0, 4]
+    names = [KINDS[kind].name for kind in kinds_of(cells, Compartment.MEMBRANE)]
+    assert names == ["Tumour, grade 1", "Tumour, negative", "Tumour, negative", "Lymphocyte, positive"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 300), (60, 80), (61, 83)])
@@ -174,7 +177,7 @@ def test_png_holds_the_pixels_and_the_texts(shape):
 
 @pytest.mark.parametrize(
     ("side", "mpp", "factor"),
-    [(96, 0.5, 4), (96, 0.25, 4), (512, 0.5, 2), (512, 0.25, 1), (1024, 0.5, 2), (2048, 0.5, 1)],
+    [(96, 0.5, 4), (96, 0.25, 4), (200, 0.5, 3), (512, 0.5, 2), (512, 0.25, 1), (1024, 0.5, 2), (2048, 0.5, 1)],
 )
 def test_picture_shows_a_quarter_of_a_micrometre_per_pixel_where_it_may(side, mpp, factor):
     blank = np.zeros((side, side), np.int32)
@@ -230,8 +233,58 @@ def test_long_title_loses_its_middle():
     assert _font(20).getlength(fitted) <= 300
 
 
-def test_colours_of_lines_differ_in_lightness_or_hue():
-    colours = np.array([kind.rgb for kind in KINDS], float)
-    distance = np.abs(colours[:, None] - colours[None]).sum(axis=2) + 1000 * np.eye(len(KINDS))
-    assert distance.min() >= 80
+def test_line_leaves_the_membrane_in_sight():
+    parts = make_compartments((20, 20))
+    y, x = np.mgrid[:20, :20]
+    distance = np.hypot(y - 9.5, x - 9.5)
+    membrane = np.where((distance > 6) & (distance <= 8), 1, 0).astype(np.int32)
+    parts = replace(parts, membrane=membrane, cytoplasm=np.where(membrane > 0, 0, parts.cytoplasm))
+    rgb = grey(20, 20)
+    rgb[membrane > 0] = (120, 70, 30)
+    picture = draw_overlay(rgb, parts, make_table(1), caption=CAPTION, mpp=0.5)
+    left = (picture.shape[1] - 80) // 2
+    is_line = (picture[:80, left : left + 80] == KINDS[0].rgb).all(axis=2)
+    assert is_line.sum() > 50
+    fine_y, fine_x = np.nonzero(is_line)
+    assert np.hypot(fine_y - 39.5, fine_x - 39.5).max() / 4 <= 6.25
+
+
+@pytest.mark.parametrize("cell_class", ["tumour", "lymphocyte", "macrophage", "stroma"])
+@pytest.mark.parametrize("positive", [False, True])
+def test_positive_cells_that_count_have_a_dot_in_the_middle(cell_class, positive):
+    parts = make_compartments((20, 20))
+    cells = make_table(
+        1,
+        cell_class=pd.Categorical([cell_class]),
+        positive=np.array([positive]),
+        x_px=np.array([9.5]),
+        y_px=np.array([9.5]),
+    )
+    picture = draw_overlay(grey(20, 20), parts, cells, caption=CAPTION, mpp=0.5)
+    middle = picture[39:41, picture.shape[1] // 2 - 1 : picture.shape[1] // 2 + 1]
+    has_dot = bool((middle == KINDS[int(kinds_of(cells)[0])].rgb).all())
+    assert has_dot == (positive and cell_class != "stroma")
+
+
+SIGHTS = {  # Machado, Oliveira & Fernandes 2009, severity 1
+    "normal": np.eye(3),
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_colours_of_lines_differ_for_all_eyes(sight):
+    """CIELAB distances; 10 is seen at a glance, 23 is what small lines need."""
+    colours = np.array(sorted({kind.rgb for kind in KINDS})) / 255
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.transpose(SIGHTS[sight]), 0, 1)
+    seen = np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055)
+    lab = cv2.cvtColor(seen[None].astype(np.float32), cv2.COLOR_RGB2LAB)[0]
+    distance = np.linalg.norm(lab[:, None] - lab[None], axis=2) + 1000 * np.eye(len(lab))
+    assert distance.min() >= 23
+
+
+def test_kinds_are_told_apart_by_colour_dot_or_dashes():
+    assert len({(kind.rgb, kind.has_dot, kind.is_dashed) for kind in KINDS}) == len(KINDS)
     assert classification("tumour", "Positive")["color"] != classification("tumour", "Negative")["color"]

@@ -48,11 +48,12 @@ class Caption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegendEntry:
-    """One kind of cell: its name, colour (0-255), line, and how many there are."""
+    """One kind of cell: its name, colour (0-255), line and dot, and how many there are."""
 
     name: str
     rgb: tuple[int, int, int]
     n_cells: int
+    has_dot: bool = False
     is_dashed: bool = False
 
 
@@ -89,7 +90,7 @@ def draw_caption(caption: Caption, legend: Sequence[LegendEntry], *, width: int,
         (height, max(width, least width), 3).
     """
     width = max(width, _MIN_WIDTH_PX)
-    size = int(np.clip(width / 62, 15, 40))
+    size = int(np.clip(width / 62, 15, 64))
     margin, line = round(0.9 * size), round(1.55 * size)
     shown = [entry for entry in legend if entry.n_cells]
     rows = _legend_rows(shown, size=size, room=width - 2 * margin)
@@ -143,6 +144,9 @@ def _draw_entry(draw: ImageDraw.ImageDraw, entry: LegendEntry, *, left: float, t
         draw.ellipse(box, outline=(110, 110, 110), width=stroke + 2)
         inner = (box[0] + 1, box[1] + 1, box[2] - 1, box[3] - 1)
         draw.ellipse(inner, outline=entry.rgb, width=stroke)
+    if entry.has_dot:
+        middle, radius = (left + size / 2, top + 0.62 * size), 0.16 * size
+        draw.ellipse((middle[0] - radius, middle[1] - radius, middle[0] + radius, middle[1] + radius), fill=entry.rgb)
     text = _entry_text(entry)
     _draw_text(draw, (left + 1.5 * size, top), text, size=size)
     return left + 3.1 * size + float(_font(size).getlength(text))

@@ -1,7 +1,8 @@
 """Tissue with the outline of every cell in the colour of its kind, and below it the score, the legend and a scale bar.
 
-For a pathologist to judge by eye what was counted as what: the outlines are thin, the tissue is not tinted, and nothing
-is written on it.
+For a pathologist to judge by eye what was counted as what: the tissue is not tinted, nothing is written on it, and the
+line of a cell runs along the inner edge of its membrane band, so that the brown of the membrane stays in sight outside
+of it. A dot in the middle says that the cell counts as positive.
 """
 
 from __future__ import annotations
@@ -37,13 +38,16 @@ MAX_SIDE_PX = 4096
 
 _WANTED_MPP = 0.25  # coarser images are enlarged by whole factors until they have it: a cell is 40 to 80 pixels across,
 _ENLARGED_SIDE_PX = 2048  # ... and its outline thin against it; but not to more than this,
-_LEAST_SIDE_PX = 400  # ... and small images at least to about this
+_LEAST_SIDE_PX = 500  # ... and small images at least to about this
 _MAX_ENLARGEMENT = 4
 _MPP_SLACK = 0.1  # scanners say 0.2525 and mean 0.25
 _SUBPIXEL_BITS = 4  # OpenCV draws at 1/16 pixel
 _NUCLEUS_OPACITY = 0.4
 _CASING_OPACITY = 0.15
 _DASH_PX = 5.0
+_DOT_UM = 1.25
+_LEAST_DOT_PX = 3
+_DOT_RIM_RGB = (255, 255, 255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,16 +98,18 @@ def draw_overlay(
     kinds = kinds_of(cells, compartment)
     if compartments.cell.size and len(cells):
         scale = width / rgb.shape[1]
-        thickness = 2 if scale > 2 else 1
+        thickness = 2 if scale > 3 else 1
         labels = cells["label"].to_numpy(np.int32)
         if scale >= 1:  # in a shrunk picture they would run into the cells
             nuclei = _rings(compartments.nucleus, width=width, height=height, inset_px=0.0)
             _draw_nuclei(picture, nuclei, _kind_by_ring(nuclei, labels, kinds))
-        outlines = _rings(compartments.cell, width=width, height=height, inset_px=0.5 * thickness)
+        inside = np.where(compartments.membrane > 0, np.int32(0), compartments.cell)
+        outlines = _rings(inside, width=width, height=height, inset_px=0.5 * thickness)
         _draw_cells(picture, outlines, _kind_by_ring(outlines, labels, kinds), thickness=thickness, is_cased=scale >= 2)
+        _draw_dots(picture, (cells[["x_px", "y_px"]].to_numpy() + 0.5) * scale - 0.5, kinds, um_per_px=mpp / scale)
     counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
     legend = tuple(
-        LegendEntry(name=kind.name, rgb=kind.rgb, is_dashed=kind.is_dashed, n_cells=count)
+        LegendEntry(name=kind.name, rgb=kind.rgb, has_dot=kind.has_dot, is_dashed=kind.is_dashed, n_cells=count)
         for kind, count in zip(KINDS, counts, strict=True)
     )
     below = draw_caption(caption, legend, width=width, um_per_px=mpp * rgb.shape[1] / width)
@@ -208,6 +214,17 @@ def _draw_cells(picture: UInt8Array, rings: _Rings, kinds: Int32Array, *, thickn
         chosen = kinds == index
         pieces = _dashes(rings, chosen, _DASH_PX * thickness) if kind.is_dashed else _pieces(rings, chosen)
         _polylines(picture, pieces, rgb=kind.rgb, thickness=thickness, is_closed=not kind.is_dashed)
+
+
+def _draw_dots(picture: UInt8Array, centres: Float64Array, kinds: Int32Array, *, um_per_px: float) -> None:
+    """Mark the cells of kinds with a dot at their (n, 2) centres x, y."""
+    size = max(_LEAST_DOT_PX, round(_DOT_UM / um_per_px))
+    points = np.repeat(_fixed_point(centres)[:, None], 2, axis=1)  # a line without length is drawn as a disc
+    dotted = np.array([kind.has_dot for kind in KINDS])[kinds]
+    _polylines(picture, list(points[dotted]), rgb=_DOT_RIM_RGB, thickness=size + 2, is_closed=False)
+    for index, kind in enumerate(KINDS):
+        if kind.has_dot:
+            _polylines(picture, list(points[kinds == index]), rgb=kind.rgb, thickness=size, is_closed=False)
 
 
 def _pieces(rings: _Rings, chosen: BoolArray) -> Polylines:

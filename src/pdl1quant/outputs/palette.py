@@ -1,7 +1,9 @@
 """The colour and the name of each kind of cell, the same in pictures and exports.
 
 The colours stand out from brown DAB, blue haematoxylin and white glass, and from each other for readers who see few
-or no differences between red and green (after Okabe & Ito 2008; lightness differs as well as hue).
+or no differences between red and green (searched for the largest least difference in CIELAB with normal sight and
+under the simulations of Machado, Oliveira & Fernandes 2009). What counts as positive has a dot in its middle as well,
+for whoever sees no colour at all.
 """
 
 from __future__ import annotations
@@ -21,22 +23,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """How one kind of cell is named and drawn; ``rgb`` is 0-255."""
+    """How one kind of cell is named and drawn; ``rgb`` is 0-255. Positive kinds have a dot."""
 
     name: str
     rgb: tuple[int, int, int]
+    has_dot: bool = False
     is_dashed: bool = False
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind(name="Tumour, negative", rgb=(0, 114, 255)),
-    Kind(name="Tumour, grade 1", rgb=(255, 225, 0)),
-    Kind(name="Tumour, grade 2", rgb=(255, 145, 20)),
-    Kind(name="Tumour, grade 3", rgb=(255, 0, 144)),
-    Kind(name="Lymphocyte", rgb=(0, 180, 105)),
-    Kind(name="Macrophage", rgb=(0, 215, 215)),
-    Kind(name="Stroma", rgb=(95, 95, 110)),
-    Kind(name="Other", rgb=(185, 185, 185)),
+    Kind(name="Tumour, negative", rgb=(10, 70, 245)),
+    Kind(name="Tumour, grade 1", rgb=(247, 225, 58), has_dot=True),
+    Kind(name="Tumour, grade 2", rgb=(254, 68, 18), has_dot=True),
+    Kind(name="Tumour, grade 3", rgb=(200, 15, 180), has_dot=True),
+    Kind(name="Lymphocyte, negative", rgb=(15, 225, 140)),
+    Kind(name="Lymphocyte, positive", rgb=(15, 225, 140), has_dot=True),
+    Kind(name="Macrophage, negative", rgb=(75, 210, 245)),
+    Kind(name="Macrophage, positive", rgb=(75, 210, 245), has_dot=True),
+    Kind(name="Stroma", rgb=(84, 83, 90)),
+    Kind(name="Other", rgb=(154, 151, 153)),
     Kind(name="Left out", rgb=(20, 20, 20), is_dashed=True),
 )
 """Kinds of cells that a picture tells apart, in the order of its legend."""
@@ -44,11 +49,11 @@ KINDS: tuple[Kind, ...] = (
 _KIND_OF_CLASS = {
     CellClass.TUMOUR: 0,
     CellClass.LYMPHOCYTE: 4,
-    CellClass.MACROPHAGE: 5,
-    CellClass.STROMA: 6,
-    CellClass.OTHER: 7,
+    CellClass.MACROPHAGE: 6,
+    CellClass.STROMA: 8,
+    CellClass.OTHER: 9,
 }
-_LEFT_OUT = 8
+_LEFT_OUT = 10
 
 _CLASS_RGB = {
     ("tumour", "Positive"): (214, 39, 40),
@@ -62,11 +67,17 @@ _PLAIN_RGB = (150, 150, 150)
 
 
 def kinds_of(cells: pd.DataFrame, compartment: Compartment = Compartment.CYTOPLASM) -> Int32Array:
-    """Index into `KINDS` of each row; tumour cells positive in the scored compartment go by grade, at least 1."""
+    """Index into `KINDS` of each row.
+
+    Tumour cells positive in the scored compartment go by grade, at least 1; lymphocytes and macrophages by positive or
+    not, as CPS counts them.
+    """
     classes = cells["cell_class"].astype(str)
     kinds = classes.map({str(name): index for name, index in _KIND_OF_CLASS.items()}).to_numpy(np.int32)
     grade = np.clip(cells["dab_grade"].to_numpy(np.int32), 1, 3)
-    kinds = np.where((kinds == 0) & counts_as_positive(cells, compartment), grade, kinds)
+    positive = counts_as_positive(cells, compartment)
+    is_immune = np.isin(kinds, (_KIND_OF_CLASS[CellClass.LYMPHOCYTE], _KIND_OF_CLASS[CellClass.MACROPHAGE]))
+    kinds = np.where((kinds == 0) & positive, grade, kinds + (is_immune & positive))
     return np.where(is_left_out(cells), np.int32(_LEFT_OUT), kinds).astype(np.int32)
 
 
