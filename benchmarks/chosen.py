@@ -1,0 +1,34 @@
+"""Which segmenters a benchmark runs, with which model: the options that the benchmarks share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pdl1quant.config import load_config
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pdl1quant.config import Config
+
+SEGMENTERS = ("network", "watershed")
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--segmenter`` (may be repeated) and ``--model``."""
+    parser.add_argument(
+        "--segmenter", action="append", metavar="NAME", help="as nuclei.segmenter; may be repeated (default: both)"
+    )
+    parser.add_argument("--model", type=Path, metavar="FOLDER", help="run this network (card.toml) in place of ours")
+
+
+def chosen_configs(options: argparse.Namespace, *more: str) -> dict[str, Config]:
+    """Settings by segmenter; ``more`` are settings for all of them, as ``section.key=value``."""
+    names = options.segmenter or list(SEGMENTERS)
+    model = [f"nuclei.model={json.dumps(str(options.model))}"] if options.model else []
+    return {
+        name: load_config(None, [f"nuclei.segmenter={name}", *(model if name == "network" else []), *more])
+        for name in names
+    }
