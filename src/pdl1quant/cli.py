@@ -5,6 +5,7 @@ Heavy packages are imported where they are used, so that ``--help`` answers at o
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -174,6 +175,11 @@ def cli() -> None:
     "--white", callback=_parse_white, metavar="R,G,B", help="Level of empty glass, where the images show none."
 )
 @_with_config
+@click.option(
+    "--classifier",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder made by `train`: what says which cell is tumour.",
+)
 @click.option("--roi", type=_EXISTING, help="Drawn regions: a GeoJSON file, or a folder with <image>.geojson.")
 @click.option("--cases", type=_EXISTING_FILE, help="CSV with columns image, case and any others to carry along.")
 @click.option("--labels", is_flag=True, help="Write label images too.")
@@ -194,6 +200,8 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
     frequent = [
         f"{name}={options[_parameter(name)]}" for name in FREQUENT_SETTINGS if options[_parameter(name)] is not None
     ]
+    if options["classifier"] is not None:
+        frequent.append(f"cells.classifier={json.dumps(str(options['classifier']))}")
     config = _load(config_file, [*frequent, *overrides])
 
     from pdl1quant import batch, console  # noqa: PLC0415  the science is slow to import

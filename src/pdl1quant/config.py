@@ -9,9 +9,10 @@ import difflib
 import hashlib
 import json
 import tomllib
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
 
 from pdl1quant.errors import ConfigError
 
@@ -91,6 +92,16 @@ class CellsConfig(_Section):
     """The same for lymphocyte-sized nuclei (not ``network``): farther, they would take a neighbour's membrane."""
     membrane_width_um: float = Field(default=1.0, gt=0, le=5)
     """Width of the membrane band at the cell's edge."""
+    classifier: str = ""
+    """Folder of a classifier made by ``pdl1quant train``, which then says what each cell is; empty: the network's own
+    class scores, or rules. Results keep its last part only."""
+    classifier_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """Hash of its weights; filled in by a run, so that results say what made them. Another hash is refused."""
+
+    @field_serializer("classifier", when_used="json")
+    def _without_folders(self, classifier: str) -> str:
+        """Results do not know where they were made; the hash says which classifier it was."""
+        return PurePath(classifier).name
 
 
 class PositivityConfig(_Section):

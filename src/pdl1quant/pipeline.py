@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
+from pdl1quant import naming
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.config import Config
 from pdl1quant.errors import NotColourError, UsageError
 from pdl1quant.model import (
-    CellClass,
     Compartments,
     Counts,
-    Flag,
     Indication,
     ResultFlag,
     RoiMasks,
@@ -31,7 +30,7 @@ from pdl1quant.model import (
 )
 from pdl1quant.networks import segmenter as network
 from pdl1quant.stages import cells as cell_stage
-from pdl1quant.stages import classify, measure, nuclei, positivity, quality, stains, tissue
+from pdl1quant.stages import measure, nuclei, positivity, quality, stains, tissue
 from pdl1quant.stages import score as scoring
 from pdl1quant.stages.stains import StainSample
 
@@ -40,12 +39,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from pdl1quant.model import Float32Array
+    from pdl1quant.stages.measure import Measured
+
 __all__ = [
     "CaseMember",
     "StainSample",
     "analyse_image",
     "analyse_tile",
     "estimate_case",
+    "find_cells",
     "sample_image",
     "score_case",
     "score_image",
@@ -57,8 +60,6 @@ MPP_RANGE = (0.1, 2.0)
 """Pixel sizes (um) of bright-field scans; others are mistakes."""
 EMPTY_LEVEL = 200
 """An image that is nowhere darker is empty glass, which may be neutral."""
-STROMA_REACH_UM = 500.0
-"""Immune cells this close to the tumour region count for CPS: one field at x20 (field rule of the 28-8 CPS)."""
 SAME_MPP = 0.01
 """Pixel sizes closer than this (relative) are not resampled."""
 
@@ -70,6 +71,15 @@ class CaseMember:
     blocks: tuple[Counts, ...]
     flags: tuple[ResultFlag, ...] = ()
     has_tumour_roi: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundCells:
+    """Cells of a tile: their table with membranes, their label images, and their class scores if there are any."""
+
+    measured: Measured
+    parts: Compartments
+    class_scores: Float32Array | None
 
 
 def sample_image(rgb: UInt8Array, *, mpp: float, config: Config) -> StainSample:
@@ -89,7 +99,7 @@ def sample_image(rgb: UInt8Array, *, mpp: float, config: Config) -> StainSample:
     NotHdabError
         Another stain, or no bright-field image.
     """
-    sample = stains.sample_stains(_working_tile(rgb, mpp=mpp, config=config).rgb)
+    sample = stains.sample_stains(working_tile(rgb, mpp=mpp, config=config).rgb)
     quality.check_hdab(sample.pixels, stains.white_level([sample], config=config.stains))
     return sample
 
@@ -132,20 +142,26 @@ def analyse_tile(
     compartments
         Their label images, at the tile's resolution.
     """
+    found = find_cells(tile, od, estimate=estimate, config=config)
+    parts, cells = found.parts, found.measured.cells
+    if parts.n_cells == 0:
+        return cells, parts
+    cells["flags"] = quality.flag_cells(cells, parts, config=config.quality)
+    mpp = tile.mpp / tile.downsample_x
+    cells = naming.name_cells(cells, found.class_scores, mpp=mpp, estimate=estimate, config=config)
+    cells = positivity.call_positive(
+        cells, found.measured.membrane, compartment=pack.compartment, config=config.positivity
+    )
+    return cells, parts
+
+
+def find_cells(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: Config) -> FoundCells:
+    """Cells of one tile, measured and not yet named; arguments as in `analyse_tile`."""
     seen = SEGMENTERS[config.nuclei.segmenter](tile, od, estimate=estimate, config=config.nuclei)
     parts = cell_stage.grow_cells(seen, od, mpp=tile.mpp, config=config.cells)
-    if parts.n_cells == 0:
-        return measure.empty_cells(), parts
     black = stains.pigment_residual_od(estimate, config.quality.pigment_od)
     measured = measure.measure_cells(tile, od, parts, stains=config.stains, pigment_residual_od=black)
-    cells = measured.cells
-    cells["flags"] = quality.flag_cells(cells, parts, config=config.quality)
-    if seen.class_scores is None:
-        cells = classify.classify_cells(cells, mpp=tile.mpp / tile.downsample_x, estimate=estimate)
-    else:
-        cells = classify.name_by_scores(cells, seen.class_scores)
-    cells = positivity.call_positive(cells, measured.membrane, compartment=pack.compartment, config=config.positivity)
-    return cells, parts
+    return FoundCells(measured=measured, parts=parts, class_scores=seen.class_scores)
 
 
 def analyse_image(
@@ -188,7 +204,7 @@ def analyse_image(
     """
     if roi is not None and roi.scored.shape != rgb.shape[:2]:
         raise UsageError(f"roi: a mask of {roi.scored.shape} for an image of {rgb.shape[:2]}; draw it on this image")
-    tile = _working_tile(rgb, mpp=mpp, config=config)
+    tile = working_tile(rgb, mpp=mpp, config=config)
     found_tissue = tissue.find_tissue(tile, estimate, config=config.tissue)
     od = stains.deconvolve(tile.rgb, estimate)
     cells, parts = analyse_tile(tile, od, estimate=estimate, config=config, pack=pack)
@@ -196,7 +212,7 @@ def analyse_image(
     size_flags = quality.check_nucleus_size(cells, config=config.quality, stained_um=stained_um)
     result_flags = {*flags, *_estimate_flags(estimate), *size_flags}
     if roi is not None:
-        cells = _flag_outside(cells, roi, mpp=mpp)
+        cells = quality.flag_outside(cells, roi, mpp=mpp)
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
     if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
         result_flags.add(ResultFlag.NO_DAB_SEEN)
@@ -326,8 +342,23 @@ def _check_rgb(rgb: UInt8Array) -> None:
         raise NotColourError("rgb: not a colour image; stains cannot be told apart")
 
 
-def _working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
-    """The image at the working resolution: the same parameters then serve every objective."""
+def working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
+    """The image at the working resolution: the same parameters then serve every objective.
+
+    Parameters
+    ----------
+    rgb
+        (H, W, 3) uint8.
+    mpp
+        um per pixel of ``rgb``.
+    config
+        Settings: ``working_mpp``.
+
+    Raises
+    ------
+    UsageError
+        ``mpp`` is outside 0.1-2 um.
+    """
     if not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
         raise UsageError(f"mpp = {mpp:g}: a bright-field scan has 0.1 to 2 um per pixel; check the pixel size")
     scale = mpp / config.working_mpp
@@ -338,26 +369,6 @@ def _working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
     resized = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     tile = Tile.whole(np.asarray(resized, dtype=np.uint8), config.working_mpp)
     return Tile(rgb=tile.rgb, mpp=tile.mpp, core=tile.core, downsample_x=width / size[0], downsample_y=height / size[1])
-
-
-def _flag_outside(cells: pd.DataFrame, roi: RoiMasks, *, mpp: float) -> pd.DataFrame:
-    """Flag what does not count.
-
-    That is all cells outside the scored region, tumour cells outside the tumour region, and immune cells farther than
-    ``STROMA_REACH_UM`` from it.
-    """
-    y, x = (
-        np.clip(np.rint(cells[name].to_numpy()).astype(int), 0, side - 1)
-        for name, side in zip(("y_px", "x_px"), roi.scored.shape, strict=True)
-    )
-    inside = roi.scored[y, x]
-    if roi.tumour is not None:
-        distance = cv2.distanceTransform((~roi.tumour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) * mpp
-        near = distance[y, x] <= STROMA_REACH_UM if roi.tumour.any() else np.zeros(len(cells), bool)
-        immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
-        inside &= roi.tumour[y, x] | (immune & near)
-    outside = np.where(inside, 0, int(Flag.OUTSIDE_ROI)).astype(np.int32)
-    return cells.assign(flags=cells["flags"].to_numpy() | outside)
 
 
 def _estimate_flags(estimate: StainEstimate) -> set[ResultFlag]:
@@ -385,7 +396,7 @@ def _score(
         config=config.score,
         indication=indication,
         level=level,
-        has_macrophage_class=config.nuclei.segmenter == "network",
+        has_macrophage_class=naming.tells_immune_cells(config),
         has_tumour_roi=has_tumour_roi,
         tumour_confirmed=has_tumour_roi,
         flags=flags,

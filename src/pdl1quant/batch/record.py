@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from pdl1quant import __version__
 from pdl1quant.model import RulePack, StainEstimate
+from pdl1quant.naming import chosen_classifier
 from pdl1quant.outputs.run_record import TIMINGS
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _ESTIMATES = TypeAdapter(dict[str, StainEstimate])
 
 def settings_of(job: Job) -> dict[str, Any]:
     """All settings that results depend on, as JSON values, named as on the command line where they have a name."""
+    classifier = chosen_classifier(job.config)
     return {
         "version": __version__,
         "assay": job.pack.name,
@@ -38,6 +40,7 @@ def settings_of(job: Job) -> dict[str, Any]:
         "white": None if job.white is None else list(job.white),
         "labels": job.keep_labels,
         "config": job.config.model_dump(mode="json"),
+        "classifier": None if classifier is None else {"name": classifier.card.name, "sha256": classifier.card.sha256},
         "rule_pack": _PACK.dump_python(job.pack, mode="json"),
     }
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from pdl1quant.errors import NotHdabError, PixelSizeError
-from pdl1quant.model import Compartments, Flag, Int32Array, ResultFlag, UInt8Array
+from pdl1quant.model import CellClass, Compartments, Flag, Int32Array, ResultFlag, RoiMasks, UInt8Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,8 @@ FOREIGN_HUES = ((0.07, 0.99, 0.11), (0.25, 0.92, 0.30), (0.21, 0.85, 0.48), (0.9
 """OD directions of eosin, eosin with haematoxylin, AEC or fast red, green and cyan."""
 MIN_NUCLEI = 50
 """Nuclei needed before their size says anything of the pixel size."""
+STROMA_REACH_UM = 500.0
+"""Immune cells this close to the tumour region count for CPS: one field at x20 (field rule of the 28-8 CPS)."""
 
 
 def check_hdab(pixels: UInt8Array, white: tuple[float, float, float]) -> None:
@@ -112,6 +115,26 @@ def flag_cells(cells: pd.DataFrame, parts: Compartments, *, config: QualityConfi
     flags[cells["pigment_share"].to_numpy() >= config.min_pigment_share] |= int(Flag.PIGMENT)
     flags[cells["nucleus_sharpness_od"].to_numpy() < config.min_sharpness_od] |= int(Flag.OUT_OF_FOCUS)
     return flags
+
+
+def flag_outside(cells: pd.DataFrame, roi: RoiMasks, *, mpp: float) -> pd.DataFrame:
+    """Flag what does not count.
+
+    That is all cells outside the scored region, tumour cells outside the tumour region, and immune cells farther than
+    ``STROMA_REACH_UM`` from it.
+    """
+    y, x = (
+        np.clip(np.rint(cells[name].to_numpy()).astype(int), 0, side - 1)
+        for name, side in zip(("y_px", "x_px"), roi.scored.shape, strict=True)
+    )
+    inside = roi.scored[y, x]
+    if roi.tumour is not None:
+        distance = cv2.distanceTransform((~roi.tumour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) * mpp
+        near = distance[y, x] <= STROMA_REACH_UM if roi.tumour.any() else np.zeros(len(cells), bool)
+        immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
+        inside &= roi.tumour[y, x] | (immune & near)
+    outside = np.where(inside, 0, int(Flag.OUTSIDE_ROI)).astype(np.int32)
+    return cells.assign(flags=cells["flags"].to_numpy() | outside)
 
 
 def _edge_rows(parts: Compartments) -> Int32Array:
