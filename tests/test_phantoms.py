@@ -194,6 +194,40 @@ def test_nuclei_keep_their_size_at_any_pixel_size():
     assert a == pytest.approx(b, rel=0.2)
 
 
+def gland(**changes) -> PhantomSettings:
+    return PhantomSettings(
+        size_px=448, tumour_share=0.8, gland_share=1.0, nest_um=150, septum_um=0, column_um=26, column_width_um=7,
+        intraepithelial_share=0, **changes
+    )  # fmt: skip
+
+
+def test_mucin_of_goblet_cells_is_a_bright_hole_in_the_brown():
+    def bright_share(settings):
+        phantom = render_phantom(settings, seed=4)
+        column = np.isin(phantom.cell, phantom.cells.index[phantom.cells["cell_class"] == "tumour"] + 1)
+        return float((phantom.rgb[column].min(axis=1) > 160).mean())
+
+    assert bright_share(gland(goblet_share=0.8, tps_pct=100)) > bright_share(gland(tps_pct=100)) + 0.05
+
+
+def test_stratified_nuclei_are_slender():
+    def length_over_width(settings):
+        phantom = render_phantom(settings, seed=4)
+        tumour = phantom.cells[phantom.cells["viable"]].index + 1
+        sides = [cv2.minAreaRect(cv2.findNonZero((phantom.nucleus == k).astype(np.uint8)))[1] for k in tumour[:150]]
+        return float(np.median([max(s) / max(min(s), 1) for s in sides]))
+
+    assert length_over_width(gland(stratification=1.0)) > 1.25 * length_over_width(gland())
+
+
+def test_papillae_are_stroma_covered_with_tumour_in_a_free_space():
+    phantom = render_phantom(gland(papillary=True, glass_share=0.0, mucin_od=0.0), seed=4)
+    kinds = phantom.cells["cell_class"].value_counts()
+    assert kinds["tumour"] > 50
+    assert kinds["stroma"] + kinds["lymphocyte"] > 10
+    assert 0.1 < (phantom.rgb.min(axis=2) > 225).mean() < 0.8
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -242,6 +276,7 @@ def two_squares(kinds=(Kind.TUMOUR, Kind.TUMOUR)) -> Shapes:
         cell_centre=centroids(cell, 2),
         edge_um=depth_um(cell, 0.5),
         rim_um=depth_um(nucleus, 0.5),
+        mucin=np.zeros(cell.shape, dtype=np.float32),
         angle=np.zeros(2),
         column=np.zeros(2, dtype=bool),
     )

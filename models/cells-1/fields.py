@@ -44,20 +44,29 @@ def make_field(seed: int, settings: dict[str, Any]) -> np.ndarray:
     phantom = render_phantom(tissue, seed=int(rng.integers(2**31)))
     rgb = nuclear_stain(phantom, rng) if rng.random() < settings["nuclear_share"] else phantom.rgb
     how = cv2.INTER_AREA if rgb.shape[0] > size else cv2.INTER_CUBIC
-    return pack(cv2.resize(rgb, (size, size), interpolation=how), phantom, size)
+    stretch = float(rng.uniform(1.0, settings["max_stretch"])) if rng.random() < settings["stretched_share"] else 1.0
+    stretched = cv2.resize(rgb, (round(size * stretch), size), interpolation=how)[:, :size]
+    field = pack(np.ascontiguousarray(stretched), phantom, size, stretch=stretch)
+    return field if rng.random() < 0.5 else np.ascontiguousarray(field.swapaxes(0, 1))
 
 
 def dark_glands(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
-    """The same tissue with glands so brown that nuclei are pale windows, or are hardly seen."""
+    """The same tissue with glands all brown: nuclei are pale windows, veiled by brown, or are hardly seen."""
+    slender = rng.random() < 0.6
     return dataclasses.replace(
         tissue,
         tumour_share=float(rng.uniform(0.4, 0.85)),
         gland_share=float(rng.choice([0.5, 1.0])),
-        tps_pct=float(rng.uniform(60, 100)),
-        pattern=str(rng.choice(["both", "cytoplasm", "mixed"])),
-        dab_od=float(rng.uniform(0.8, 1.6)),
-        bleed_through=float(rng.uniform(0.0, 0.5)),
-        column_um=float(rng.uniform(14, 26)),
+        nest_um=float(rng.uniform(50, 200)),
+        tps_pct=float(rng.uniform(75, 100)),
+        pattern=str(rng.choice(["both", "cytoplasm", "mixed"], p=[0.7, 0.1, 0.2])),
+        dab_od=float(rng.uniform(0.4, 1.5)),
+        tumour_blue=float(rng.uniform(0.25, 0.9)),
+        bleed_through=float(rng.uniform(0.2, 1.0)),
+        column_um=float(rng.uniform(22, 55) if slender else rng.uniform(14, 26)),
+        column_width_um=float(rng.uniform(5, 8.5)),
+        stratification=float(rng.uniform(0.4, 1.0)) if slender else 0.0,
+        nest_spacing=float(rng.uniform(0.6, 0.85)),
     )
 
 
@@ -91,9 +100,9 @@ def nuclear_stain(phantom: Phantom, rng: np.random.Generator) -> np.ndarray:
     return expose(mixed.astype(np.float32), settings, rng, defocus=lost, fold=np.zeros_like(lost))
 
 
-def pack(rgb: np.ndarray, phantom: Phantom, size: int) -> np.ndarray:
-    """Image and targets in one array; ``rgb`` has the wanted size already."""
-    nucleus, cell = to_grid(phantom.nucleus, size), to_grid(phantom.cell, size)
+def pack(rgb: np.ndarray, phantom: Phantom, size: int, *, stretch: float = 1.0) -> np.ndarray:
+    """Image and targets in one array; ``rgb`` has the wanted size, and is stretched along its rows, already."""
+    nucleus, cell = (to_grid(labels, size, stretch=stretch) for labels in (phantom.nucleus, phantom.cell))
     table = phantom.cells
     code = np.concatenate([[BACKGROUND], table["cell_class"].cat.codes.to_numpy()]).astype(np.uint8)
     code[1:][(table["out_of_focus"] | table["pigmented"]).to_numpy()] = IGNORED
@@ -101,10 +110,14 @@ def pack(rgb: np.ndarray, phantom: Phantom, size: int) -> np.ndarray:
     return np.dstack([rgb, *depths, code[nucleus]])
 
 
-def to_grid(labels: np.ndarray, size: int) -> np.ndarray:
-    """Labels by nearest neighbour on a square grid over the same area."""
-    index = np.minimum(((np.arange(size) + 0.5) * labels.shape[0] / size).astype(int), labels.shape[0] - 1)
-    return labels[index[:, None], index]
+def to_grid(labels: np.ndarray, size: int, *, stretch: float = 1.0) -> np.ndarray:
+    """Labels by nearest neighbour on a square grid over the same area, or over the part that a stretch leaves."""
+    last = labels.shape[0] - 1
+    down, across = (
+        np.minimum(((np.arange(size) + 0.5) * labels.shape[0] / (size * each)).astype(int), last)
+        for each in (1.0, stretch)
+    )
+    return labels[down[:, None], across]
 
 
 def relative_depth(labels: np.ndarray) -> np.ndarray:

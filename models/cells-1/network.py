@@ -1,6 +1,6 @@
 """The network: a small U-Net that works on half-size maps and hands back full-size ones.
 
-Input (N, H, W, 3) uint8 RGB, sides multiples of 16. ``nuclei`` (N, 2, H, W): probability of nucleus, relative depth in
+Input (N, H, W, 3) uint8 RGB, sides multiples of 32. ``nuclei`` (N, 2, H, W): probability of nucleus, relative depth in
 it. ``cells`` (N, 7, H/2, W/2): probability of cell, relative depth in it, five class probabilities. All 0-1.
 """
 
@@ -20,23 +20,22 @@ N_CLASSES = 5
 
 
 class CellNet(nn.Module):
-    """Four levels; skips are added, not concatenated; ``widths`` are the channels of the levels."""
+    """Skips are added, not concatenated; ``widths`` are the channels of the levels, each at half the size."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 4, stride=2, padding=1, bias=False), *_after(widths[0]))
-        self.first = _conv(widths[0], widths[0])
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Sequential(_conv(a, b, stride=2), _conv(b, b)) for a, b in pairs)
-        self.bottom = nn.Sequential(_conv(widths[-1], widths[-1]), _conv(widths[-1], widths[-1]))
+        self.bottom = _conv(widths[-1], widths[-1])
         self.lift = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in reversed(pairs))
-        self.up = nn.ModuleList(nn.Sequential(_conv(a, a), _conv(a, a)) for a, _ in reversed(pairs))
+        self.up = nn.ModuleList(_conv(a, a) for a, _ in reversed(pairs))
         self.nuclei = nn.Conv2d(widths[0], 2 * 4, 1)
         self.cells = nn.Conv2d(widths[0], 2 + N_CLASSES, 1)
 
     def forward(self, rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits for (N, 3, H, W) float input of about unit scale."""
-        x = self.first(self.stem(rgb))
+        x = self.stem(rgb)
         skips = []
         for down in self.down:
             skips.append(x)

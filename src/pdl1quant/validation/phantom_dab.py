@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.validation.phantom_kinds import IS_DEAD, IS_IMMUNE, IS_TUMOUR
+from pdl1quant.validation.phantom_kinds import IS_DEAD, IS_IMMUNE, IS_TUMOUR, Kind
 from pdl1quant.validation.phantom_noise import per_cell, smooth_noise
 from pdl1quant.validation.phantom_optics import blur
 from pdl1quant.validation.phantom_truth import BAND_UM, BROWN_OD
@@ -26,6 +26,8 @@ _LINE_DEPTH_UM = 0.35
 _MOST_UNSPECIFIC_OD = 0.16
 """Brown that is not meant stays below this."""
 _WANTS_MEMBRANE = {"membrane": 1.0, "both": 1.0, "cytoplasm": 0.0, "none": 0.0, "mixed": 0.7}
+_IMMUNE_MEMBRANE, _IMMUNE_CYTOPLASM = 0.6, 0.7
+"""Immune cells are brown in their own way, whatever the tumour's is."""
 _WANTS_CYTOPLASM = {"membrane": 0.0, "both": 1.0, "cytoplasm": 1.0, "none": 0.0, "mixed": 0.6}
 
 
@@ -39,6 +41,7 @@ class Stain:
     cytoplasm_od: Float64Array
     granular: BoolArray
     vacuolated: BoolArray
+    over_nucleus: Float64Array
     faint_od: Float64Array
 
 
@@ -53,15 +56,16 @@ def choose_stain(settings: PhantomSettings, shapes: Shapes, rng: np.random.Gener
     luck = settings.patchiness * patch + (1 - settings.patchiness) * rng.normal(0, 1, n)
     others = IS_TUMOUR[kind] & ~viable
     brown = _top(luck, viable, settings.tps_pct / 100) | _top(luck, others, settings.tps_pct / 100)
-    brown |= _top(rng.normal(0, 1, n), IS_IMMUNE[kind], settings.positive_immune_share)
+    immune = IS_IMMUNE[kind] | (kind == Kind.PLASMA)
+    brown |= _top(rng.normal(0, 1, n), immune, settings.positive_immune_share)
     if settings.pattern == "none":
         brown[:] = False
     spread = settings.dab_spread * (0.7 * smooth_noise(rng, size, 30 / settings.mpp)[y, x] + 0.7 * rng.normal(0, 1, n))
     least = _SAFE_OD + 0.1 * settings.grain
     strength = np.maximum(settings.dab_od * np.exp(spread), least)
     draw = rng.random(n)
-    membrane = draw < _WANTS_MEMBRANE[settings.pattern]
-    cytoplasm = (draw > 1 - _WANTS_CYTOPLASM[settings.pattern]) | ~membrane
+    membrane = draw < np.where(immune, _IMMUNE_MEMBRANE, _WANTS_MEMBRANE[settings.pattern])
+    cytoplasm = (draw > 1 - np.where(immune, _IMMUNE_CYTOPLASM, _WANTS_CYTOPLASM[settings.pattern])) | ~membrane
     partial = (rng.random(n) < settings.partial_share) & ~(shapes.column & (settings.basolateral > 0))
     weaker = np.where(membrane, rng.uniform(0.45, 0.9, n), 1.0)
     seen = settings.pattern != "none"
@@ -72,6 +76,7 @@ def choose_stain(settings: PhantomSettings, shapes: Shapes, rng: np.random.Gener
         cytoplasm_od=np.where(brown & cytoplasm, np.maximum(strength * weaker, least), 0),
         granular=rng.random(n) < settings.granular_share,
         vacuolated=rng.random(n) < settings.vacuole_share,
+        over_nucleus=np.where(immune, rng.uniform(0, 1, n), settings.bleed_through * rng.uniform(0.7, 1.3, n)),
         faint_od=(0.012 + np.where(IS_DEAD[kind], 0.12, 0.05) * rng.random(n) ** 3) * seen,
     )
 
@@ -95,7 +100,7 @@ def paint_dab(
     grain: Float32Array = np.clip(1 + settings.grain * rough, 0.1, 3)
     body = grain
     if stain.granular.any():
-        spots = np.clip(1.6 * smooth_noise(rng, size, 1.3 / mpp) + 0.6, 0, 4)
+        spots = np.clip(1.0 * smooth_noise(rng, size, 1.3 / mpp) + 0.8, 0, 2.5)
         body = np.where(per_cell(stain.granular, cell) > 0, spots, grain)
     if stain.vacuolated.any():
         holes = np.clip(1.2 - 1.6 * smooth_noise(rng, size, 3.5 / mpp), 0.05, 1)
@@ -104,13 +109,14 @@ def paint_dab(
     cytoplasm = body * per_cell(
         stain.cytoplasm_od / _cell_mean(shapes, np.asarray(body, dtype=np.float32), inner), cell
     )
-    cytoplasm = np.where(shapes.nucleus > 0, settings.bleed_through * cytoplasm, cytoplasm)
+    cytoplasm = np.where(shapes.nucleus > 0, per_cell(np.minimum(stain.over_nucleus, 1), cell) * cytoplasm, cytoplasm)
     line = _line(settings, shapes, stain, rng) * (0.6 + 0.4 * grain)
     od = np.maximum(per_cell(stain.membrane_od, cell) * line, cytoplasm)
     unspecific = per_cell(stain.faint_od, cell) * (0.6 + 0.4 * grain) + _background(settings, zones, rng)
     if settings.diffusion > 0:
         unspecific += settings.diffusion * blur(od, 2.0 / mpp) * ~zones.empty
-    return np.asarray(od + np.minimum(unspecific, _MOST_UNSPECIFIC_OD), dtype=np.float32)
+    od = od + np.minimum(unspecific, _MOST_UNSPECIFIC_OD)
+    return np.asarray(od * (1 - shapes.mucin), dtype=np.float32)
 
 
 def _cell_mean(shapes: Shapes, values: Float32Array, where: BoolArray) -> Float64Array:

@@ -37,7 +37,7 @@ def paint_haematoxylin(
     chromatin = _chromatin(settings, shapes, rng, fine=fine, middle=middle)
     ground = _ground(settings, zones, rng, cloud=cloud)
     ground[shapes.cell > 0] = 0
-    od = np.maximum(chromatin, body) + ground
+    od = np.maximum(chromatin, body) * (1 - shapes.mucin) + ground
     od += _paint_shadows(settings, zones, rng)
     return np.asarray(od, dtype=np.float32)
 
@@ -47,6 +47,7 @@ def _chromatin(
 ) -> Float32Array:
     kind, n = shapes.kind, len(shapes.kind)
     level = trait("blue", kind) * np.exp(rng.normal(0, 0.20, n)) * settings.haematoxylin_od
+    level *= np.where(IS_TUMOUR[kind], settings.tumour_blue, 1.0)
     clumps = settings.chromatin * trait("clumps", kind) * rng.uniform(0.4, 1.7, n)
     openness = trait("openness", kind) * rng.uniform(0.1, 1.7, n)
     rim = cv2.exp(-((shapes.rim_um / np.float32(_RIM_UM)) ** 2)) - np.float32(0.4)

@@ -65,14 +65,16 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     radius = np.sqrt(sizes[:, 0] * sizes[:, 1]) / mpp
     spread = settings.stroma_spacing * np.exp(-0.22 * np.clip(infiltrate, -1.2, 2.0))
     gap = np.where(in_nest, settings.nest_spacing, np.maximum(spread, 0.82)) * radius
-    gap[is_column] = 0.36 * settings.column_width_um / mpp
+    gap[is_column] = 0.36 * settings.column_width_um * (1 - 0.35 * settings.stratification) / mpp
     gap[is_lining] = 2.0 / mpp
     chosen = _pack(xy, gap, keep, rng, first=first)
     angle = _angles(settings, zones, rng, kind, row=row, col=col)
     angle[is_column] = np.arctan2(*-_at(zones.from_lumen[::-1], row[is_column], col[is_column]))
     angle[is_lining] = lining[:, 2]
     nested = in_nest & IS_TUMOUR[kind]
-    growth = np.where(nested, _NEST_GROWTH_UM, trait("growth_um", kind)) * rng.uniform(0.8, 1.25, n) / mpp
+    growth = np.where(nested, _NEST_GROWTH_UM, trait("growth_um", kind)) * rng.uniform(0.8, 1.25, n)
+    growth[is_column] = np.maximum(growth[is_column], 0.6 * settings.column_um)
+    growth /= mpp
     return Seeds(
         x=xy[chosen, 0],
         y=xy[chosen, 1],
@@ -89,7 +91,7 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
 def _column_points(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float64Array:
     """Points (n, 2) along the middle of the epithelium of glands."""
     middle = zones.to_lumen_px < settings.column_um / 2 / settings.mpp
-    step = settings.column_width_um / settings.mpp
+    step = settings.column_width_um * (1 - 0.35 * settings.stratification) / settings.mpp
     points = _along_contours(middle, step, rng)[:, :2]
     return points + rng.normal(0, 0.08 * step, points.shape)
 
@@ -172,7 +174,8 @@ def _half_axes(
     radius = np.where(IS_TUMOUR[kind], radius * settings.tumour_cell_um / 12.0, radius)
     ratio = trait("stretch", kind) * np.exp(np.abs(trait("stretch_sd", kind) * rng.standard_normal(len(kind))))
     sizes = np.stack([radius * np.sqrt(ratio), radius / np.sqrt(ratio)], axis=1)
-    column = np.array([0.42 * settings.column_um, 0.28 * settings.column_width_um])
+    slender = 0.28 * (1 - 0.5 * settings.stratification)
+    column = np.array([0.42 * settings.column_um, slender * settings.column_width_um])
     return np.asarray(np.where(is_column[:, None], column, sizes), dtype=float)
 
 

@@ -28,6 +28,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "tumour_cell_um": (6, 40),
     "tumour_nucleus_um2": (10, 300),
     "nucleus_gap_um": (0, 3),
+    "tumour_blue": (0.1, 2),
     "nest_spacing": (0.5, 2),
     "stroma_spacing": (0.8, 5),
     "patchiness": (0, 1),
@@ -118,6 +119,8 @@ class PhantomSettings:
     """Area of tumour nests, lumina included."""
     gland_share: float = 0.4
     """Share of the nests that are glands: columnar cells around a lumen."""
+    papillary: bool = False
+    """Fronds of stroma covered with columnar cells, in a free space, instead of nests."""
     glass_share: float = 0.05
     """Area of empty glass."""
     fat_share: float = 0.0
@@ -134,12 +137,18 @@ class PhantomSettings:
     """Height of columnar cells."""
     column_width_um: float = 7.5
     """Width of columnar cells."""
+    stratification: float = 0.0
+    """0: the nuclei of columnar cells lie in one row; 1: at any height of the epithelium, slender and overlapping."""
+    goblet_share: float = 0.0
+    """Share of the columnar cells with a drop of mucin, which nothing stains."""
     tumour_cell_um: float = 12.0
     """Diameter of tumour cells."""
     nest_spacing: float = 0.82
     """Distance between cells in nests, in cell radii; below 0.8 nuclei crowd."""
     tumour_nucleus_um2: float = 46.0
     """Median area of tumour nuclei."""
+    tumour_blue: float = 1.0
+    """Haematoxylin of tumour nuclei as a factor: pale ones hold little."""
     nucleus_gap_um: float = 0.5
     """No nucleus comes closer to the edge of its cell."""
     nucleolus_share: float = 0.3

@@ -25,6 +25,8 @@ _N_CORNERS = 28
 _SHIFT = 4
 """Fractional bits of the corner coordinates."""
 _MIN_NUCLEUS_UM2 = 8.0
+_WALL_UM = 0.6
+"""So much of a goblet cell's wall is left beside its mucin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +34,8 @@ class Shapes:
     """Label images (H, W) int32 that share labels 1..n; ``kind`` (n,) holds `Kind`.
 
     ``edge_um`` and ``rim_um`` (H, W) are the depths below the edge of the cell and of the nucleus; ``centre`` and
-    ``cell_centre`` (n, 2) the centroids (x, y). ``column`` and ``angle`` (n,) are those of `Seeds`.
+    ``cell_centre`` (n, 2) the centroids (x, y). ``mucin`` (H, W) is 0-1: the drops in goblet cells. ``column`` and
+    ``angle`` (n,) are those of `Seeds`.
     """
 
     cell: Int32Array
@@ -42,6 +45,7 @@ class Shapes:
     cell_centre: Float64Array
     edge_um: Float32Array
     rim_um: Float32Array
+    mucin: Float32Array
     angle: Float64Array
     column: BoolArray
 
@@ -49,8 +53,8 @@ class Shapes:
 def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.random.Generator) -> Shapes:
     """Cells and nuclei of one field."""
     size, mpp = settings.size_px, settings.mpp
-    cell = _tessellate(zones, seeds, rng, settings)
     raw = _nuclei(settings, seeds, rng)
+    cell = _tessellate(zones, seeds, rng, settings, raw)
     warp = _warp(rng, size, mpp)
     cell, raw = _displace(cell, warp), _displace(raw, warp)
     edge_um = depth_um(cell, mpp)
@@ -63,17 +67,33 @@ def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.r
     table[1:][kept] = np.arange(1, np.count_nonzero(kept) + 1)
     cell, nucleus = table[cell], table[nucleus]
     n = int(np.count_nonzero(kept))
+    edge_um, cell_centre = depth_um(cell, mpp), centroids(cell, n)
+    goblet = seeds.column[kept] & (rng.random(n) < settings.goblet_share)
     return Shapes(
         cell=cell,
         nucleus=nucleus,
         kind=seeds.kind[kept],
         centre=centroids(nucleus, n),
-        cell_centre=centroids(cell, n),
-        edge_um=depth_um(cell, mpp),
+        cell_centre=cell_centre,
+        edge_um=edge_um,
         rim_um=depth_um(nucleus, mpp),
+        mucin=_mucin(settings, cell_centre, seeds.angle[kept], goblet, rng) * ((edge_um > _WALL_UM) & (nucleus == 0)),
         angle=seeds.angle[kept],
         column=seeds.column[kept],
     )
+
+
+def _mucin(
+    settings: PhantomSettings, centre: Float64Array, angle: Float64Array, goblet: BoolArray, rng: np.random.Generator
+) -> Float32Array:
+    """Drops of mucin between nucleus and lumen, (H, W) in 0-1."""
+    drops = np.zeros((settings.size_px, settings.size_px), dtype=np.float32)
+    for k in np.flatnonzero(goblet):
+        away = rng.uniform(0.1, 0.35) * settings.column_um / settings.mpp
+        x, y = centre[k] + away * np.array([np.cos(angle[k]), np.sin(angle[k])])
+        axes = rng.uniform(3.5, 9.5) / settings.mpp * np.array([1.0, rng.uniform(0.6, 1.0)])
+        cv2.ellipse(drops, ((x, y), (axes[0], axes[1]), float(np.degrees(angle[k]))), float(rng.uniform(0.6, 1)), -1)
+    return drops
 
 
 def _largest_parts(labels: Int32Array) -> Int32Array:
@@ -111,12 +131,17 @@ def depth_um(labels: Int32Array, mpp: float) -> Float32Array:
     return np.where(labels > 0, (distance + 0.5) * mpp, 0).astype(np.float32)
 
 
-def _tessellate(zones: Zones, seeds: Seeds, rng: np.random.Generator, settings: PhantomSettings) -> Int32Array:
+def _tessellate(
+    zones: Zones, seeds: Seeds, rng: np.random.Generator, settings: PhantomSettings, nuclei: Int32Array
+) -> Int32Array:
+    """Cells (H, W) int32: what is nearest to a core; a slender columnar cell bulges around its nucleus."""
     size, n = settings.size_px, len(seeds.x)
     cores = np.zeros((size, size), dtype=np.int32)
     outline = _outlines(seeds.along_px, seeds.across_px, seeds.angle, rng, wobble=np.full(n, 0.05))
     shrink = np.where(seeds.nested, 0.6, 1.0)[:, None, None]
     _fill(cores, outline * shrink + np.stack([seeds.x, seeds.y], axis=1)[:, None])
+    if settings.stratification > 0:
+        cores = np.where(np.concatenate([[False], seeds.column])[nuclei], nuclei, cores)
     if not cores.any():
         return cores
     distance, nearest = cv2.distanceTransformWithLabels(
@@ -141,13 +166,15 @@ def _nuclei(settings: PhantomSettings, seeds: Seeds, rng: np.random.Generator) -
     ratio = np.exp(np.abs(trait("nucleus_stretch_sd", kind) * rng.standard_normal(n)))
     spindle = trait("stretch", kind) > 1.5
     ratio = np.where(spindle, np.minimum(seeds.along_px / seeds.across_px, 4.0), ratio)
-    ratio = np.where(seeds.column, rng.uniform(1.2, 2.2, n), ratio)
+    ratio = np.where(seeds.column, rng.uniform(1.2, 2.2 + 1.3 * settings.stratification, n), ratio)
     wobble = trait("wobble", kind) * rng.uniform(0.5, 1.6, n)
     bend = np.where(spindle, rng.normal(0, 0.25, n), 0.0)
     angle = np.where(seeds.column | spindle, seeds.angle, rng.uniform(0, np.pi, n))
     outline = _outlines(radius * np.sqrt(ratio), radius / np.sqrt(ratio), angle, rng, wobble=wobble, bend=bend)
     shift = rng.normal(0, 1, (2, n)) * trait("offset", kind) * seeds.across_px
-    basal = np.where(seeds.column, rng.normal(-0.3, 0.22, n), 0) * seeds.along_px
+    height = rng.normal(-0.3, 0.22, n)
+    height += settings.stratification * (rng.uniform(-0.65, 0.65, n) - height)
+    basal = np.where(seeds.column, height, 0) * seeds.along_px
     x = seeds.x + shift[0] + basal * np.cos(seeds.angle)
     y = seeds.y + shift[1] + basal * np.sin(seeds.angle)
     labels = np.zeros((settings.size_px, settings.size_px), dtype=np.int32)

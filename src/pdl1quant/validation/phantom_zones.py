@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Float32Array
     from pdl1quant.validation.phantom_settings import PhantomSettings
 
+_FROND_CORE = 0.35
+"""So much of the wanted tumour area is the stroma of its fronds, where it is papillary."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zones:
@@ -52,9 +55,11 @@ def draw_zones(settings: PhantomSettings, rng: np.random.Generator) -> Zones:
     nests = smooth_noise(rng, size, settings.nest_um / mpp) + 0.25 * smooth_noise(rng, size, settings.nest_um / 4 / mpp)
     nests += 0.06 * smooth_noise(rng, size, 5 / mpp)
     nests[glass | _septa(settings, rng)] = NEVER
-    tumour = upper_share(nests, settings.tumour_share)
+    tumour = upper_share(nests, settings.tumour_share * (_FROND_CORE if settings.papillary else 1.0))
+    papillae = _papillae(settings, tumour, rng) & ~glass if settings.papillary else None
+    tumour = tumour if papillae is None else papillae & ~tumour
     depth = np.asarray(cv2.distanceTransform(tumour.astype(np.uint8), cv2.DIST_L2, 5), dtype=np.float32)
-    lumen = _lumina(settings, tumour, depth, rng)
+    lumen = _lumina(settings, tumour, depth, rng) if papillae is None else ~(papillae | glass)
     to_lumen = np.full(depth.shape, np.inf, dtype=np.float32)
     if lumen.any():
         to_lumen = np.asarray(cv2.distanceTransform((~lumen).astype(np.uint8), cv2.DIST_L2, 5), dtype=np.float32)
@@ -77,6 +82,13 @@ def draw_zones(settings: PhantomSettings, rng: np.random.Generator) -> Zones:
         across_nest=_gradient(depth, 6 / mpp),
         from_lumen=_gradient(np.minimum(to_lumen, 1e4), 3 / mpp),
     )
+
+
+def _papillae(settings: PhantomSettings, cores: BoolArray, rng: np.random.Generator) -> BoolArray:
+    """Cores of stroma with the epithelium that covers them."""
+    away = cv2.distanceTransform((~cores).astype(np.uint8), cv2.DIST_L2, 5)
+    uneven = settings.column_um / settings.mpp * (1 + 0.1 * smooth_noise(rng, settings.size_px, 10 / settings.mpp))
+    return np.asarray(away < uneven, dtype=bool)
 
 
 def _septa(settings: PhantomSettings, rng: np.random.Generator) -> BoolArray:
