@@ -32,7 +32,7 @@ from pdl1quant.model.pixels import (
     Tile,
     UInt8Array,
 )
-from pdl1quant.model.protocols import Segmenter
+from pdl1quant.model.protocols import Segmenter, Slide
 from pdl1quant.model.scores import (
     Call,
     CallResult,
@@ -47,6 +47,7 @@ from pdl1quant.model.scores import (
     SlideResult,
     Status,
 )
+from pdl1quant.model.slides import Level, Region, SlideDamage, SlideGrid
 
 __all__ = [
     "CELL_CLASS_DTYPE",
@@ -69,15 +70,20 @@ __all__ = [
     "Indication",
     "Int32Array",
     "IntpArray",
+    "Level",
     "MembraneProfile",
     "PositiveCounts",
     "Rect",
+    "Region",
     "ResultFlag",
     "RoiMasks",
     "RulePack",
     "Score",
     "Segmentation",
     "Segmenter",
+    "Slide",
+    "SlideDamage",
+    "SlideGrid",
     "SlideResult",
     "StainEstimate",
     "StainOD",

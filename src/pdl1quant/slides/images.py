@@ -73,6 +73,21 @@ class PlainImage:
     notes: tuple[Note, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodedImage:
+    """An image before its pixel size is decided: pixels as in `PlainImage`, and what the file says about them.
+
+    ``kind`` is ``png``, ``jpeg`` or ``tiff``; ``icc`` is the colour profile, which is not applied.
+    """
+
+    rgb: UInt8Array
+    kind: str
+    size: StatedSize | None
+    icc: bytes | None
+    sha256: str
+    notes: tuple[Note, ...]
+
+
 def read_image(path: Path, *, mpp: float | None = None) -> PlainImage:
     """Read a PNG, JPEG or TIFF file.
 
@@ -100,27 +115,43 @@ def read_image(path: Path, *, mpp: float | None = None) -> PlainImage:
         ``mpp`` is outside 0.1-2.
     """
     check_given(mpp)
-    name = path.name
-    decoded, sha256 = _read(name, path)
-    _check_colour(name, decoded.rgb)
-    turned = decoded.orientation != 1
-    size = resolve_pixel_size(name, _upright_size(decoded), given=mpp)
-    notes = set(decoded.notes)
-    if turned:
-        notes.add(Note.ORIENTATION_APPLIED)
-    if size.overridden:
-        notes.add(Note.MPP_OVERRIDDEN)
+    image = decode_image(path)
+    size = resolve_pixel_size(path.name, image.size, given=mpp)
+    notes = {*image.notes, Note.MPP_OVERRIDDEN} if size.overridden else image.notes
     return PlainImage(
-        rgb=np.ascontiguousarray(_upright(decoded.rgb, decoded.orientation)),
+        rgb=image.rgb,
         mpp=size.mpp,
         mpp_source=size.source,
         metadata_mpp=size.metadata_mpp,
+        sha256=image.sha256,
+        notes=tuple(sorted(notes)),
+    )
+
+
+def decode_image(path: Path) -> DecodedImage:
+    """Read a PNG, JPEG or TIFF file as `read_image` does, whatever its pixel size.
+
+    Raises
+    ------
+    UnreadableError, NotColourError, RefusedError
+        As `read_image`.
+    """
+    decoded, kind, sha256 = _read(path.name, path)
+    _check_colour(path.name, decoded.rgb)
+    notes = set(decoded.notes)
+    if decoded.orientation != 1:
+        notes.add(Note.ORIENTATION_APPLIED)
+    return DecodedImage(
+        rgb=np.ascontiguousarray(_upright(decoded.rgb, decoded.orientation)),
+        kind=kind,
+        size=_upright_size(decoded),
+        icc=decoded.icc,
         sha256=sha256,
         notes=tuple(sorted(notes)),
     )
 
 
-def _read(name: str, path: Path) -> tuple[Decoded, str]:
+def _read(name: str, path: Path) -> tuple[Decoded, str, str]:
     """Hash and decode; every failure becomes one line."""
     try:
         if not path.is_file():
@@ -131,7 +162,7 @@ def _read(name: str, path: Path) -> tuple[Decoded, str]:
             stream.seek(0)
             try:
                 with _quiet():
-                    return _decode(name, stream), sha256
+                    return *_decode(name, stream), sha256
             except _DECODER_FAILURES as error:
                 raise damaged(name) from error
     except MemoryError as error:
@@ -140,17 +171,17 @@ def _read(name: str, path: Path) -> tuple[Decoded, str]:
         raise UnreadableError(f"{name}: cannot be read ({error.strerror}); check its permissions") from error
 
 
-def _decode(name: str, stream: BinaryIO) -> Decoded:
+def _decode(name: str, stream: BinaryIO) -> tuple[Decoded, str]:
     start = stream.read(8)
     stream.seek(0)
     if not start:
         raise UnreadableError(f"{name}: the file is empty; copy or export it again")
     if start.startswith(_PNG_START):
-        return decode_png(name, stream.read())
+        return decode_png(name, stream.read()), "png"
     if start.startswith(_JPEG_START):
-        return decode_jpeg(name, stream.read())
+        return decode_jpeg(name, stream.read()), "jpeg"
     if start.startswith(_TIFF_STARTS):
-        return decode_tiff(name, stream)
+        return decode_tiff(name, stream), "tiff"
     raise UnreadableError(f"{name}: not a PNG, JPEG or TIFF image; export it as one of these")
 
 

@@ -20,6 +20,9 @@ outside: 72 dpi is 353 um per pixel, 300 dpi is 85."""
 MAX_ANISOTROPY = 0.05
 """Sides of a pixel that differ by more than this share are not taken for square."""
 
+MAX_RESAMPLED_ANISOTROPY = 2.0
+"""Line scanners with unequal steps stay below this; sides that differ more are a lie of the header."""
+
 OVERRIDE_TOLERANCE = 0.01
 """A given pixel size within this share of the file's is no contradiction."""
 
@@ -31,6 +34,8 @@ _UM_PER_UNIT = {
     "microns": 1.0,
     "micrometer": 1.0,
     "micrometre": 1.0,
+    "nanometer": 1e-3,
+    "millimeter": 1e3,
     "nm": 1e-3,
     "å": 1e-4,
     "mm": 1e3,
@@ -110,6 +115,37 @@ def resolve_pixel_size(name: str, stated: StatedSize | None, *, given: float | N
     return PixelSize(mpp=metadata, source="metadata", metadata_mpp=metadata, overridden=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PixelSides:
+    """Sides of a slide's pixel (um), where they are from, and whether the user contradicts the file."""
+
+    x_um: float
+    y_um: float
+    source: MppSource
+    overridden: bool
+
+
+def resolve_sides(name: str, stated: StatedSize | None, *, given: float | None) -> PixelSides:
+    """Like `resolve_pixel_size`, for slides, which are resampled to square pixels: sides may differ up to twofold.
+
+    Raises
+    ------
+    PixelSizeError
+        Nothing is given and the file says nothing, or something implausible.
+    UsageError
+        ``given`` is outside 0.1-2 um per pixel.
+    """
+    if given is None and stated is not None and stated.plausible:
+        shorter, longer = sorted((stated.x_um, stated.y_um))
+        if longer > MAX_RESAMPLED_ANISOTROPY * shorter:
+            raise PixelSizeError(
+                f"{name}: the file says {_pixel(stated)}, no shape of a pixel; pass --mpp (um per pixel)"
+            )
+        return PixelSides(x_um=stated.x_um, y_um=stated.y_um, source="metadata", overridden=False)
+    size = resolve_pixel_size(name, stated, given=given)
+    return PixelSides(x_um=size.mpp, y_um=size.mpp, source=size.source, overridden=size.overridden)
+
+
 def check_given(mpp: float | None) -> None:
     """Refuse a pixel size from the user that is outside 0.1-2 um per pixel."""
     if mpp is not None and not MIN_MPP <= mpp <= MAX_MPP:
@@ -137,6 +173,15 @@ def size_from_ome(pixels: Mapping[str, Any]) -> StatedSize | None:
             return None
         sides.append(length * um)
     return _stated(sides[0], sides[1])
+
+
+def size_from_scale(x: object, y: object, *, unit_x: object, unit_y: object) -> StatedSize | None:
+    """OME-Zarr's scale along x and y with the units of the axes; None without a unit, as that may be pixels."""
+    um_x, um_y = _um_per(str(unit_x)), _um_per(str(unit_y))
+    side_x, side_y = _positive(x), _positive(y)
+    if um_x is None or um_y is None or side_x is None or side_y is None:
+        return None
+    return _stated(side_x * um_x, side_y * um_y)
 
 
 def size_from_aperio(description: str) -> StatedSize | None:

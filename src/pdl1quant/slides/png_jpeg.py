@@ -76,6 +76,7 @@ def _decoded(image: ImageFile, notes: list[Note]) -> Decoded:
         orientation=_orientation(image),
         size=_stated_size(image),
         notes=tuple(notes),
+        icc=image.info.get("icc_profile"),
     )
 
 

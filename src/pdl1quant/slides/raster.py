@@ -63,6 +63,7 @@ class Decoded:
     orientation: int
     size: StatedSize | None
     notes: tuple[Note, ...]
+    icc: bytes | None = None
 
 
 def check_dimensions(name: str, width_px: int, height_px: int) -> None:

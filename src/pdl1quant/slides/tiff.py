@@ -56,7 +56,11 @@ def decode_tiff(name: str, stream: BinaryIO) -> Decoded:
         if rgb.shape != (*samples.shape[:2], 3) or rgb.dtype != np.uint8:  # a palette of another shape
             raise damaged(name)
         return Decoded(
-            rgb=rgb, orientation=_orientation(pages[0]), size=_stated_size(tiff, pages[0]), notes=tuple(notes)
+            rgb=rgb,
+            orientation=_orientation(pages[0]),
+            size=stated_size(tiff, pages[0]),
+            notes=tuple(notes),
+            icc=_tag(pages[0], _ICC_PROFILE),
         )
 
 
@@ -170,7 +174,7 @@ def _orientation(page: Any) -> int:
     return int(value) if value in range(1, 9) else 1
 
 
-def _stated_size(tiff: Any, page: Any) -> StatedSize | None:
+def stated_size(tiff: Any, page: Any) -> StatedSize | None:
     """What the file says explicitly in um, else its print resolution; the first that speaks, not the nicest."""
     x, y = _ratio(_tag(page, "XResolution")), _ratio(_tag(page, "YResolution"))
     size = _ome_size(tiff.ome_metadata) if tiff.is_ome else None

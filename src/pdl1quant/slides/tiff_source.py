@@ -1,0 +1,287 @@
+"""Tiled TIFF as a slide, by tifffile: OME-TIFF, pyramids in SubIFDs or in pages, and one level alone.
+
+OpenSlide sees one level of the first. Tiles are decoded one by one, so that a damaged one costs itself only. What
+libjpeg would paint grey without a word (data that end early) counts as damaged.
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import tifffile
+
+from pdl1quant.errors import UnreadableError
+from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, read_tiles
+from pdl1quant.slides.raster import Note, damaged, on_white
+from pdl1quant.slides.source import LevelPixels, LevelSize, SourceInfo, icc_name
+from pdl1quant.slides.tiff import stated_size
+from pdl1quant.slides.tiff_index import (
+    CUT_OFF,
+    NOT_STORED,
+    grid_shape,
+    index_fits,
+    n_planes,
+    page_damage,
+    page_size,
+    tile_size,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pdl1quant.model import Rect, UInt8Array
+
+_RGB, _YCBCR, _GREY = 2, 6, 1
+_JPEG_COMPRESSIONS: Final = frozenset({6, 7})
+_ORIENTATION: Final = 274
+_ICC_PROFILE: Final = 34675
+_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
+_END_OF_IMAGE: Final = b"\xff\xd9"
+_START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+MAX_TILE_PX: Final = 100_000_000
+"""A tile or strip is decoded whole: larger ones are no tiles, or a lie of the header."""
+
+DECODER_FAILURES = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    struct.error,
+)
+"""What tifffile and imagecodecs raise on damaged files."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TiffLevel:
+    """One page of three colours, or three pages of one."""
+
+    pages: tuple[Any, ...]
+    size: LevelSize
+    tile: LevelSize
+
+
+class TiffSource:
+    """An open tiled TIFF; see `Source`."""
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._lock = Lock()
+        self._cache = TileCache()
+        with _named(self._name):
+            self._tiff = tifffile.TiffFile(path)
+        try:
+            with _named(self._name):
+                self._levels = self._find_levels()
+                self.info = self._describe()
+        except BaseException:
+            self._tiff.close()
+            raise
+
+    def read_level(self, level: int, rect: Rect) -> LevelPixels:
+        """See `Source`."""
+        at = self._levels[level]
+        return read_tiles(rect, level=level, size=at.size, tile=at.tile, load=self._load, cache=self._cache)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tiff.close()
+
+    def _find_levels(self) -> tuple[_TiffLevel, ...]:
+        series = self._tiff.series[0]
+        levels = []
+        for number, each in enumerate(series.levels):
+            pages = _colour_pages(self._name, each)
+            for page in pages:
+                _check_page(self._name, page, number)
+            levels.append(_TiffLevel(pages=pages, size=page_size(pages[0]), tile=tile_size(pages[0])))
+        if self._tiff.ome_metadata:
+            _check_ome(self._name, self._tiff.ome_metadata, levels[0].size)
+        return tuple(levels)
+
+    def _describe(self) -> SourceInfo:
+        first = self._levels[0].pages[0]
+        n_file_bytes = self._tiff.filehandle.size
+        damage = [
+            each
+            for number, level in enumerate(self._levels)
+            for page in level.pages
+            for each in page_damage(page, level=number, n_file_bytes=n_file_bytes)
+        ]
+        n_lost_px = sum(each.rect.width * each.rect.height for each in damage if each.level == 0)
+        if n_lost_px >= self._levels[0].size.area:
+            raise damaged(self._name)
+        notes = []
+        if _extra_samples(first) and not _alpha_kind(first):
+            notes.append(Note.EXTRA_CHANNELS_IGNORED)
+        return SourceInfo(
+            vendor=_vendor(self._tiff),
+            sizes=tuple(level.size for level in self._levels),
+            stated=stated_size(self._tiff, first),
+            objective=_objective(self._tiff, first),
+            icc=icc_name(first.tags.valueof(_ICC_PROFILE)),
+            notes=tuple(notes),
+            damage=tuple(dict.fromkeys(damage)),
+        )
+
+    def _load(self, at: TileAt) -> UInt8Array:
+        pages = self._levels[at.level].pages
+        planes = [self._decode(page, at, plane) for page in pages for plane in range(n_planes(page))]
+        samples = planes[0] if len(planes) == 1 else np.concatenate(planes[:3], axis=2)
+        if samples.shape[2] == 3:
+            return np.ascontiguousarray(samples)
+        alpha = _alpha_kind(pages[0])
+        if alpha and samples.shape[2] == 4:
+            return on_white(samples, premultiplied=alpha == _ASSOCIATED_ALPHA)
+        return np.ascontiguousarray(samples[..., :3])
+
+    def _decode(self, page: Any, at: TileAt, plane: int) -> UInt8Array:
+        """(tile height, tile width, samples) uint8; edge strips may be lower."""
+        rows, columns = grid_shape(page)
+        index = (plane * rows + at.row) * columns + at.column
+        offset, count = page.dataoffsets[index], page.databytecounts[index]
+        if offset == 0 or count == 0:
+            raise TileError(NOT_STORED)
+        with self._lock:
+            self._tiff.filehandle.seek(offset)
+            data = self._tiff.filehandle.read(count)
+        if len(data) < count:
+            raise TileError(CUT_OFF)
+        if page.compression in _JPEG_COMPRESSIONS:
+            _check_jpeg(data, tile_size(page))
+        try:
+            segment, _, _ = page.decode(data, index, jpegtables=page.jpegtables)
+        except DECODER_FAILURES as error:
+            raise TileError("tile does not decode") from error
+        if segment is None or segment.dtype != np.uint8 or segment.ndim != 4:
+            raise TileError("tile does not decode")
+        samples: UInt8Array = segment[0]
+        if samples.shape[:2] != _shape_at(page, at):
+            raise TileError("tile of another size than the header says")
+        return samples
+
+
+def _shape_at(page: Any, at: TileAt) -> tuple[int, int]:
+    """Rows and columns of a decoded tile; the last strip may be lower."""
+    tile, size = tile_size(page), page_size(page)
+    rows = tile.height if page.is_tiled else min(tile.height, size.height - at.row * tile.height)
+    return rows, tile.width
+
+
+def is_tiled_rgb(path: Path) -> bool:
+    """Whether a TIFF file is better read by tiles than as one plain image: it is tiled, or has several levels."""
+    with _named(path.name), tifffile.TiffFile(path) as tiff:
+        return bool(tiff.pages.first.is_tiled or len(tiff.series[0].levels) > 1)
+
+
+def _colour_pages(name: str, series: Any) -> tuple[Any, ...]:
+    pages = [page.aspage() for page in series.pages[:3] if page is not None]
+    if not pages:
+        raise UnreadableError(f"{name}: its pixels are in other files; export it as one file")
+    first = pages[0]
+    if first.photometric == _GREY and first.samplesperpixel == 1 and series.axes.startswith("C") and len(pages) == 3:
+        return tuple(pages)
+    return (first,)
+
+
+def _check_page(name: str, page: Any, level: int) -> None:
+    size, tile = page_size(page), tile_size(page)
+    if min(size.width, size.height) < 1:
+        raise UnreadableError(
+            f"{name}: level {level} is {size.width} x {size.height} pixels; the file is damaged, export it again"
+        )
+    if not index_fits(page):
+        raise UnreadableError(
+            f"{name}: level {level} of {size.width} x {size.height} pixels lists {len(page.dataoffsets)} tiles, which "
+            "cannot fill it; the file is damaged, copy or export it again"
+        )
+    if tile.width * tile.height > MAX_TILE_PX:
+        raise UnreadableError(
+            f"{name}: level {level} is stored in pieces of {tile.width} x {tile.height} pixels; export it in tiles"
+        )
+    if page.tags.valueof(_ORIENTATION, default=1) != 1:
+        raise UnreadableError(f"{name}: turned by its Orientation tag; export it upright")
+    if page.bitspersample != 8 or page.sampleformat != 1:
+        raise UnreadableError(f"{name}: samples of type {page.dtype}; export it as 8-bit RGB")
+    if page.photometric not in {_RGB, _YCBCR} and not (page.photometric == _GREY and page.samplesperpixel == 1):
+        raise UnreadableError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")
+    if page.photometric == _YCBCR and page.compression not in _JPEG_COMPRESSIONS | {33003, 33005, 34712}:
+        raise UnreadableError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")
+
+
+def _check_ome(name: str, xml: str, size: LevelSize) -> None:
+    """Refuse a file whose OME-XML speaks of another image."""
+    image = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
+    first = image[0] if isinstance(image, list | tuple) and image else image
+    pixels = first.get("Pixels", {}) if isinstance(first, dict) else {}
+    stated = (pixels.get("SizeX", size.width), pixels.get("SizeY", size.height))
+    if stated != (size.width, size.height):
+        raise UnreadableError(
+            f"{name}: the OME header says {stated[0]} x {stated[1]} pixels, the image has "
+            f"{size.width} x {size.height}; export it again"
+        )
+
+
+def _check_jpeg(data: bytes, tile: LevelSize) -> None:
+    """Refuse JPEG data that end early or are of another size: decoders paint what is missing without a word."""
+    if not data.rstrip(b"\0").endswith(_END_OF_IMAGE):
+        raise TileError("tile ends early")
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in _START_OF_FRAME:
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            if width != tile.width or height > tile.height:
+                raise TileError("tile of another size than the header says")
+            return
+        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+
+
+def _extra_samples(page: Any) -> bool:
+    return bool(page.samplesperpixel > 3)
+
+
+def _alpha_kind(page: Any) -> int:
+    kinds = tuple(page.extrasamples or ())
+    first = int(kinds[0]) if kinds else 0
+    return first if first in {_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA} else 0
+
+
+def _vendor(tiff: Any) -> str:
+    if tiff.is_ome:
+        return "ome-tiff"
+    return "aperio" if tiff.is_svs else "tiff"
+
+
+def _objective(tiff: Any, page: Any) -> float | None:
+    """``NominalMagnification`` of OME-XML, ``AppMag`` of Aperio."""
+    if tiff.is_ome:
+        instrument = tifffile.xml2dict(tiff.ome_metadata).get("OME", {}).get("Instrument", {})
+        first = instrument[0] if isinstance(instrument, list | tuple) and instrument else instrument
+        objective = first.get("Objective", {}) if isinstance(first, dict) else {}
+        one = objective[0] if isinstance(objective, list | tuple) and objective else objective
+        stated = one.get("NominalMagnification") if isinstance(one, dict) else None
+    else:
+        _, found, rest = page.description.partition("AppMag = ")
+        stated = rest.split("|")[0] if found else None
+    try:
+        return float(stated) if stated is not None else None
+    except ValueError:
+        return None
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Turn whatever a decoder stumbles over into one line."""
+    try:
+        yield
+    except DECODER_FAILURES as error:
+        raise damaged(name) from error
