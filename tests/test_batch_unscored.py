@@ -146,7 +146,7 @@ def test_a_remark_says_how_many_images_it_concerns(tiles, tmp_path):
     line, *remarks = case_lines(listener.reports[0])
     assert line.endswith("4 of 5 images")
     assert remarks[0] == "    incomplete: 1 image not scored"
-    assert remarks[-1] == "    2 images: copies of another image of the case, not counted again"
+    assert remarks[-1] == "    2 images: the same as another image of the case, not counted again"
 
 
 def test_files_of_another_type_alone_are_wrong_usage(tmp_path):

@@ -1,5 +1,7 @@
 """Quality: other stains, dark frames and wrong pixel sizes are refused; doubtful cells are flagged."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,11 +9,12 @@ from factories import make_cells
 from pdl1quant.config import CellsConfig, QualityConfig
 from pdl1quant.errors import NotHdabError, PixelSizeError
 from pdl1quant.model import Flag, ResultFlag, Segmentation
+from pdl1quant.pipeline import score_image
 from pdl1quant.stages.cells import grow_cells
-from pdl1quant.stages.quality import check_hdab, check_nucleus_size, flag_cells
+from pdl1quant.stages.quality import check_hdab, check_nucleus_size, flag_cells, flag_pyknotic
 from pdl1quant.stages.stains import sample_stains
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
-from scenes import WHITE, disc, labels_of, paint_rgb, plain_od
+from scenes import ESTIMATE, WHITE, disc, labels_of, paint_rgb, plain_od
 
 CONFIG = QualityConfig()
 EOSIN = np.array([0.07, 0.99, 0.11])
@@ -142,6 +145,40 @@ def test_doubtful_cells_are_flagged_from_the_stated_limit_on(column, below, abov
     parts = parts_of(disc(shape, (30, 40), 8), disc(shape, (80, 40), 8))
     flags = flag_cells(make_cells(2, **{column: np.float32([below, above])}), parts, config=CONFIG)
     assert flags.tolist() == [0, flag]
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_pyknotic"),
+    [
+        ({}, True),
+        ({"nucleus_area_um2": 30.1}, False),
+        ({"nucleus_haematoxylin_od_mean": 0.44}, False),
+        ({"cell_class": "lymphocyte"}, False),
+        ({"flags": int(Flag.SATURATED)}, False),
+    ],
+)
+def test_small_dense_nuclei_of_tumour_class_are_pyknotic(changes, is_pyknotic):
+    dense = {"nucleus_area_um2": 30.0, "nucleus_haematoxylin_od_mean": 0.46}
+    flags = flag_pyknotic(make_cells(1, **(dense | changes)), estimate=replace(ESTIMATE, nucleus_od=0.2))
+    assert flags.dtype == np.int32
+    assert flags.tolist() == [int(Flag.PYKNOTIC) * is_pyknotic]
+
+
+def test_apoptotic_bodies_named_tumour_leave_the_score_and_intact_cells_stay():
+    caught, lost, n_bodies, n_intact = 0, 0, 0, 0
+    for seed in (0, 1):
+        phantom = render_phantom(PhantomSettings(size_px=512, pattern="both", apoptotic_share=0.1), seed=seed)
+        cells = score_image(phantom.rgb, mpp=0.5).cells
+        cells = cells[cells["cell_class"] == "tumour"]
+        truth = phantom.nucleus[cells["y_px"].round().astype(int), cells["x_px"].round().astype(int)]
+        intact = np.concatenate([[True], phantom.cells["intact"]])[truth]  # background is no body
+        is_tumour = np.concatenate([[False], phantom.cells["cell_class"] == "tumour"])[truth]
+        flagged = (cells["flags"].to_numpy() & int(Flag.PYKNOTIC)) != 0
+        caught, n_bodies = caught + (flagged & ~intact).sum(), n_bodies + (~intact).sum()
+        lost, n_intact = lost + (flagged & intact & is_tumour).sum(), n_intact + (intact & is_tumour).sum()
+    assert n_bodies >= 15
+    assert caught >= 0.3 * n_bodies
+    assert lost <= 0.01 * n_intact
 
 
 def test_no_cells_have_no_flags():

@@ -149,6 +149,7 @@ def analyse_tile(
     cells["flags"] = quality.flag_cells(cells, parts, config=config.quality)
     mpp = tile.mpp / tile.downsample_x
     cells = naming.name_cells(cells, found.class_scores, mpp=mpp, estimate=estimate, config=config)
+    cells["flags"] |= quality.flag_pyknotic(cells, estimate=estimate)
     cells = positivity.call_positive(
         cells, found.measured.membrane, compartment=pack.compartment, config=config.positivity
     )
