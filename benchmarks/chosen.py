@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.config import Config
 
-SEGMENTERS = ("network", "watershed")
+SEGMENTERS = ("watershed", "network")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
