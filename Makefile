@@ -29,9 +29,10 @@ lint: $(VENV)/.installed-dev
 pages: $(VENV)/.installed
 	$(BIN)/python docs/make_pages.py
 
-# docs/images, from the results of the demonstration
+# docs/images, from the results of the demonstration and from rendered cells
 pictures: demo
 	$(BIN)/python docs/make_pictures.py $(DEMO)
+	$(BIN)/python docs/make_figures.py
 
 $(VENV)/.installed: pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)
