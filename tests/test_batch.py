@@ -13,6 +13,7 @@ from pdl1quant.batch.work import Image, Plan, _write
 from pdl1quant.config import Config
 from pdl1quant.errors import UsageError
 from pdl1quant.model import ResultFlag
+from pdl1quant.networks.chosen import pin_model
 from pdl1quant.pipeline import score_image
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
@@ -112,6 +113,6 @@ def test_results_do_not_know_where_they_were_made(tiles, tmp_path):
     here = str(tmp_path).encode()
     assert not [name for name, content in files.items() if here in content]
     assert here.decode() not in json.dumps(record)
-    assert record["config_digest"] == Config().digest
+    assert record["config_digest"] == pin_model(Config()).digest
     assert [len(image["sha256"]) for image in record["images"]] == [64] * 4
     assert set(record["estimates"]) == {"case A", "Fall ü"}

@@ -73,14 +73,27 @@ class TissueConfig(_Section):
 class NucleiConfig(_Section):
     """Nucleus detection."""
 
-    segmenter: Literal["network", "watershed"] = "network"
-    """``network`` finds nuclei, cells and classes with the shipped model; ``watershed`` finds nuclei by rules."""
+    segmenter: Literal["network", "watershed", "stardist", "cellpose", "instanseg"] = "network"
+    """``network`` runs an ONNX model, the shipped one finds nuclei, cells and classes; ``watershed`` finds nuclei by
+    rules; ``stardist``, ``cellpose`` and ``instanseg`` run a model of your own in that library."""
+    model: str = ""
+    """Path of the model: for ``network`` a folder with ``card.toml`` (empty: the shipped one), for other people's
+    networks their file or folder. Results keep its last part only."""
+    model_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    """Hash of the model's files; filled in by a run, so that results say what made them. Another hash is refused."""
+    model_mpp: float | None = Field(default=None, gt=0, le=5)
+    """Pixel size (um) that the model of ``stardist`` or ``cellpose`` learnt at; ``instanseg`` models know theirs."""
     signal: Literal["haematoxylin", "od_sum"] = "haematoxylin"
     """What ``watershed`` looks at: ``haematoxylin``, or ``od_sum`` (both stains) for nuclear markers as Ki-67."""
     min_area_um2: float = Field(default=12.0, gt=0)
     """Smaller objects are not nuclei."""
     max_area_um2: float = Field(default=400.0, gt=0)
     """Larger objects are not nuclei."""
+
+    @field_serializer("model", when_used="json")
+    def _without_folders(self, model: str) -> str:
+        """Results do not know where they were made; the hash says which model it was."""
+        return PurePath(model).name
 
 
 class CellsConfig(_Section):

@@ -29,6 +29,7 @@ from pdl1quant.model import (
     UInt8Array,
 )
 from pdl1quant.networks import segmenter as network
+from pdl1quant.networks.foreign import cellpose, instanseg, stardist
 from pdl1quant.stages import cells as cell_stage
 from pdl1quant.stages import measure, nuclei, positivity, quality, stains, tissue
 from pdl1quant.stages import score as scoring
@@ -54,7 +55,13 @@ __all__ = [
     "score_image",
 ]
 
-SEGMENTERS: dict[str, Segmenter] = {"network": network.segment_nuclei, "watershed": nuclei.segment_nuclei}
+SEGMENTERS: dict[str, Segmenter] = {
+    "network": network.segment_nuclei,
+    "watershed": nuclei.segment_nuclei,
+    "stardist": stardist.segment_nuclei,
+    "cellpose": cellpose.segment_nuclei,
+    "instanseg": instanseg.segment_nuclei,
+}
 """The segmenters by the name that ``nuclei.segmenter`` takes."""
 MPP_RANGE = (0.1, 2.0)
 """Pixel sizes (um) of bright-field scans; others are mistakes."""

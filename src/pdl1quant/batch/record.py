@@ -24,6 +24,13 @@ if TYPE_CHECKING:
 
 _LIBRARIES = ("imagecodecs", "numpy", "opencv-python-headless", "pandas", "pillow", "pyarrow", "scipy", "tifffile")
 """Those that a number, or a byte of a result, depends on."""
+_SEGMENTER_LIBRARIES = {
+    "network": ("onnxruntime",),
+    "stardist": ("csbdeep", "stardist", "tensorflow"),
+    "cellpose": ("cellpose", "torch"),
+    "instanseg": ("torch",),
+}
+"""Those that run the chosen model."""
 
 _PACK = TypeAdapter(RulePack)
 _ESTIMATES = TypeAdapter(dict[str, StainEstimate])
@@ -68,10 +75,11 @@ def record_of(
     seconds
         Time spent on each image in this run, by the place of its results.
     """
+    libraries = (*_LIBRARIES, *_SEGMENTER_LIBRARIES.get(job.config.nuclei.segmenter, ()))
     return {
         "settings": settings_of(job),
         "config_digest": job.config.digest,
-        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "libraries": {name: _version(name) for name in libraries},
         "images": [_image_entry(image) for image in images],
         "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),
         TIMINGS: {

@@ -44,6 +44,7 @@ from pdl1quant.batch.workers import Workers
 from pdl1quant.errors import NotHdabError, UnreadableError
 from pdl1quant.model import ResultFlag, Score, StainEstimate, Status
 from pdl1quant.naming import with_classifier_hash
+from pdl1quant.networks.chosen import pin_model
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, claim_output
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.tables import ScoreRow, write_scores
@@ -86,6 +87,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
         The results as a whole cannot be written.
     """
     job = replace(job, config=with_classifier_hash(job.config))
+    job = replace(job, config=pin_model(job.config))
     images, problems = gather(job.paths, output=job.output, cases=job.cases, roi=job.roi)
     given = [path for path in (*job.paths, job.roi, job.cases) if path is not None]
     claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given)

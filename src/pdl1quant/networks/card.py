@@ -11,12 +11,15 @@ import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pdl1quant.errors import ModelError
 from pdl1quant.model import CellClass
+
+if TYPE_CHECKING:
+    from pdl1quant.config import NucleiConfig
 
 CARD_FILE = "card.toml"
 SHIPPED_MODEL = "cells-1"
@@ -60,13 +63,52 @@ class ModelCard(Card):
     reach_px: int = Field(ge=0, le=2048)
     """Farther pixels do not change an output."""
     input: str
-    """Name of the input, (N, H, W, 3) uint8 RGB."""
+    """Name of the input; its height and width are free."""
+    input_layout: Literal["NHWC", "NCHW"] = "NHWC"
+    """Order of its axes: image, height, width, channel; or image, channel, height, width."""
+    input_dtype: Literal["uint8", "float32"] = "uint8"
+    """Its type: levels 0-255 as they are, or float32 (level / ``input_divisor`` - ``input_mean``) / ``input_std``."""
+    input_channels: Literal["RGB", "BGR"] = "RGB"
+    """Order of its channels; mean and standard deviation follow it."""
+    input_divisor: float = Field(default=1.0, gt=0)
+    """Levels are divided by this: 255 for models that read 0-1."""
+    input_mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Taken from each channel after the division."""
+    input_std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Each channel is divided by this after that."""
     nuclei: str
-    """Name of the output (N, 2, H, W) float32: probability of nucleus, depth in it relative to its deepest point."""
+    """Name of the output that shows nuclei, on the grid of the input."""
+    nuclei_gives: Literal["depth", "probability", "labels"] = "depth"
+    """``depth``: (N, 2, H, W) float32, probability of nucleus and depth in it relative to its deepest point;
+    ``probability`` alone; or ``labels``, a number for each nucleus and 0 around them."""
+    nuclei_layout: Literal["NCHW", "NHWC", "NHW"] = "NCHW"
+    """Order of that output's axes; other than NCHW not with ``depth``."""
+    nuclei_channel: int = Field(default=0, ge=0)
+    """Which channel of it is the probability, or the labels."""
+    nuclei_activation: Literal["none", "sigmoid", "softmax"] = "none"
+    """What turns the output into a probability, where the model does not; ``softmax`` is over its channels."""
+    nuclei_threshold: float = Field(default=0.5, gt=0, lt=1)
+    """A pixel is nucleus from this ``probability`` on."""
     cells: str | None = None
     """Name of the output (N, 2 + classes, h, w) float32: probability of cell, relative depth in it, class scores."""
     classes: tuple[str, ...] = ()
     """Names of the classes, in the order of the scores."""
+
+    @model_validator(mode="after")
+    def _fits_itself(self) -> Self:
+        scaled = self.input_divisor != 1 or any(self.input_mean) or any(std != 1 for std in self.input_std)
+        if self.input_dtype == "uint8" and scaled:
+            raise ValueError("input_divisor, input_mean and input_std need input_dtype = 'float32'")
+        if min(self.input_std) <= 0:
+            raise ValueError("input_std has to be above 0")
+        if self.nuclei_gives == "depth":
+            if (self.nuclei_layout, self.nuclei_channel, self.nuclei_activation) != ("NCHW", 0, "none"):
+                raise ValueError("nuclei_layout, nuclei_channel and nuclei_activation do not go with depth")
+        elif self.cells is not None or self.classes:
+            raise ValueError(f"cells and classes need nuclei_gives = 'depth', not {self.nuclei_gives!r}")
+        if self.nuclei_gives == "labels" and self.nuclei_activation != "none":
+            raise ValueError("nuclei_activation does not go with labels")
+        return self
 
 
 _C = TypeVar("_C", bound=Card)
@@ -84,6 +126,16 @@ def shipped_folder(name: str = SHIPPED_MODEL) -> Path:
     """Folder of a model that comes with the package."""
     packaged = _PACKAGED / name
     return packaged if packaged.is_dir() else _IN_SOURCE_TREE / name
+
+
+def model_folder(config: NucleiConfig) -> Path:
+    """Folder of the model that ``nuclei.model`` names; of the shipped one where it is empty."""
+    return Path(config.model) if config.model else shipped_folder()
+
+
+def model_files(folder: Path) -> tuple[Path, ...]:
+    """Card and weights: the files that make the model's results; see `load_model`."""
+    return folder / CARD_FILE, load_model(folder).weights
 
 
 @lru_cache(maxsize=8)
@@ -132,7 +184,8 @@ def read_card(folder: Path, kind: type[_C]) -> _C:
         raise ModelError(f"{path}: not a TOML file: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise ModelError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg'].lower()}") from None
+        where = ".".join(map(str, first["loc"]))
+        raise ModelError(f"{path}: {where}{': ' if where else ''}{first['msg'].lower()}") from None
 
 
 def check_weights(folder: Path, card: Card) -> Path:

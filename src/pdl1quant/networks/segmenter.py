@@ -18,7 +18,9 @@ from skimage.measure import label
 
 from pdl1quant.basins import climb
 from pdl1quant.model import Segmentation
-from pdl1quant.networks.card import load_model, shipped_folder
+from pdl1quant.networks.card import load_model, model_files, model_folder
+from pdl1quant.networks.files import check_hash
+from pdl1quant.networks.nuclei_only import segment_by_plane
 from pdl1quant.networks.session import run_model
 
 if TYPE_CHECKING:
@@ -71,7 +73,7 @@ class Maps:
 
 
 def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: NucleiConfig) -> Segmentation:
-    """Label nuclei and cells of one tile with the network that comes with the package.
+    """Label nuclei and cells of one tile with the network at ``nuclei.model``, or the one that comes with the package.
 
     Parameters
     ----------
@@ -80,12 +82,13 @@ def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: 
     od, estimate
         Not used: the network reads the colours.
     config
-        Section ``nuclei``: the smallest and largest nucleus.
+        Section ``nuclei``: the model, the smallest and largest nucleus.
 
     Returns
     -------
     Segmentation
         ``nuclei`` and ``cells`` (H, W) int32 share labels 1..n; ``class_scores`` (n, 5) float32, each row sums to 1.
+        A model that has no such outputs gives neither cells nor scores.
 
     Raises
     ------
@@ -93,12 +96,17 @@ def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: 
         The model has no card, another hash, or cannot be run.
     """
     del od, estimate
-    return segment_with(shipped_folder(), tile, config=config)
+    folder = model_folder(config)
+    check_hash(model_files(folder), config.model_sha256)
+    return segment_with(folder, tile, config=config)
 
 
 def segment_with(folder: Path, tile: Tile, *, config: NucleiConfig) -> Segmentation:
     """The same with any model: ``folder`` holds its ``card.toml`` and weights."""
-    maps = predict(load_model(folder), tile)
+    model = load_model(folder)
+    if model.card.nuclei_gives != "depth":
+        return segment_by_plane(model, tile, config=config)
+    maps = predict(model, tile)
     nuclei, n = _split(maps, mpp=tile.mpp, config=config)
     return Segmentation(
         nuclei=nuclei,

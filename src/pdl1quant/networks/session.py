@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from pdl1quant.model import Float32Array, UInt8Array
-    from pdl1quant.networks.card import Model
+    from pdl1quant.networks.card import Model, ModelCard
 
 
 def run_model(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | None]:
@@ -43,7 +43,7 @@ def run_model(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array
     session = _open(model.weights, card.sha256)
     names = [card.nuclei] if card.cells is None else [card.nuclei, card.cells]
     try:
-        outputs = session.run(names, {card.input: rgb[None]})
+        outputs = session.run(names, {card.input: _as_input(card, rgb)})
     except _onnx_errors() as error:
         raise ModelError(f"{model.weights}: cannot be run as its card says ({_first_line(error)})") from error
     nuclei = np.asarray(outputs[0])
@@ -57,6 +57,66 @@ def run_model(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array
             f"{model.weights}: {card.cells} has shape {cells.shape}, not (1, {2 + len(card.classes)}, ...)"
         )
     return nuclei[0].astype(np.float32, copy=False), cells[0].astype(np.float32, copy=False)
+
+
+def run_plane(model: Model, rgb: UInt8Array) -> Float32Array:
+    """One forward pass of a model that gives a probability or labels.
+
+    Parameters
+    ----------
+    model
+        From `load_model`, its ``nuclei_gives`` other than ``depth``.
+    rgb : (H, W, 3) uint8
+        At the card's pixel size; sides are multiples of ``multiple_px``.
+
+    Returns
+    -------
+    (H, W) float32
+        Probability of nucleus, or labels.
+
+    Raises
+    ------
+    ModelError
+        The file is no ONNX model, or its input and output are not what the card says.
+    """
+    card = model.card
+    session = _open(model.weights, card.sha256)
+    try:
+        output = np.asarray(session.run([card.nuclei], {card.input: _as_input(card, rgb)})[0])
+    except _onnx_errors() as error:
+        raise ModelError(f"{model.weights}: cannot be run as its card says ({_first_line(error)})") from error
+    got = f"{model.weights}: {card.nuclei} has shape {output.shape}"
+    if output.ndim != len(card.nuclei_layout):
+        raise ModelError(f"{got}, not {card.nuclei_layout}; mend nuclei_layout in its card")
+    planes = output[:, None] if card.nuclei_layout == "NHW" else output
+    planes = planes.transpose(0, 3, 1, 2) if card.nuclei_layout == "NHWC" else planes
+    if planes.shape[2:] != rgb.shape[:2] or len(planes) != 1:
+        raise ModelError(f"{got} for an input of {rgb.shape[:2]}; it has to be on the grid of the input")
+    if card.nuclei_channel >= planes.shape[1]:
+        raise ModelError(f"{got}; it has no channel {card.nuclei_channel}, mend nuclei_channel in its card")
+    return _activated(card, planes[0])
+
+
+def _as_input(card: ModelCard, rgb: UInt8Array) -> UInt8Array | Float32Array:
+    """What the model reads: a batch of one image."""
+    pixels: Any = rgb if card.input_channels == "RGB" else rgb[..., ::-1]
+    if card.input_dtype == "float32":
+        mean, std = (np.asarray(each, dtype=np.float32) for each in (card.input_mean, card.input_std))
+        pixels = (pixels.astype(np.float32) / np.float32(card.input_divisor) - mean) / std
+    if card.input_layout == "NCHW":
+        pixels = pixels.transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels[None])
+
+
+def _activated(card: ModelCard, planes: Float32Array) -> Float32Array:
+    """The channel of ``planes`` (channels, H, W) that the card names, as probability or labels."""
+    plane = planes[card.nuclei_channel].astype(np.float32, copy=False)
+    if card.nuclei_activation == "sigmoid":
+        return np.asarray(0.5 + 0.5 * np.tanh(0.5 * plane), dtype=np.float32)
+    if card.nuclei_activation == "softmax":
+        powers = np.exp(planes.astype(np.float32, copy=False) - planes.max(axis=0))
+        return np.asarray(powers[card.nuclei_channel] / powers.sum(axis=0), dtype=np.float32)
+    return np.asarray(plane)
 
 
 def run_table(weights: Path, sha256: str, *, output: str, feed: Mapping[str, Float32Array]) -> Float32Array:
