@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdl1quant.basins import climb, ellipse_of, flood, join_halves, raw_moments
+from pdl1quant.basins import climb, ellipse_of, flood, join_halves
+from pdl1quant.kernels.labels import raw_moments
 from scenes import disc, ellipse, labels_of
 
 
@@ -19,17 +20,10 @@ def noise(seed, shape, floor=0.4):
     return np.where(values > floor, values, 0).astype(np.float32)
 
 
-def piece_image(landscape, **keywords):
-    inside, piece, n = climb(landscape, **keywords)
-    image = np.zeros(landscape.size, np.int32)
-    image[inside] = piece
-    return image.reshape(landscape.shape), n
-
-
 # --- climb -----------------------------------------------------------------------------------------------------------
 def test_two_cones_are_two_pieces_that_meet_half_way():
     landscape = np.maximum(cone((40, 60), (18, 20), 14), cone((40, 60), (40, 20), 14))
-    image, n = piece_image(landscape, min_distance_px=4)
+    image, n = climb(landscape, min_distance_px=4)
     assert n == 2
     assert image[20, 18] != image[20, 40]
     half_way = np.abs(np.mgrid[:40, :60][1] - 29) <= 1
@@ -41,16 +35,16 @@ def test_two_cones_are_two_pieces_that_meet_half_way():
 @pytest.mark.parametrize(("apart", "expected"), [(3, 1), (10, 2)])
 def test_summits_closer_than_the_least_distance_are_one(apart, expected):
     landscape = np.maximum(cone((40, 40), (15, 20), 6), 1.001 * cone((40, 40), (15 + apart, 20), 6))
-    assert piece_image(landscape, min_distance_px=6)[1] == expected
+    assert climb(landscape, min_distance_px=6)[1] == expected
 
 
 @settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 24), st.integers(1, 24), st.integers(1, 4))
 def test_every_pixel_of_the_foreground_has_a_piece(seed, height, width, distance):
     landscape = noise(seed, (height, width))
-    inside, piece, n = climb(landscape, min_distance_px=distance)
-    assert np.array_equal(inside, np.flatnonzero(landscape > 0))
-    assert np.array_equal(np.unique(piece), np.arange(1, n + 1))
+    pieces, n = climb(landscape, min_distance_px=distance)
+    assert np.array_equal(pieces > 0, landscape > 0)
+    assert np.array_equal(np.unique(pieces[pieces > 0]), np.arange(1, n + 1))
 
 
 @settings(max_examples=15)
@@ -59,7 +53,7 @@ def test_pieces_do_not_mix_objects(seed):
     """Two objects with an empty row between them share no piece."""
     landscape = noise(seed, (21, 15))
     landscape[10] = 0
-    image, _ = piece_image(landscape, min_distance_px=3)
+    image, _ = climb(landscape, min_distance_px=3)
     above, below = np.unique(image[:10]), np.unique(image[11:])
     assert set(above) & set(below) <= {0}
 
@@ -69,8 +63,8 @@ def test_pieces_do_not_mix_objects(seed):
 def test_number_of_pieces_does_not_change_under_flips_and_turns(seed, turn):
     """With all heights different there are no ties to break."""
     landscape = noise(seed, (20, 20))
-    image, n = piece_image(landscape, min_distance_px=2)
-    turned, n_turned = piece_image(np.ascontiguousarray(turn(landscape)), min_distance_px=2)
+    image, n = climb(landscape, min_distance_px=2)
+    turned, n_turned = climb(np.ascontiguousarray(turn(landscape)), min_distance_px=2)
     pairs = np.unique(np.stack([turn(image).ravel(), turned.ravel()]), axis=1)
     assert n == n_turned
     assert pairs.shape[1] == len(np.unique(image))
@@ -80,15 +74,16 @@ def test_nearly_flat_plateau_is_one_piece():
     """A thousandth of the height from rim to rim; a wholly flat one keeps its ties."""
     slope = 1 + 1e-3 * (np.mgrid[:30, :30][1] + 0.1 * np.mgrid[:30, :30][0]) / 30
     landscape = (disc((30, 30), (15, 15), 4) * slope).astype(np.float32)
-    assert piece_image(landscape, min_distance_px=20)[1] == 1
+    assert climb(landscape, min_distance_px=20)[1] == 1
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1)])
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_thin_maps_can_be_climbed(shape, value):
-    inside, _, n = climb(np.full(shape, value, np.float32), min_distance_px=20)
+    pieces, n = climb(np.full(shape, value, np.float32), min_distance_px=20)
     assert (n > 0) == (value > 0)
-    assert len(inside) == (shape[0] * shape[1] if value else 0)
+    assert pieces.shape == shape
+    assert np.count_nonzero(pieces) == (shape[0] * shape[1] if value else 0)
 
 
 def test_climb_leaves_its_input():
@@ -151,10 +146,9 @@ def test_flood_gives_no_other_labels_and_stays_in_its_domain(seed):
 # --- halves and moments ----------------------------------------------------------------------------------------------
 def joined(mask, cut, *, landscape=None, max_area_px=1e9):
     """How many objects remain of a mask cut in two."""
-    inside = np.flatnonzero(mask)
-    owner = np.where(cut.ravel()[inside], 1, 2).astype(np.int32)
+    pieces = np.where(mask, np.where(cut, 1, 2), 0).astype(np.int32)
     height = mask.astype(np.float32) if landscape is None else landscape
-    group, area = join_halves(owner, inside, height, 2, max_area_px=max_area_px)
+    group, area = join_halves(pieces, height, 2, max_area_px=max_area_px)
     assert group[0] == 0
     assert area[1:].sum() == mask.sum()
     return len(np.unique(group[1:]))
@@ -187,9 +181,7 @@ def test_halves_that_would_be_too_large_are_not_joined():
 def test_ellipse_is_measured_by_its_moments(length, width, angle):
     """A filled ellipse: half-axes to within half a pixel and its own area to within 5 %."""
     mask = ellipse((48, 48), (23.3, 24.6), (length, width), angle_deg=angle)
-    inside = np.flatnonzero(mask)
-    moments = raw_moments(np.ones(len(inside), np.int32), inside, 48, 1)
-    shape = ellipse_of(moments[1:])
+    shape = ellipse_of(raw_moments(mask.astype(np.int32), 1)[1:])
     assert shape.area[0] == mask.sum()
     assert abs(shape.x[0] - 23.3) < 0.25
     assert abs(shape.y[0] - 24.6) < 0.25
@@ -200,14 +192,12 @@ def test_ellipse_is_measured_by_its_moments(length, width, angle):
 
 def test_ragged_objects_are_less_regular():
     ring = disc((40, 40), (20, 20), 15) & ~disc((40, 40), (20, 20), 11)
-    inside = np.flatnonzero(ring)
-    assert ellipse_of(raw_moments(np.ones(len(inside), np.int32), inside, 40, 1)[1:]).regularity[0] < 0.6
+    assert ellipse_of(raw_moments(ring.astype(np.int32), 1)[1:]).regularity[0] < 0.6
 
 
 def test_moments_agree_with_sums_by_label():
     labels = np.random.default_rng(0).integers(0, 4, (13, 17)).astype(np.int32)
-    inside = np.flatnonzero(labels)
-    moments = raw_moments(labels.ravel()[inside], inside, 17, 3)
+    moments = raw_moments(labels, 3)
     for label in (1, 2, 3):
         y, x = np.nonzero(labels == label)
         expected = [len(x), x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()]

@@ -1,4 +1,4 @@
-"""From a height map to labelled objects: watershed by steepest ascent, halves joined, moments; no loop per object.
+"""From a height map to labelled objects: watershed by steepest ascent, halves joined, ellipses.
 
 Shared by whatever finds nuclei, be it rules or a network.
 """
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+
+from pdl1quant.kernels import ascent
+from pdl1quant.kernels.labels import contacts, groups_of, raw_moments, renumber
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Float32Array, Float64Array, Int32Array, IntpArray
+    from pdl1quant.model import Float32Array, Float64Array, Int32Array
 
 MIN_MERGED_REGULARITY = 0.95
 """Two pieces that fill the ellipse of their common moments to this share are one nucleus."""
@@ -29,19 +30,19 @@ TAKE_IN_ROUNDS = 8
 """A stretch of basins without a seed is taken in this far; more is no cell."""
 
 
-def climb(landscape: Float32Array, *, min_distance_px: float) -> tuple[IntpArray, Int32Array, int]:
-    """Send each foreground pixel uphill: the watershed by steepest ascent.
+def climb(landscape: Float32Array, *, min_distance_px: float) -> tuple[Int32Array, int]:
+    """Send each pixel of the domain (``landscape`` > 0) uphill: the watershed by steepest ascent.
 
-    Returns the flat index of the foreground pixels, the piece (1..n) of each, and n. A summit with a higher one within
-    ``min_distance_px`` in the same object is no nucleus of its own.
+    Returns the pieces, (H, W) int32 with labels 1..n, and n. A summit with a higher one within ``min_distance_px`` in
+    the same object is no piece of its own.
     """
-    inside, uphill, key = _uphill(landscape)
-    number = np.empty(landscape.size, np.intp)
-    number[inside] = np.arange(len(inside))
-    summit = np.flatnonzero(uphill == np.arange(len(inside)))
-    uphill[summit] = number[_higher_summit(key, inside[summit], radius_px=max(1, round(min_distance_px)))]
-    piece, n = _pieces(uphill)
-    return inside, piece, n
+    keys = ascent.level_keys(np.ascontiguousarray(landscape), _scale(landscape))
+    target = ascent.uphill(keys)
+    _, objects = cv2.connectedComponents((landscape > 0).view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
+    summits = ascent.summits_of(target)
+    target[summits] = ascent.higher_within(summits, keys, np.asarray(objects, np.int32), max(1, round(min_distance_px)))
+    summits = summits[target[summits] == summits]
+    return ascent.follow(target, summits).reshape(landscape.shape), len(summits)
 
 
 def flood(landscape: Float32Array, seeds: Int32Array, *, max_barrier: float) -> Int32Array:
@@ -50,37 +51,33 @@ def flood(landscape: Float32Array, seeds: Int32Array, *, max_barrier: float) -> 
     A basin that ends short of all seeds goes to the neighbour across the lowest barrier, if that is not higher than
     ``max_barrier`` above its own summit; else its pixels are 0. Seeds must be higher than what surrounds them.
     """
-    inside, uphill, _ = _uphill(landscape)
-    seed = seeds.ravel().take(inside)
-    at_seed = np.flatnonzero(seed)
-    first = np.zeros(int(seeds.max()) + 1, np.intp)
-    first[seed[at_seed[::-1]]] = at_seed[::-1]
-    uphill[at_seed] = first.take(seed[at_seed])
-    piece, n = _pieces(uphill)
-    label = np.zeros(n + 1, np.int32)
-    label[piece[at_seed]] = seed[at_seed]
-    if np.count_nonzero(label) < n:
-        _take_in(label, piece, inside, landscape, max_barrier=max_barrier)
-    shared = np.zeros(landscape.size, np.int32)
-    shared[inside] = label.take(piece)
-    return shared.reshape(landscape.shape)
+    landscape = np.ascontiguousarray(landscape)
+    target = ascent.uphill(ascent.level_keys(landscape, _scale(landscape)))
+    first = ascent.gather_seeds(target, seeds.ravel(), int(seeds.max(initial=0)))
+    summits = ascent.summits_of(target)
+    pieces = ascent.follow(target, summits)
+    label = np.zeros(len(summits) + 1, np.int32)
+    seen = np.flatnonzero(first >= 0)
+    label[pieces[first[seen]]] = seen
+    pieces = pieces.reshape(landscape.shape)
+    if np.count_nonzero(label) < len(summits):
+        _take_in(label, pieces, landscape, max_barrier=max_barrier)
+    return renumber(pieces, label)
 
 
-def _take_in(
-    label: Int32Array, piece: Int32Array, inside: IntpArray, landscape: Float32Array, *, max_barrier: float
-) -> None:
+def _scale(landscape: Float32Array) -> np.float32:
+    """Steps per unit of height."""
+    return np.float32(MAX_LEVEL / max(float(landscape.max(initial=0)), 1e-6))
+
+
+def _take_in(label: Int32Array, pieces: Int32Array, landscape: Float32Array, *, max_barrier: float) -> None:
     """Give basins without a label that of their best neighbour, in place, from the labelled ones outwards."""
-    n = len(label) - 1
-    pieces = np.zeros(landscape.size, np.int32)
-    pieces[inside] = piece
-    summit = np.zeros(n + 1, np.float32)
-    np.maximum.at(summit, piece, landscape.ravel()[inside])
-    first, second, saddle = _borders(pieces.reshape(landscape.shape), landscape, n)
-    pairs = np.concatenate([np.stack([first, second]), np.stack([second, first])], axis=1)
-    saddles = np.concatenate([saddle, saddle])
+    border = borders(pieces, landscape, len(label) - 1)
+    pairs = np.concatenate([[border.first, border.second], [border.second, border.first]], axis=1)
+    saddles = np.concatenate([border.saddle, border.saddle])
     order = np.argsort(saddles, kind="stable")
     (basin, other), saddles = pairs[:, order], saddles[order]
-    low = summit[basin] - saddles <= max_barrier
+    low = border.peak[basin] - saddles <= max_barrier
     for _ in range(TAKE_IN_ROUNDS):
         fits = low & (label[basin] == 0) & (label[other] > 0)
         if not fits.any():
@@ -88,96 +85,20 @@ def _take_in(
         label[basin[fits]] = label[other[fits]]  # the last, so the best, neighbour wins
 
 
-def _uphill(landscape: Float32Array) -> tuple[IntpArray, IntpArray, Float32Array]:
-    """Flat index of each pixel of the domain, the number of its highest neighbour, and the quantised heights."""
-    height, width = landscape.shape
-    key = landscape * np.float32(MAX_LEVEL / max(float(landscape.max(initial=0)), 1e-6))
-    np.rint(key, out=key)
-    key *= 9
-    for row in range(3):
-        key[row::3] += _CODES[row][np.arange(width) % 3]
-    domain = landscape > 0
-    np.putmask(key, ~domain, np.float32(-1))
-    highest = np.asarray(
-        cv2.dilate(key, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=-1), dtype=np.float32
-    )
-    inside = np.flatnonzero(domain)
-    own, target = (_last_digit(plane.ravel().take(inside)) for plane in (key, highest))
-    step = (_STEP_Y * width + _STEP_X).ravel()
-    there = inside + step.take(own * 9 + target)
-    number = np.empty(height * width, np.intp)
-    number[inside] = np.arange(len(inside))
-    return inside, number.take(there), key
-
-
-def _last_digit(keys: Float32Array) -> IntpArray:
-    """``keys % 9`` of whole numbers in float32; a third of the time of an integer division."""
-    return np.asarray(keys - 9 * np.floor((keys + np.float32(0.5)) * np.float32(1 / 9)), dtype=np.intp)
-
-
-def _pieces(uphill: IntpArray) -> tuple[Int32Array, int]:
-    """The piece (1..n) of each pixel by its last stop, and n."""
-    uphill = _follow(uphill)
-    is_summit = np.zeros(len(uphill), bool)
-    is_summit[uphill] = True
-    piece = np.cumsum(is_summit, dtype=np.int32)
-    return piece.take(uphill), int(piece[-1]) if len(piece) else 0
-
-
-_CODES = np.arange(9, dtype=np.float32).reshape(3, 3)
-"""Place of a pixel in its 3 x 3 cell of the grid: unique in every 3 x 3 window, so that the maximum of a window, with
-the code as its last digit, tells where the maximum lies."""
-_ROWS, _COLUMNS = np.divmod(np.arange(9), 3)
-_STEP_Y = (_ROWS[None, :] - _ROWS[:, None] + 1) % 3 - 1
-_STEP_X = (_COLUMNS[None, :] - _COLUMNS[:, None] + 1) % 3 - 1
-
-
-def _higher_summit(key: Float32Array, summit: IntpArray, *, radius_px: int) -> IntpArray:
-    """Flat index of the highest pixel within the radius that belongs to the same object."""
-    height, width = key.shape
-    _, objects = cv2.connectedComponents((key >= 0).view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
-    y, x = np.divmod(summit, width)
-    own = objects.ravel()[summit]
-    best, target = key.ravel()[summit].copy(), summit.copy()
-    for dy in range(-radius_px, radius_px + 1):
-        for dx in range(-radius_px, radius_px + 1):
-            if dy * dy + dx * dx > radius_px * radius_px:
-                continue
-            there = np.clip(y + dy, 0, height - 1) * width + np.clip(x + dx, 0, width - 1)
-            level = key.ravel()[there]
-            higher = ((level > best) | ((level == best) & (there > target))) & (objects.ravel()[there] == own)
-            best = np.where(higher, level, best)
-            target = np.where(higher, there, target)
-    return target
-
-
-def _follow(uphill: IntpArray) -> IntpArray:
-    """Each pixel's last stop, by doubling the stride until nothing moves; 2**32 steps at most."""
-    for _ in range(32):
-        farther = uphill.take(uphill)
-        if np.array_equal(farther, uphill):
-            break
-        uphill = farther
-    return uphill
-
-
 def join_halves(
-    owner: Int32Array, inside: IntpArray, landscape: Float32Array, n: int, *, max_area_px: float
+    pieces: Int32Array, landscape: Float32Array, n: int, *, max_area_px: float
 ) -> tuple[Int32Array, Float64Array]:
     """Join neighbouring pieces that together make one ellipse, best pairs first.
 
     Returns the object (0..m-1) of each piece 1..n, with the background as object 0, and the objects' areas in px.
     """
-    moments = raw_moments(owner, inside, landscape.shape[1], n)
-    peak = np.zeros(n + 1, np.float32)
-    np.maximum.at(peak, owner, landscape.ravel()[inside])
-    labels = np.zeros(landscape.size, np.int32)
-    labels[inside] = owner
-    first, second, saddle = _borders(labels.reshape(landscape.shape), landscape, n)
+    moments = raw_moments(pieces, n)
+    border = borders(pieces, landscape, n)
     group = np.arange(n + 1, dtype=np.int32)
     for _ in range(MERGE_ROUNDS):
+        first, second, peak = border.first, border.second, border.peak
         pair = ellipse_of(moments[first] + moments[second])
-        depth = saddle / np.maximum(np.minimum(peak[first], peak[second]), 1e-6)
+        depth = border.saddle / np.maximum(np.minimum(peak[first], peak[second]), 1e-6)
         fits = (pair.regularity >= MIN_MERGED_REGULARITY) & (depth >= MIN_SADDLE)
         fits &= (pair.area <= max_area_px) & (pair.length <= MAX_ELONGATION * pair.width)
         merged = _mutual_best(first[fits], second[fits], (pair.regularity + 0.2 * depth)[fits], len(peak))
@@ -185,42 +106,42 @@ def join_halves(
             break
         n_new = int(merged.max()) + 1
         moments = np.stack([np.bincount(merged, column, n_new) for column in moments.T], axis=1)
-        higher = np.zeros(n_new, np.float32)
-        np.maximum.at(higher, merged, peak)
-        first, second, saddle = _unique_pairs(merged[first], merged[second], saddle, n_new)
-        group, peak = merged[group], higher
+        group, border = merged[group], _merged(border, merged, n_new)
     return group, moments[:, 0]
 
 
-def _borders(labels: Int32Array, landscape: Float32Array, n: int) -> tuple[IntpArray, IntpArray, Float32Array]:
-    """Pairs of touching labels (first < second) and the highest point of their border."""
-    first, second, saddle = [], [], []
-    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        a, b = labels[one], labels[other]
-        at = np.nonzero((a != b) & (a > 0) & (b > 0))
-        first.append(a[at])
-        second.append(b[at])
-        saddle.append(np.minimum(landscape[one][at], landscape[other][at]))
-    return _unique_pairs(np.concatenate(first), np.concatenate(second), np.concatenate(saddle), n + 1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Borders:
+    """Pairs of touching labels, ``first`` < ``second``, in order; ``saddle`` is the highest point of their border.
+
+    ``peak`` (n + 1,) is the highest point of each label.
+    """
+
+    first: Int32Array
+    second: Int32Array
+    saddle: Float32Array
+    peak: Float32Array
 
 
-def _unique_pairs(
-    a: Int32Array, b: Int32Array, saddle: Float32Array, n: int
-) -> tuple[IntpArray, IntpArray, Float32Array]:
+def borders(labels: Int32Array, landscape: Float32Array, n: int) -> Borders:
+    """Which labels 1..n of an image share an edge of a pixel, and how high the landscape is there."""
+    first, second, saddle, peak = contacts(labels, landscape, n)
+    order = np.lexsort((second, first))
+    return Borders(first=first[order], second=second[order], saddle=saddle[order], peak=peak)
+
+
+def _merged(border: Borders, merged: Int32Array, n: int) -> Borders:
+    """The borders and peaks of labels ``merged[old]``."""
+    peak = np.zeros(n, np.float32)
+    np.maximum.at(peak, merged, border.peak)
+    a, b = merged[border.first], merged[border.second]
     apart = a != b
     code = np.minimum(a, b)[apart].astype(np.int64) * n + np.maximum(a, b)[apart]
     pairs, index = np.unique(code, return_inverse=True)
-    highest = np.full(len(pairs), -np.inf, np.float32)
-    np.maximum.at(highest, index, saddle[apart])
-    return pairs // n, pairs % n, highest
-
-
-def raw_moments(owner: Int32Array, inside: IntpArray, width: int, n: int) -> Float64Array:
-    """(n + 1, 6) raw moments 1, x, y, xx, yy, xy of labels 0..n; ``owner`` labels the flat indices ``inside``."""
-    y, x = np.divmod(inside, width)
-    x_f, y_f = x.astype(np.float64), y.astype(np.float64)
-    weights = (None, x_f, y_f, x_f * x_f, y_f * y_f, x_f * y_f)
-    return np.stack([np.bincount(owner, weights=w, minlength=n + 1) for w in weights], axis=1)
+    saddle = np.full(len(pairs), -np.inf, np.float32)
+    np.maximum.at(saddle, index, border.saddle[apart])
+    first, second = (part.astype(np.int32) for part in np.divmod(pairs, n))
+    return Borders(first=first, second=second, saddle=saddle, peak=peak)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,7 +170,7 @@ def ellipse_of(moments: Float64Array) -> Ellipse:
     return Ellipse(x=x, y=y, area=area, length=4 * np.sqrt(large), width=4 * np.sqrt(small), regularity=area / full)
 
 
-def _mutual_best(first: IntpArray, second: IntpArray, score: Float64Array, n: int) -> Int32Array | None:
+def _mutual_best(first: Int32Array, second: Int32Array, score: Float64Array, n: int) -> Int32Array | None:
     """New numbers (n,), 0..m-1, in which each pair that is the best of both its members is one; None without any."""
     best = np.full(n, -np.inf)
     np.maximum.at(best, first, score)
@@ -257,6 +178,4 @@ def _mutual_best(first: IntpArray, second: IntpArray, score: Float64Array, n: in
     mutual = (score >= best[first]) & (score >= best[second])
     if not mutual.any():
         return None
-    pairs = coo_array((np.ones(int(mutual.sum())), (first[mutual], second[mutual])), shape=(n, n))
-    _, group = connected_components(pairs, directed=False)
-    return np.asarray(group, dtype=np.int32)  # components are numbered by their first member: background stays 0
+    return groups_of(first[mutual], second[mutual], n)  # numbered by first member: the background stays 0

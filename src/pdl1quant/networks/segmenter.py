@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
-from skimage.measure import label
 
-from pdl1quant.basins import climb
+from pdl1quant.basins import borders, climb
+from pdl1quant.kernels.extent import nearest_label
+from pdl1quant.kernels.labels import groups_of, label_areas, overlaps, paint_runs, renumber, runs_meet, runs_of
 from pdl1quant.model import Segmentation
 from pdl1quant.networks.card import load_model, model_files, model_folder
 from pdl1quant.networks.files import check_hash
@@ -201,39 +200,23 @@ def _split(maps: Maps, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array,
     """Nucleus labels 1..n and n."""
     height = cv2.GaussianBlur(maps.nucleus_depth * maps.nucleus, (0, 0), SMOOTHING_UM / mpp)
     landscape = np.where(maps.nucleus >= MIN_NUCLEUS, np.maximum(height, np.float32(1e-3)), np.float32(0))
-    nuclei = np.zeros(landscape.size, np.int32)
-    if not landscape.any():
-        return nuclei.reshape(landscape.shape), 0
-    inside, piece, n_pieces = climb(landscape, min_distance_px=SEED_RADIUS_UM / mpp)
-    nuclei[inside] = piece
-    peak = np.zeros(n_pieces + 1, np.float32)
-    np.maximum.at(peak, piece, landscape.ravel()[inside])
-    group = _join(nuclei.reshape(landscape.shape), landscape, peak)
+    pieces, n_pieces = climb(landscape, min_distance_px=SEED_RADIUS_UM / mpp)
+    border = borders(pieces, landscape, n_pieces)
+    group = _join(border)
     highest = np.zeros(int(group.max()) + 1, np.float32)
-    np.maximum.at(highest, group, peak)
-    area_um2 = np.bincount(group[piece], minlength=len(highest)) * mpp**2
+    np.maximum.at(highest, group, border.peak)
+    area_um2 = np.bincount(group, weights=label_areas(pieces, n_pieces)) * mpp**2
     keep = (area_um2 >= config.min_area_um2) & (area_um2 <= config.max_area_um2) & (highest >= MIN_PEAK)
     keep[0] = False
     number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    nuclei[inside] = number[group[piece]]
-    return _widened(nuclei.reshape(landscape.shape), radius_px=round(RIM_UM / mpp)), int(keep.sum())
+    return _widened(renumber(pieces, number[group]), radius_px=round(RIM_UM / mpp)), int(keep.sum())
 
 
-def _join(pieces: Int32Array, landscape: Float32Array, peak: Float32Array) -> Int32Array:
+def _join(border: Borders) -> Int32Array:
     """The nucleus (0..m) of each piece: pieces are one where the height between them hardly falls; 0 stays 0."""
-    first, second = [], []
-    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        a, b = pieces[one], pieces[other]
-        at = np.nonzero((a != b) & (a > 0) & (b > 0))
-        a, b = a[at], b[at]
-        saddle = np.minimum(landscape[one][at], landscape[other][at])
-        joined = saddle >= MAX_SADDLE * np.minimum(peak[a], peak[b])
-        first.append(a[joined])
-        second.append(b[joined])
-    pairs = (np.concatenate(first), np.concatenate(second))
-    graph = coo_array((np.ones(len(pairs[0]), np.int8), pairs), shape=(len(peak), len(peak)))
-    _, group = connected_components(graph, directed=False)
-    return np.asarray(group, dtype=np.int32)  # numbered by first member: the background stays 0
+    first, second, peak = border.first, border.second, border.peak
+    joined = border.saddle >= MAX_SADDLE * np.minimum(peak[first], peak[second])
+    return groups_of(first[joined], second[joined], len(peak))  # numbered by first member: the background stays 0
 
 
 def _widened(labels: Int32Array, *, radius_px: int) -> Int32Array:
@@ -252,37 +235,33 @@ def _grow(nuclei: Int32Array, n: int, maps: Maps, *, mpp: float) -> Int32Array:
     if n == 0:
         return nuclei.copy()
     seeds = np.where(nuclei > 0, nuclei, _insides(nuclei, n, maps.cell, maps.cell_depth))
-    distance, nearest = cv2.distanceTransformWithLabels(
-        (seeds == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    owner = np.zeros(int(nearest.max()) + 1, np.int32)
-    owner[nearest[seeds > 0]] = seeds[seeds > 0]
+    distance, nearest = nearest_label(seeds)
     extent = (maps.cell >= MIN_CELL) & (distance <= MAX_GROWTH_UM / mpp)
-    return _in_one_piece(np.where(nuclei > 0, nuclei, np.where(extent, owner[nearest], np.int32(0))), nuclei)
+    return _in_one_piece(np.where(nuclei > 0, nuclei, np.where(extent, nearest, np.int32(0))), nuclei)
 
 
 def _in_one_piece(cells: Int32Array, nuclei: Int32Array) -> Int32Array:
-    """Cells without the fragments that do not touch the rest of them."""
-    pieces = np.asarray(label(cells, background=0, connectivity=1))  # type: ignore[no-untyped-call]
-    holds = np.zeros(int(pieces.max()) + 1, bool)
-    holds[pieces[nuclei > 0]] = True
-    return np.where(holds[pieces], cells, np.int32(0))
+    """Cells without the fragments that do not touch the rest of them; in place."""
+    rows, starts, stops, fragment = runs_of(cells)
+    holds = np.zeros(len(rows), bool)
+    holds[fragment[runs_meet((rows, starts, stops), nuclei) > 0]] = True
+    loose = ~holds[fragment]
+    paint_runs(cells, (rows[loose], starts[loose], stops[loose]), 0)
+    return cells
 
 
 def _insides(nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32Array) -> Int32Array:
     """The label of each piece of cell inside that holds one nucleus; 0 where it holds none or several."""
     deep = ((cell >= MIN_CELL) & (cell_depth >= CORE_DEPTH)).view(np.uint8)
-    n_pieces, pieces = cv2.connectedComponents(deep, connectivity=4, ltype=cv2.CV_32S)
-    at = np.flatnonzero((nuclei.ravel() > 0) & (pieces.ravel() > 0))
-    pairs, size = np.unique(pieces.ravel()[at].astype(np.int64) * (n + 1) + nuclei.ravel()[at], return_counts=True)
-    piece, nucleus = np.divmod(pairs, n + 1)
-    area = np.bincount(nuclei.ravel(), minlength=n + 1)
-    counted = size >= MIN_SHARE * area[nucleus]
+    n_pieces, found = cv2.connectedComponents(deep, connectivity=4, ltype=cv2.CV_32S)
+    pieces = np.asarray(found, dtype=np.int32)
+    nucleus, piece, size = overlaps(nuclei, pieces, n)
+    counted = size >= MIN_SHARE * label_areas(nuclei, n)[nucleus]
     piece, nucleus = piece[counted], nucleus[counted]
     owner = np.zeros(n_pieces, np.int32)
     owner[piece] = nucleus
     owner[np.bincount(piece, minlength=n_pieces) != 1] = 0
-    return np.asarray(owner[pieces])
+    return renumber(pieces, owner)
 
 
 def _mean_scores(nuclei: Int32Array, n: int, maps: Maps) -> Float32Array | None:

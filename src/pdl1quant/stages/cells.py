@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from pdl1quant.basins import flood
+from pdl1quant.kernels.extent import nearest_label, split_cells
 from pdl1quant.model import Compartments, Float32Array, Int32Array, Segmentation, StainOD
 
 if TYPE_CHECKING:
@@ -61,24 +62,17 @@ def grow_cells(seen: Segmentation, od: StainOD, *, mpp: float, config: CellsConf
         empty = np.zeros_like(nucleus)
         return Compartments(nucleus=nucleus, cell=empty, cytoplasm=empty, membrane=empty, n_cells=0)
     cell = seen.cells if seen.cells is not None else _grow(nucleus, n, od.dab, mpp=mpp, config=config)
-    band = _edge_band(cell, width_px=max(1, round(config.membrane_width_um / mpp)))
-    outside = nucleus == 0
-    membrane = np.where(band & outside, cell, 0)
-    cytoplasm = np.where(~band & outside, cell, 0)
+    width_px = max(1, round(config.membrane_width_um / mpp))
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width_px + 1, 2 * width_px + 1))
+    membrane, cytoplasm = split_cells(cell, nucleus, np.asarray(around, dtype=np.uint8))
     return Compartments(nucleus=nucleus, cell=cell, cytoplasm=cytoplasm, membrane=membrane, n_cells=n)
 
 
 def _grow(nucleus: Int32Array, n: int, dab: Float32Array, *, mpp: float, config: CellsConfig) -> Int32Array:
-    distance, nearest = cv2.distanceTransformWithLabels(
-        (nucleus == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    at = np.flatnonzero(nucleus)
-    owner = np.zeros(int(nearest.max()) + 1, np.int32)
-    owner[nearest.ravel()[at]] = nucleus.ravel()[at]
+    distance, nearest = nearest_label(nucleus)
     reach = _reach_px(np.bincount(nucleus.ravel(), minlength=n + 1), mpp=mpp, config=config)
-    grown = owner[nearest]
-    within = distance <= reach[grown]
-    plain = np.where(within, grown, 0).astype(np.int32, copy=False)
+    within = distance <= reach[nearest]
+    plain = np.where(within, nearest, 0).astype(np.int32, copy=False)
     brown = np.maximum(cv2.GaussianBlur(dab, (0, 0), MEMBRANE_SMOOTHING_UM / mpp), 0)
     if not np.any(brown[within] > MIN_MEMBRANE_OD):
         return plain
@@ -94,12 +88,3 @@ def _reach_px(area_px: np.ndarray, *, mpp: float, config: CellsConfig) -> Float3
     """How far each label grows: lymphocyte-sized nuclei less."""
     small = area_px * mpp**2 < SMALL_NUCLEUS_UM2
     return (np.where(small, config.lymphocyte_growth_um, config.growth_um) / mpp).astype(np.float32)
-
-
-def _edge_band(cell: Int32Array, *, width_px: int) -> np.ndarray:
-    """Cell pixels closer than ``width_px`` to another cell or to no cell; the border of the image is no edge."""
-    labels = cell.astype(np.float32)
-    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width_px + 1, 2 * width_px + 1))
-    lowest = cv2.erode(labels, around, borderType=cv2.BORDER_REPLICATE)
-    highest = cv2.dilate(labels, around, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray((lowest != highest) & (cell > 0))

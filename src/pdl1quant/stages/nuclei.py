@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from pdl1quant.basins import climb, join_halves
+from pdl1quant.kernels.labels import paint_runs, renumber, runs_of
 from pdl1quant.model import (
     BoolArray,
     Float32Array,
@@ -83,15 +84,13 @@ def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: 
     if not foreground.any():
         return Segmentation(nuclei=np.zeros(foreground.shape, np.int32))
     landscape = _landscape(signal, background, foreground, threshold=threshold, mpp=tile.mpp)
-    inside, piece, n_pieces = climb(landscape, min_distance_px=SEED_RADIUS_UM / tile.mpp)
+    pieces, n_pieces = climb(landscape, min_distance_px=SEED_RADIUS_UM / tile.mpp)
     max_area_px = config.max_area_um2 / tile.mpp**2
-    group, area = join_halves(piece, inside, landscape, n_pieces, max_area_px=max_area_px)
+    group, area = join_halves(pieces, landscape, n_pieces, max_area_px=max_area_px)
     keep = (area >= config.min_area_um2 / tile.mpp**2) & (area <= max_area_px)
     keep[0] = False
     number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    nuclei = np.zeros(foreground.size, np.int32)
-    nuclei[inside] = number[group][piece]
-    return Segmentation(nuclei=nuclei.reshape(foreground.shape))
+    return Segmentation(nuclei=renumber(pieces, number[group]))
 
 
 def stained_width_um(od: StainOD, *, estimate: StainEstimate, mpp: float) -> float | None:
@@ -155,14 +154,17 @@ def _foreground(signal: Float32Array, background: Float32Array, *, threshold: fl
 
 
 def _fill_small_holes(mask: UInt8Array, *, max_area_px: float) -> BoolArray:
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
-    small = stats[:, cv2.CC_STAT_AREA] <= max_area_px
-    small[0] = False
-    right, bottom = mask.shape[1], mask.shape[0]
-    x, y = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
-    small &= (x > 0) & (y > 0)
-    small &= (x + stats[:, cv2.CC_STAT_WIDTH] < right) & (y + stats[:, cv2.CC_STAT_HEIGHT] < bottom)
-    return np.asarray(mask.astype(bool) | small[labels])
+    """The mask without its holes up to an area; what touches the border of the image is no hole."""
+    height, width = mask.shape
+    rows, starts, stops, hole = runs_of(1 - mask)
+    area = np.bincount(hole, weights=stops - starts, minlength=len(rows))
+    open_ended = (starts == 0) | (stops == width) | (rows == 0) | (rows == height - 1)
+    small = area <= max_area_px
+    small[hole[open_ended]] = False
+    fill = small[hole]
+    filled = mask.copy()
+    paint_runs(filled, (rows[fill], starts[fill], stops[fill]), 1)
+    return filled.view(np.bool_)
 
 
 def _landscape(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pdl1quant.kernels.sums import best_runs
 from pdl1quant.model import BoolArray, CellClass, Compartment, Flag, Float32Array, MembraneProfile
 
 if TYPE_CHECKING:
@@ -122,21 +123,7 @@ def best_run(dab_od: Float32Array, weight: Float32Array, *, needed: Float32Array
 
     ``dab_od`` and ``weight`` are (n, sectors), around the cell; a sector without weight neither helps nor breaks a run.
     """
-    n, n_sectors = dab_od.shape
-    od = np.where(weight > 0, dab_od, np.inf).astype(np.float32)
-    round_od, round_weight = np.tile(od, 2), np.tile(weight, 2)
-    lowest, covered = np.full_like(od, np.inf), np.zeros_like(od)
-    best = np.zeros(n, np.float32)
-    total = weight.sum(axis=1)
-    reachable = (total > 0) & (total >= needed)
-    for length in range(n_sectors):
-        lowest = np.minimum(lowest, round_od[:, length : length + n_sectors])
-        covered += round_weight[:, length : length + n_sectors]
-        enough = (covered >= needed[:, None]) & (covered > 0)
-        best = np.maximum(best, np.where(enough & np.isfinite(lowest), lowest, 0).max(axis=1, initial=0))
-        if enough[reachable].all():
-            break
-    return best
+    return best_runs(dab_od, weight, np.asarray(needed, dtype=np.float32))
 
 
 def _membrane_positive(cells: pd.DataFrame, run: Float32Array, config: PositivityConfig) -> BoolArray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from pdl1quant.kernels.stain import unmix
 from pdl1quant.model import Float32Array, Float64Array, StainEstimate, StainOD, UInt8Array
 
 if TYPE_CHECKING:
@@ -211,18 +212,14 @@ def deconvolve(rgb: UInt8Array, estimate: StainEstimate) -> StainOD:
     >>> round(float(deconvolve(rgb, estimate).dab[0, 0]), 2)
     0.2
     """
-    levels = np.maximum(np.arange(256), 1)
-    lut = -np.log10(levels[:, None] / np.asarray(estimate.white))
-    od = cv2.LUT(rgb, lut.astype(np.float32).reshape(1, 256, 3))
-    unmix = np.linalg.inv(_stain_matrix(np.asarray(estimate.haematoxylin), np.asarray(estimate.dab)))
-    planes = cv2.split(cv2.transform(od, unmix.T.astype(np.float32)))
-    haematoxylin, dab, residual = (np.asarray(plane, dtype=np.float32) for plane in planes)
+    od = -np.log10(np.maximum(np.arange(256), 1)[:, None] / np.asarray(estimate.white)).astype(np.float32)
+    matrix = np.linalg.inv(_stain_matrix(np.asarray(estimate.haematoxylin), np.asarray(estimate.dab)))
+    amounts = np.ascontiguousarray(od.T[:, :, None] * matrix[:, None, :].astype(np.float32))
     somewhat, surely = BLACK_OD
-    black_h, black_d, black_r = np.ones(3) @ unmix
-    if black_r >= MIN_BLACK_RESIDUAL and residual.max(initial=0) > somewhat:
-        black = residual * np.clip((residual - np.float32(somewhat)) / np.float32(surely - somewhat), 0, 1)
-        haematoxylin = haematoxylin - black * np.float32(black_h / black_r)
-        dab = dab - black * np.float32(black_d / black_r)
+    black_h, black_d, black_r = np.ones(3) @ matrix
+    tells_black = black_r >= MIN_BLACK_RESIDUAL
+    black = (somewhat, surely, black_h / black_r, black_d / black_r) if tells_black else (np.inf, 0, 0, 0)
+    haematoxylin, dab, residual = unmix(np.ascontiguousarray(rgb), amounts, np.array(black, np.float32))
     return StainOD(haematoxylin=haematoxylin, dab=dab, residual=residual)
 
 

@@ -1,0 +1,250 @@
+"""Label images: renumbering, moments, which labels touch or overlap, what hangs together."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant.kernels.compiled import compiled
+
+if TYPE_CHECKING:
+    from pdl1quant.model import Float32Array, Float64Array, Int32Array, IntpArray, UInt8Array
+
+
+@compiled
+def renumber(labels: Int32Array, number: Int32Array) -> Int32Array:
+    """``number[labels]``."""
+    new = np.empty(labels.shape, np.int32)
+    flat, old = new.ravel(), labels.ravel()
+    for at in range(old.size):
+        flat[at] = number[old[at]]
+    return new
+
+
+@compiled
+def label_areas(labels: Int32Array, n: int) -> IntpArray:
+    """(n + 1,) pixels of the labels 0..n of an image."""
+    areas = np.zeros(n + 1, np.intp)
+    for label in labels.ravel():
+        areas[label] += 1
+    return areas
+
+
+@compiled
+def raw_moments(labels: Int32Array, n: int) -> Float64Array:
+    """(n + 1, 6) raw moments 1, x, y, xx, yy, xy of the labels 1..n of an image; those of 0 are left at 0."""
+    height, width = labels.shape
+    moments = np.zeros((n + 1, 6))
+    for y in range(height):
+        row = labels[y]
+        start = 0
+        while start < width:
+            label, stop = row[start], start + 1
+            while stop < width and row[stop] == label:
+                stop += 1
+            if label > 0:
+                count = stop - start
+                x = (start + stop - 1) * count / 2
+                before, last = start - 1, stop - 1
+                squares = last * (last + 1) * (2 * last + 1) // 6 - before * (before + 1) * (2 * before + 1) // 6
+                moments[label, 0] += count
+                moments[label, 1] += x
+                moments[label, 2] += y * count
+                moments[label, 3] += squares
+                moments[label, 4] += y * y * count
+                moments[label, 5] += x * y
+            start = stop
+    return moments
+
+
+@compiled
+def contacts(
+    labels: Int32Array, heights: Float32Array, n: int
+) -> tuple[Int32Array, Int32Array, Float32Array, Float32Array]:
+    """Pairs of labels 1..n that share an edge of a pixel, in no order, and the heights there.
+
+    Returns the lower and the higher label of each pair, the highest point of their border (the lower of the two pixels
+    at an edge counts), and the peak (n + 1,) of each label, at least 0.
+    """
+    height, width = labels.shape
+    peak, newest = np.zeros(n + 1, np.float32), np.full(n + 1, -1, np.int32)
+    for y in range(height):
+        for x in range(width):
+            label = labels[y, x]
+            if label > 0:
+                peak[label] = max(peak[label], heights[y, x])
+    room, size = 4 * n + 16, -1
+    while size < 0:
+        pairs, saddle = np.empty((room, 3), np.int32), np.full(room, -np.inf, np.float32)
+        newest[:] = -1
+        size = _contacts(labels, heights, newest, pairs, saddle)
+        room *= 2
+    return pairs[:size, 0].copy(), pairs[:size, 1].copy(), saddle[:size], peak
+
+
+@compiled
+def _contacts(
+    labels: Int32Array, heights: Float32Array, newest: Int32Array, pairs: Int32Array, saddle: Float32Array
+) -> int:
+    """Fill the table of pairs (lower label, higher label, entry before); their number, or -1 for want of room."""
+    height, width = labels.shape
+    size = 0
+    for y in range(height):
+        for x in range(width):
+            label = labels[y, x]
+            if label == 0:
+                continue
+            for side in range(2):
+                if (y == height - 1 and side == 1) or (x == width - 1 and side == 0):
+                    continue
+                other = labels[y + side, x + 1 - side]
+                if other == 0 or other == label:  # noqa: PLR1714 - numba has no tuples of mixed integers
+                    continue
+                size, entry = _find(pairs, newest, size, min(label, other), max(label, other))
+                if entry < 0:
+                    return -1
+                level = min(heights[y, x], heights[y + side, x + 1 - side])
+                saddle[entry] = max(saddle[entry], level)
+    return size
+
+
+@compiled
+def overlaps(labels: Int32Array, others: Int32Array, n: int) -> tuple[Int32Array, Int32Array, Int32Array]:
+    """Pairs of a label 1..n and another image's label > 0 on the same pixels, in no order, and how many pixels."""
+    newest = np.empty(n + 1, np.int32)
+    room, size = 4 * n + 16, -1
+    while size < 0:
+        pairs, count = np.empty((room, 3), np.int32), np.zeros(room, np.int32)
+        newest[:] = -1
+        size = _overlaps(labels.ravel(), others.ravel(), newest, pairs, count)
+        room *= 2
+    return pairs[:size, 0].copy(), pairs[:size, 1].copy(), count[:size]
+
+
+@compiled
+def _overlaps(labels: Int32Array, others: Int32Array, newest: Int32Array, pairs: Int32Array, count: Int32Array) -> int:
+    """Fill the table of pairs (label, other label, entry before) and their pixels; as `_contacts`."""
+    size = 0
+    for at in range(labels.size):
+        if labels[at] > 0 and others[at] > 0:
+            size, entry = _find(pairs, newest, size, labels[at], others[at])
+            if entry < 0:
+                return -1
+            count[entry] += 1
+    return size
+
+
+@compiled
+def _find(pairs: Int32Array, newest: Int32Array, size: int, first: int, second: int) -> tuple[int, int]:
+    """Size of the table with this pair in it, and its entry; -1 for want of room."""
+    entry = newest[first]
+    while entry >= 0 and pairs[entry, 1] != second:
+        entry = pairs[entry, 2]
+    if entry >= 0:
+        return size, entry
+    if size == pairs.shape[0]:
+        return size, -1
+    pairs[size, 0], pairs[size, 1], pairs[size, 2] = first, second, newest[first]
+    newest[first] = size
+    return size + 1, size
+
+
+@compiled
+def groups_of(first: Int32Array, second: Int32Array, n: int) -> Int32Array:
+    """Number (0..m-1, by first member) of the group of each of ``n`` things, of which the pairs belong together."""
+    leader = np.arange(n).astype(np.int32)
+    for pair in range(first.size):
+        _unite(leader, first[pair], second[pair])
+    group = np.empty(n, np.int32)
+    m = 0
+    for thing in range(n):
+        if leader[thing] == thing:
+            group[thing] = m
+            m += 1
+        else:
+            group[thing] = group[leader[thing]]
+    return group
+
+
+@compiled
+def runs_of(labels: Int32Array | UInt8Array) -> tuple[Int32Array, Int32Array, Int32Array, Int32Array]:
+    """Stretches of equal labels > 0 in the rows of an image, and what hangs together edge by edge.
+
+    Returns the row, first column, last column + 1 and connected component (the number of its first stretch) of each.
+    """
+    height, width = labels.shape
+    count = 0
+    for y in range(height):
+        row = labels[y]
+        count += row[0] > 0
+        for x in range(1, width):
+            count += row[x] > 0 and row[x] != row[x - 1]
+    rows, starts = np.empty(count, np.int32), np.empty(count, np.int32)
+    stops, leader = np.empty(count, np.int32), np.arange(count).astype(np.int32)
+    run, above_first = 0, 0
+    for y in range(height):
+        row, above, row_first = labels[y], above_first, run
+        x = 0
+        while x < width:
+            label, start = row[x], x
+            x += 1
+            while x < width and row[x] == label:
+                x += 1
+            if label == 0:
+                continue
+            rows[run], starts[run], stops[run] = y, start, x
+            while above < row_first and stops[above] <= start:
+                above += 1
+            _join_above(leader, (labels[y - 1], label), starts, (above, row_first, run, x))
+            run += 1
+        above_first = row_first
+    for each in range(count):
+        leader[each] = leader[leader[each]]
+    return rows, starts, stops, leader
+
+
+@compiled
+def _join_above(
+    leader: Int32Array, labels: tuple[Int32Array, int], starts: Int32Array, runs: tuple[int, int, int, int]
+) -> None:
+    """Unite a stretch that ends before a column with those of its label in the row above."""
+    above_labels, label = labels
+    above, end, run, stop = runs
+    for other in range(above, end):
+        if starts[other] >= stop:
+            break
+        if above_labels[starts[other]] == label:
+            _unite(leader, other, run)
+
+
+@compiled
+def _unite(leader: Int32Array, a: int, b: int) -> None:
+    while leader[a] != a:
+        leader[a] = leader[leader[a]]
+        a = leader[a]
+    while leader[b] != b:
+        leader[b] = leader[leader[b]]
+        b = leader[b]
+    leader[max(a, b)] = min(a, b)
+
+
+@compiled
+def paint_runs(image: Int32Array | UInt8Array, runs: tuple[Int32Array, Int32Array, Int32Array], value: int) -> None:
+    """Set the stretches (rows, starts, stops) of an image, in place."""
+    rows, starts, stops = runs
+    for run in range(rows.size):
+        image[rows[run], starts[run] : stops[run]] = value
+
+
+@compiled
+def runs_meet(runs: tuple[Int32Array, Int32Array, Int32Array], image: Int32Array) -> UInt8Array:
+    """Whether any pixel of each stretch (rows, starts, stops) is above 0 in the image; 0 or 1."""
+    rows, starts, stops = runs
+    found = np.zeros(rows.size, np.uint8)
+    for run in range(rows.size):
+        for x in range(starts[run], stops[run]):
+            if image[rows[run], x] > 0:
+                found[run] = 1
+                break
+    return found

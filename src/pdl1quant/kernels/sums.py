@@ -1,0 +1,169 @@
+"""Sums over the pixels of each cell, part by part, and along its edge, in one pass each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant.kernels.compiled import compiled
+
+if TYPE_CHECKING:
+    from pdl1quant.model import Float32Array, Float64Array, Int32Array, UInt8Array
+
+NUCLEUS, CYTOPLASM, MEMBRANE = 0, 1, 2
+"""Parts of a cell, in the order of the sums."""
+PIXELS, HAEMATOXYLIN, DAB, RESIDUAL, SQUARES, SATURATED, BLACK = 0, 3, 6, 9, 12, 15, 18
+"""First of the three columns (one per part) of each sum."""
+N_SUMS = 21
+
+
+@compiled
+def part_sums(
+    parts: tuple[Int32Array, Int32Array, Int32Array],
+    od: tuple[Float32Array, Float32Array, Float32Array],
+    rgb: UInt8Array,
+    levels: tuple[int, np.float32],
+    n: int,
+) -> Float64Array:
+    """(n + 1, ``N_SUMS``) sums over the nucleus, cytoplasm and membrane of each label.
+
+    Of pixels, haematoxylin, DAB, residual, haematoxylin squared, pixels with a channel at or below the level of
+    saturation, and pixels with a residual at or above the level of black.
+    """
+    nucleus, membrane, cell = parts
+    haematoxylin, dab, residual = od
+    saturated, black = levels
+    height, width = cell.shape
+    sums = np.zeros((n + 1, N_SUMS))
+    for y in range(height):
+        for x in range(width):
+            label = cell[y, x]
+            if label == 0:
+                continue
+            part = NUCLEUS if nucleus[y, x] > 0 else (MEMBRANE if membrane[y, x] > 0 else CYTOPLASM)
+            own, blue = sums[label], haematoxylin[y, x]
+            own[PIXELS + part] += 1
+            own[HAEMATOXYLIN + part] += blue
+            own[DAB + part] += dab[y, x]
+            own[RESIDUAL + part] += residual[y, x]
+            own[SQUARES + part] += blue * blue
+            own[SATURATED + part] += min(rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2]) <= saturated
+            own[BLACK + part] += residual[y, x] >= black
+    return sums
+
+
+@compiled
+def edge_gradients(labels: Int32Array, values: Float32Array, n: int) -> Float64Array:
+    """(n + 1, 2) sum of the gradient (per two px) over the pixels along the inner edge of each label, and their number.
+
+    Pixels on the border of the image are left out.
+    """
+    height, width = labels.shape
+    sums = np.zeros((n + 1, 2))
+    for y in range(1, height - 1):
+        for x in range(1, width - 1):
+            label = labels[y, x]
+            if label == 0 or (
+                labels[y, x - 1] == label
+                and labels[y, x + 1] == label
+                and labels[y - 1, x] == label
+                and labels[y + 1, x] == label
+            ):
+                continue
+            across, down = values[y, x + 1] - values[y, x - 1], values[y + 1, x] - values[y - 1, x]
+            sums[label, 0] += np.sqrt(across * across + down * down)
+            sums[label, 1] += 1
+    return sums
+
+
+@compiled
+def sector_sums(
+    parts: tuple[Int32Array, Int32Array],
+    values: Float32Array,
+    centres: Float64Array,
+    across: Int32Array,
+    n_sectors: int,
+) -> tuple[Float64Array, Int32Array]:
+    """Sum the values of each label's band by sectors about its centre, and see who lies opposite.
+
+    Parameters
+    ----------
+    parts
+        Labels of the band and of whole cells, each (H, W).
+    values
+        (H, W).
+    centres
+        (n, 2) x, y of the labels 1..n.
+    across
+        (k, 2) steps y, x to where a neighbour is looked for; the first that finds one counts.
+    n_sectors
+        Number of sectors.
+
+    Returns
+    -------
+    sums
+        (n, sectors, 2): pixels, and the sum of their values.
+    neighbour
+        (n, sectors): label of the neighbour opposite the last pixel that has one; 0 without.
+    """
+    band, cell = parts
+    height, width = band.shape
+    sums = np.zeros((len(centres), n_sectors, 2))
+    neighbour = np.zeros((len(centres), n_sectors), np.int32)
+    for y in range(height):
+        for x in range(width):
+            label = band[y, x]
+            if label == 0:
+                continue
+            row = label - 1
+            turn = _turn(np.float32(x - centres[row, 0]), np.float32(y - centres[row, 1]))
+            sector = min(int(turn * np.float32(n_sectors)), n_sectors - 1)
+            sums[row, sector, 0] += 1
+            sums[row, sector, 1] += values[y, x]
+            for step in range(len(across)):
+                other_y, other_x = y + across[step, 0], x + across[step, 1]
+                if 0 <= other_y < height and 0 <= other_x < width:
+                    other = cell[other_y, other_x]
+                    if other > 0 and other != label:
+                        neighbour[row, sector] = other
+                        break
+    return sums, neighbour
+
+
+@compiled
+def _turn(x: np.float32, y: np.float32) -> np.float32:
+    """Direction of a vector as a share of a full turn, 0-1, by the polynomial of OpenCV's ``phase``; 0.01 degrees."""
+    along, beside = max(abs(x), abs(y)), min(abs(x), abs(y))
+    slope = beside / (along + np.float32(2.220446e-16))
+    square = slope * slope
+    turn = np.float32(-0.04432655554792128) * square + np.float32(0.1555786518463281)
+    turn = turn * square - np.float32(0.3258083974640975)
+    turn = (turn * square + np.float32(0.9997878412794807)) * slope * np.float32(0.15915494309189535)
+    turn = np.float32(0.25) - turn if abs(y) > abs(x) else turn
+    turn = np.float32(0.5) - turn if x < 0 else turn
+    return np.float32(1.0) - turn if y < 0 else turn
+
+
+@compiled
+def best_runs(values: Float32Array, weight: Float32Array, needed: Float32Array) -> Float32Array:
+    """(n,) highest value at or above which contiguous places of a ring (n, places) have the weight needed (n,), or 0.
+
+    Places without weight are passed over.
+    """
+    n, places = values.shape
+    best = np.zeros(n, np.float32)
+    for row in range(n):
+        for start in range(places):
+            lowest, covered = np.float32(np.inf), np.float32(0)
+            for step in range(places):
+                at = (start + step) % places
+                if weight[row, at] > 0:
+                    lowest = min(lowest, values[row, at])
+                    covered += weight[row, at]
+                if lowest <= best[row]:
+                    break
+                if covered >= needed[row] and covered > 0:
+                    best[row] = lowest
+                    break
+    return best

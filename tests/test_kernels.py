@@ -1,0 +1,220 @@
+"""Kernels: each against the same by numpy, scipy or OpenCV; numba only when one is called."""
+
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from pdl1quant.kernels import ascent, extent, labels, sums
+from pdl1quant.kernels.compiled import compiled
+
+SEEDS, SIDES = st.integers(0, 10_000), st.integers(1, 17)
+
+
+def random_labels(seed, shape, highest):
+    return np.random.default_rng(seed).integers(0, highest + 1, shape).astype(np.int32)
+
+
+def python(code, **env):
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, **env)
+    return done.stdout.strip()
+
+
+# --- compiled --------------------------------------------------------------------------------------------------------
+def test_numba_is_imported_when_a_kernel_is_called():
+    code = (
+        "import sys, numpy as np, pdl1quant.batch\n"
+        "from pdl1quant.kernels.labels import label_areas\n"
+        "print('numba' in sys.modules)\n"
+        "label_areas(np.zeros((2, 2), np.int32), 0)\n"
+        "print('numba' in sys.modules)"
+    )
+    assert python(code).split() == ["False", "True"]
+
+
+def test_kernels_run_where_compiled_code_cannot_be_kept(tmp_path):
+    """Source folder and home are not to be written: there is no cache, and no error."""
+    source = tmp_path / "loops.py"
+    source.write_text(
+        "from pdl1quant.kernels.compiled import compiled\n"
+        "@compiled\ndef twice(x):\n    return 2 * x\n"
+        "@compiled\ndef four_times(x):\n    return twice(twice(x))\n"
+    )
+    code = (
+        "from numba.core.caching import CacheImpl\n"
+        "CacheImpl._locator_classes = []\n"
+        "from loops import four_times\n"
+        "print(four_times(3))"
+    )
+    assert python(code, cwd=tmp_path) == "12"
+
+
+def test_kernel_keeps_name_and_docstring():
+    @compiled
+    def area(x):
+        """Square."""
+        return x * x
+
+    assert (area.__name__, area.__doc__, area(3)) == ("area", "Square.", 9)
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES)
+def test_renumbering_and_areas_are_those_of_numpy(seed, height, width):
+    image = random_labels(seed, (height, width), 5)
+    number = np.array([0, 7, 3, 3, 0, 1], np.int32)
+    assert np.array_equal(labels.renumber(image, number), number[image])
+    assert np.array_equal(labels.label_areas(image, 5), np.bincount(image.ravel(), minlength=6))
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES, st.integers(1, 40))
+def test_contacts_are_all_pairs_that_touch_with_the_best_of_their_border(seed, height, width, highest):
+    image = random_labels(seed, (height, width), highest)
+    landscape = np.random.default_rng(seed).random((height, width)).astype(np.float32)
+    expected = {}
+    for one, other in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        levels = np.minimum(landscape[one], landscape[other])
+        for a, b, level in zip(image[one].ravel(), image[other].ravel(), levels.ravel(), strict=True):
+            if a != b and a > 0 and b > 0:
+                pair = (min(a, b), max(a, b))
+                expected[pair] = max(expected.get(pair, 0), level)
+    first, second, saddle, peak = labels.contacts(image, landscape, highest)
+    assert dict(zip(zip(first.tolist(), second.tolist(), strict=True), saddle, strict=True)) == expected
+    assert len(first) == len(expected)
+    assert np.array_equal(peak[1:], [landscape[image == k].max(initial=0) for k in range(1, highest + 1)])
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES, st.integers(1, 40))
+def test_overlaps_count_common_pixels(seed, height, width, highest):
+    one, other = random_labels(seed, (height, width), 2), random_labels(seed + 1, (height, width), highest)
+    first, second, count = labels.overlaps(one, other, 2)
+    both = (one > 0) & (other > 0)
+    pairs, expected = np.unique(np.stack([one[both], other[both]]), axis=1, return_counts=True)
+    order = np.lexsort((second, first))
+    assert np.array_equal(np.stack([first, second])[:, order], pairs)
+    assert np.array_equal(count[order], expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, st.integers(1, 30), st.integers(0, 30))
+def test_groups_are_connected_components_numbered_by_first_member(seed, n, n_pairs):
+    first, second = np.random.default_rng(seed).integers(0, n, (2, n_pairs)).astype(np.int32)
+    _, expected = connected_components(coo_array((np.ones(n_pairs), (first, second)), shape=(n, n)), directed=False)
+    assert np.array_equal(labels.groups_of(first, second, n), expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES)
+def test_runs_cover_what_is_labelled_and_hang_together_by_edges(seed, height, width):
+    image = random_labels(seed, (height, width), 2)
+    rows, starts, stops, component = labels.runs_of(image)
+    seen, pieces = np.zeros_like(image), np.zeros_like(image)
+    for run, (row, start, stop) in enumerate(zip(rows, starts, stops, strict=True)):
+        seen[row, start:stop] = image[row, start]
+        pieces[row, start:stop] = component[run] + 1
+    assert np.array_equal(seen, image)
+    for value in (1, 2):
+        expected, n = ndimage.label(image == value)
+        pairs = np.unique(np.stack([expected, pieces])[:, image == value], axis=1)
+        assert pairs.shape[1] == n == len(np.unique(pairs[1]))
+
+
+def test_runs_can_be_painted_and_held_against_another_image():
+    image = np.array([[1, 1, 0, 2], [0, 1, 0, 2]], np.int32)
+    rows, starts, stops, _ = labels.runs_of(image)
+    runs = (rows, starts, stops)
+    assert labels.runs_meet(runs, np.array([[0, 1, 0, 0], [0, 0, 0, 9]], np.int32)).tolist() == [1, 0, 0, 1]
+    labels.paint_runs(image, runs, 7)
+    assert image.tolist() == [[7, 7, 0, 7], [0, 7, 0, 7]]
+
+
+# --- ascent ----------------------------------------------------------------------------------------------------------
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES)
+def test_each_pixel_goes_to_the_highest_around_it(seed, height, width):
+    landscape = np.random.default_rng(seed).random((height, width)).astype(np.float32)
+    landscape[landscape < 0.3] = 0
+    target = ascent.uphill(ascent.level_keys(landscape, np.float32(9e5))).reshape(height, width)
+    highest = ndimage.maximum_filter(landscape, 3, mode="constant")
+    assert np.array_equal(target >= 0, landscape > 0)
+    there = np.maximum(target, 0)
+    assert landscape.ravel()[there][target >= 0] == pytest.approx(highest[target >= 0], abs=2e-6)
+    y, x = np.mgrid[:height, :width]
+    steps = np.maximum(abs(there // width - y), abs(there % width - x))
+    assert (steps[target >= 0] <= 1).all()
+
+
+def test_equal_heights_do_not_send_pixels_in_circles():
+    target = ascent.uphill(ascent.level_keys(np.ones((9, 11), np.float32), np.float32(10)))
+    summits = ascent.summits_of(target)
+    assert (ascent.follow(target, summits) > 0).all()
+
+
+# --- extent ----------------------------------------------------------------------------------------------------------
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, st.integers(3, 40), st.integers(3, 40))
+def test_nearest_label_and_distance_are_opencvs(seed, height, width):
+    rng = np.random.default_rng(seed)
+    image = np.where(rng.random((height, width)) < 0.02, rng.integers(1, 9, (height, width)), 0).astype(np.int32)
+    image[rng.integers(height), rng.integers(width)] = 3
+    distance, nearest = extent.nearest_label(image)
+    expected, zero = cv2.distanceTransformWithLabels(
+        (image == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    owner = np.zeros(zero.max() + 1, np.int32)
+    owner[zero[image > 0]] = image[image > 0]
+    assert distance == pytest.approx(expected, abs=1e-3)
+    assert np.array_equal(nearest, owner[zero])
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES, st.integers(1, 3))
+def test_membrane_is_where_another_label_is_seen(seed, height, width, radius):
+    cell = cv2.resize(random_labels(seed, (4, 4), 3).astype(np.uint8), (width, height), interpolation=0)
+    cell = cell.astype(np.int32)
+    nucleus = cell * (np.random.default_rng(seed).random(cell.shape) < 0.1)
+    around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    membrane, cytoplasm = extent.split_cells(cell, nucleus.astype(np.int32), around)
+    lowest, highest = (
+        change(cell.astype(np.float32), around, borderType=cv2.BORDER_REPLICATE) for change in (cv2.erode, cv2.dilate)
+    )
+    assert np.array_equal(membrane, np.where((lowest != highest) & (nucleus == 0), cell, 0))
+    assert np.array_equal(membrane + cytoplasm, np.where(nucleus == 0, cell, 0))
+
+
+# --- sums ------------------------------------------------------------------------------------------------------------
+def test_sectors_turn_from_east_to_south_and_see_the_nearest_neighbour():
+    band = np.zeros((21, 21), np.int32)
+    band[[18, 18, 2, 2], [18, 2, 2, 18]] = 1
+    values = np.zeros((21, 21), np.float32)
+    values[18, 18], values[2, 18] = 5, 7
+    cell = band.copy()
+    cell[18, 20], cell[0, 18], cell[2, 20] = 2, 3, 4
+    across = np.array([(0, 2), (-2, 0)], np.int32)
+    found, neighbour = sums.sector_sums((band, cell), values, np.array([[10.0, 10.0]]), across, 4)
+    assert found[0].tolist() == [[1, 5], [1, 0], [1, 0], [1, 7]]
+    assert neighbour[0].tolist() == [2, 0, 0, 4]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(-30, 30), st.floats(-30, 30))
+def test_sectors_are_right_to_a_hundredth_of_a_degree(x, y):
+    angle = np.degrees(np.arctan2(y, x)) % 360
+    place = angle * 32 / 360
+    if np.hypot(x, y) < 1 or abs(place - round(place)) < 0.02 * 32 / 360:
+        return
+    band = np.ones((1, 1), np.int32)
+    found, _ = sums.sector_sums(
+        (band, band), np.ones((1, 1), np.float32), np.array([[-x, -y]]), np.zeros((0, 2), np.int32), 32
+    )
+    assert np.flatnonzero(found[0, :, 0]).tolist() == [int(place)]
