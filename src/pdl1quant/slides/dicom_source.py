@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from wsidicom import WsiDicom
-from wsidicom.errors import WsiDicomError
+from wsidicom import WsiDicom, errors
 
 from pdl1quant.errors import UnreadableError
 from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, read_tiles
@@ -19,8 +18,11 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import Rect, UInt8Array
 
+_NO_SLIDE: Final = tuple(
+    each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)
+)
 _FAILURES: Final = (
-    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, WsiDicomError,
+    OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, *_NO_SLIDE,
 )  # fmt: skip
 """What wsidicom, pydicom and the decoders raise on damaged files."""
 
@@ -32,8 +34,8 @@ class DicomSource:
         self._cache = TileCache()
         try:
             self._slide = WsiDicom.open(sorted(path.iterdir()) if path.is_dir() else path)
-        except WsiDicomError as error:
-            raise UnreadableError(f"{path.name}: no DICOM slide ({_first_line(error)}); export it again") from error
+        except _NO_SLIDE as error:
+            raise UnreadableError(f"{path.name}: no DICOM slide, or not all of it; export it again") from error
         except _FAILURES as error:
             raise damaged(path.name) from error
         try:
@@ -79,7 +81,3 @@ def _objective(paths: Any) -> float | None:
     objective = paths[0].objective if paths else None
     power = None if objective is None else objective.objective_power
     return None if power is None else float(power)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or ["unknown reason"])[0].rstrip(".")

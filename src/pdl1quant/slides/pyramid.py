@@ -16,7 +16,7 @@ from pdl1quant.model import Rect, Region, SlideDamage, SlideGrid
 from pdl1quant.slides.levels import pyramid_levels
 from pdl1quant.slides.mosaic import intersection
 from pdl1quant.slides.pixel_size import resolve_sides
-from pdl1quant.slides.raster import Note
+from pdl1quant.slides.raster import Note, damaged
 from pdl1quant.slides.resampling import Axis, needed_rect, resample
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from pdl1quant.model import Level, UInt8Array
-    from pdl1quant.slides.pixel_size import MppSource
-    from pdl1quant.slides.source import LevelDamage, Source
+    from pdl1quant.slides.pixel_size import MppSource, PixelSides
+    from pdl1quant.slides.source import LevelDamage, Source, SourceInfo
 
 SAME_MPP = 0.01
 """Pixel sizes closer than this (relative) are not resampled; as for plain images."""
@@ -74,7 +74,7 @@ class PyramidSlide:
         try:
             self._info = self._opened.source.info
             self._levels = pyramid_levels(path.name, self._info.sizes)
-            self._sides = resolve_sides(path.name, self._info.stated, given=mpp)
+            self._sides = _sides(path.name, self._info, given=mpp)
         except BaseException:
             self.close()
             raise
@@ -295,6 +295,13 @@ class PyramidSlide:
 
     def __reduce__(self) -> tuple[Callable[..., PyramidSlide], tuple[Path, Callable[[Path], Source], float | None]]:
         return _open_again, (self._path, self._opener, self._given)
+
+
+def _sides(name: str, info: SourceInfo, *, given: float | None) -> PixelSides:
+    """The sides of a pixel; a damaged file is not asked for what its lost part may have held."""
+    if given is None and info.stated is None and (info.damage or info.is_suspect):
+        raise damaged(name)
+    return resolve_sides(name, info.stated, given=given)
 
 
 def _extended(rgb: UInt8Array, stored: Rect, need: Rect) -> UInt8Array:

@@ -54,6 +54,8 @@ class SourceInfo:
     icc: str | None = None
     notes: tuple[str, ...] = ()
     damage: tuple[LevelDamage, ...] = ()
+    is_suspect: bool = False
+    """Parts of the index could not be read: what seems to be missing may be lost."""
 
 
 class Source(Protocol):

@@ -6,6 +6,7 @@ libjpeg would paint grey without a word (data that end early) counts as damaged.
 
 from __future__ import annotations
 
+import logging
 import struct
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import tifffile
 
-from pdl1quant.errors import UnreadableError
+from pdl1quant.errors import NotColourError, UnreadableError
 from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, read_tiles
 from pdl1quant.slides.raster import Note, damaged, on_white
 from pdl1quant.slides.source import LevelPixels, LevelSize, SourceInfo, icc_name
@@ -76,10 +77,11 @@ class TiffSource:
         self._name = path.name
         self._lock = Lock()
         self._cache = TileCache()
-        with _named(self._name):
+        self._complaints = _Complaints()
+        with _named(self._name), self._complaints:
             self._tiff = tifffile.TiffFile(path)
         try:
-            with _named(self._name):
+            with _named(self._name), self._complaints:
                 self._levels = self._find_levels()
                 self.info = self._describe()
         except BaseException:
@@ -96,10 +98,16 @@ class TiffSource:
         self._tiff.close()
 
     def _find_levels(self) -> tuple[_TiffLevel, ...]:
+        for number, page in enumerate(self._tiff.pages):
+            _check_size(self._name, page_size(page.aspage()), number)
         series = self._tiff.series[0]
         levels = []
         for number, each in enumerate(series.levels):
-            pages = _colour_pages(self._name, each)
+            pages = _colour_pages(each)
+            if not pages:
+                raise UnreadableError(f"{self._name}: its pixels are in other files; export it as one file")
+            if pages[0].samplesperpixel < 3 and len(pages) < 3:
+                raise damaged(self._name) if self._complaints.heard else _not_colour(self._name)
             for page in pages:
                 _check_page(self._name, page, number)
             levels.append(_TiffLevel(pages=pages, size=page_size(pages[0]), tile=tile_size(pages[0])))
@@ -130,6 +138,7 @@ class TiffSource:
             icc=icc_name(first.tags.valueof(_ICC_PROFILE)),
             notes=tuple(notes),
             damage=tuple(dict.fromkeys(damage)),
+            is_suspect=self._complaints.heard,
         )
 
     def _load(self, at: TileAt) -> UInt8Array:
@@ -145,26 +154,27 @@ class TiffSource:
 
     def _decode(self, page: Any, at: TileAt, plane: int) -> UInt8Array:
         """(tile height, tile width, samples) uint8; edge strips may be lower."""
-        rows, columns = grid_shape(page)
-        index = (plane * rows + at.row) * columns + at.column
+        n_rows, n_columns = grid_shape(page)
+        index = (plane * n_rows + at.row) * n_columns + at.column
         offset, count = page.dataoffsets[index], page.databytecounts[index]
         if offset == 0 or count == 0:
             raise TileError(NOT_STORED)
-        with self._lock:
-            self._tiff.filehandle.seek(offset)
-            data = self._tiff.filehandle.read(count)
-        if len(data) < count:
-            raise TileError(CUT_OFF)
-        if page.compression in _JPEG_COMPRESSIONS:
-            _check_jpeg(data, tile_size(page))
+        rows, columns = _shape_at(page, at)
         try:
+            with self._lock:
+                self._tiff.filehandle.seek(offset)
+                data = self._tiff.filehandle.read(count)
+            if len(data) < count:
+                raise TileError(CUT_OFF)
+            if page.compression in _JPEG_COMPRESSIONS:
+                _check_jpeg(data, rows=rows, columns=columns)
             segment, _, _ = page.decode(data, index, jpegtables=page.jpegtables)
         except DECODER_FAILURES as error:
             raise TileError("tile does not decode") from error
         if segment is None or segment.dtype != np.uint8 or segment.ndim != 4:
             raise TileError("tile does not decode")
         samples: UInt8Array = segment[0]
-        if samples.shape[:2] != _shape_at(page, at):
+        if samples.shape[:2] != (rows, columns):
             raise TileError("tile of another size than the header says")
         return samples
 
@@ -182,22 +192,27 @@ def is_tiled_rgb(path: Path) -> bool:
         return bool(tiff.pages.first.is_tiled or len(tiff.series[0].levels) > 1)
 
 
-def _colour_pages(name: str, series: Any) -> tuple[Any, ...]:
-    pages = [page.aspage() for page in series.pages[:3] if page is not None]
-    if not pages:
-        raise UnreadableError(f"{name}: its pixels are in other files; export it as one file")
-    first = pages[0]
-    if first.photometric == _GREY and first.samplesperpixel == 1 and series.axes.startswith("C") and len(pages) == 3:
-        return tuple(pages)
-    return (first,)
+def _colour_pages(series: Any) -> tuple[Any, ...]:
+    """One page, or the three pages of a series of channels."""
+    pages = tuple(page.aspage() for page in series.pages[:3] if page is not None)
+    is_channels = series.axes.startswith("C") and all(page.samplesperpixel == 1 for page in pages)
+    return pages if is_channels and len(pages) == 3 else pages[:1]
 
 
-def _check_page(name: str, page: Any, level: int) -> None:
-    size, tile = page_size(page), tile_size(page)
+def _not_colour(name: str) -> NotColourError:
+    return NotColourError(f"{name}: not a colour image (one grey channel); export the colour image as RGB")
+
+
+def _check_size(name: str, size: LevelSize, level: int) -> None:
     if min(size.width, size.height) < 1:
         raise UnreadableError(
             f"{name}: level {level} is {size.width} x {size.height} pixels; the file is damaged, export it again"
         )
+
+
+def _check_page(name: str, page: Any, level: int) -> None:
+    size, tile = page_size(page), tile_size(page)
+    _check_size(name, size, level)
     if not index_fits(page):
         raise UnreadableError(
             f"{name}: level {level} of {size.width} x {size.height} pixels lists {len(page.dataoffsets)} tiles, which "
@@ -230,7 +245,7 @@ def _check_ome(name: str, xml: str, size: LevelSize) -> None:
         )
 
 
-def _check_jpeg(data: bytes, tile: LevelSize) -> None:
+def _check_jpeg(data: bytes, *, rows: int, columns: int) -> None:
     """Refuse JPEG data that end early or are of another size: decoders paint what is missing without a word."""
     if not data.rstrip(b"\0").endswith(_END_OF_IMAGE):
         raise TileError("tile ends early")
@@ -238,8 +253,7 @@ def _check_jpeg(data: bytes, tile: LevelSize) -> None:
     while at + 9 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker in _START_OF_FRAME:
-            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
-            if width != tile.width or height > tile.height:
+            if struct.unpack(">HH", data[at + 5 : at + 9]) != (rows, columns):
                 raise TileError("tile of another size than the header says")
             return
         at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -276,6 +290,28 @@ def _objective(tiff: Any, page: Any) -> float | None:
         return float(stated) if stated is not None else None
     except ValueError:
         return None
+
+
+class _Complaints(logging.Handler):
+    """Hears what tifffile logs about a broken index, and keeps it from the terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        del record
+        self.heard = True
+
+    def __enter__(self) -> None:
+        logger = logging.getLogger("tifffile")
+        logger.addHandler(self)
+        logger.propagate = False
+
+    def __exit__(self, *_: object) -> None:
+        logger = logging.getLogger("tifffile")
+        logger.removeHandler(self)
+        logger.propagate = True
 
 
 @contextmanager
