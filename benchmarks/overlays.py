@@ -39,12 +39,20 @@ def save_overlay(path: Path, rgb: UInt8Array, *, truth: Int32Array, panels: Sequ
         edge, hit = outline(panel.labels), np.isin(panel.labels, panel.hit)
         masks = {YELLOW: true_edge & np.isin(truth, panel.missed), RED: edge & ~hit, CYAN: edge & hit}
         drawn.append(_titled(_paint(rgb, masks), f"{panel.title}: matched cyan, invented red, missed yellow"))
-    gap = np.full((drawn[0].shape[0], GAP_PX, 3), 255, dtype=np.uint8)
-    row = [part for panel in drawn for part in (panel, gap)][:-1]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    Image.fromarray(np.concatenate(row, axis=1)).save(partial, format="PNG")
-    partial.replace(path)
+    _save(path, drawn)
+
+
+def save_regions(path: Path, rgb: UInt8Array, *, nucleus: Int32Array, tumour: Int32Array, regions: Int32Array) -> None:
+    """Write the image beside itself with found nuclei and drawn regions, as a PNG.
+
+    ``nucleus`` holds labels, ``regions`` the number of the region (0 outside), both on the image's grid. Nuclei whose
+    label is among ``tumour`` are red, others cyan; regions have green edges.
+    """
+    edge, called = outline(nucleus), np.isin(nucleus, tumour)
+    masks = {GREEN: outline(regions), CYAN: edge & ~called, RED: edge & called}
+    _save(
+        path, [_titled(rgb, "as it is"), _titled(_paint(rgb, masks), "called tumour red, others cyan; regions green")]
+    )
 
 
 def outline(labels: Int32Array) -> BoolArray:
@@ -63,6 +71,15 @@ def _paint(rgb: UInt8Array, masks: Mapping[tuple[int, int, int], BoolArray]) -> 
     for colour, mask in masks.items():
         painted[mask] = colour
     return painted
+
+
+def _save(path: Path, drawn: Sequence[UInt8Array]) -> None:
+    gap = np.full((drawn[0].shape[0], GAP_PX, 3), 255, dtype=np.uint8)
+    row = [part for panel in drawn for part in (panel, gap)][:-1]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.part")
+    Image.fromarray(np.concatenate(row, axis=1)).save(partial, format="PNG")
+    partial.replace(path)
 
 
 def _titled(panel: UInt8Array, title: str) -> UInt8Array:

@@ -20,9 +20,11 @@ import pandas as pd
 import shapely
 from PIL import Image
 
+from annotated import to_grid
 from chosen import add_options, chosen_configs
+from overlays import save_regions
 from pdl1quant import score_image
-from pdl1quant.slides.roi import points_in_rois, read_geojson_rois
+from pdl1quant.slides.roi import points_in_rois, read_geojson_rois, roi_mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -164,10 +166,21 @@ def read_image(stem: str, folder: Path | None) -> tuple[UInt8Array, float] | Non
     return None
 
 
-def measure_image(path: Path, rgb: UInt8Array, mpp: float, config: Config) -> list[Share]:
-    """Score one image and measure it in its regions."""
-    cells = score_image(rgb, mpp, config=config).cells
-    return measure_regions(cells, read_geojson_rois(path), image=path.stem, mpp=mpp)
+def measure_image(path: Path, rgb: UInt8Array, mpp: float, *, config: Config, overlay: Path | None) -> list[Share]:
+    """Score one image and measure it in its regions; draw both where ``overlay`` names a file."""
+    result = score_image(rgb, mpp, config=config, keep_labels=True)
+    cells, rois = result.cells, read_geojson_rois(path)
+    if overlay is not None:
+        assert result.compartments is not None
+        shape = (rgb.shape[0], rgb.shape[1])
+        save_regions(
+            overlay,
+            rgb,
+            nucleus=to_grid(result.compartments.nucleus, shape),
+            tumour=cells.loc[cells["cell_class"] == "tumour", "label"].to_numpy(),
+            regions=np.max([(n + 1) * roi_mask([roi], shape) for n, roi in enumerate(rois)], axis=0),
+        )
+    return measure_regions(cells, rois, image=path.stem, mpp=mpp)
 
 
 def tuning_folder() -> Path | None:
@@ -195,6 +208,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NAME=UM",
         help="measure images whose name contains NAME at this pixel size, too (default: lymphoid=0.3)",
     )
+    parser.add_argument(
+        "--overlays", type=Path, metavar="DIR", help="write each image with its cells and regions as PNG"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts as JSON")
     options = parser.parse_args(arguments)
     folder = tuning_folder()
@@ -209,10 +225,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if image is None:
                 continue
             rgb, mpp = image
-            stated += measure_image(path, rgb, mpp, config)
-            for part, size in options.mpp or [("lymphoid", 0.3)]:
-                if part in path.stem and size != mpp:
-                    others += measure_image(path, rgb, size, config)
+            sizes = [mpp, *(um for part, um in options.mpp or [("lymphoid", 0.3)] if part in path.stem and um != mpp)]
+            for size in sizes:
+                overlay = options.overlays / f"{path.stem}_{size:g}_{name}.png" if options.overlays else None
+                shares = measure_image(path, rgb, size, config=config, overlay=overlay)
+                (stated if size == mpp else others).extend(shares)
         replaced = {share.image for share in others}
         pooled = pool(stated, image="ALL, sizes as stated")
         if others:

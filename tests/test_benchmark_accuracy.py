@@ -176,3 +176,23 @@ def test_adding_conditions_keeps_the_fields_of_the_others(rendered):
     ((name, (alone,)),) = rendered.render(["both 50"], n_fields=1, size_px=64)
     in_company = dict(rendered.render(["membrane 0", "both 50"], n_fields=1, size_px=64))
     assert np.array_equal(in_company[name][0].rgb, alone.rgb)
+
+
+def test_pigment_is_judged_against_the_same_cells_without_it(rendered):
+    (dirty,), (clean,) = dict(
+        rendered.render(["anthracosis 50", "its clean twin 50"], n_fields=1, size_px=256)
+    ).values()
+    assert np.array_equal(dirty.cell, clean.cell)
+    assert dirty.cells["pigmented"].any()
+    assert not clean.cells["pigmented"].any()
+
+
+def test_the_summary_tells_how_far_pigment_moves_the_error(rendered):
+    pairs = {
+        "anthracosis 0": (0, 3),
+        "its clean twin 0": (0, 1),
+        "anthracosis 50": (49, 50),
+        "its clean twin 50": (50, 50),
+    }
+    lines = [line_of(rendered, condition=name, truth_pct=t, found_pct=f) for name, (t, f) in pairs.items()]
+    assert rendered.summary(lines)["pigment moves the error by at most"] == 2
