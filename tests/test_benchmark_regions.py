@@ -22,6 +22,14 @@ def regions(monkeypatch):
     return regions
 
 
+@pytest.fixture
+def dots(regions):
+    assert regions
+    import dots
+
+    return dots
+
+
 def cells(*rows):
     return pd.DataFrame(rows, columns=["x_px", "y_px", "cell_class", "positive"])
 
@@ -129,3 +137,36 @@ def test_regions_of_different_kinds_hardly_overlap(path):
         for other in by_kind[b]
     ]
     assert np.max(shared, initial=0) < 0.02
+
+
+def dotted(dots, tmp_path, *points):
+    path = tmp_path / "image.geojson"
+    point = {"type": "Feature", "geometry": {"type": "MultiPoint", "coordinates": list(points)}, "properties": {}}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [square("Counted", 0, 30), point]}))
+    return dots.read_dots(path)
+
+
+def test_dots_count_from_the_corner_of_the_first_pixel(dots, tmp_path):
+    assert np.array_equal(dotted(dots, tmp_path, [5, 5.5]).xy_px, [[4.5, 5.0]])
+
+
+def test_what_is_found_outside_the_dotted_areas_is_not_held_against_a_method(dots, tmp_path):
+    table = cells((4.5, 4.5, "tumour", True), (20, 4.5, "tumour", True), (80, 4.5, "tumour", True))
+    matches = dots.match_dots(dotted(dots, tmp_path, [5, 5], [12, 5]), table, mpp=0.5)
+    assert (matches.n_truth, matches.n_found, matches.n_matched) == (2, 2, 1)
+
+
+def test_a_dot_is_matched_within_three_um(dots, tmp_path):
+    table = cells((10.5, 4.5, "tumour", True))
+    truth = dotted(dots, tmp_path, [5, 5])
+    assert dots.match_dots(truth, table, mpp=0.5).n_matched == 1
+    assert dots.match_dots(truth, table, mpp=0.51).n_matched == 0
+
+
+@pytest.mark.parametrize(
+    "path", sorted((BENCHMARKS / "regions" / "dots").glob("*.geojson")), ids=lambda path: path.stem
+)
+def test_all_dots_lie_in_the_areas_that_were_counted(dots, path):
+    found = dots.read_dots(path)
+    assert len(found.xy_px) > 20
+    assert dots.points_in_rois(found.areas, *found.xy_px.T).all()
