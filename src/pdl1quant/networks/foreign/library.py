@@ -23,7 +23,7 @@ def require(segmenter: str, *libraries: str) -> None:
     missing = [name for name in libraries if find_spec(name) is None]
     if missing:
         raise ModelError(
-            f"nuclei.segmenter = {segmenter!r}: {' and '.join(missing)} is not installed; "
+            f"nuclei.segmenter = {segmenter!r}: not installed: {', '.join(missing)}; "
             f'run: pip install "pdl1quant[{segmenter}]"'
         )
 
