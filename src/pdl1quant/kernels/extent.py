@@ -35,18 +35,20 @@ def nearest_label(labels: Int32Array) -> tuple[Float32Array, Int32Array]:
             whose[x] = own[x] if own[x] > 0 else whose[x]
         before, theirs = FAR, np.int32(0)
         for x in range(width):
-            if before + STRAIGHT < to[x]:
-                to[x], whose[x] = before + STRAIGHT, theirs
-            before, theirs = to[x], whose[x]
+            way = before + STRAIGHT
+            theirs = theirs if way < to[x] else whose[x]
+            before = min(way, to[x])
+            to[x], whose[x] = before, theirs
     distance, nearest = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
     for y in range(height - 1, -1, -1):
         _take_over(steps, label, y, 1)
         to, whose = steps[y + 2, 2 : width + 2], label[y + 2, 2 : width + 2]
         before, theirs = FAR, np.int32(0)
         for x in range(width - 1, -1, -1):
-            if before + STRAIGHT < to[x]:
-                to[x], whose[x] = before + STRAIGHT, theirs
-            before, theirs = to[x], whose[x]
+            way = before + STRAIGHT
+            theirs = theirs if way < to[x] else whose[x]
+            before = min(way, to[x])
+            to[x], whose[x] = before, theirs
         for x in range(width):
             distance[y, x] = to[x] * STEP_PX
             nearest[y, x] = whose[x]
@@ -78,6 +80,73 @@ def _take_over(steps: Float32Array, label: Int32Array, y: int, side: int) -> Non
         way = near[here - 2 * side] + KNIGHT
         owner, least = near_label[here - 2 * side] if way < least else owner, min(way, least)
         to[x], whose[x] = least, owner
+
+
+@compiled
+def widen(labels: Int32Array, around: UInt8Array) -> Int32Array:
+    """Labels grown over the background: the highest that is seen in ``around`` (odd, odd), a mask of where to look."""
+    height, width = labels.shape
+    reach_y, reach_x = around.shape[0] // 2, around.shape[1] // 2
+    wide = np.zeros((height + 2 * reach_y, width + 2 * reach_x), np.int32)
+    wide[reach_y : reach_y + height, reach_x : reach_x + width] = labels
+    grown = np.empty_like(labels)
+    for y in range(height):
+        own, into = labels[y], grown[y]
+        into[:] = 0
+        for row in range(around.shape[0]):
+            for column in range(around.shape[1]):
+                if around[row, column] > 0:
+                    seen = wide[y + row, column : column + width]
+                    for x in range(width):
+                        into[x] = max(into[x], seen[x])
+        for x in range(width):
+            into[x] = own[x] if own[x] > 0 else into[x]
+    return grown
+
+
+@compiled
+def take_nearest(
+    labels: Int32Array,
+    near: tuple[Float32Array, Int32Array],
+    reach_px: Float32Array,
+    chance: Float32Array,
+    min_chance: np.float32,
+) -> Int32Array:
+    """Labels where there are any; else the nearest (distance, label) within its own reach (n + 1,) where likely."""
+    distance, nearest = near
+    taken = np.empty_like(labels)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            reached = distance[y, x] <= reach_px[nearest[y, x]] and chance[y, x] >= min_chance
+            taken[y, x] = labels[y, x] if labels[y, x] > 0 else (nearest[y, x] if reached else 0)
+    return taken
+
+
+@compiled
+def slopes(
+    labels: Int32Array,
+    near: tuple[Float32Array, Int32Array],
+    reach_px: Float32Array,
+    wall: Float32Array,
+    scale: tuple[np.float32, np.float32, np.float32, np.float32],
+) -> tuple[Float32Array, np.float32]:
+    """Height map that falls off from the labels, with trenches along walls; and the highest wall within reach.
+
+    ``scale``: height of a label, fall per px of distance, wall that counts as full, fall per unit of wall. The map is
+    0 beyond the reach (n + 1,) of the nearest label.
+    """
+    distance, nearest = near
+    top, per_px, full, per_wall = scale
+    landscape, highest = np.empty_like(distance), np.float32(0)
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            barrier = max(wall[y, x], np.float32(0))
+            height = np.float32(0)
+            if distance[y, x] <= reach_px[nearest[y, x]]:
+                highest = max(highest, barrier)
+                height = top - (distance[y, x] * per_px + min(barrier, full) * per_wall)
+            landscape[y, x] = top if labels[y, x] > 0 else height
+    return landscape, highest
 
 
 @compiled

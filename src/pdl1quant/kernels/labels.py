@@ -26,8 +26,12 @@ def renumber(labels: Int32Array, number: Int32Array) -> Int32Array:
 def label_areas(labels: Int32Array, n: int) -> IntpArray:
     """(n + 1,) pixels of the labels 0..n of an image."""
     areas = np.zeros(n + 1, np.intp)
-    for label in labels.ravel():
-        areas[label] += 1
+    flat = labels.ravel()
+    start = 0
+    for at in range(1, flat.size + 1):
+        if at == flat.size or flat[at] != flat[start]:
+            areas[flat[start]] += at - start
+            start = at
     return areas
 
 

@@ -1,4 +1,4 @@
-"""From RGB to stain densities: look up, add, take out black."""
+"""From RGB to stain densities, and from these to the signal of nuclei."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from pdl1quant.kernels.compiled import compiled
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Float32Array, UInt8Array
+    from pdl1quant.model import BoolArray, Float32Array, UInt8Array
 
 
 @compiled
@@ -36,3 +36,47 @@ def unmix(
                 d -= is_black * in_dab
             haematoxylin[y, x], dab[y, x], residual[y, x] = h, d, r
     return haematoxylin, dab, residual
+
+
+@compiled
+def raise_in_holes(
+    od: tuple[Float32Array, Float32Array],
+    around: Float32Array,
+    levels: tuple[np.float32, np.float32, np.float32, np.float32],
+) -> Float32Array:
+    """Haematoxylin, 0 to a cap: more where it fills a hole in the DAB ``around`` it, less what DAB leaks into it.
+
+    ``levels``: the cap, the DAB that a hole needs around it, the DAB from which on it leaks, the share that leaks.
+    """
+    haematoxylin, dab = od
+    cap, floor, leaks_from, leak = levels
+    nothing, one = np.float32(0), np.float32(1)
+    signal = np.empty_like(haematoxylin)
+    for y in range(signal.shape[0]):
+        for x in range(signal.shape[1]):
+            blue, brown, about = min(max(haematoxylin[y, x], nothing), cap), dab[y, x], around[y, x]
+            hole = min(max((about - brown) / (max(about, nothing) + floor), nothing), one)
+            signal[y, x] = min(max(blue * (one + hole) - leak * max(brown - leaks_from, nothing), nothing), cap)
+    return signal
+
+
+@compiled
+def height_map(
+    depth: Float32Array,
+    signal: tuple[Float32Array, Float32Array],
+    foreground: BoolArray,
+    scale: tuple[np.float32, np.float32, np.float32, np.float32],
+) -> Float32Array:
+    """Weighted sum of the depth and of the signal above its background, at least a little in the foreground, 0 outside.
+
+    ``scale``: weight of the depth, of the contrast, the most that contrast adds, the least height.
+    """
+    smooth, background = signal
+    per_depth, per_contrast, most, least = scale
+    height = np.empty_like(depth)
+    for y in range(height.shape[0]):
+        for x in range(height.shape[1]):
+            contrast = min((smooth[y, x] - background[y, x]) * per_contrast, most)
+            level = max(depth[y, x] * per_depth + contrast, least)
+            height[y, x] = level if foreground[y, x] else np.float32(0)
+    return height

@@ -121,14 +121,22 @@ def sector_sums(
             sector = min(int(turn * np.float32(n_sectors)), n_sectors - 1)
             sums[row, sector, 0] += 1
             sums[row, sector, 1] += values[y, x]
-            for step in range(len(across)):
-                other_y, other_x = y + across[step, 0], x + across[step, 1]
-                if 0 <= other_y < height and 0 <= other_x < width:
-                    other = cell[other_y, other_x]
-                    if other > 0 and other != label:
-                        neighbour[row, sector] = other
-                        break
+            other = _opposite(cell, y, x, across)
+            if other > 0:
+                neighbour[row, sector] = other
     return sums, neighbour
+
+
+@compiled
+def _opposite(cell: Int32Array, y: int, x: int, across: Int32Array) -> int:
+    """The first other label > 0 at the steps from a pixel; 0 without one."""
+    for step in range(len(across)):
+        other_y, other_x = y + across[step, 0], x + across[step, 1]
+        if 0 <= other_y < cell.shape[0] and 0 <= other_x < cell.shape[1]:
+            other = cell[other_y, other_x]
+            if other > 0 and other != cell[y, x]:
+                return int(other)
+    return 0
 
 
 @compiled
@@ -156,8 +164,8 @@ def best_runs(values: Float32Array, weight: Float32Array, needed: Float32Array) 
     for row in range(n):
         for start in range(places):
             lowest, covered = np.float32(np.inf), np.float32(0)
-            for step in range(places):
-                at = (start + step) % places
+            for step in range(start, start + places):
+                at = step if step < places else step - places
                 if weight[row, at] > 0:
                     lowest = min(lowest, values[row, at])
                     covered += weight[row, at]

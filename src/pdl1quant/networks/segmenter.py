@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from pdl1quant.basins import borders, climb
-from pdl1quant.kernels.extent import nearest_label
+from pdl1quant.kernels.extent import nearest_label, take_nearest, widen
 from pdl1quant.kernels.labels import groups_of, label_areas, overlaps, paint_runs, renumber, runs_meet, runs_of
 from pdl1quant.model import Segmentation
 from pdl1quant.networks.card import load_model, model_files, model_folder
@@ -25,6 +25,7 @@ from pdl1quant.networks.session import run_model
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pdl1quant.basins import Borders
     from pdl1quant.config import NucleiConfig
     from pdl1quant.model import Float32Array, Int32Array, IntpArray, StainEstimate, StainOD, Tile, UInt8Array
     from pdl1quant.networks.card import Model
@@ -224,8 +225,7 @@ def _widened(labels: Int32Array, *, radius_px: int) -> Int32Array:
     if radius_px < 1:
         return labels
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
-    grown = cv2.dilate(labels.astype(np.float32), around, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    return np.where(labels > 0, labels, grown.astype(np.int32))
+    return widen(labels, np.asarray(around, dtype=np.uint8))
 
 
 def _grow(nuclei: Int32Array, n: int, maps: Maps, *, mpp: float) -> Int32Array:
@@ -235,9 +235,9 @@ def _grow(nuclei: Int32Array, n: int, maps: Maps, *, mpp: float) -> Int32Array:
     if n == 0:
         return nuclei.copy()
     seeds = np.where(nuclei > 0, nuclei, _insides(nuclei, n, maps.cell, maps.cell_depth))
-    distance, nearest = nearest_label(seeds)
-    extent = (maps.cell >= MIN_CELL) & (distance <= MAX_GROWTH_UM / mpp)
-    return _in_one_piece(np.where(nuclei > 0, nuclei, np.where(extent, nearest, np.int32(0))), nuclei)
+    reach_px = np.full(n + 1, MAX_GROWTH_UM / mpp, np.float32)
+    cells = take_nearest(nuclei, nearest_label(seeds), reach_px, np.ascontiguousarray(maps.cell), np.float32(MIN_CELL))
+    return _in_one_piece(cells, nuclei)
 
 
 def _in_one_piece(cells: Int32Array, nuclei: Int32Array) -> Int32Array:

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from pdl1quant.basins import flood
-from pdl1quant.kernels.extent import nearest_label, split_cells
+from pdl1quant.kernels.extent import nearest_label, slopes, split_cells, take_nearest
+from pdl1quant.kernels.labels import label_areas
 from pdl1quant.model import Compartments, Float32Array, Int32Array, Segmentation, StainOD
 
 if TYPE_CHECKING:
@@ -69,19 +70,16 @@ def grow_cells(seen: Segmentation, od: StainOD, *, mpp: float, config: CellsConf
 
 
 def _grow(nucleus: Int32Array, n: int, dab: Float32Array, *, mpp: float, config: CellsConfig) -> Int32Array:
-    distance, nearest = nearest_label(nucleus)
-    reach = _reach_px(np.bincount(nucleus.ravel(), minlength=n + 1), mpp=mpp, config=config)
-    within = distance <= reach[nearest]
-    plain = np.where(within, nearest, 0).astype(np.int32, copy=False)
-    brown = np.maximum(cv2.GaussianBlur(dab, (0, 0), MEMBRANE_SMOOTHING_UM / mpp), 0)
-    if not np.any(brown[within] > MIN_MEMBRANE_OD):
-        return plain
-    cost = distance * np.float32(mpp) + np.minimum(brown, MAX_MEMBRANE_OD) * np.float32(UM_PER_OD)
-    landscape = np.where(within, np.float32(TOP) - cost, 0).astype(np.float32, copy=False)
-    landscape[nucleus > 0] = TOP
+    near = nearest_label(nucleus)
+    reach_px = _reach_px(label_areas(nucleus, n), mpp=mpp, config=config)
+    smooth = np.asarray(cv2.GaussianBlur(dab, (0, 0), MEMBRANE_SMOOTHING_UM / mpp), dtype=np.float32)
+    scale = (np.float32(TOP), np.float32(mpp), np.float32(MAX_MEMBRANE_OD), np.float32(UM_PER_OD))
+    landscape, brownest = slopes(nucleus, near, reach_px, smooth, scale)
+    if brownest <= np.float32(MIN_MEMBRANE_OD):
+        return take_nearest(nucleus, near, reach_px, landscape, np.float32(0))
     guided = flood(landscape, nucleus, max_barrier=MAX_BARRIER_UM)
-    near = within & (distance <= NEAR_UM / mpp)
-    return np.where((guided == 0) & near, plain, guided)
+    at_most = np.minimum(reach_px, np.float32(NEAR_UM / mpp))
+    return take_nearest(guided, near, at_most, landscape, np.float32(0))
 
 
 def _reach_px(area_px: np.ndarray, *, mpp: float, config: CellsConfig) -> Float32Array:

@@ -13,6 +13,7 @@ import numpy as np
 
 from pdl1quant.basins import climb, join_halves
 from pdl1quant.kernels.labels import paint_runs, renumber, runs_of
+from pdl1quant.kernels.stain import height_map, raise_in_holes
 from pdl1quant.model import (
     BoolArray,
     Float32Array,
@@ -114,13 +115,11 @@ def nucleus_signal(od: StainOD, *, name: str, mpp: float) -> Float32Array:
     """
     if name == "od_sum":
         return _clip(od.haematoxylin + od.dab)
-    blue = np.clip(od.haematoxylin, 0, SIGNAL_CAP_OD)
-    if not np.any(od.dab > HOLE_FLOOR_OD):
-        return blue
+    if float(od.dab.max(initial=0)) <= HOLE_FLOOR_OD:
+        return _clip(od.haematoxylin)
     around = _smooth_coarsely(od.dab, sigma_px=5.0 / mpp)
-    hole = np.clip((around - od.dab) / (np.maximum(around, 0) + HOLE_FLOOR_OD), 0, 1)
-    leak = DAB_LEAK * np.maximum(od.dab - DAB_LEAK_OD, 0)
-    return _clip(blue * (1 + hole) - leak)
+    levels = (np.float32(SIGNAL_CAP_OD), np.float32(HOLE_FLOOR_OD), np.float32(DAB_LEAK_OD), np.float32(DAB_LEAK))
+    return raise_in_holes((od.haematoxylin, od.dab), np.ascontiguousarray(around), levels)
 
 
 def _clip(signal: Float32Array) -> Float32Array:
@@ -172,10 +171,12 @@ def _landscape(
 ) -> Float32Array:
     """Height map that is high in the middle of a nucleus; 0 outside the foreground."""
     distance = cv2.distanceTransform(foreground.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    depth = cv2.GaussianBlur(distance, (0, 0), 0.5 / mpp) * np.float32((1 - CONTRAST_WEIGHT) * mpp / DISTANCE_SCALE_UM)
-    contrast = cv2.subtract(cv2.GaussianBlur(signal, (0, 0), SEED_SMOOTHING_UM / mpp), background)
-    height = depth + np.minimum(contrast * np.float32(CONTRAST_WEIGHT / threshold), np.float32(2 * CONTRAST_WEIGHT))
-    return np.asarray(np.maximum(height, MIN_HEIGHT) * foreground, dtype=np.float32)
+    depth = cv2.GaussianBlur(distance, (0, 0), 0.5 / mpp)
+    smooth = cv2.GaussianBlur(signal, (0, 0), SEED_SMOOTHING_UM / mpp)
+    weights = ((1 - CONTRAST_WEIGHT) * mpp / DISTANCE_SCALE_UM, CONTRAST_WEIGHT / threshold, 2 * CONTRAST_WEIGHT)
+    scale = (np.float32(weights[0]), np.float32(weights[1]), np.float32(weights[2]), np.float32(MIN_HEIGHT))
+    planes = [np.ascontiguousarray(plane, dtype=np.float32) for plane in (depth, smooth, background)]
+    return height_map(planes[0], (planes[1], planes[2]), foreground, scale)
 
 
 def _disk(radius_px: float) -> UInt8Array:
