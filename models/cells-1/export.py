@@ -22,7 +22,7 @@ LIMITS = (
     "fields: their figures flatter."
 )
 CLASSES = ("tumour", "lymphocyte", "macrophage", "stroma", "other")
-REACH_PX = 112
+REACH_PX = 192
 """Sum of what each layer sees; the test of the networks measures it."""
 
 
@@ -54,7 +54,7 @@ def write_card(folder: Path, training: dict[str, Any], figures: dict[str, dict[s
     digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
     top = {
         "name": folder.name, "title": TITLE, "file": "model.onnx", "sha256": digest, "licence": "BSD-3-Clause",
-        "training_data": DATA, "limits": LIMITS, "mpp": 0.5, "multiple_px": 16, "reach_px": REACH_PX,
+        "training_data": DATA, "limits": LIMITS, "mpp": 0.5, "multiple_px": 32, "reach_px": REACH_PX,
         "input": "rgb", "nuclei": "nuclei", "cells": "cells", "classes": list(CLASSES),
     }  # fmt: skip
     lines = [*_toml(top), "", "[training]", *_toml(training)]
