@@ -227,6 +227,44 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
     return EXIT_SOME_FAILED if summary.n_unscored else EXIT_OK
 
 
+@cli.command()
+@click.option(
+    "--labels",
+    "label_files",
+    required=True,
+    multiple=True,
+    type=_EXISTING_FILE,
+    help="CSV or Parquet with columns image, x_px, y_px, cell_class, and slide if known; may be given often.",
+)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the classifier; its name."
+)
+@click.option(
+    "--images",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that labels name images from.  [default: that of the labels]",
+)
+@click.option(
+    "--mpp", type=float, callback=_check_mpp, help="Pixel size of the images in um per pixel, as for `score`."
+)
+@click.option("--white", callback=_parse_white, metavar="R,G,B", help="Level of empty glass, as for `score`.")
+@click.option("--licence", default="not stated", show_default=True, help="Licence of the classifier, for its card.")
+@_with_config
+@click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier classifier in the output folder.")
+def train(
+    label_files: tuple[Path, ...], *, config_file: Path | None, overrides: tuple[str, ...], **options: Any
+) -> None:
+    """Fit a classifier on cells that a person labelled, for `score --classifier`."""
+    settings = _load(config_file, overrides)
+
+    from pdl1quant import training  # noqa: PLC0415  the science is slow to import
+
+    quiet = options.pop("quiet")
+    job = training.TrainingJob(labels=label_files, config=settings, **options)
+    training.train(job, say=(lambda _: None) if quiet else click.echo)
+
+
 @cli.group()
 def config() -> None:
     """Look at the settings."""

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from pdl1quant.errors import ModelError
 from pdl1quant.model import CellClass
-from pdl1quant.networks.card import load_model, shipped_folder
+from pdl1quant.networks.card import load_model, model_folder
+from pdl1quant.networks.chosen import names_classes
 from pdl1quant.networks.classifier import Classifier, check_features, class_probabilities, load_classifier
 from pdl1quant.stages import classify, features
 
@@ -76,7 +77,8 @@ def chosen_classifier(config: Config) -> Classifier | None:
     where = config.cells.classifier
     if given and given != card.sha256:
         raise ModelError(
-            f"{where}: sha256 is {card.sha256[:12]}..., the settings say {given[:12]}...; get the right one"
+            f"{where}: sha256 is {card.sha256[:12]}..., cells.classifier_sha256 says "
+            f"{given[:12]}...; give that classifier, or leave the hash out"
         )
     check_features(classifier, features.feature_names(with_scores=True))
     finder = segmenter_name(config)
@@ -110,7 +112,7 @@ def segmenter_name(config: Config) -> str:
     """What finds the cells, with the hash of its weights if it has any."""
     if config.nuclei.segmenter != "network":
         return config.nuclei.segmenter
-    card = load_model(shipped_folder()).card
+    card = load_model(model_folder(config.nuclei)).card
     return f"network {card.name} {card.sha256[:12]}"
 
 
@@ -119,4 +121,4 @@ def tells_immune_cells(config: Config) -> bool:
     classifier = chosen_classifier(config)
     if classifier is not None:
         return {CellClass.LYMPHOCYTE, CellClass.MACROPHAGE} <= set(classifier.card.classes)
-    return config.nuclei.segmenter == "network"
+    return names_classes(config.nuclei)

@@ -1,0 +1,120 @@
+"""What a person said of cells: tables of image, place and class."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from pdl1quant.errors import UsageError
+from pdl1quant.model import CellClass
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+COLUMNS = ("image", "x_px", "y_px", "cell_class")
+SLIDE = "slide"
+"""Optional: cells of one slide (or case) are held out together, and its images share their staining."""
+MIN_CELLS = 20
+"""Labelled cells needed of each class."""
+
+
+def read_labels(files: Sequence[Path], *, images: Path | None = None) -> pd.DataFrame:
+    """Read labelled cells.
+
+    Parameters
+    ----------
+    files
+        CSV (UTF-8; ``,`` or ``;``) or Parquet with the columns ``image``, ``x_px``, ``y_px``, ``cell_class`` and, if
+        known, ``slide``; others are ignored.
+    images
+        Folder that the images are named from; by default that of each file.
+
+    Returns
+    -------
+    DataFrame
+        A row per label: ``path``, ``image``, ``slide``, ``x_px``, ``y_px``, ``cell_class``. Without a column ``slide``
+        in every file each image is one of its own.
+
+    Raises
+    ------
+    UsageError
+        A file cannot be read, lacks a column, names an unknown class, no number or an image that is not there; fewer
+        than two classes, no tumour, or a class of fewer than ``MIN_CELLS`` cells.
+    """
+    tables = [_checked(_read(file), file, images or file.parent) for file in files]
+    if not all(SLIDE in table for table in tables):
+        tables = [table.assign(**{SLIDE: table["path"].map(str)}) for table in tables]
+    labels = pd.concat(tables, ignore_index=True)
+    check_classes(labels["cell_class"])
+    return labels
+
+
+def names_slides(labels: pd.DataFrame) -> bool:
+    """Whether the labels name their slides; without that each image counts as one."""
+    return bool((labels[SLIDE] != labels["path"].map(str)).any())
+
+
+def check_classes(names: pd.Series[str], *, what: str = "labelled") -> None:
+    """Refuse labels that no classifier can be fitted on.
+
+    Raises
+    ------
+    UsageError
+        Fewer than two classes, no tumour, or a class of fewer than ``MIN_CELLS`` cells.
+    """
+    counts = names.value_counts().sort_index()
+    if len(counts) < 2:
+        found = ", ".join(counts.index) or "none"
+        raise UsageError(f"labels: a classifier tells at least two classes apart, {what} are: {found}; label another")
+    if CellClass.TUMOUR not in counts:
+        raise UsageError(f"labels: no cell of class tumour is {what}, and scores count those; label some")
+    few = [f"{name} has {count}" for name, count in counts.items() if count < MIN_CELLS]
+    if few:
+        raise UsageError(
+            f"labels: at least {MIN_CELLS} cells of each class have to be {what}, {', '.join(few)}; "
+            "label more of them, or leave that class out"
+        )
+
+
+def _read(file: Path) -> pd.DataFrame:
+    try:
+        if file.suffix.lower() == ".parquet":
+            return pd.read_parquet(file)
+        text = file.read_bytes().decode("utf-8-sig")
+        separator = ";" if ";" in text.partition("\n")[0] else ","
+        return pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be read ({error.strerror or error}); check the path") from error
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' and pyarrow's own derive from it
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"{file}: not a table of labels ({reason}); save it as CSV UTF-8 or Parquet") from error
+
+
+def _checked(table: pd.DataFrame, file: Path, folder: Path) -> pd.DataFrame:
+    table = table.rename(columns=lambda name: str(name).strip().lower())
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise UsageError(f"{file}: no column {missing[0]!r}; labels need {', '.join(COLUMNS)}")
+    classes = table["cell_class"].astype(str).str.strip().str.lower()
+    _refuse(~classes.isin([str(each) for each in CellClass]), classes, file, f"is none of {', '.join(CellClass)}")
+    numbers = {name: pd.to_numeric(table[name], errors="coerce").astype(float) for name in ("x_px", "y_px")}
+    for name, values in numbers.items():
+        _refuse(~values.abs().lt(np.inf), table[name], file, f"is no number in column {name}")
+    names = table["image"].astype(str).str.strip()
+    paths = {name: folder / name.replace("\\", "/") for name in names.unique()}
+    lost = pd.Series({name: not name or not path.is_file() for name, path in paths.items()}, dtype=bool)
+    _refuse(names.map(lost).astype(bool), names, file, f"is no image in {folder}; give --images FOLDER, or mend it")
+    checked = pd.DataFrame({"path": names.map(paths), "image": names, **numbers, "cell_class": classes})
+    return checked.assign(**{SLIDE: table[SLIDE].astype(str).str.strip()}) if SLIDE in table else checked
+
+
+def _refuse(bad: pd.Series[bool], values: pd.Series[str], file: Path, what: str) -> None:
+    """Name the first bad row; the header is line 1."""
+    rows = np.flatnonzero(bad.to_numpy(dtype=bool))
+    if len(rows):
+        more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
+        raise UsageError(f"{file}, row {rows[0] + 2}: {str(values.iloc[rows[0]])!r} {what}{more}")

@@ -1,0 +1,365 @@
+"""From labels to a classifier: what is refused, what is matched, how it is judged, and that it is used."""
+
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image as PillowImage
+from threadpoolctl import threadpool_limits
+
+from pdl1quant.config import Config, load_config
+from pdl1quant.errors import ModelError, UsageError
+from pdl1quant.naming import with_classifier_hash
+from pdl1quant.networks.card import CARD_FILE
+from pdl1quant.networks.classifier import class_probabilities, load_classifier
+from pdl1quant.pipeline import estimate_case, find_cells, sample_image, score_image, working_tile
+from pdl1quant.stages import stains
+from pdl1quant.training import TrainingJob, calibration_error, fit_classifier, train, write_classifier
+from pdl1quant.training.collect import MATCH_UM, match_labels
+from pdl1quant.training.figures import class_figures, confusion
+from pdl1quant.training.fit import decision, softmax
+from pdl1quant.training.labels import read_labels
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
+
+SWAPPED = {"tumour": "lymphocyte", "lymphocyte": "tumour"}
+ABOUT = {
+    "name": "toy", "title": "toy", "licence": "none", "training_data": "none", "limits": "a toy",
+    "segmenter": "watershed", "mpp": 0.5,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def phantoms():
+    return [render_phantom(PhantomSettings(size_px=320, stroma_spacing=1.0), seed=seed) for seed in (1, 2)]
+
+
+def labels_of(phantom, image):
+    """Tumour cells and lymphocytes of a phantom, each called the other."""
+    cells = phantom.cells[phantom.cells["cell_class"].isin(SWAPPED)]
+    names = cells["cell_class"].astype(str).map(SWAPPED)
+    return pd.DataFrame({"image": image, "x_px": cells["x_px"], "y_px": cells["y_px"], "cell_class": names})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, phantoms):
+    """Two images with their labels."""
+    folder = tmp_path_factory.mktemp("labelled")
+    tables = []
+    for number, phantom in enumerate(phantoms):
+        PillowImage.fromarray(phantom.rgb).save(folder / f"field_{number}.png")
+        tables.append(labels_of(phantom, f"field_{number}.png"))
+    pd.concat(tables).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, folder):
+    """A classifier that takes tumour for lymphocytes, and what was said while it was made."""
+    said = []
+    output = tmp_path_factory.mktemp("models") / "my-model"
+    train(TrainingJob(labels=(folder / "labels.csv",), output=output, config=Config(), mpp=0.5), say=said.append)
+    return output, said
+
+
+def with_classifier(output, *more):
+    return load_config(None, [f"cells.classifier={json.dumps(str(output))}", *more])
+
+
+# --- end to end ------------------------------------------------------------------------------------------------------
+def test_classifier_decides_what_is_tumour(trained, phantoms):
+    def share_of_tumour(config):
+        cells = score_image(phantoms[0].rgb, 0.5, config=config).cells
+        truth = phantoms[0].cells
+        is_tumour = truth.loc[truth["cell_class"] == "tumour", ["x_px", "y_px"]].to_numpy()
+        apart = np.linalg.norm(cells[["x_px", "y_px"]].to_numpy()[:, None] - is_tumour, axis=2)
+        return (cells["cell_class"] == "tumour")[apart.min(axis=1) < 4].mean()
+
+    assert share_of_tumour(Config()) > 0.8
+    assert share_of_tumour(with_classifier(trained[0])) < 0.2
+
+
+def test_probabilities_of_the_classifier_stay_in_the_table(trained, phantoms):
+    cells = score_image(phantoms[1].rgb, 0.5, config=with_classifier(trained[0])).cells
+    both = cells[["tumour_probability", "lymphocyte_probability"]].to_numpy()
+    assert np.allclose(both.sum(axis=1), 1, atol=1e-5)
+    assert (cells["stroma_probability"] == 0).all()
+    assert ((both[:, 0] > both[:, 1]) == (cells["cell_class"] == "tumour")).all()
+
+
+def test_without_a_class_of_macrophages_there_is_no_cps(trained, phantoms):
+    assert score_image(phantoms[0].rgb, 0.5, config=with_classifier(trained[0])).score.cps is None
+
+
+def test_training_says_how_many_labels_were_matched(trained, folder):
+    n = len(pd.read_csv(folder / "labels.csv"))
+    assert any(f"of {n} labels lie on" in line for line in trained[1])
+    assert any("no column slide" in line for line in trained[1])
+
+
+def test_folder_holds_card_weights_and_report(trained):
+    output, _ = trained
+    assert sorted(path.name for path in output.iterdir()) == [
+        "card.toml", "classifier.onnx", "reliability.png", "report.md",
+    ]  # fmt: skip
+    card = load_classifier(output).card
+    assert (card.kind, card.name, card.classes) == ("classifier", "my-model", ("tumour", "lymphocyte"))
+    assert card.figures["held_out"] == "whole slides"
+    assert 0.8 < card.figures["tumour"]["sensitivity"] <= 1
+    report = (output / "report.md").read_text(encoding="utf-8")
+    assert "| tumour |" in report
+    with PillowImage.open(output / "reliability.png") as plot:
+        assert plot.size[0] > 200
+
+
+def test_training_again_gives_the_same_bytes(trained, folder, tmp_path):
+    again = tmp_path / "my-model"
+    train(TrainingJob(labels=(folder / "labels.csv",), output=again, config=Config(), mpp=0.5))
+    for name in ("classifier.onnx", "card.toml", "report.md"):
+        assert (again / name).read_bytes() == (trained[0] / name).read_bytes(), name
+
+
+def test_hash_of_the_classifier_is_in_the_digest_and_its_place_is_not(trained, tmp_path):
+    output, _ = trained
+    moved = tmp_path / "my-model"
+    moved.mkdir()
+    for path in output.iterdir():
+        (moved / path.name).write_bytes(path.read_bytes())
+    here, there = (with_classifier_hash(with_classifier(each)) for each in (output, moved))
+    assert here.digest == there.digest
+    assert here.digest != Config().digest
+    assert here.cells.classifier_sha256 == load_classifier(output).card.sha256
+
+
+# --- what is not used ------------------------------------------------------------------------------------------------
+def refusal(config, rgb):
+    load_classifier.cache_clear()
+    with pytest.raises(ModelError) as caught:
+        score_image(rgb, 0.5, config=config)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def copy(trained, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in trained[0].iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    return copy
+
+
+def test_tampered_weights_are_refused(copy, phantoms):
+    (copy / "classifier.onnx").write_bytes((copy / "classifier.onnx").read_bytes() + b"\0")
+    assert "sha256" in refusal(with_classifier(copy), phantoms[0].rgb)
+
+
+def test_classifier_without_a_card_is_refused(copy, phantoms):
+    (copy / CARD_FILE).unlink()
+    assert CARD_FILE in refusal(with_classifier(copy), phantoms[0].rgb)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('"nucleus_area_um2"', '"star_sign"', "star_sign"),
+        ('kind = "classifier"', 'kind = "network"', "kind"),
+        ('"tumour", "lymphocyte"', '"tumour", "cat"', "classes"),
+        ('"tumour", "lymphocyte"', '"tumour", "tumour"', "twice"),
+        ('"tumour", "lymphocyte"', '"tumour", "lymphocyte", "other"', "probabilities"),
+        ('segmenter = "network', 'segmenter = "another network', "another network"),
+        ("mpp = 0.5", "mpp = 0.25", "0.25"),
+    ],
+)
+def test_card_that_does_not_fit_is_refused(copy, phantoms, before, after, says):
+    text = (copy / CARD_FILE).read_text(encoding="utf-8")
+    assert before in text
+    (copy / CARD_FILE).write_text(text.replace(before, after, 1), encoding="utf-8")
+    assert says in refusal(with_classifier(copy), phantoms[0].rgb)
+
+
+def test_another_classifier_than_the_settings_pin_is_refused(copy, phantoms):
+    config = with_classifier(copy, f"cells.classifier_sha256={'0' * 64}")
+    assert "classifier_sha256" in refusal(config, phantoms[0].rgb)
+
+
+def test_cells_of_another_segmenter_are_refused(trained, phantoms):
+    assert "watershed" in refusal(with_classifier(trained[0], "nuclei.segmenter=watershed"), phantoms[0].rgb)
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+def write_labels(folder, **columns):
+    table = {"image": ["field_0.png"] * 50, "x_px": 5.0, "y_px": 5.0, "cell_class": ["tumour"] * 25 + ["stroma"] * 25}
+    table |= columns
+    pd.DataFrame({name: each for name, each in table.items() if each is not None}).to_csv(folder / "l.csv", index=False)
+    return (folder / "l.csv",)
+
+
+@pytest.mark.parametrize(
+    ("columns", "says"),
+    [
+        ({"cell_class": None}, "cell_class"),
+        ({"cell_class": ["tumour"] * 49 + ["tumor"]}, "row 51: 'tumor' is none of"),
+        ({"cell_class": ["tumour"] * 50}, "two classes"),
+        ({"cell_class": ["lymphocyte"] * 25 + ["stroma"] * 25}, "no cell of class tumour"),
+        ({"cell_class": ["tumour"] * 45 + ["stroma"] * 5}, "stroma has 5"),
+        ({"x_px": "left"}, "'left' is no number"),
+        ({"y_px": "nan"}, "'nan' is no number"),
+        ({"image": "field_7.png"}, "field_7.png"),
+        ({"image": ""}, "no image"),
+    ],
+)
+def test_labels_that_do_not_do_are_refused(folder, columns, says):
+    with pytest.raises(UsageError) as caught:
+        read_labels(write_labels(folder, **columns))
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"PAR1 no", b""])
+@pytest.mark.parametrize("name", ["labels.csv", "labels.parquet"])
+def test_files_that_are_no_tables_are_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        read_labels((tmp_path / name,))
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_csv_and_parquet_say_the_same(folder, tmp_path):
+    table = pd.read_csv(folder / "labels.csv")
+    table.to_parquet(tmp_path / "labels.parquet")
+    table.to_csv(tmp_path / "semicolons.csv", index=False, sep=";", encoding="utf-8-sig")
+    expected = read_labels((folder / "labels.csv",))
+    for name in ("labels.parquet", "semicolons.csv"):
+        assert read_labels((tmp_path / name,), images=folder).equals(expected), name
+
+
+def test_labels_off_every_cell_are_refused(folder, tmp_path):
+    files = write_labels(folder, x_px=-500.0)
+    with pytest.raises(UsageError, match="pixels of the image"):
+        train(TrainingJob(labels=files, output=tmp_path / "new", config=Config(), mpp=0.5))
+    assert not (tmp_path / "new").exists()
+
+
+def test_labels_mean_the_nucleus_that_holds_them_else_the_nearest(phantoms):
+    config = Config()
+    tile = working_tile(phantoms[0].rgb, mpp=0.5, config=config)
+    estimate = estimate_case([sample_image(phantoms[0].rgb, mpp=0.5, config=config)], config=config)
+    found = find_cells(tile, stains.deconvolve(tile.rgb, estimate), estimate=estimate, config=config)
+    cells = found.measured.cells
+    centres = cells[["x_px", "y_px"]].to_numpy()
+    lonely = int(np.argmax(cells["neighbour_distance_um"]))
+    assert np.array_equal(match_labels(tile, found, centres)[lonely], lonely)
+    edge = np.argwhere(found.parts.nucleus == lonely + 1)[0][::-1].astype(float)
+    beside = centres[lonely] + [9.0, 0.0]
+    corners = np.stack(np.meshgrid(*[np.arange(0.0, 320.0)] * 2), axis=-1).reshape(-1, 2)
+    far = corners[np.argmax(np.linalg.norm(corners[:, None] - centres, axis=2).min(axis=1))]
+    outside = np.array([-1000.0, 0.0])
+    rows = match_labels(tile, found, np.stack([edge, beside, far, outside]))
+    assert np.linalg.norm(far - centres, axis=1).min() * 0.5 > MATCH_UM
+    assert rows.tolist() == [lonely, lonely, -1, -1]
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+def blobs(n_classes, n=400, seed=0):
+    """Features of which the first tells the class, more or less; ten slides."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(n, 6)).astype(np.float32)
+    known = np.digitize(features[:, 0] + 0.7 * rng.normal(size=n), np.linspace(-0.6, 0.6, n_classes - 1))
+    classes = np.array(["tumour", "lymphocyte", "stroma"])[known]
+    return features, classes.tolist(), [f"slide {k}" for k in rng.integers(0, 10, n)]
+
+
+NAMES = tuple(f"feature_{k}" for k in range(6))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_onnx_says_what_scikit_learn_says(tmp_path, n_classes):
+    features, classes, slides = blobs(n_classes)
+    fitted = fit_classifier(features, classes, slides, names=NAMES)
+    written = write_classifier(tmp_path / "toy", fitted, features=features, about=ABOUT)
+    fresh = np.random.default_rng(1).normal(size=(5000, 6)).astype(np.float32)
+    fresh[:400] = features
+    expected = softmax(decision(fitted.model, fresh) / fitted.temperature)
+    assert np.abs(class_probabilities(written, fresh, NAMES) - expected).max() < 1e-5
+    order = [3, 0, 5, 1, 4, 2]
+    shuffled = class_probabilities(written, fresh[:, order], [NAMES[k] for k in order])
+    assert np.array_equal(shuffled, class_probabilities(written, fresh, NAMES))
+    assert class_probabilities(written, fresh[:0], NAMES).shape == (0, n_classes)
+
+
+def test_scikit_learn_itself_gives_the_uncalibrated_probabilities():
+    features, classes, slides = blobs(3)
+    fitted = fit_classifier(features, classes, slides, names=NAMES)
+    with threadpool_limits(1):
+        expected = fitted.model.predict_proba(features)
+    assert np.allclose(softmax(decision(fitted.model, features)), expected, atol=1e-12)
+
+
+def test_whole_slides_are_held_out():
+    """A feature that only names the slide, with a class a slide, tells nothing of a slide not seen."""
+    rng = np.random.default_rng(0)
+    slide = np.repeat(np.arange(40), 10)
+    classes = np.array(["tumour", "stroma"])[rng.permutation(np.arange(40) % 2)[slide]]
+    features = np.stack([slide, rng.normal(size=400)], axis=1).astype(np.float32)
+    names = ("slide", "noise")
+    honest = fit_classifier(features, classes, slide.astype(str), names=names)
+    assert honest.by_slide
+    assert (honest.held_out.argmax(axis=1) == honest.truth).mean() < 0.7
+    flattering = fit_classifier(features, classes, ["one"] * 400, names=names)
+    assert not flattering.by_slide
+    assert (flattering.held_out.argmax(axis=1) == flattering.truth).mean() > 0.95
+
+
+def test_calibration_makes_probabilities_more_honest():
+    features, classes, slides = blobs(2, n=2000)
+    fitted = fit_classifier(features, classes, slides, names=NAMES)
+    assert fitted.temperature > 1
+    before, after = (calibration_error(each, fitted.truth) for each in (fitted.uncalibrated, fitted.held_out))
+    assert after < before
+    assert after < 0.05
+
+
+def test_features_that_tell_nothing_are_refused():
+    features, classes, slides = blobs(2)
+    with pytest.raises(UsageError, match="tells their classes apart"):
+        fit_classifier(np.zeros_like(features), classes, slides, names=NAMES)
+
+
+def test_figures_of_a_known_table():
+    table = confusion(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 1, 0]), 2)
+    assert table.tolist() == [[2, 1], [1, 1]]
+    first = class_figures(table)[0]
+    assert (first.n, first.sensitivity, first.specificity, first.f1) == (3, 2 / 3, 1 / 2, 2 / 3)
+    assert class_figures(np.array([[0, 0], [0, 4]]))[0].sensitivity is None
+
+
+def test_calibration_error_of_known_probabilities():
+    sure = np.tile([1.0, 0.0], (10, 1))
+    assert calibration_error(sure, np.zeros(10, int)) == 0
+    assert calibration_error(sure, np.repeat([0, 1], 5)) == pytest.approx(0.5)
+    assert calibration_error(sure[:0], np.zeros(0, int)) is None
+
+
+# --- the folder ------------------------------------------------------------------------------------------------------
+def test_classifier_is_replaced_only_when_said(copy, folder):
+    job = TrainingJob(labels=(folder / "labels.csv",), output=copy, config=Config(), mpp=0.5)
+    with pytest.raises(UsageError, match="--overwrite"):
+        train(job)
+
+
+@pytest.mark.parametrize("content", ['kind = "network"', "kind: classifier"])
+def test_folders_of_others_are_never_overwritten(tmp_path, folder, content):
+    (tmp_path / CARD_FILE).write_text(content, encoding="utf-8")
+    job = TrainingJob(labels=(folder / "labels.csv",), output=tmp_path, config=Config(), mpp=0.5, overwrite=True)
+    with pytest.raises(UsageError, match="something else"):
+        train(job)
+    assert (tmp_path / CARD_FILE).read_text(encoding="utf-8") == content
+
+
+def test_missing_packages_are_named(tmp_path, folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(UsageError, match=r"scikit-learn .*pdl1quant\[train\]"):
+        train(TrainingJob(labels=(folder / "labels.csv",), output=tmp_path / "new", config=Config(), mpp=0.5))
