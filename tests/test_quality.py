@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 
 from factories import make_cells
-from pdl1quant.config import CellsConfig, QualityConfig
+from pdl1quant.config import CellsConfig, Config, QualityConfig
 from pdl1quant.errors import NotHdabError, PixelSizeError
 from pdl1quant.model import Flag, ResultFlag, Segmentation
-from pdl1quant.pipeline import score_image
+from pdl1quant.pipeline import estimate_case, sample_image, score_image, working_tile
 from pdl1quant.stages.cells import grow_cells
-from pdl1quant.stages.quality import check_hdab, check_nucleus_size, flag_cells, flag_pyknotic
-from pdl1quant.stages.stains import sample_stains
+from pdl1quant.stages.quality import (
+    GRAIN_UM,
+    blue_grain_um,
+    check_hdab,
+    check_nucleus_size,
+    flag_cells,
+    flag_pyknotic,
+)
+from pdl1quant.stages.stains import deconvolve, sample_stains
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from scenes import ESTIMATE, WHITE, disc, labels_of, paint_rgb, plain_od
 
@@ -116,6 +123,31 @@ def test_impossible_nuclei_are_refused(diameter):
 @pytest.mark.parametrize("n", [0, 1, 49])
 def test_few_nuclei_say_nothing_of_the_pixel_size(n):
     assert check_nucleus_size(nuclei_of(40.0, n), config=CONFIG) == ()
+
+
+@pytest.mark.parametrize(
+    ("grain_um", "flags"),
+    [(None, ()), (1.4, (ResultFlag.NUCLEUS_SIZE,)), (1.5, ()), (3.0, ()), (3.1, (ResultFlag.NUCLEUS_SIZE,))],
+)
+def test_unusual_grain_warns_and_never_refuses(grain_um, flags):
+    assert check_nucleus_size(nuclei_of(8.0), config=CONFIG, grain_um=grain_um) == flags
+
+
+@pytest.mark.parametrize(("factor", "fits"), [(0.5, False), (1.0, True), (2.0, False)])
+@pytest.mark.parametrize("changes", [{}, {"pattern": "none", "tps_pct": 0.0}, {"pattern": "membrane", "tps_pct": 90.0}])
+def test_grain_knows_a_pixel_size_that_is_wrong_by_two(factor, fits, changes):
+    rgb = render_phantom(PhantomSettings(size_px=384, **changes), seed=3).rgb
+    told = 0.5 * factor
+    tile = working_tile(rgb, mpp=told, config=Config())
+    estimate = estimate_case([sample_image(rgb, mpp=told, config=Config())], config=Config())
+    grain_um = blue_grain_um(deconvolve(tile.rgb, estimate), mpp=tile.mpp)
+    assert (GRAIN_UM[0] <= grain_um <= GRAIN_UM[1]) == fits
+
+
+def test_brown_or_blank_images_have_no_grain():
+    assert blue_grain_um(plain_od(0.1, 0.5, shape=(64, 64)), mpp=0.5) is None
+    assert blue_grain_um(plain_od(0.1, shape=(64, 64)), mpp=0.5) is None
+    assert blue_grain_um(plain_od(0.1, shape=(1, 1)), mpp=0.5) is None
 
 
 # --- doubtful cells --------------------------------------------------------------------------------------------------

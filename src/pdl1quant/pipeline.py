@@ -217,7 +217,8 @@ def analyse_image(
     od = stains.deconvolve(tile.rgb, estimate)
     cells, parts = analyse_tile(tile, od, estimate=estimate, config=config, pack=pack)
     stained_um = nuclei.stained_width_um(od, estimate=estimate, mpp=tile.mpp)
-    size_flags = quality.check_nucleus_size(cells, config=config.quality, stained_um=stained_um)
+    grain_um = quality.blue_grain_um(od, mpp=tile.mpp)
+    size_flags = quality.check_nucleus_size(cells, config=config.quality, stained_um=stained_um, grain_um=grain_um)
     result_flags = {*flags, *_estimate_flags(estimate), *size_flags}
     if roi is not None:
         cells = quality.flag_outside(cells, roi, mpp=mpp)
