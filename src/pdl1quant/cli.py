@@ -287,3 +287,25 @@ def assays() -> None:
     from pdl1quant import console  # noqa: PLC0415  numpy is slow to import
 
     click.echo(console.assay_list())
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
+@click.option("--mpp", type=float, callback=_check_mpp, help="Pixel size of level 0 in um, as for `score`.")
+@_with_config
+@click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of text.")
+def inspect(
+    paths: tuple[Path, ...],
+    *,
+    mpp: float | None,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Say what slides or images are: format, levels, pixel size, stains, tissue; what scoring would take."""
+    settings = _load(config_file, overrides)
+
+    from pdl1quant import console_inspect  # noqa: PLC0415  the science is slow to import
+
+    n_unread = console_inspect.inspect_all(paths, config=settings, mpp=mpp, as_json=as_json)
+    return EXIT_SOME_FAILED if n_unread else EXIT_OK

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from wsidicom import WsiDicom, errors
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import Rect, UInt8Array
 
-_NO_SLIDE: Final = tuple(
+_NO_SLIDE: tuple[type[Exception], ...] = tuple(
     each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, Exception)
 )
-_FAILURES: Final = (
+_FAILURES: tuple[type[Exception], ...] = (
     OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ArithmeticError, *_NO_SLIDE,
 )  # fmt: skip
 """What wsidicom, pydicom and the decoders raise on damaged files."""

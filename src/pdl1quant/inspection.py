@@ -1,0 +1,257 @@
+"""What a slide is, how it is stained and what scoring it would take: a first look, before any score.
+
+Files are opened, one overview is read, and a few windows of tissue: seconds, whatever the size of the slide. White
+level and stain vectors are those of a sample; a small image is looked at as a whole, so its are those of its score.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from pdl1quant import pipeline
+from pdl1quant.assays import load_pack
+from pdl1quant.errors import RefusedError
+from pdl1quant.model import Rect, StainEstimate, Tile
+from pdl1quant.slides.opening import open_slide
+from pdl1quant.stages import quality, stains, tissue
+from pdl1quant.stages.stains import StainSample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import BoolArray, Level, Slide, SlideDamage, SlideGrid, UInt8Array
+
+SMALL_PX = 8_000_000
+"""Images of at most so many pixels at the working resolution are looked at as a whole."""
+MAX_OVERVIEW_PX = 16_000_000
+"""Pixels of the overview of a slide, at ``STEP_UM`` of the tissue mask or coarser."""
+MAX_DECODED_PX = 400_000_000
+"""Stored pixels that are decoded for it at most, a few seconds; a slide without small levels may need more."""
+WINDOW_PX = 512
+MAX_WINDOWS = 16
+"""Windows in which the stains of a slide are sampled, spread over its tissue."""
+MIN_TISSUE_SHARE = 0.5
+"""Share of a window that is tissue, for its stains to be sampled."""
+TILE_PX = 1152
+"""Side of the part of a slide that a worker holds at a time: 1024 px and a margin."""
+MEMORY_MB = {"network": (350.0, 105.0), "watershed": (320.0, 50.0)}
+"""Of a worker: MB without an image, and MB for each million pixels at the working resolution; peaks measured on
+phantoms of 0.3 to 9.4 Mpx."""
+OTHER_MEMORY_MB = (350.0, 150.0)
+"""The same for segmenters that were not measured."""
+READER_MB = 100.0
+"""Decoded tiles that a reader keeps, and the stored pixels of one window."""
+SWATCH_OD = 0.6
+"""OD at which the stains are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staining:
+    """How the sampled tissue is stained, and each stain as RGB at an OD of ``SWATCH_OD``."""
+
+    estimate: StainEstimate
+    haematoxylin_rgb: tuple[int, int, int]
+    dab_rgb: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """Estimates of what scoring takes: seconds of one worker on this machine as busy as it is now, MB of one worker."""
+
+    seconds: float
+    memory_mb: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """What was found; ``staining``, ``tissue_share`` and ``effort`` are None where ``remarks`` say why."""
+
+    path: Path
+    vendor: str
+    width: int
+    height: int
+    levels: tuple[Level, ...]
+    mpp_x: float
+    mpp_y: float
+    mpp_source: str
+    objective: float | None
+    icc: str | None
+    notes: tuple[str, ...]
+    damage: tuple[SlideDamage, ...]
+    staining: Staining | None = None
+    tissue_share: float | None = None
+    tissue_mm2: float | None = None
+    effort: Effort | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What was read of a slide: windows at the working resolution, and the tissue share and glass of the whole."""
+
+    windows: tuple[UInt8Array, ...]
+    overview: StainSample | None
+    tissue_share: float | None
+
+
+def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> Inspection:
+    """Look at one slide or image.
+
+    Parameters
+    ----------
+    path
+        As for `open_slide`.
+    config
+        Settings that scoring would use.
+    mpp
+        Pixel size of level 0 in um; wins over the file's own.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or tells no pixel size.
+    """
+    with open_slide(path, mpp=mpp) as slide:
+        grid = slide.grid(config.working_mpp)
+        remarks: list[str] = []
+        look = _look_at(slide, grid, config=config, remarks=remarks)
+        staining, effort = None, None
+        if not look.windows:
+            remarks.append("no tissue found")
+        else:
+            try:
+                staining = _staining(look, config=config)
+                effort = _effort(
+                    look, grid, staining.estimate, config=config, is_tiled=grid.width * grid.height > SMALL_PX
+                )
+            except RefusedError as error:
+                remarks.append(str(error))
+        mm2 = slide.width * slide.mpp_x * slide.height * slide.mpp_y / 1e6
+        return Inspection(
+            path=path,
+            vendor=slide.vendor,
+            width=slide.width,
+            height=slide.height,
+            levels=slide.levels,
+            mpp_x=slide.mpp_x,
+            mpp_y=slide.mpp_y,
+            mpp_source=slide.mpp_source,
+            objective=slide.objective,
+            icc=slide.icc,
+            notes=slide.notes,
+            damage=slide.damage,
+            staining=staining,
+            tissue_share=look.tissue_share,
+            tissue_mm2=None if look.tissue_share is None else look.tissue_share * mm2,
+            effort=effort,
+            remarks=tuple(remarks),
+        )
+
+
+def _look_at(slide: Slide, grid: SlideGrid, *, config: Config, remarks: list[str]) -> _Look:
+    if grid.width * grid.height <= SMALL_PX:
+        rgb = slide.read(Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid).rgb
+        found = _find_tissue(rgb, grid.mpp, stains.sample_stains(rgb), config=config)
+        return _Look(windows=(rgb,), overview=None, tissue_share=float(found.mean()))
+    area_um2 = slide.width * slide.mpp_x * slide.height * slide.mpp_y
+    coarse = slide.grid(max(tissue.STEP_UM, math.sqrt(area_um2 / MAX_OVERVIEW_PX)))
+    stored = slide.levels[coarse.level]
+    if stored.width * stored.height > MAX_DECODED_PX:
+        remarks.append("no level of low resolution: tissue share and time are not estimated")
+        corners = _spread(grid, None)
+        return _Look(windows=_windows(slide, grid, corners), overview=None, tissue_share=None)
+    overview = slide.read(Rect(x0=0, y0=0, x1=coarse.width, y1=coarse.height), coarse).rgb
+    sample = stains.sample_stains(overview)
+    found = _find_tissue(overview, coarse.mpp, sample, config=config)
+    corners = _spread(grid, found)
+    return _Look(windows=_windows(slide, grid, corners), overview=sample, tissue_share=float(found.mean()))
+
+
+def _find_tissue(rgb: UInt8Array, mpp: float, sample: StainSample, *, config: Config) -> BoolArray:
+    white = stains.white_level([sample], config=config.stains)
+    only_white = StainEstimate(
+        white=white,
+        haematoxylin=config.stains.haematoxylin,
+        dab=config.stains.dab,
+        nucleus_od=stains.NUCLEUS_OD_RANGE[0],
+        white_source="glass",
+        vectors_source="fixed",
+    )
+    return tissue.find_tissue(Tile.whole(rgb, mpp), only_white, config=config.tissue)
+
+
+def _spread(grid: SlideGrid, found: BoolArray | None) -> list[tuple[int, int]]:
+    """Rows and columns of up to ``MAX_WINDOWS`` windows that hold tissue, evenly from all that do."""
+    rows, columns = max(1, grid.height // WINDOW_PX), max(1, grid.width // WINDOW_PX)
+    shares = np.ones((rows, columns), np.float32)
+    if found is not None:
+        shares = np.asarray(cv2.resize(found.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA))
+    held = np.argwhere(shares >= MIN_TISSUE_SHARE)
+    chosen = np.unique(np.linspace(0, len(held) - 1, min(MAX_WINDOWS, len(held))).round().astype(int))
+    return [(int(row), int(column)) for row, column in held[chosen]]
+
+
+def _windows(slide: Slide, grid: SlideGrid, corners: Sequence[tuple[int, int]]) -> tuple[UInt8Array, ...]:
+    """The windows that are not damaged."""
+    rects = [
+        Rect(
+            x0=column * WINDOW_PX,
+            y0=row * WINDOW_PX,
+            x1=min((column + 1) * WINDOW_PX, grid.width),
+            y1=min((row + 1) * WINDOW_PX, grid.height),
+        )
+        for row, column in corners
+    ]
+    regions = [slide.read(rect, grid) for rect in rects]
+    return tuple(region.rgb for region in regions if not region.damage)
+
+
+def _staining(look: _Look, *, config: Config) -> Staining:
+    samples = [stains.sample_stains(window) for window in look.windows]
+    pixels = np.concatenate([sample.pixels for sample in samples])
+    if look.overview is not None:  # glass of the whole slide, stains of the windows: coarse pixels mix both
+        whole = StainSample(pixels=pixels[:0], glass=look.overview.glass, n_blocks=look.overview.n_blocks)
+        samples = [replace(sample, glass=pixels[:0], n_blocks=0) for sample in samples] + [whole]
+    quality.check_hdab(pixels, stains.white_level(samples, config=config.stains))
+    estimate = pipeline.estimate_case(samples, config=config)
+    return Staining(
+        estimate=estimate,
+        haematoxylin_rgb=_colour(estimate.white, estimate.haematoxylin),
+        dab_rgb=_colour(estimate.white, estimate.dab),
+    )
+
+
+def _colour(white: Sequence[float], vector: Sequence[float]) -> tuple[int, int, int]:
+    red, green, blue = np.clip(np.rint(np.asarray(white) * 10 ** (-SWATCH_OD * np.asarray(vector))), 0, 255).tolist()
+    return int(red), int(green), int(blue)
+
+
+def _effort(look: _Look, grid: SlideGrid, estimate: StainEstimate, *, config: Config, is_tiled: bool) -> Effort | None:
+    """From the time that one window takes now, and the memory that was measured."""
+    if look.tissue_share is None:
+        return None
+    window = np.ascontiguousarray(look.windows[len(look.windows) // 2][:WINDOW_PX, :WINDOW_PX])
+    tile = Tile.whole(window, grid.mpp)
+    pack = load_pack("28-8-cytoplasm")
+    seconds = math.inf
+    for _ in range(2):  # the first run loads the network
+        start = time.perf_counter()
+        od = stains.deconvolve(window, estimate)
+        pipeline.analyse_tile(tile, od, estimate=estimate, config=config, pack=pack)
+        seconds = min(seconds, time.perf_counter() - start)
+    n_px = grid.width * grid.height
+    n_scored = n_px * look.tissue_share if is_tiled else n_px
+    held_mpx = (TILE_PX**2 if is_tiled else n_px) / 1e6
+    base, each = MEMORY_MB.get(config.nuclei.segmenter, OTHER_MEMORY_MB)
+    return Effort(
+        seconds=seconds * n_scored / (window.shape[0] * window.shape[1]),
+        memory_mb=base + READER_MB + each * held_mpx,
+    )
