@@ -9,11 +9,14 @@ import pytest
 from PIL import Image as PillowImage
 from threadpoolctl import threadpool_limits
 
+from pdl1quant.cli import main
 from pdl1quant.config import Config, load_config
 from pdl1quant.errors import ModelError, UsageError
+from pdl1quant.model import CLASS_PROBABILITIES
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.card import CARD_FILE
 from pdl1quant.networks.classifier import class_probabilities, load_classifier
+from pdl1quant.outputs.tables import read_cells
 from pdl1quant.pipeline import estimate_case, find_cells, sample_image, score_image, working_tile
 from pdl1quant.stages import stains
 from pdl1quant.training import TrainingJob, calibration_error, fit_classifier, train, write_classifier
@@ -363,3 +366,33 @@ def test_missing_packages_are_named(tmp_path, folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(UsageError, match=r"scikit-learn .*pdl1quant\[train\]"):
         train(TrainingJob(labels=(folder / "labels.csv",), output=tmp_path / "new", config=Config(), mpp=0.5))
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+def test_command_line_trains_and_scores(folder, tmp_path, capsys):
+    model, out = tmp_path / "my-model", tmp_path / "out"
+
+    def pdl1quant(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return (stopped.value.code, *capsys.readouterr())
+
+    code, said, complaint = pdl1quant("train", "--labels", folder / "labels.csv", "-o", model, "--mpp", "0.5")
+    assert (code, complaint) == (0, "")
+    assert "tumour: sensitivity" in said
+    code, _, complaint = pdl1quant("train", "--labels", folder / "labels.csv", "-o", model, "--mpp", "0.5")
+    assert code == 2
+    assert "--overwrite" in complaint
+    scoring = ("score", folder / "field_0.png", "--mpp", "0.5", "--classifier", model, "-q")
+    assert pdl1quant(*scoring, "-o", out)[0] == 0
+    record = json.loads((out / "run.json").read_text(encoding="utf-8"))
+    card = load_classifier(model).card
+    assert record["settings"]["classifier"] == {"name": "my-model", "sha256": card.sha256}
+    cells = read_cells(next((out / "cells").glob("*.parquet")))
+    assert np.allclose(cells[list(CLASS_PROBABILITIES)].sum(axis=1), 1, atol=1e-5)
+    (model / "classifier.onnx").write_bytes(b"other weights")
+    load_classifier.cache_clear()
+    code, _, complaint = pdl1quant(*scoring, "-o", tmp_path / "again")
+    assert code == 2
+    assert "sha256" in complaint
+    assert not (tmp_path / "again").exists()
