@@ -168,6 +168,18 @@ def test_folder_is_no_cellpose_model(tmp_path):
     assert "file" in refusal(segmenter="cellpose", model=str(tmp_path))
 
 
+def test_cellpose_model_is_known_by_name_where_cellpose_keeps_its_own(tmp_path, monkeypatch):
+    skip_without("cellpose")
+    with quietly():
+        from cellpose import models
+    monkeypatch.setattr(models, "MODEL_DIR", tmp_path)
+    (tmp_path / "mine").touch()
+    config = NucleiConfig(segmenter="cellpose", model="mine", model_mpp=0.5)
+    assert cellpose.model_files(config) == (tmp_path / "mine",)
+    assert "none is downloaded" in refusal(segmenter="cellpose", model="cpsam")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_file_that_is_no_model_is_refused_in_one_line(name, tmp_path):
     skip_without(name)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from pdl1quant.config import Config, NucleiConfig, config_toml, load_config
 from pdl1quant.errors import ConfigError, ModelError, UsageError
 from pdl1quant.model import Tile
 from pdl1quant.networks import instances
+from pdl1quant.networks.card import ModelCard
 from pdl1quant.networks.chosen import names_classes, pin_model
 from pdl1quant.networks.files import hash_files
 from pdl1quant.networks.instances import find_on_tile, stretched
@@ -107,6 +110,18 @@ def test_nuclei_only_network_finds_what_the_whole_one_finds(tmp_path):
     tile, od = Tile.whole(rgb, 0.5), plain_od(shape=rgb.shape[:2])
     whole = SEGMENTERS["network"](tile, od, estimate=ESTIMATE, config=CONFIG)
     assert np.array_equal(nuclei_of(save_nuclei_only(tmp_path), rgb), whole.nuclei)
+
+
+def test_card_in_the_documentation_is_one(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    card = ModelCard.model_validate(tomllib.loads(text.split("```toml")[1].split("```")[0]))
+    rows = {name for line in text.splitlines() if line.startswith("| `") for name in line.split("`")[1::2][:1]}
+    described = {name for name in ModelCard.model_fields if name.startswith(("input_", "nuclei_"))}
+    assert described - rows <= card.model_fields_set
+    graph = {"two_channels": True}
+    kept = {"name", "sha256", "file", "mpp", "input", "nuclei"}
+    folder = save_darkness(tmp_path, **graph, **card.model_dump(mode="json", exclude_unset=True, exclude=kept))
+    assert nuclei_of(folder, discs(dark=(0, 0, 0))).max() == len(CENTRES)
 
 
 # --- windows ---------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 from pdl1quant.config import NucleiConfig
 from pdl1quant.networks.card import load_model, shipped_folder
 
-LIBRARIES = {"stardist": ("stardist", "tensorflow"), "cellpose": ("cellpose",), "instanseg": ("torch",)}
+LIBRARIES = {"stardist": ("stardist", "tensorflow"), "cellpose": ("cellpose", "torch"), "instanseg": ("torch",)}
 CARD = {
     "name": "toy", "title": "Dark blobs", "file": "toy.onnx", "licence": "BSD-3-Clause", "training_data": "none",
     "limits": "a toy", "mpp": 0.5, "multiple_px": 1, "reach_px": 8, "input": "image", "nuclei": "out",

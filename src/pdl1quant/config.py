@@ -100,9 +100,9 @@ class CellsConfig(_Section):
     """From nucleus to cell."""
 
     growth_um: float = Field(default=5.0, gt=0, le=30)
-    """How far a cell reaches beyond its nucleus, where no neighbour stops it; ``network`` finds cells itself."""
+    """How far a cell reaches beyond its nucleus, where no neighbour stops it; models that find cells do without."""
     lymphocyte_growth_um: float = Field(default=2.0, gt=0, le=30)
-    """The same for lymphocyte-sized nuclei (not ``network``): farther, they would take a neighbour's membrane."""
+    """The same for lymphocyte-sized nuclei: farther, they would take a neighbour's membrane."""
     membrane_width_um: float = Field(default=1.0, gt=0, le=5)
     """Width of the membrane band at the cell's edge."""
     classifier: str = ""

@@ -66,7 +66,7 @@ def model_files(config: NucleiConfig) -> tuple[Path, ...]:
     ModelError
         No library, or no such file: Cellpose would then download its default.
     """
-    require("cellpose", "cellpose")
+    require("cellpose", "cellpose", "torch")
     model_mpp(config)
     given = Path(config.model)
     if config.model and given.name == config.model and not given.exists():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import warnings
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -113,7 +114,8 @@ def _check_config(path: Path) -> None:
 
 
 def _use_one_thread() -> None:
-    """Workers share the processor; TensorFlow takes the setting only before its first sum."""
+    """Workers share the processor; TensorFlow takes the setting only before its first sum, and talks less when told."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf  # noqa: PLC0415 - heavy, and an extra
 
     with contextlib.suppress(RuntimeError):
