@@ -5,6 +5,10 @@ import numpy as np
 import tifffile
 from PIL import Image
 
+from pdl1quant.slides.opening import open_slide
+from pdl1quant.slides.openslide_source import OpenSlideSource
+from pdl1quant.slides.pyramid import PyramidSlide
+
 MPP = 0.25
 APERIO = "Aperio Image Library v10.0.51\r\n{width}x{height} [0,0 {width}x{height}] (256x256)"
 
@@ -191,6 +195,7 @@ WRITERS = {
     "single.tif": write_single,
     "planar.tif": write_planar,
     "aperio.svs": write_svs,
+    "openslide.svs": write_svs,
     "v2.zarr": write_zarr,
     "v3.zarr": write_zarr_3,
     "shards.zarr": write_zarr_shards,
@@ -199,4 +204,11 @@ WRITERS = {
 }
 """Each format by the name of its file."""
 
-LOSSY = {"ome_jpeg.ome.tif", "pages.tif", "aperio.svs"}
+LOSSY = {"ome_jpeg.ome.tif", "pages.tif", "aperio.svs", "openslide.svs"}
+
+
+def open_with_its_reader(path, *, mpp=None):
+    """`open_slide`, but files named after OpenSlide are read by it: what only it reads cannot be written here."""
+    if path.name.startswith("openslide"):
+        return PyramidSlide(path, OpenSlideSource, mpp=mpp)
+    return open_slide(path, mpp=mpp)

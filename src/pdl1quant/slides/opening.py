@@ -4,8 +4,8 @@
 what it is                                                              who reads it
 ======================================================================  ==================================
 PNG, JPEG, untiled TIFF of one level                                    `PlainSource`, in memory
-OME-TIFF, TIFF in tiles or with a pyramid in pages or SubIFDs           `TiffSource` (tifffile)
-Aperio, Hamamatsu, Leica, Philips, Ventana, MIRAX, Zeiss, DICOM ...     `OpenSlideSource`
+OME-TIFF, Aperio, TIFF in tiles or with a pyramid in pages or SubIFDs   `TiffSource` (tifffile)
+Hamamatsu, Leica, Philips, Ventana, MIRAX, Zeiss, Trestle, DICOM ...    `OpenSlideSource`
 DICOM that OpenSlide does not read (extra ``dicom``)                    `DicomSource` (wsidicom)
 OME-Zarr folder (extra ``zarr``)                                        `ZarrSource`
 ======================================================================  ==================================
@@ -37,8 +37,9 @@ _PLAIN_STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ZARR_FILES: Final = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _DICOM_MARK: Final = (128, b"DICM")
-_OWN_FORMAT: Final = "generic-tiff"
-"""OpenSlide's name for TIFF without a vendor: read by tifffile, which sees all levels and each missing tile."""
+_PLAIN_DIALECTS: Final = frozenset({None, "generic-tiff", "aperio"})
+"""OpenSlide's names for TIFF in plain tiles: read by tifffile, which sees all levels and each missing tile, and is
+three to four times as fast."""
 
 
 def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
@@ -99,7 +100,7 @@ def _opener(path: Path) -> Callable[[Path], Source]:
     from pdl1quant.slides.openslide_source import detect  # noqa: PLC0415  other files need no OpenSlide
 
     if start.startswith(_TIFF_STARTS):
-        if detect(path) not in {None, _OWN_FORMAT}:
+        if detect(path) not in _PLAIN_DIALECTS:
             return _openslide
         from pdl1quant.slides.tiff_source import is_tiled_rgb  # noqa: PLC0415  see above
 
