@@ -98,9 +98,17 @@ def resample(rgb: UInt8Array, rect: Rect, x_axis: Axis, y_axis: Axis) -> UInt8Ar
     taps = (max(x_axis.taps, 1), max(y_axis.taps, 1))
     if taps != (1, 1):
         rgb = np.asarray(cv2.blur(rgb, taps, anchor=(0, 0), borderType=cv2.BORDER_REPLICATE), dtype=np.uint8)
-    columns, rows = np.meshgrid(x.astype(np.float32), y.astype(np.float32))
     cubic = x_axis.taps == 0 or y_axis.taps == 0
-    places = cv2.convertMaps(columns, rows, cv2.CV_16SC2)
+    places = _fixed_point(x, y)
     how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
     found = cv2.remap(rgb, *places, how, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(found, dtype=np.uint8)
+
+
+def _fixed_point(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.int16], NDArray[np.uint16]]:
+    """Places as OpenCV's integer interpolation takes them: whole pixels, and the index of the part of a pixel."""
+    whole = np.empty((len(y), len(x), 2), np.int16)
+    whole[..., 0] = np.floor(x)
+    whole[..., 1] = np.floor(y)[:, np.newaxis]
+    part_x, part_y = (((at - np.floor(at)) * SUBPIXEL).astype(np.uint16) for at in (x, y))
+    return whole, part_y[:, np.newaxis] * np.uint16(SUBPIXEL) + part_x
