@@ -179,12 +179,12 @@ def test_halves_that_would_be_too_large_are_not_joined():
 @settings(max_examples=20)
 @given(st.floats(6, 14), st.floats(3, 6), st.floats(0, 180))
 def test_ellipse_is_measured_by_its_moments(length, width, angle):
-    """A filled ellipse: half-axes to within half a pixel and its own area to within 5 %."""
+    """A filled ellipse: centre and half-axes to within half a pixel and its own area to within 5 %."""
     mask = ellipse((48, 48), (23.3, 24.6), (length, width), angle_deg=angle)
     shape = ellipse_of(raw_moments(mask.astype(np.int32), 1)[1:])
     assert shape.area[0] == mask.sum()
-    assert abs(shape.x[0] - 23.3) < 0.25
-    assert abs(shape.y[0] - 24.6) < 0.25
+    assert abs(shape.x[0] - 23.3) < 0.5
+    assert abs(shape.y[0] - 24.6) < 0.5
     assert abs(shape.length[0] - 2 * length) < 1.0
     assert abs(shape.width[0] - 2 * width) < 1.0
     assert shape.regularity[0] == pytest.approx(1, abs=0.05)

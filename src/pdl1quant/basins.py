@@ -125,7 +125,8 @@ class Borders:
 
 def borders(labels: Int32Array, landscape: Float32Array, n: int) -> Borders:
     """Which labels 1..n of an image share an edge of a pixel, and how high the landscape is there."""
-    first, second, saddle, peak = contacts(labels, landscape, n)
+    pairs, saddle, peak = contacts(labels, landscape, n)
+    first, second = pairs[:, 0], pairs[:, 1]
     order = np.lexsort((second, first))
     return Borders(first=first[order], second=second[order], saddle=saddle[order], peak=peak)
 

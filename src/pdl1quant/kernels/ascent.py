@@ -19,7 +19,10 @@ def level_keys(landscape: Float32Array, scale: np.float32) -> Int32Array:
     The last digit in base 9 is the place of the pixel in its 3 x 3 cell of the grid, which decides between equals.
     """
     height, width = landscape.shape
-    keys = np.full((height + 2, width + 2), -1, np.int32)
+    keys = np.empty((height + 2, width + 2), np.int32)
+    for y in range(height + 2):
+        for x in range(width + 2):
+            keys[y, x] = -1
     for y in range(height):
         row = landscape[y]
         into = keys[y + 1, 1:]

@@ -25,7 +25,10 @@ def nearest_label(labels: Int32Array) -> tuple[Float32Array, Int32Array]:
     Equal distances are decided as in OpenCV's ``distanceTransformWithLabels``.
     """
     height, width = labels.shape
-    steps = np.full((height + 4, width + 4), FAR, np.float32)
+    steps = np.empty((height + 4, width + 4), np.float32)
+    for y in range(height + 4):
+        for x in range(width + 4):
+            steps[y, x] = FAR
     label = np.zeros((height + 4, width + 4), np.int32)
     for y in range(height):
         _take_over(steps, label, y, -1)
@@ -88,11 +91,14 @@ def widen(labels: Int32Array, around: UInt8Array) -> Int32Array:
     height, width = labels.shape
     reach_y, reach_x = around.shape[0] // 2, around.shape[1] // 2
     wide = np.zeros((height + 2 * reach_y, width + 2 * reach_x), np.int32)
-    wide[reach_y : reach_y + height, reach_x : reach_x + width] = labels
+    for y in range(height):
+        for x in range(width):
+            wide[y + reach_y, x + reach_x] = labels[y, x]
     grown = np.empty_like(labels)
     for y in range(height):
         own, into = labels[y], grown[y]
-        into[:] = 0
+        for x in range(width):
+            into[x] = 0
         for row in range(around.shape[0]):
             for column in range(around.shape[1]):
                 if around[row, column] > 0:
@@ -159,19 +165,21 @@ def split_cells(cell: Int32Array, nucleus: Int32Array, around: UInt8Array) -> tu
     height, width = cell.shape
     reach_y, reach_x = around.shape[0] // 2, around.shape[1] // 2
     membrane, cytoplasm = np.empty_like(cell), np.empty_like(cell)
-    wide = np.empty((around.shape[0], width + 2 * reach_x), np.int32)
+    wide = np.empty(width + 2 * reach_x, np.int32)
     edge = np.empty(width, np.bool_)
     for y in range(height):
         own = cell[y]
-        edge[:] = False
+        for x in range(width):
+            edge[x] = False
         for row in range(around.shape[0]):
             there = cell[min(max(y + row - reach_y, 0), height - 1)]
-            wide[row, :reach_x] = there[0]
-            wide[row, reach_x : reach_x + width] = there
-            wide[row, reach_x + width :] = there[-1]
+            for x in range(width):
+                wide[x + reach_x] = there[x]
+            for x in range(reach_x):
+                wide[x], wide[width + reach_x + x] = there[0], there[width - 1]
             for column in range(around.shape[1]):
                 if around[row, column] > 0:
-                    seen = wide[row, column : column + width]
+                    seen = wide[column : column + width]
                     for x in range(width):
                         edge[x] |= seen[x] != own[x]
         for x in range(width):

@@ -63,28 +63,34 @@ def raw_moments(labels: Int32Array, n: int) -> Float64Array:
 
 
 @compiled
-def contacts(
-    labels: Int32Array, heights: Float32Array, n: int
-) -> tuple[Int32Array, Int32Array, Float32Array, Float32Array]:
+def contacts(labels: Int32Array, heights: Float32Array, n: int) -> tuple[Int32Array, Float32Array, Float32Array]:
     """Pairs of labels 1..n that share an edge of a pixel, in no order, and the heights there.
 
-    Returns the lower and the higher label of each pair, the highest point of their border (the lower of the two pixels
-    at an edge counts), and the peak (n + 1,) of each label, at least 0.
+    Returns the pairs (k, 3: the lower and the higher label, and what is of no use outside), the highest point of their
+    border (k,; the lower of the two pixels at an edge counts), and the peak (n + 1,) of each label, at least 0.
     """
     height, width = labels.shape
-    peak, newest = np.zeros(n + 1, np.float32), np.full(n + 1, -1, np.int32)
+    peak = np.zeros(n + 1, np.float32)
     for y in range(height):
         for x in range(width):
             label = labels[y, x]
             if label > 0:
                 peak[label] = max(peak[label], heights[y, x])
-    room, size = 4 * n + 16, -1
+    room, size = 2 * n + 8, -1
     while size < 0:
-        pairs, saddle = np.empty((room, 3), np.int32), np.full(room, -np.inf, np.float32)
-        newest[:] = -1
-        size = _contacts(labels, heights, newest, pairs, saddle)
         room *= 2
-    return pairs[:size, 0].copy(), pairs[:size, 1].copy(), saddle[:size], peak
+        pairs, saddle = np.empty((room, 3), np.int32), np.empty(room, np.float32)
+        size = _contacts(labels, heights, _nothing(n + 1), pairs, saddle)
+    return pairs[:size], saddle[:size], peak
+
+
+@compiled
+def _nothing(n: int) -> Int32Array:
+    """N times -1."""
+    values = np.empty(n, np.int32)
+    for at in range(n):
+        values[at] = -1
+    return values
 
 
 @compiled
@@ -105,25 +111,27 @@ def _contacts(
                 other = labels[y + side, x + 1 - side]
                 if other == 0 or other == label:  # noqa: PLR1714 - numba has no tuples of mixed integers
                     continue
+                level = min(heights[y, x], heights[y + side, x + 1 - side])
+                known = size
                 size, entry = _find(pairs, newest, size, min(label, other), max(label, other))
                 if entry < 0:
                     return -1
-                level = min(heights[y, x], heights[y + side, x + 1 - side])
-                saddle[entry] = max(saddle[entry], level)
+                saddle[entry] = level if size > known else max(saddle[entry], level)
     return size
 
 
 @compiled
-def overlaps(labels: Int32Array, others: Int32Array, n: int) -> tuple[Int32Array, Int32Array, Int32Array]:
-    """Pairs of a label 1..n and another image's label > 0 on the same pixels, in no order, and how many pixels."""
-    newest = np.empty(n + 1, np.int32)
-    room, size = 4 * n + 16, -1
+def overlaps(labels: Int32Array, others: Int32Array, n: int) -> tuple[Int32Array, Int32Array]:
+    """Pairs of a label 1..n and another image's label > 0 on the same pixels, in no order.
+
+    Returns the pairs (k, 3: label, other label, and what is of no use outside) and how many pixels (k,) they share.
+    """
+    room, size = 2 * n + 8, -1
     while size < 0:
-        pairs, count = np.empty((room, 3), np.int32), np.zeros(room, np.int32)
-        newest[:] = -1
-        size = _overlaps(labels.ravel(), others.ravel(), newest, pairs, count)
         room *= 2
-    return pairs[:size, 0].copy(), pairs[:size, 1].copy(), count[:size]
+        pairs, count = np.empty((room, 3), np.int32), np.zeros(room, np.int32)
+        size = _overlaps(labels.ravel(), others.ravel(), _nothing(n + 1), pairs, count)
+    return pairs[:size], count[:size]
 
 
 @compiled
@@ -157,7 +165,7 @@ def _find(pairs: Int32Array, newest: Int32Array, size: int, first: int, second: 
 @compiled
 def groups_of(first: Int32Array, second: Int32Array, n: int) -> Int32Array:
     """Number (0..m-1, by first member) of the group of each of ``n`` things, of which the pairs belong together."""
-    leader = np.arange(n).astype(np.int32)
+    leader = _numbers(n)
     for pair in range(first.size):
         _unite(leader, first[pair], second[pair])
     group = np.empty(n, np.int32)
@@ -172,7 +180,16 @@ def groups_of(first: Int32Array, second: Int32Array, n: int) -> Int32Array:
 
 
 @compiled
-def runs_of(labels: Int32Array | UInt8Array) -> tuple[Int32Array, Int32Array, Int32Array, Int32Array]:
+def _numbers(n: int) -> Int32Array:
+    """0 to n - 1."""
+    numbers = np.empty(n, np.int32)
+    for number in range(n):
+        numbers[number] = number
+    return numbers
+
+
+@compiled
+def runs_of(labels: Int32Array) -> tuple[Int32Array, Int32Array, Int32Array, Int32Array]:
     """Stretches of equal labels > 0 in the rows of an image, and what hangs together edge by edge.
 
     Returns the row, first column, last column + 1 and connected component (the number of its first stretch) of each.
@@ -185,7 +202,7 @@ def runs_of(labels: Int32Array | UInt8Array) -> tuple[Int32Array, Int32Array, In
         for x in range(1, width):
             count += row[x] > 0 and row[x] != row[x - 1]
     rows, starts = np.empty(count, np.int32), np.empty(count, np.int32)
-    stops, leader = np.empty(count, np.int32), np.arange(count).astype(np.int32)
+    stops, leader = np.empty(count, np.int32), _numbers(count)
     run, above_first = 0, 0
     for y in range(height):
         row, above, row_first = labels[y], above_first, run
@@ -234,11 +251,12 @@ def _unite(leader: Int32Array, a: int, b: int) -> None:
 
 
 @compiled
-def paint_runs(image: Int32Array | UInt8Array, runs: tuple[Int32Array, Int32Array, Int32Array], value: int) -> None:
+def paint_runs(image: Int32Array, runs: tuple[Int32Array, Int32Array, Int32Array], value: int) -> None:
     """Set the stretches (rows, starts, stops) of an image, in place."""
     rows, starts, stops = runs
     for run in range(rows.size):
-        image[rows[run], starts[run] : stops[run]] = value
+        for x in range(starts[run], stops[run]):
+            image[rows[run], x] = value
 
 
 @compiled

@@ -199,8 +199,9 @@ def _run(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | No
 
 def _split(maps: Maps, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array, int]:
     """Nucleus labels 1..n and n."""
-    height = cv2.GaussianBlur(maps.nucleus_depth * maps.nucleus, (0, 0), SMOOTHING_UM / mpp)
-    landscape = np.where(maps.nucleus >= MIN_NUCLEUS, np.maximum(height, np.float32(1e-3)), np.float32(0))
+    hills = cv2.GaussianBlur(cv2.multiply(maps.nucleus_depth, maps.nucleus), (0, 0), SMOOTHING_UM / mpp)
+    landscape = np.maximum(np.asarray(hills, dtype=np.float32), np.float32(1e-3))
+    np.putmask(landscape, maps.nucleus < MIN_NUCLEUS, 0)
     pieces, n_pieces = climb(landscape, min_distance_px=SEED_RADIUS_UM / mpp)
     border = borders(pieces, landscape, n_pieces)
     group = _join(border)
@@ -255,7 +256,8 @@ def _insides(nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32
     deep = ((cell >= MIN_CELL) & (cell_depth >= CORE_DEPTH)).view(np.uint8)
     n_pieces, found = cv2.connectedComponents(deep, connectivity=4, ltype=cv2.CV_32S)
     pieces = np.asarray(found, dtype=np.int32)
-    nucleus, piece, size = overlaps(nuclei, pieces, n)
+    pairs, size = overlaps(nuclei, pieces, n)
+    nucleus, piece = pairs[:, 0], pairs[:, 1]
     counted = size >= MIN_SHARE * label_areas(nuclei, n)[nucleus]
     piece, nucleus = piece[counted], nucleus[counted]
     owner = np.zeros(n_pieces, np.int32)

@@ -85,7 +85,7 @@ def measure_cells(
     sums = part_sums(
         (parts.nucleus, parts.membrane, parts.cell),
         (od.haematoxylin, od.dab, od.residual),
-        tile.rgb,
+        np.ascontiguousarray(tile.rgb),
         (stains.saturated_level, np.float32(pigment_residual_od)),
         parts.n_cells,
     )[1:]

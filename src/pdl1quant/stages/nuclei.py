@@ -104,7 +104,7 @@ def stained_width_um(od: StainOD, *, estimate: StainEstimate, mpp: float) -> flo
     if not stained.any() or stained.all():
         return None
     distance = cv2.distanceTransform(stained, cv2.DIST_L2, cv2.DIST_MASK_5)
-    return float(6 * mpp * distance[stained > 0].mean())
+    return float(6 * mpp * cv2.mean(distance, stained)[0])
 
 
 def nucleus_signal(od: StainOD, *, name: str, mpp: float) -> Float32Array:
@@ -155,15 +155,15 @@ def _foreground(signal: Float32Array, background: Float32Array, *, threshold: fl
 def _fill_small_holes(mask: UInt8Array, *, max_area_px: float) -> BoolArray:
     """The mask without its holes up to an area; what touches the border of the image is no hole."""
     height, width = mask.shape
-    rows, starts, stops, hole = runs_of(1 - mask)
+    outside = (mask == 0).astype(np.int32)
+    rows, starts, stops, hole = runs_of(outside)
     area = np.bincount(hole, weights=stops - starts, minlength=len(rows))
     open_ended = (starts == 0) | (stops == width) | (rows == 0) | (rows == height - 1)
     small = area <= max_area_px
     small[hole[open_ended]] = False
     fill = small[hole]
-    filled = mask.copy()
-    paint_runs(filled, (rows[fill], starts[fill], stops[fill]), 1)
-    return filled.view(np.bool_)
+    paint_runs(outside, (rows[fill], starts[fill], stops[fill]), 0)
+    return np.asarray(outside == 0)
 
 
 def _landscape(
