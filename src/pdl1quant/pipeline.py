@@ -354,19 +354,7 @@ def _check_rgb(rgb: UInt8Array) -> None:
 def working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
     """The image at the working resolution: the same parameters then serve every objective.
 
-    Parameters
-    ----------
-    rgb
-        (H, W, 3) uint8.
-    mpp
-        um per pixel of ``rgb``.
-    config
-        Settings: ``working_mpp``.
-
-    Raises
-    ------
-    UsageError
-        ``mpp`` is outside 0.1-2 um.
+    ``rgb`` is (H, W, 3) uint8 with ``mpp`` um per pixel; outside of 0.1-2 um that is a `UsageError`.
     """
     if not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
         raise UsageError(f"mpp = {mpp:g}: a bright-field scan has 0.1 to 2 um per pixel; check the pixel size")
