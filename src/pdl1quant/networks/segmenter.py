@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from pdl1quant.model import Float32Array, Int32Array, IntpArray, StainEstimate, StainOD, Tile, UInt8Array
     from pdl1quant.networks.card import Model
 
-MIN_NUCLEUS = 0.3
+MIN_NUCLEUS = 0.4
 """A pixel is nucleus from this probability on; faint and blurred nuclei get less than crisp ones."""
 MIN_CELL = 0.5
 """A pixel is cell from this probability on."""
-MIN_PEAK = 0.3
+MIN_PEAK = 0.4
 """Depth times probability that the top of a nucleus reaches; lower hills are doubts, not nuclei."""
 MAX_SADDLE = 0.65
 """Between two nuclei the height falls below this share of the lower top; real tissue needs less than rendered."""
