@@ -112,7 +112,7 @@ def test_score_does_not_change_under_flips_and_quarter_turns(phantom, result, na
 
     The sides are multiples of 4 px, so that coarse grids lie in the same place. The network has seen turned fields in
     training, but nothing makes it equal on them: up to 10 % of its cells are another's or moved by half a pixel. The
-    score moves by no more than half of that share, and one cell.
+    score moves by no more than half of that share, and two cells.
     """
     turn, place = TURNS[name]
     config = Config(nuclei=NucleiConfig(segmenter=segmenter))
@@ -122,10 +122,9 @@ def test_score_does_not_change_under_flips_and_quarter_turns(phantom, result, na
     moved = np.stack(place(*xy(straight).T, last), axis=1)
     same = match_points(moved, xy(turned), max_distance=0.5)
     assert same.n_matched >= (1 - share) * max(same.n_truth, same.n_found)
-    one_cell = 100 / straight.counts.n_tumour
-    assert (
-        abs(turned.score.tps - straight.score.tps) <= 100 * share / 2 + one_cell
-    )  # half of what may differ, all one way
+    two_cells = 2 * 100 / straight.counts.n_tumour
+    moved_by = abs(turned.score.tps - straight.score.tps)
+    assert moved_by <= 100 * share / 2 + two_cells  # half of what may differ, all one way
     for column in ("positive", "cell_class"):
         one, other = (r.cells[column].to_numpy()[i] for r, i in ((straight, same.truth), (turned, same.found)))
         assert (one == other).mean() >= 1 - share, column
