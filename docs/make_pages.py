@@ -5,10 +5,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pdl1quant.outputs.reviewed import reviewed_markdown
 from pdl1quant.outputs.settings_page import settings_markdown
 from pdl1quant.outputs.tables import columns_markdown
 
-PAGES = {"columns.md": columns_markdown, "configuration.md": settings_markdown}
+PAGES = {
+    "columns.md": columns_markdown,
+    "columns_reviewed.md": reviewed_markdown,
+    "configuration.md": settings_markdown,
+}
 
 
 def main() -> None:

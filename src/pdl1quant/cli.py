@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
+from pdl1quant.cli_review import rescore, review_import
 from pdl1quant.errors import Pdl1QuantError, UsageError
 
 if TYPE_CHECKING:
@@ -228,10 +229,10 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
 
 
 @cli.command()
+@click.argument("results", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[OUT]...")
 @click.option(
     "--labels",
     "label_files",
-    required=True,
     multiple=True,
     type=_EXISTING_FILE,
     help="CSV or Parquet with columns image, x_px, y_px, cell_class, and slide if known; may be given often.",
@@ -253,16 +254,30 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
 @click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier classifier in the output folder.")
 def train(
-    label_files: tuple[Path, ...], *, config_file: Path | None, overrides: tuple[str, ...], **options: Any
+    results: tuple[Path, ...],
+    label_files: tuple[Path, ...],
+    *,
+    config_file: Path | None,
+    overrides: tuple[str, ...],
+    **options: Any,
 ) -> None:
-    """Fit a classifier on cells that a person labelled, for `score --classifier`."""
+    """Fit a classifier, for `score --classifier`, on what a review of results OUT called cells, or on --labels."""
+    if not results and not label_files:
+        raise click.UsageError("Give the folder of reviewed results, or --labels.")
     settings = _load(config_file, overrides)
 
-    from pdl1quant import training  # noqa: PLC0415  the science is slow to import
+    from pdl1quant import review, training  # noqa: PLC0415  the science is slow to import
+
+    label_files += tuple(review.write_review_labels(out, images=options["images"]) for out in results)
+    options["mpp"] = options["mpp"] or review.mpp_of_runs(results)
 
     quiet = options.pop("quiet")
     job = training.TrainingJob(labels=label_files, config=settings, **options)
     training.train(job, say=(lambda _: None) if quiet else click.echo)
+
+
+cli.add_command(rescore)
+cli.add_command(review_import)
 
 
 @cli.group()

@@ -6,7 +6,8 @@
     ├── UsageError            the call is wrong: nothing was read or written (exit code 2)
     │   ├── ConfigError       an unknown, ill-typed or out-of-range setting
     │   ├── AssayError        no such rule pack or indication, or a broken one
-    │   └── ModelError        a network without a card, with another hash, or that cannot be run
+    │   ├── ModelError        a network without a card, with another hash, or that cannot be run
+    │   └── ReviewError       edits that do not fit their results, or of a locked case
     ├── InputError            one input cannot be scored; the others can (exit code 1)
     │   ├── UnreadableError   damaged, truncated, empty or of an unknown type  -> status ``failed``: could not
     │   └── RefusedError      readable, but scoring it would be a guess        -> status ``refused``: will not
@@ -39,6 +40,10 @@ class AssayError(UsageError):
 
 class ModelError(UsageError):
     """A network has no card, is not what its card says, or cannot be run."""
+
+
+class ReviewError(UsageError):
+    """Edits do not fit the results they are for, or the case is locked."""
 
 
 class InputError(Pdl1QuantError):

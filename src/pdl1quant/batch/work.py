@@ -212,9 +212,11 @@ def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> No
         "image_sha256": image.sha256,
         "config_digest": plan.config.digest,
         "assay": plan.pack.name,
-        "mpp": f"{result.mpp:.6g}",
+        "mpp": repr(float(result.mpp)),  # whole: which block a cell is in depends on it
         "working_mpp": f"{result.working_mpp:.6g}",
     }
+    if result.counts.tumour_area_um2:
+        metadata["tumour_area_um2"] = repr(float(result.counts.tumour_area_um2))
     height, width = result.compartments.cell.shape
     write_cells(result.cells, paths["cells"], metadata=metadata)
     write_geojson(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 SCORES_NAME = "scores.csv"
+REVIEWED_NAME = "scores_reviewed.csv"
 RUN_RECORD_NAME = "run.json"
 SUFFIXES = {"cells": ".parquet", "overlays": ".png", "geojson": ".geojson", "labels": ".ome.tif"}
 """Folder of each kind of result -> ending of its files."""
@@ -128,7 +129,7 @@ def is_result(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         start = file.read(_MARK_WITHIN)
-        if path.name == SCORES_NAME:
+        if path.name in (SCORES_NAME, REVIEWED_NAME):
             return start.startswith(_SCORES_HEADER)
         file.seek(max(0, path.stat().st_size - _MARK_WITHIN))
         return MARK in start or MARK in file.read()
@@ -168,7 +169,12 @@ def _sorted_by_origin(out: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _at_result_places(out: Path) -> Iterator[Path]:
-    tops = [out / SCORES_NAME, out / RUN_RECORD_NAME, *sorted(out.glob(f"{_PARTIAL_PREFIX}*{_PARTIAL_SUFFIX}"))]
+    tops = [
+        out / SCORES_NAME,
+        out / REVIEWED_NAME,
+        out / RUN_RECORD_NAME,
+        *sorted(out.glob(f"{_PARTIAL_PREFIX}*{_PARTIAL_SUFFIX}")),
+    ]
     yield from (path for path in tops if path.exists() or path.is_symlink())
     for kind, suffix in SUFFIXES.items():
         if (out / kind).is_symlink():

@@ -89,7 +89,7 @@ def write_geojson(
             f"{path}: cell {labels[missing][0]} has no pixels; the table and the labels are of two images"
         )
     features = [
-        f'{{"type":"Feature","id":"{uuid.uuid5(_NAMESPACE, f"{image_id}:{label}")}","geometry":{outline},'
+        f'{{"type":"Feature","id":"{cell_id(image_id, label)}","geometry":{outline},'
         f'"nucleusGeometry":{nucleus or "null"},"properties":{properties}}}'
         for label, outline, nucleus, properties in zip(
             labels.tolist(),
@@ -102,6 +102,11 @@ def write_geojson(
     text = f'{{"type":"FeatureCollection","generator":"pdl1quant {__version__}","features":[\n'
     with replace_atomically(path) as partial:
         partial.write_text(text + ",\n".join(features) + "\n]}\n", encoding="utf-8", newline="\n")
+
+
+def cell_id(image_id: str, label: int) -> str:
+    """UUID of a cell: the same in every run that numbers the cells of an image alike."""
+    return str(uuid.uuid5(_NAMESPACE, f"{image_id}:{label}"))
 
 
 def _geometries(

@@ -259,10 +259,15 @@ def write_scores(rows: Iterable[ScoreRow], path: Path) -> None:
         raise OutputError(f"{path}: a column of the cases table may not be called {taken[0]}; rename it")
     lines = [[column.name for column in SCORE_COLUMNS] + [_safe(name) for name in free]]
     lines += [
-        [_as_text(getattr(row, column.name), column) for column in SCORE_COLUMNS]
+        [cell_text(getattr(row, column.name), column) for column in SCORE_COLUMNS]
         + [_safe(row.extra.get(name, "")) for name in free]
         for row in rows
     ]
+    write_csv(lines, path)
+
+
+def write_csv(lines: Iterable[Sequence[str]], path: Path) -> None:
+    """Write texts (`cell_text`) as CSV: UTF-8, atomically."""
     text = "".join(",".join(_quoted(cell) for cell in line) + "\n" for line in lines)
     with replace_atomically(path) as partial:
         partial.write_bytes(text.encode("utf-8", errors="backslashreplace"))
@@ -302,7 +307,8 @@ def _as_row(line: Sequence[str], free: Sequence[str]) -> ScoreRow:
     return ScoreRow(**values, extra=extra)
 
 
-def _as_text(value: Any, column: ScoreColumn) -> str:
+def cell_text(value: Any, column: ScoreColumn) -> str:
+    """The value as ``scores.csv`` has it."""
     if value is None:
         return ""
     match column.dtype:
@@ -364,19 +370,20 @@ def columns_markdown() -> str:
             "unknown, and `flags` says why. Lists are joined by `;`. A text that a spreadsheet would run as a formula",
             "has a leading apostrophe. The free columns of the cases table follow at the end.",
             "",
-            *_markdown_table(SCORE_COLUMNS),
+            *columns_table(SCORE_COLUMNS),
             "",
             "## `cells/*.parquet`: a row per cell, sorted by y, then x",
             "",
             "Lengths and areas are true ones (um, um2), whatever the pixel size of the input. OD is apparent optical",
             "density, log10. The same texts are in the file, as metadata of each field.",
             "",
-            *_markdown_table(CELL_COLUMNS),
+            *columns_table(CELL_COLUMNS),
             "",
         ]
     )
 
 
-def _markdown_table(columns: Iterable[ScoreColumn | CellColumn]) -> list[str]:
+def columns_table(columns: Iterable[ScoreColumn | CellColumn]) -> list[str]:
+    """Columns as the lines of a table in Markdown."""
     rows = [f"| `{name}` | {dtype} | {unit} | {description} |" for name, dtype, unit, description in columns]
     return ["| column | type | unit | meaning |", "|---|---|---|---|", *rows]

@@ -4,15 +4,25 @@ A score is a pure function of counts, and counts add, so cells, blocks, images a
 lines. Nothing is rounded before it is printed.
 """
 
-from pdl1quant.stages.score.counting import PositiveCells, count_blocks, count_cells, positive_at, threshold_curve
+from pdl1quant.stages.score.counting import (
+    PositiveCells,
+    block_places,
+    count_blocks,
+    count_cells,
+    od_above_threshold,
+    positive_at,
+    threshold_curve,
+)
 from pdl1quant.stages.score.intervals import wilson_interval
 from pdl1quant.stages.score.scoring import format_tps, score
 
 __all__ = [
     "PositiveCells",
+    "block_places",
     "count_blocks",
     "count_cells",
     "format_tps",
+    "od_above_threshold",
     "positive_at",
     "score",
     "threshold_curve",

@@ -99,6 +99,25 @@ def _od(cells: pd.DataFrame, column: str) -> Float32Array:
     return np.where(np.isnan(values), np.float32(-np.inf), values)
 
 
+def od_above_threshold(cells: pd.DataFrame, config: PositivityConfig, *, compartment: Compartment) -> Float32Array:
+    """(n,) log10 OD by which each cell lies above t1 (below: negative): so far t1 has to move for the cell to turn.
+
+    As `positive_at` reads ``compartment``; of a cell that is positive between two thresholds the nearer one counts.
+    -inf where the table has no OD.
+    """
+    limits = _limits(cells, config)
+    t1 = np.float32(config.dab_od)
+    match compartment:
+        case Compartment.MEMBRANE:
+            return np.asarray(limits.membrane - t1)
+        case Compartment.CYTOPLASM:
+            return np.asarray(np.maximum(limits.membrane, limits.cytoplasm) - t1)
+        case Compartment.CYTOPLASM_ONLY:
+            return np.asarray(np.minimum(limits.cytoplasm - t1, t1 - limits.membrane))
+        case _:
+            return np.asarray(limits.cell - t1)
+
+
 def _recorded(cells: pd.DataFrame) -> PositiveCells:
     return PositiveCells(
         membrane=cells["membrane_positive"].to_numpy(dtype=bool),
@@ -168,11 +187,17 @@ def count_blocks(
     """
     if cells.empty:
         return ()
-    column = np.floor(cells["x_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
-    row = np.floor(cells["y_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
+    row, column = block_places(cells, block_um=block_um, mpp=mpp)
     # One number per block, row by row: sorting numbers is many times faster than sorting pairs.
     places, group = np.unique(row * (np.ptp(column) + 1) + column - column.min(), return_inverse=True)
     return _tally(cells, group, len(places), config=config, pack=pack)
+
+
+def block_places(cells: pd.DataFrame, *, block_um: float, mpp: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and column, each (n,) int64, of the block of `count_blocks` that holds each cell."""
+    column = np.floor(cells["x_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
+    row = np.floor(cells["y_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
+    return row, column
 
 
 def _tally(

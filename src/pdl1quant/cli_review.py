@@ -1,0 +1,47 @@
+"""Commands of a review: each parses, calls one function and prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+_RESULTS = click.Path(exists=True, file_okay=False, path_type=Path)
+_EXIT_SOME_FAILED = 1
+
+
+@click.command()
+@click.argument("out", type=_RESULTS, metavar="OUT")
+@click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
+def rescore(out: Path, *, quiet: bool) -> int:
+    """Recount results from their edits: writes OUT/scores_reviewed.csv, automated and reviewed side by side."""
+    from pdl1quant import review  # noqa: PLC0415  the science is slow to import
+
+    done = review.rescore(out, say=(lambda _: None) if quiet else click.echo)
+    for problem in done.problems:
+        click.echo(f"pdl1quant: {problem}", err=True)
+    return _EXIT_SOME_FAILED if done.n_failed else 0
+
+
+@click.command("review-import")
+@click.argument("out", type=_RESULTS, metavar="OUT")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="CORRECTED.geojson")
+@click.option("--reviewer", required=True, help="Who made the corrections; stands in the ledger.")
+@click.option("--image", help="Image that the file is of, where its cells do not tell.")
+@click.option("--keep-missing", is_flag=True, help="The file holds a selection: leave cells that it lacks as they are.")
+@click.option("--delete-missing", is_flag=True, help="Cells that the file lacks were deleted, however many.")
+def review_import(
+    out: Path, file: Path, *, reviewer: str, image: str | None, keep_missing: bool, delete_missing: bool
+) -> None:
+    """Take over what was corrected in QuPath: other classes, deleted and added cells become edits."""
+    if keep_missing and delete_missing:
+        raise click.UsageError("--keep-missing and --delete-missing exclude each other.")
+
+    from pdl1quant import review  # noqa: PLC0415  the science is slow to import
+
+    done = review.import_corrections(
+        out, file, reviewer=reviewer, image=image, keep_missing=keep_missing, delete_missing=delete_missing
+    )
+    for line in (done.line, *done.notes):
+        click.echo(line)
+    click.echo(f"Recount: pdl1quant rescore {out}")

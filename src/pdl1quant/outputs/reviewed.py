@@ -1,0 +1,115 @@
+"""``scores_reviewed.csv``: what the run said and what the review makes of it, side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pdl1quant import __version__
+from pdl1quant.outputs.tables import SCHEMA, ScoreColumn, cell_text, columns_table, write_csv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pdl1quant.model import Status
+
+REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
+    ScoreColumn("level", "text", "", "image or case"),
+    ScoreColumn("image", "text", "", "path of the image as in scores.csv; empty for a case"),
+    ScoreColumn("case", "text", "", "its case"),
+    ScoreColumn("status", "text", "", "as in scores.csv; failed where the edits cannot be applied"),
+    ScoreColumn("error", "text", "", "why there is no score, or what of the ledger was not applied"),
+    ScoreColumn("tps", "float", "%", "automated, as in scores.csv"),
+    ScoreColumn("tps_low", "float", "%", "lower end of its interval"),
+    ScoreColumn("tps_high", "float", "%", "upper end of its interval"),
+    ScoreColumn("n_tumour", "int", "", "its denominator"),
+    ScoreColumn("n_tumour_positive", "int", "", "its numerator"),
+    ScoreColumn("reviewed_tps", "float", "%", "TPS after all edits that hold"),
+    ScoreColumn("reviewed_tps_low", "float", "%", "lower end of its interval"),
+    ScoreColumn("reviewed_tps_high", "float", "%", "upper end of its interval"),
+    ScoreColumn("reviewed_n_tumour", "int", "", "its denominator"),
+    ScoreColumn("reviewed_n_tumour_positive", "int", "", "its numerator"),
+    ScoreColumn("n", "int", "", "cells counted after the review"),
+    ScoreColumn("cps", "float", "", "automated"),
+    ScoreColumn("reviewed_cps", "float", "", "after all edits that hold"),
+    ScoreColumn("h_score", "float", "", "automated"),
+    ScoreColumn("reviewed_h_score", "float", "", "after all edits that hold"),
+    ScoreColumn("reviewed_evaluable", "bool", "", "whether the reviewed case has enough viable tumour cells"),
+    ScoreColumn("calls", "list", "", "automated"),
+    ScoreColumn("reviewed_calls", "list", "", "of the reviewed case; none where a threshold was moved on it"),
+    ScoreColumn("reviewed_flags", "list", "", "what a reader of the reviewed score has to know"),
+    ScoreColumn("n_edits", "int", "", "changes that hold; one may concern many cells"),
+    ScoreColumn("reviewers", "list", "", "who wrote to the ledger"),
+    ScoreColumn("own_scores", "list", "", "TPS that reviewers gave by eye; blind: before they saw the machine's"),
+    ScoreColumn("signed", "list", "", "who signed it as it is now; a change takes signatures away"),
+    ScoreColumn("locked", "bool", "", "whether edits are refused until the case is amended"),
+    ScoreColumn("schema", "int", "", "number of this set of columns"),
+    ScoreColumn("version", "text", "", "version of pdl1quant that recounted"),
+    ScoreColumn("config_digest", "text", "", "as in scores.csv"),
+)
+"""Columns of ``scores_reviewed.csv`` in their order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewedRow:
+    """One row of ``scores_reviewed.csv``; its fields are ``REVIEWED_COLUMNS``, None where there is nothing to say."""
+
+    level: str
+    image: str
+    case: str
+    status: Status
+    error: str = ""
+    tps: float | None = None
+    tps_low: float | None = None
+    tps_high: float | None = None
+    n_tumour: int | None = None
+    n_tumour_positive: int | None = None
+    reviewed_tps: float | None = None
+    reviewed_tps_low: float | None = None
+    reviewed_tps_high: float | None = None
+    reviewed_n_tumour: int | None = None
+    reviewed_n_tumour_positive: int | None = None
+    n: int | None = None
+    cps: float | None = None
+    reviewed_cps: float | None = None
+    h_score: float | None = None
+    reviewed_h_score: float | None = None
+    reviewed_evaluable: bool | None = None
+    calls: tuple[str, ...] = ()
+    reviewed_calls: tuple[str, ...] = ()
+    reviewed_flags: tuple[str, ...] = ()
+    n_edits: int | None = None
+    reviewers: tuple[str, ...] = ()
+    own_scores: tuple[str, ...] = ()
+    signed: tuple[str, ...] = ()
+    locked: bool | None = None
+    schema: int = SCHEMA
+    version: str = __version__
+    config_digest: str = ""
+
+
+def write_reviewed(rows: Iterable[ReviewedRow], path: Path) -> None:
+    """Write ``scores_reviewed.csv``, atomically; the conventions are those of ``scores.csv``.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    lines = [[column.name for column in REVIEWED_COLUMNS]]
+    lines += [[cell_text(getattr(row, column.name), column) for column in REVIEWED_COLUMNS] for row in rows]
+    write_csv(lines, path)
+
+
+def reviewed_markdown() -> str:
+    """Text of ``docs/columns_reviewed.md``."""
+    head = [
+        "# Columns of `scores_reviewed.csv`",
+        "",
+        "Written by `pdl1quant.outputs.reviewed.reviewed_markdown`; change the schema, not this page.",
+        "",
+        "A row per image, then per case: what the run said and what the [review](review.md) makes of it, side by side.",
+        "Written by `pdl1quant rescore`; conventions as in [`scores.csv`](columns.md).",
+    ]
+    return "\n".join([*head, "", *columns_table(REVIEWED_COLUMNS), ""])

@@ -1,0 +1,41 @@
+"""Corrections over results: a ledger of edits, and counts, scores and labels from it. Knows no viewer."""
+
+from __future__ import annotations
+
+from pdl1quant.review.cases import CaseReview, open_case, review_case, say_of_case
+from pdl1quant.review.corrections import Imported, import_corrections
+from pdl1quant.review.edits import Edit, EditKind, MadeCell, RoiRule, Standing
+from pdl1quant.review.labels import labels_from_reviews, mpp_of_runs, write_review_labels
+from pdl1quant.review.recount import review_cells
+from pdl1quant.review.rescore import Rescored, rescore
+from pdl1quant.review.results import ImageResult, Results, find_image, open_results
+from pdl1quant.review.session import Review
+from pdl1quant.review.uncertain import next_uncertain, reviewed_curve, uncertainty
+
+__all__ = [
+    "CaseReview",
+    "Edit",
+    "EditKind",
+    "ImageResult",
+    "Imported",
+    "MadeCell",
+    "Rescored",
+    "Results",
+    "Review",
+    "RoiRule",
+    "Standing",
+    "find_image",
+    "import_corrections",
+    "labels_from_reviews",
+    "mpp_of_runs",
+    "next_uncertain",
+    "open_case",
+    "open_results",
+    "rescore",
+    "review_case",
+    "review_cells",
+    "reviewed_curve",
+    "say_of_case",
+    "uncertainty",
+    "write_review_labels",
+]

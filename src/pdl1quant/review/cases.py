@@ -1,0 +1,112 @@
+"""Images of one case together: counts, score, and what is said of the case as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pdl1quant.errors import ReviewError
+from pdl1quant.model import Counts, ResultFlag, Score, Status
+from pdl1quant.review.edits import EditKind
+from pdl1quant.review.recount import score_blocks
+from pdl1quant.review.session import Review
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.review.results import Results
+
+OF_CASES = (EditKind.SIGN, EditKind.LOCK, EditKind.AMEND)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseReview:
+    """A case under review: counts and score as reviewed, and how the review stands.
+
+    ``signed_by`` are those who signed all of its images since the last change; ``locked`` is true where all are.
+    """
+
+    counts: Counts
+    score: Score
+    n_edits: int
+    reviewers: tuple[str, ...]
+    signed_by: tuple[str, ...]
+    locked: bool
+    own_scores: tuple[str, ...]
+
+
+def open_case(results: Results, case: str) -> tuple[Review, ...]:
+    """Open all images of a case that count.
+
+    Raises
+    ------
+    ReviewError
+        There is no such case, or none of its images was scored.
+    """
+    images = results.of_case(case)
+    if not images:
+        raise ReviewError(f"{results.out}: no scored image of a case {case!r}; see scores.csv")
+    return tuple(Review(results, image) for image in images)
+
+
+def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
+    """Pool the images of a case into its reviewed score.
+
+    A case counts as confirmed to be tumour when each of its images had tumour drawn for the run or is signed. An
+    accepted change of the threshold on any image withdraws the calls.
+
+    Parameters
+    ----------
+    reviews
+        All images of the case that count (`open_case`).
+    row
+        Row of the case in ``scores.csv``.
+    """
+    results = reviews[0].results
+    stands = [each.standing for each in reviews]
+    blocks = [block for each in reviews for block in each.blocks]
+    regions_changed = any(each.regions_changed for each in reviews)
+    moved = any(each.threshold_moved for each in stands)
+    score = score_blocks(
+        blocks,
+        config=results.config,
+        pack=results.pack,
+        indication=None if moved else results.indication,
+        level="case",
+        flags=row.flags,
+        has_tumour_roi=not regions_changed and str(ResultFlag.NO_TUMOUR_ROI) not in row.flags,
+        tumour_confirmed=all(each.is_confirmed for each in reviews),
+        is_partial=row.status is Status.PARTIAL and bool(row.error),
+    )
+    signed = [set(each.signed_by) for each in stands]
+    return CaseReview(
+        counts=sum(blocks, Counts()),
+        score=score,
+        n_edits=sum(each.n_edits for each in stands),
+        reviewers=tuple(dict.fromkeys(name for each in stands for name in each.reviewers)),
+        signed_by=tuple(sorted(set.intersection(*signed))),
+        locked=all(each.locked_by for each in stands),
+        own_scores=tuple(dict.fromkeys(text for each in stands for text in each.own_scores)),
+    )
+
+
+def say_of_case(
+    reviews: Sequence[Review], kind: EditKind, *, reviewer: str, reason: str = "", to: dict[str, Any] | None = None
+) -> None:
+    """Sign, lock or amend a case: the edit is written to the ledger of each of its images.
+
+    Images that were locked, or amended, already are passed over, so that an interrupted call can be repeated.
+
+    Raises
+    ------
+    ReviewError
+        ``kind`` is about cells; an image is locked; or amending lacks a reason.
+    """
+    if kind not in OF_CASES:
+        raise ReviewError(f"{kind}: is said of an image, not of a case; a case takes {', '.join(OF_CASES)}")
+    for each in reviews:
+        is_locked = bool(each.standing.locked_by)
+        if (kind is EditKind.LOCK and is_locked) or (kind is EditKind.AMEND and not is_locked):
+            continue
+        each.edit(kind, reviewer=reviewer, reason=reason, to=to)

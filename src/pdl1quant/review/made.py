@@ -1,0 +1,107 @@
+"""Rows of the cells table for cells that a reviewer added, or made by splitting and merging."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, CellClass, Flag
+from pdl1quant.review.edits import Edit, EditKind, MadeCell
+from pdl1quant.stages.score import positive_at
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import IntpArray, RulePack
+
+_CLASSES = [str(each) for each in CellClass]
+_FLOATS = tuple(c.name for c in CELL_COLUMNS if c.dtype.startswith("float") and c.name not in {"x_px", "y_px"})
+_AREAS = tuple(name for name in _FLOATS if name.endswith("_area_um2"))
+_MEANS = tuple(name for name in _FLOATS if name not in _AREAS)
+
+
+def made_rows(
+    edits: Sequence[Edit], table: pd.DataFrame, parents: Sequence[IntpArray], *, config: Config, pack: RulePack
+) -> pd.DataFrame:
+    """A row of ``CELL_COLUMNS`` for each cell that ``edits`` make, in their order.
+
+    What an edit does not measure comes from the cells it was made of: areas are their sum (split: an equal share of
+    it), all else their mean by cell area, the membrane's run the highest of them. An added cell has none, so what was
+    not measured is NaN. Positives follow from the densities by the rule. An added cell lies outside the scored region
+    if the nearest cell of the run does.
+
+    Parameters
+    ----------
+    edits
+        Adds, splits and merges.
+    table
+        Cells so far.
+    parents
+        Rows of ``table`` that each edit removes.
+    config, pack
+        Settings and rules of the run.
+    """
+    rows = []
+    for edit, of in zip(edits, parents, strict=True):
+        origin = table.take(of)
+        shared = _inherited(origin, n_parts=len(edit.made) if edit.kind is EditKind.SPLIT else 1)
+        flags = int(np.bitwise_or.reduce(origin["flags"].to_numpy(np.int32), initial=0))
+        for cell in edit.made:
+            outside = 0 if len(of) else _outside(table, cell)
+            values: dict[str, Any] = {**shared, **cell.measurements}
+            values |= {"x_px": cell.x_px, "y_px": cell.y_px, "cell_class": str(cell.cell_class)}
+            rows.append(values | {"flags": flags | outside})
+    made = _typed(rows)
+    at_t1 = positive_at(made, config.positivity.dab_od, config.positivity)
+    return made.assign(
+        membrane_positive=at_t1.membrane,
+        cytoplasm_positive=at_t1.cytoplasm,
+        cell_positive=at_t1.cell,
+        positive=at_t1.membrane | at_t1.cytoplasm,
+        dab_grade=at_t1.within(pack.compartment).astype(np.int8),
+    )
+
+
+def merged_cell(parents: pd.DataFrame) -> MadeCell:
+    """The cell that parents become: at their centre by nucleus area, of the class of the largest.
+
+    Parameters
+    ----------
+    parents
+        At least two rows of ``CELL_COLUMNS``.
+    """
+    weight = np.nan_to_num(parents["nucleus_area_um2"].to_numpy(np.float64)) + 1e-9
+    x, y = (float(np.average(parents[name].to_numpy(np.float64), weights=weight)) for name in ("x_px", "y_px"))
+    largest = int(np.argmax(np.nan_to_num(parents["cell_area_um2"].to_numpy(np.float64))))
+    return MadeCell(x_px=x, y_px=y, cell_class=CellClass(str(parents["cell_class"].iloc[largest])))
+
+
+def _inherited(parents: pd.DataFrame, *, n_parts: int) -> dict[str, float]:
+    if parents.empty:
+        return dict.fromkeys(_FLOATS, np.nan)
+    areas = {name: float(parents[name].to_numpy(np.float64).sum()) / n_parts for name in _AREAS}
+    weight = np.nan_to_num(parents["cell_area_um2"].to_numpy(np.float64)) + 1e-9
+    means = {name: float(np.average(parents[name].to_numpy(np.float64), weights=weight)) for name in _MEANS}
+    return {**areas, **means, "membrane_dab_od_run": float(parents["membrane_dab_od_run"].max())}
+
+
+def _outside(table: pd.DataFrame, cell: MadeCell) -> int:
+    if table.empty:
+        return 0
+    x, y = (table[name].to_numpy(np.float64) for name in ("x_px", "y_px"))
+    nearest = int(np.argmin((x - cell.x_px) ** 2 + (y - cell.y_px) ** 2))
+    return int(table["flags"].to_numpy(np.int32)[nearest]) & int(Flag.OUTSIDE_ROI)
+
+
+def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    table: dict[str, Any] = {}
+    for name, dtype, *_ in CELL_COLUMNS:
+        values = [row.get(name, 0) for row in rows]
+        if dtype == CELL_CLASS_DTYPE:
+            table[name] = pd.Categorical(values, categories=_CLASSES)
+        else:
+            table[name] = np.array(values, dtype=dtype)
+    return pd.DataFrame(table)

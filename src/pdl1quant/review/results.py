@@ -1,0 +1,234 @@
+"""The folder of a run as a review needs it: settings, rules, images, their rows and their cells, checked."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
+
+from pdl1quant.assays import find_indication
+from pdl1quant.config import Config, config_from
+from pdl1quant.errors import ConfigError, OutputError, ReviewError, UsageError
+from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, Indication, ResultFlag, RulePack, Status
+from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
+from pdl1quant.outputs.run_record import read_run_record
+from pdl1quant.outputs.tables import SCHEMA, ScoreRow, read_cells, read_scores
+from pdl1quant.review.ledger import LedgerHead
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PACK = TypeAdapter(RulePack)
+_UNSCORED = (Status.REFUSED, Status.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageResult:
+    """One image of a run; ``stem`` is the place of its results, ``row`` its row in ``scores.csv``."""
+
+    name: str
+    stem: str
+    case: str
+    sha256: str
+    row: ScoreRow
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it was measured."""
+        return self.row.status not in _UNSCORED
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Whether it was counted as another image of the case already."""
+        return str(ResultFlag.DUPLICATE) in self.row.flags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """The folder of a run, opened."""
+
+    out: Path
+    config: Config
+    pack: RulePack
+    indication: Indication | None
+    images: tuple[ImageResult, ...]
+    case_rows: tuple[ScoreRow, ...]
+    sources: tuple[Path, ...]
+    """What the run was given; may have moved."""
+    given_mpp: float | None = None
+    """Pixel size (um) that overrode the images' own."""
+
+    def image(self, name: str) -> ImageResult:
+        """The image whose results lie at ``name``, or that is called so.
+
+        Raises
+        ------
+        ReviewError
+            There is none, or more than one.
+        """
+        found = [image for image in self.images if image.stem == name]
+        found = found or [image for image in self.images if image.name == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            stems = ", ".join(image.stem for image in found)
+            raise ReviewError(f"{self.out}: {len(found)} images are called {name!r}; say which: {stems}")
+        known = ", ".join(image.stem for image in self.images[:3])
+        raise ReviewError(f"{self.out}: no image {name!r} in these results; there are {known}, ...")
+
+    def of_case(self, case: str) -> tuple[ImageResult, ...]:
+        """The images of a case that count: measured, each content once."""
+        return tuple(each for each in self.images if each.case == case and each.is_scored and not each.is_duplicate)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCells:
+    """The cells of an image as the run left them.
+
+    ``tumour_area_um2`` is that of the tumour region drawn for the run; None without one, or where the results do not
+    say it.
+    """
+
+    cells: pd.DataFrame
+    mpp: float
+    tumour_area_um2: float | None
+    head: LedgerHead
+
+
+def open_results(out: Path) -> Results:
+    """Open the folder of a run; it may have been moved.
+
+    Raises
+    ------
+    UsageError
+        It is no folder of results.
+    ReviewError
+        Another version of pdl1quant made it, whose settings are not those of today.
+    OutputError
+        A file in it is damaged.
+    """
+    for name in (RUN_RECORD_NAME, SCORES_NAME):
+        if not (out / name).is_file():
+            raise UsageError(f"{out}: no results of a finished run ({name} is missing); give the folder after -o")
+    record = read_run_record(out / RUN_RECORD_NAME)
+    rows = read_scores(out / SCORES_NAME)
+    try:
+        settings = record["settings"]
+        config = config_from(settings["config"], source=RUN_RECORD_NAME)
+        pack = _PACK.validate_python(settings["rule_pack"])
+        indication = find_indication(pack, settings["indication"]) if settings["indication"] else None
+        images = _paired(record["images"], rows)
+        sources = tuple(Path(path) for path in record.get("timings", {}).get("paths", ()))
+    except (KeyError, TypeError, ValidationError, ConfigError) as error:
+        raise ReviewError(f"{_made_by(out, record)} ({' '.join(str(error).split())[:80]})") from error
+    if config.digest != record.get("config_digest"):
+        raise ReviewError(_made_by(out, record))
+    return Results(
+        out=out,
+        config=config,
+        pack=pack,
+        indication=indication,
+        images=images,
+        case_rows=tuple(row for row in rows if row.level == "case"),
+        sources=sources,
+        given_mpp=settings.get("mpp"),
+    )
+
+
+def load_cells(results: Results, image: ImageResult) -> ImageCells:
+    """The cells of an image, checked to be of this image and these settings.
+
+    Raises
+    ------
+    ReviewError
+        They are of another image or other settings, or the image was not measured.
+    OutputError
+        The file is missing, damaged or of another schema.
+    """
+    if not image.is_scored:
+        raise ReviewError(f"{image.name}: was not scored ({image.row.error}); there is nothing to review")
+    path = result_path(results.out, "cells", image.stem)
+    cells = read_cells(path)
+    said = _metadata(path)
+    if said.get("image_sha256") != image.sha256:
+        raise ReviewError(f"{path}: holds the cells of another image than {RUN_RECORD_NAME} says; score again")
+    if said.get("config_digest") != results.config.digest:
+        raise ReviewError(
+            f"{path}: was made with settings {said.get('config_digest')}, the run with {results.config.digest}; "
+            "score again"
+        )
+    head = LedgerHead(
+        image=image.name,
+        image_sha256=image.sha256,
+        config_digest=results.config.digest,
+        cells_schema=SCHEMA,
+        cells_sha256=digest_of(cells),
+    )
+    area = said.get("tumour_area_um2")
+    return ImageCells(
+        cells=cells, mpp=float(said["mpp"]), tumour_area_um2=None if area is None else float(area), head=head
+    )
+
+
+def digest_of(cells: pd.DataFrame) -> str:
+    """SHA-256 of what a cells table holds, whatever library wrote its file."""
+    digest = hashlib.sha256()
+    for column in CELL_COLUMNS:
+        values = cells[column.name]
+        digest.update(column.name.encode())
+        raw = values.cat.codes if column.dtype == CELL_CLASS_DTYPE else values
+        digest.update(raw.to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def find_image(results: Results, image: ImageResult, *, folder: Path | None = None) -> Path:
+    """Where the file of an image is now: in ``folder``, else where the run read it; known by its hash.
+
+    Raises
+    ------
+    ReviewError
+        It moved, or what lies in its place is another image.
+    """
+    roots = [folder] if folder is not None else list(results.sources)
+    places = [root / image.name if root.is_dir() else root for root in roots]
+    there = [path for path in places if path.is_file() and path.name == Path(image.name).name]
+    for path in there:
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == image.sha256:
+                return path
+    if there:
+        raise ReviewError(f"{there[0]}: is not the image that was scored (its hash differs); give the folder of that")
+    where = folder or (roots[0] if roots else "unknown")
+    raise ReviewError(f"{image.name}: is not in {where} any more; give the folder it moved to (--images FOLDER)")
+
+
+def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[ImageResult, ...]:
+    """Images with their rows; both are in the same order, and a name may be there twice."""
+    of_images = iter([row for row in rows if row.level == "image"])
+    images = []
+    for entry in entries:
+        row = next((row for row in of_images if (row.image, row.case) == (entry["image"], entry["case"])), None)
+        if row is None:
+            raise KeyError(f"{SCORES_NAME} has no row for {entry['image']}")
+        images.append(
+            ImageResult(name=row.image, stem=entry["results"], case=row.case, sha256=entry["sha256"] or "", row=row)
+        )
+    return tuple(images)
+
+
+def _made_by(out: Path, record: dict[str, Any]) -> str:
+    version = record.get("pdl1quant", "of unknown version")
+    return f"{out}: made by pdl1quant {version}, whose settings this version does not read; score again, or use that"
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    try:
+        found = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowInvalid) as error:
+        raise OutputError(f"{path}: no readable cells table; score the image again") from error
+    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in found.items()}

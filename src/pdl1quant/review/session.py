@@ -1,0 +1,270 @@
+"""The review of one image: edits go to the disk first, then into the counts; no viewer in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pdl1quant.errors import ReviewError
+from pdl1quant.model import CellClass, Counts, ResultFlag
+from pdl1quant.review.edits import CHANGES, MAKING, Edit, EditKind, MadeCell, Standing, active_ids, standing, wrong_with
+from pdl1quant.review.ledger import EditLedger, ledger_path
+from pdl1quant.review.made import merged_cell
+from pdl1quant.review.recount import BlockCounts, score_blocks
+from pdl1quant.review.results import ImageResult, Results, load_cells
+from pdl1quant.review.state import CellState
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+    from pdl1quant.model import IntpArray, Score
+
+_TUMOUR_UNCONFIRMED = str(ResultFlag.TUMOUR_UNCONFIRMED)
+
+
+class Review:
+    """One image under review, up to date with its ledger.
+
+    Parameters
+    ----------
+    results
+        From `open_results`.
+    image
+        One of its images.
+
+    Raises
+    ------
+    ReviewError
+        The image was not scored, or its ledger is for other results.
+    OutputError
+        Cells or ledger cannot be read.
+    """
+
+    def __init__(self, results: Results, image: ImageResult) -> None:
+        loaded = load_cells(results, image)
+        self.results, self.image = results, image
+        self.cells: pd.DataFrame = loaded.cells
+        self.mpp = loaded.mpp
+        self._tumour_area_um2 = loaded.tumour_area_um2
+        self.ledger = EditLedger(ledger_path(results.out, image.stem), loaded.head)
+        self.state = CellState(self.cells, image_id=image.sha256, config=results.config, pack=results.pack)
+        self._counts = BlockCounts(self.state, mpp=self.mpp, config=results.config, pack=results.pack)
+        self.automated_blocks = self._with_area(self._counts.blocks)
+        self.automated = self._score(self.automated_blocks, is_reviewed=False)
+        self._take_in()
+
+    # --- what it is now ---
+    @property
+    def blocks(self) -> tuple[Counts, ...]:
+        """Counts of the blocks, as reviewed."""
+        blocks = self._counts.blocks
+        return blocks if self.regions_changed else self._with_area(blocks)
+
+    @property
+    def counts(self) -> Counts:
+        """Their sum."""
+        return sum(self.blocks, Counts())
+
+    @property
+    def score(self) -> Score:
+        """The reviewed score of the image; without edits the automated one, exactly."""
+        return self._score(self.blocks, is_reviewed=True)
+
+    @property
+    def standing(self) -> Standing:
+        """Who reviewed, signed, locked."""
+        return standing(self.ledger.edits)
+
+    @property
+    def regions_changed(self) -> bool:
+        """Whether a reviewer's region holds: the area of the tumour region drawn for the run is then not known."""
+        return any(edit.kind is EditKind.ROI and self.state.holds(edit.id) for edit in self.ledger.edits)
+
+    @property
+    def has_tumour_roi(self) -> bool:
+        """Whether tumour was drawn for the run."""
+        return _TUMOUR_UNCONFIRMED not in self.image.row.flags
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether a person confirmed what is tumour: drew it for the run, or signed this review."""
+        return self.has_tumour_roi or bool(self.standing.signed_by)
+
+    def reviewed_cells(self) -> pd.DataFrame:
+        """The cells table with the columns of the review beside those of the run."""
+        return self.state.reviewed()
+
+    # --- edits ---
+    def edit(
+        self,
+        kind: EditKind,
+        *,
+        reviewer: str,
+        cells: Sequence[str] = (),
+        to: Any = None,
+        made: Sequence[MadeCell] = (),
+        geometry: Mapping[str, Any] | None = None,
+        reason: str = "",
+        uncertain_first: bool = False,
+    ) -> Edit:
+        """Write one edit to the ledger and count again.
+
+        Parameters
+        ----------
+        kind
+            What it does.
+        reviewer
+            Who says it.
+        cells
+            Ids of the cells it is about; many cells are one edit and one undo. A merge takes two or more and needs no
+            ``made``; a split takes one.
+        to
+            Class name, true or false (positive as the score counts it), `RoiRule`, ``{"tps": 40, "blind": true}``.
+        made
+            New cells of add, split and merge.
+        geometry
+            Outline of a region, GeoJSON.
+        reason
+            Needed to amend a locked case.
+        uncertain_first
+            The cells were offered because the machine was unsure of them.
+
+        Returns
+        -------
+        Edit
+            As written.
+
+        Raises
+        ------
+        ReviewError
+            The case is locked, a cell is not there, or the edit says what cannot be; nothing is written.
+        OutputError
+            It cannot be written.
+        """
+        if not reviewer.strip():
+            raise ReviewError(f"{self.image.name}: an edit needs the name of its reviewer")
+        with self.ledger.writing() as write:
+            self._take_in()
+            if kind is EditKind.MERGE and not made:
+                made = (merged_cell(self.state.table.take(self._present_rows(cells))),) if cells else ()
+            edit = Edit(
+                kind=kind,
+                reviewer=reviewer.strip(),
+                cells=tuple(dict.fromkeys(cells)),
+                before=self._before(kind, cells),
+                to=str(to) if isinstance(to, (CellClass, str)) else to,
+                made=tuple(made),
+                geometry=None if geometry is None else dict(geometry),
+                reason=reason,
+                uncertain_first=uncertain_first,
+            )
+            self._check(edit)
+            write(edit)
+        self._take_in()
+        return edit
+
+    def undo(self, *, reviewer: str) -> Edit | None:
+        """Undo the reviewer's last change that holds; None where there is none."""
+        self._refresh()
+        mine = [each for each in self.ledger.edits if each.reviewer == reviewer and each.kind in CHANGES]
+        last = next((each for each in reversed(mine) if self.state.holds(each.id)), None)
+        return None if last is None else self.edit(EditKind.UNDO, reviewer=reviewer, to=last.id)
+
+    def redo(self, *, reviewer: str) -> Edit | None:
+        """Undo the reviewer's last undo, if they changed nothing since; None where there is none."""
+        self._refresh()
+        kind_of = {each.id: each.kind for each in self.ledger.edits}
+        for each in reversed(self.ledger.edits):
+            if each.reviewer != reviewer or not self.state.holds(each.id):
+                continue
+            if each.kind in CHANGES:
+                return None
+            if each.kind is EditKind.UNDO and kind_of.get(each.to) in CHANGES:
+                return self.edit(EditKind.UNDO, reviewer=reviewer, to=each.id)
+        return None
+
+    def ids(self, rows: IntpArray | Sequence[int]) -> tuple[str, ...]:
+        """Ids of cells by their rows in `reviewed_cells`."""
+        return self.state.ids_of(np.asarray(rows, dtype=np.intp))
+
+    # --- checks ---
+    def _check(self, edit: Edit) -> None:
+        name = self.image.name
+        if message := wrong_with(edit):
+            raise ReviewError(f"{name}: {message}; nothing was written")
+        locked_by = self.standing.locked_by
+        if locked_by and edit.kind is not EditKind.AMEND:
+            raise ReviewError(f"{name}: its case {self.image.case!r} was locked by {locked_by}; amend it first")
+        if not locked_by and edit.kind is EditKind.AMEND:
+            raise ReviewError(f"{name}: its case {self.image.case!r} is not locked; there is nothing to amend")
+        if edit.kind in {EditKind.CLASS, EditKind.POSITIVE, EditKind.DELETE} and not edit.cells:
+            raise ReviewError(f"{name}: the edit names no cell; nothing was written")
+        known = set(self.state.made_ids)
+        if edit.kind in MAKING and (known.intersection(each.id for each in edit.made)):
+            raise ReviewError(f"{name}: a cell of that id was made already; nothing was written")
+        if edit.kind is EditKind.UNDO:
+            self._check_undo(edit)
+
+    def _check_undo(self, undo: Edit) -> None:
+        """Cells that an undo unmakes must not be part of others, and what a redo takes has to be there."""
+        named = {each.id: each for each in self.ledger.edits}
+        target = named.get(undo.to)
+        if target is None or (target.kind not in CHANGES and target.kind is not EditKind.UNDO):
+            raise ReviewError(f"{self.image.name}: no change {undo.to!r} that could be undone")
+        active = active_ids([*self.ledger.edits, undo])
+        for each in self.ledger.edits:
+            holds, held = each.id in active, self.state.holds(each.id)
+            if each.kind not in MAKING or holds == held:
+                continue
+            if not held and not self.state.present[self.state.rows_of(each.cells)].all():
+                raise ReviewError(f"{self.image.name}: a cell of that {each.kind} is gone; it cannot be redone")
+            ids = {cell.id for cell in each.made}
+            later = [other for other in self.ledger.edits if other.kind in MAKING and ids.intersection(other.cells)]
+            if held and any(other.id in active for other in later):
+                raise ReviewError(f"{self.image.name}: cells of that {each.kind} were split or merged; undo that first")
+
+    def _present_rows(self, cells: Sequence[str]) -> IntpArray:
+        rows = self.state.rows_of(cells)
+        gone = (rows < 0) | ~self.state.present[rows]
+        if gone.any():
+            which = cells[int(np.flatnonzero(gone)[0])]
+            raise ReviewError(f"{self.image.name}: no cell {which} in it (now); nothing was written")
+        return rows
+
+    def _before(self, kind: EditKind, cells: Sequence[str]) -> tuple[Any, ...]:
+        if not cells:
+            return ()
+        now = self.state.now(self._present_rows(tuple(dict.fromkeys(cells))))
+        values = now["positive" if kind is EditKind.POSITIVE else "cell_class"].tolist()
+        return tuple(values)
+
+    # --- counts ---
+    def _refresh(self) -> None:
+        """Take in what others wrote."""
+        if self.ledger.path.exists():
+            with self.ledger.writing():
+                pass
+        self._take_in()
+
+    def _take_in(self) -> None:
+        new = self.ledger.edits[len(self.state.edits) :]
+        if new:
+            self._counts.update(self.state.take(new))
+
+    def _with_area(self, blocks: tuple[Counts, ...]) -> tuple[Counts, ...]:
+        return blocks if self._tumour_area_um2 is None else (*blocks, Counts(tumour_area_um2=self._tumour_area_um2))
+
+    def _score(self, blocks: tuple[Counts, ...], *, is_reviewed: bool) -> Score:
+        return score_blocks(
+            blocks,
+            config=self.results.config,
+            pack=self.results.pack,
+            indication=self.results.indication,
+            level="image",
+            flags=self.image.row.flags,
+            has_tumour_roi=self._tumour_area_um2 is not None and not (is_reviewed and self.regions_changed),
+            tumour_confirmed=self.is_confirmed if is_reviewed else self.has_tumour_roi,
+        )

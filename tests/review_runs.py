@@ -1,0 +1,90 @@
+"""Results to review, without the minutes of a run: cells tables, scores and records as a run writes them."""
+
+import hashlib
+import json
+
+import numpy as np
+
+from batch_runs import job_for
+from factories import random_cells
+from pdl1quant.batch.record import settings_of
+from pdl1quant.model import Counts, ResultFlag, Status
+from pdl1quant.outputs.files import result_path
+from pdl1quant.outputs.run_record import write_run_record
+from pdl1quant.outputs.tables import ScoreRow, score_values, write_cells, write_scores
+from pdl1quant.review import Review, open_results
+from pdl1quant.review.recount import score_blocks
+from pdl1quant.stages.score import count_blocks
+
+FLAGS = (ResultFlag.SELECTED_FIELDS,)
+
+
+def image_bytes(name):
+    return f"image {name}".encode()
+
+
+def make_results(tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, version=None):
+    """A folder of results over one case; the images are files of a few bytes beside it."""
+    folder, out = tmp_path / "tiles", tmp_path / "out"
+    folder.mkdir(exist_ok=True)
+    job = job_for(folder, out)
+    common = {"assay": job.pack.name, "config_digest": job.config.digest}
+    scoring = {
+        "config": job.config,
+        "pack": job.pack,
+        "indication": None,
+        "has_tumour_roi": False,
+        "tumour_confirmed": False,
+    }
+    rows, entries, all_blocks = [], [], []
+    for number, name in enumerate(images):
+        (folder / f"{name}.png").write_bytes(image_bytes(name))
+        sha256 = hashlib.sha256(image_bytes(name)).hexdigest()
+        cells = random_cells(seed + number, n).assign(**probabilities(seed + number, n))
+        cells = cells.sort_values(["y_px", "x_px"], ignore_index=True)
+        metadata = {"image_sha256": sha256, "config_digest": job.config.digest, "mpp": "0.5"}
+        write_cells(cells, result_path(out, "cells", name), metadata=metadata)
+        blocks = count_blocks(cells, block_um=job.config.score.block_um, mpp=0.5, config=job.config, pack=job.pack)
+        all_blocks += blocks
+        score = score_blocks(blocks, level="image", flags=FLAGS, **scoring)
+        rows.append(
+            ScoreRow(
+                level="image", image=f"{name}.png", case=case, status=Status.OK, mpp=0.5,
+                **score_values(sum(blocks, Counts()), score), **common,
+            )
+        )  # fmt: skip
+        entries.append({"image": f"{name}.png", "results": name, "case": case, "sha256": sha256, "roi_sha256": None})
+    score = score_blocks(all_blocks, level="case", flags=FLAGS, **scoring)
+    values = score_values(sum(all_blocks, Counts()), score)
+    rows.append(ScoreRow(level="case", image="", case=case, status=Status.OK, mpp=0.5, **values, **common))
+    write_scores(rows, out / "scores.csv")
+    record = {
+        "settings": settings_of(job),
+        "config_digest": job.config.digest,
+        "images": entries,
+        "timings": {"paths": [str(folder)]},
+    }
+    write_run_record(out / "run.json", record)
+    if version is not None:
+        told = json.loads((out / "run.json").read_text()) | version
+        (out / "run.json").write_text(json.dumps(told))
+    return out
+
+
+def probabilities(seed, n):
+    """Probabilities of the classes, as a classifier gives them."""
+    values = np.random.default_rng(seed).dirichlet(np.ones(5), n).astype(np.float32)
+    names = ("tumour", "lymphocyte", "macrophage", "stroma", "other")
+    return {f"{name}_probability": values[:, k] for k, name in enumerate(names)}
+
+
+def open_review(out, name="a"):
+    results = open_results(out)
+    return Review(results, results.image(name))
+
+
+def viable(review, cell_class="tumour"):
+    """Ids of cells that count, of one class."""
+    cells = review.cells
+    rows = np.flatnonzero((cells["cell_class"] == cell_class).to_numpy() & (cells["flags"].to_numpy() == 0))
+    return review.ids(rows)
