@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from pdl1quant.kernels import ascent
@@ -25,34 +24,36 @@ MAX_ELONGATION = 3.0
 """Longer merged objects are rows of nuclei."""
 MERGE_ROUNDS = 2
 MAX_LEVEL = 9e5
-"""Heights are quantised to so many steps, so that nine times as many, and halves of them, stay exact in float32."""
+"""Heights are quantised to so many steps up to the highest possible one: the highest of a tile would make pieces depend
+on the tile."""
 TAKE_IN_ROUNDS = 8
 """A stretch of basins without a seed is taken in this far; more is no cell."""
 
 
-def climb(landscape: Float32Array, *, min_distance_px: float) -> tuple[Int32Array, int]:
+def climb(landscape: Float32Array, *, top: float, min_distance_px: float) -> tuple[Int32Array, int]:
     """Send each pixel of the domain (``landscape`` > 0) uphill: the watershed by steepest ascent.
 
-    Returns the pieces, (H, W) int32 with labels 1..n, and n. A summit with a higher one within ``min_distance_px`` in
-    the same object is no piece of its own.
+    Returns the pieces, (H, W) int32 with labels 1..n, and n. A summit with a higher pixel within ``min_distance_px``,
+    to which pixels of the domain lead within that distance, is no piece of its own. ``top`` is the highest possible
+    height. Ties are broken by the place of a pixel in a grid of 3 x 3 from the map's corner.
     """
-    keys = ascent.level_keys(np.ascontiguousarray(landscape), _scale(landscape))
+    keys = ascent.level_keys(np.ascontiguousarray(landscape), _scale(top))
     target = ascent.uphill(keys)
-    _, objects = cv2.connectedComponents((landscape > 0).view(np.uint8), connectivity=8, ltype=cv2.CV_32S)
     summits = ascent.summits_of(target)
-    target[summits] = ascent.higher_within(summits, keys, np.asarray(objects, np.int32), max(1, round(min_distance_px)))
+    target[summits] = ascent.higher_within(summits, keys, max(1, round(min_distance_px)))
     summits = summits[target[summits] == summits]
     return ascent.follow(target, summits).reshape(landscape.shape), len(summits)
 
 
-def flood(landscape: Float32Array, seeds: Int32Array, *, max_barrier: float) -> Int32Array:
+def flood(landscape: Float32Array, seeds: Int32Array, *, top: float, max_barrier: float) -> Int32Array:
     """Share the domain (``landscape`` > 0) out among labelled seeds: each pixel goes uphill to one.
 
     A basin that ends short of all seeds goes to the neighbour across the lowest barrier, if that is not higher than
-    ``max_barrier`` above its own summit; else its pixels are 0. Seeds must be higher than what surrounds them.
+    ``max_barrier`` above its own summit; else its pixels are 0. Seeds must be higher than what surrounds them; ``top``
+    is the highest possible height.
     """
     landscape = np.ascontiguousarray(landscape)
-    target = ascent.uphill(ascent.level_keys(landscape, _scale(landscape)))
+    target = ascent.uphill(ascent.level_keys(landscape, _scale(top)))
     first = ascent.gather_seeds(target, seeds.ravel(), int(seeds.max(initial=0)))
     summits = ascent.summits_of(target)
     pieces = ascent.follow(target, summits)
@@ -65,9 +66,9 @@ def flood(landscape: Float32Array, seeds: Int32Array, *, max_barrier: float) -> 
     return renumber(pieces, label)
 
 
-def _scale(landscape: Float32Array) -> np.float32:
+def _scale(top: float) -> np.float32:
     """Steps per unit of height."""
-    return np.float32(MAX_LEVEL / max(float(landscape.max(initial=0)), 1e-6))
+    return np.float32(MAX_LEVEL / top)
 
 
 def _take_in(label: Int32Array, pieces: Int32Array, landscape: Float32Array, *, max_barrier: float) -> None:
@@ -161,10 +162,16 @@ class Ellipse:
 
 
 def ellipse_of(moments: Float64Array) -> Ellipse:
-    """Ellipses from raw moments (n, 6); an object without pixels has zeros."""
+    """Ellipses from raw moments (n, 6); an object without pixels has zeros.
+
+    Differences are taken of whole numbers, which are exact: an ellipse does not depend on where the origin lies.
+    """
     area = moments[:, 0]
-    x, y, xx, yy, xy = (moments[:, 1:] / np.maximum(area, 1)[:, None]).T
-    var_x, var_y, cov = xx - x * x + 1 / 12, yy - y * y + 1 / 12, xy - x * y
+    n = np.maximum(area, 1)
+    x, y, xx, yy, xy = moments[:, 1:].T
+    var_x, var_y = ((n * squares - sums * sums) / (n * n) + 1 / 12 for squares, sums in ((xx, x), (yy, y)))
+    cov = (n * xy - x * y) / (n * n)
+    x, y = x / n, y / n
     root = np.sqrt(np.maximum(((var_x - var_y) / 2) ** 2 + cov * cov, 0))
     large, small = (var_x + var_y) / 2 + root, np.maximum((var_x + var_y) / 2 - root, 1e-3)
     full = 4 * np.pi * np.sqrt(large * small)

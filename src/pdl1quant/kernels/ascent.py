@@ -74,23 +74,51 @@ def summits_of(target: Int32Array) -> Int32Array:
 
 
 @compiled
-def higher_within(summits: Int32Array, keys: Int32Array, objects: Int32Array, radius_px: int) -> Int32Array:
-    """Flat index of the highest pixel within the radius of each summit in the same object (labels, H x W)."""
-    height, width = objects.shape
+def higher_within(summits: Int32Array, keys: Int32Array, radius_px: int) -> Int32Array:
+    """Flat index of the highest pixel within the radius of each summit that hangs together with it there."""
+    width = keys.shape[1] - 2
     target = np.empty_like(summits)
+    side = 2 * radius_px + 1
+    seen, waiting = np.empty((side + 2, side + 2), np.bool_), np.empty((side * side, 2), np.int32)
     for number in range(summits.size):
         y, x = divmod(summits[number], width)
-        best, to = keys[y + 1, x + 1], y * width + x
-        for other_y in range(max(0, y - radius_px), min(height, y + radius_px + 1)):
-            for other_x in range(max(0, x - radius_px), min(width, x + radius_px + 1)):
-                if (other_y - y) ** 2 + (other_x - x) ** 2 > radius_px * radius_px:
-                    continue
-                level, there = keys[other_y + 1, other_x + 1], other_y * width + other_x
-                higher = level > best or (level == best and there > to)
-                if higher and objects[other_y, other_x] == objects[y, x]:
-                    best, to = level, there
-        target[number] = to
+        target[number] = summits[number]
+        if _is_highest(keys, y, x, radius_px):
+            continue
+        for row in range(side + 2):  # what must not be looked at is seen already
+            for column in range(side + 2):
+                off_y, off_x = row - radius_px - 1, column - radius_px - 1
+                seen[row, column] = off_y * off_y + off_x * off_x > radius_px * radius_px
+        best, n, done = keys[y + 1, x + 1], 1, 0
+        waiting[0, 0], waiting[0, 1], seen[radius_px + 1, radius_px + 1] = y, x, True
+        while done < n:
+            here_y, here_x = waiting[done, 0], waiting[done, 1]
+            done += 1
+            for other_y in range(here_y - 1, here_y + 2):
+                for other_x in range(here_x - 1, here_x + 2):
+                    row, column = other_y - y + radius_px + 1, other_x - x + radius_px + 1
+                    if seen[row, column] or keys[other_y + 1, other_x + 1] < 0:
+                        continue
+                    seen[row, column] = True
+                    waiting[n, 0], waiting[n, 1] = other_y, other_x
+                    n += 1
+                    level, there = keys[other_y + 1, other_x + 1], other_y * width + other_x
+                    if level > best or (level == best and there > target[number]):
+                        best, target[number] = level, there
     return target
+
+
+@compiled
+def _is_highest(keys: Int32Array, y: int, x: int, radius_px: int) -> bool:
+    """Whether no pixel within the radius is as high, connected or not."""
+    height, width = keys.shape[0] - 2, keys.shape[1] - 2
+    own = keys[y + 1, x + 1]
+    for other_y in range(max(0, y - radius_px), min(height, y + radius_px + 1)):
+        for other_x in range(max(0, x - radius_px), min(width, x + radius_px + 1)):
+            apart = (other_y - y) ** 2 + (other_x - x) ** 2
+            if 0 < apart <= radius_px * radius_px and keys[other_y + 1, other_x + 1] >= own:
+                return False
+    return True
 
 
 @compiled

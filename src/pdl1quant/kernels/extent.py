@@ -135,24 +135,23 @@ def slopes(
     reach_px: Float32Array,
     wall: Float32Array,
     scale: tuple[np.float32, np.float32, np.float32, np.float32],
-) -> tuple[Float32Array, np.float32]:
-    """Height map that falls off from the labels, with trenches along walls; and the highest wall within reach.
+) -> Float32Array:
+    """Height map that falls off from the labels, with trenches along walls.
 
     ``scale``: height of a label, fall per px of distance, wall that counts as full, fall per unit of wall. The map is
     0 beyond the reach (n + 1,) of the nearest label.
     """
     distance, nearest = near
     top, per_px, full, per_wall = scale
-    landscape, highest = np.empty_like(distance), np.float32(0)
+    landscape = np.empty_like(distance)
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):
             barrier = max(wall[y, x], np.float32(0))
             height = np.float32(0)
             if distance[y, x] <= reach_px[nearest[y, x]]:
-                highest = max(highest, barrier)
                 height = top - (distance[y, x] * per_px + min(barrier, full) * per_wall)
             landscape[y, x] = top if labels[y, x] > 0 else height
-    return landscape, highest
+    return landscape
 
 
 @compiled

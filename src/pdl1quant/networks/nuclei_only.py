@@ -26,6 +26,8 @@ SEED_RADIUS_UM = 2.0
 """Two nuclei have centres at least this far apart."""
 SMOOTHING_UM = 0.5
 """Standard deviation of the smoothing of the distance to the edge: jagged rims are no necks."""
+MAX_DEPTH_UM = 12.0
+"""Farther from the edge nothing is deeper: no nucleus is that large."""
 PROBABILITY_UM = 0.5
 """A certain pixel lies this much higher than a doubtful one: dips between nuclei count where the outline has none."""
 
@@ -59,8 +61,12 @@ def _find_hills(rgb: UInt8Array, *, model: Model, config: NucleiConfig) -> Int32
     probability = run_plane(model, rgb)
     nucleus = probability >= card.nuclei_threshold
     depth = cv2.distanceTransform(nucleus.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) * np.float32(card.mpp)
-    height = cv2.GaussianBlur(depth + np.float32(PROBABILITY_UM) * probability, (0, 0), SMOOTHING_UM / card.mpp)
+    height = cv2.GaussianBlur(
+        np.minimum(depth, np.float32(MAX_DEPTH_UM)) + np.float32(PROBABILITY_UM) * probability,
+        (0, 0),
+        SMOOTHING_UM / card.mpp,
+    )
     landscape = np.where(nucleus, np.maximum(height, np.float32(1e-3)), np.float32(0))
-    pieces, n = climb(landscape, min_distance_px=SEED_RADIUS_UM / card.mpp)
+    pieces, n = climb(landscape, top=MAX_DEPTH_UM + PROBABILITY_UM, min_distance_px=SEED_RADIUS_UM / card.mpp)
     group, _ = join_halves(pieces, landscape, n, max_area_px=config.max_area_um2 / card.mpp**2)
     return renumber(pieces, group)

@@ -48,6 +48,8 @@ CORE_DEPTH = 0.35
 """From this relative depth on a pixel is the inside of a cell: what hangs together there is one cell."""
 MIN_SHARE = 0.2
 """A nucleus with less than this share of itself in the inside of a cell only grazes it."""
+MAX_INSIDE_UM = 32.0
+"""A longer or wider inside is that of no one cell, whether or not the rest of it shows."""
 MAX_GROWTH_UM = 8.0
 """No cell reaches farther beyond its nucleus and inside."""
 MAX_SIDE_PX = 2560
@@ -202,7 +204,7 @@ def _split(maps: Maps, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array,
     hills = cv2.GaussianBlur(cv2.multiply(maps.nucleus_depth, maps.nucleus), (0, 0), SMOOTHING_UM / mpp)
     landscape = np.maximum(np.asarray(hills, dtype=np.float32), np.float32(1e-3))
     np.putmask(landscape, maps.nucleus < MIN_NUCLEUS, 0)
-    pieces, n_pieces = climb(landscape, min_distance_px=SEED_RADIUS_UM / mpp)
+    pieces, n_pieces = climb(landscape, top=1.0, min_distance_px=SEED_RADIUS_UM / mpp)
     border = borders(pieces, landscape, n_pieces)
     group = _join(border)
     highest = np.zeros(int(group.max()) + 1, np.float32)
@@ -235,7 +237,8 @@ def _grow(nuclei: Int32Array, n: int, maps: Maps, *, mpp: float) -> Int32Array:
     assert maps.cell_depth is not None
     if n == 0:
         return nuclei.copy()
-    seeds = np.where(nuclei > 0, nuclei, _insides(nuclei, n, maps.cell, maps.cell_depth))
+    insides = _insides(nuclei, n, maps.cell, maps.cell_depth, max_side_px=MAX_INSIDE_UM / mpp)
+    seeds = np.where(nuclei > 0, nuclei, insides)
     reach_px = np.full(n + 1, MAX_GROWTH_UM / mpp, np.float32)
     cells = take_nearest(nuclei, nearest_label(seeds), reach_px, np.ascontiguousarray(maps.cell), np.float32(MIN_CELL))
     return _in_one_piece(cells, nuclei)
@@ -251,10 +254,15 @@ def _in_one_piece(cells: Int32Array, nuclei: Int32Array) -> Int32Array:
     return cells
 
 
-def _insides(nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32Array) -> Int32Array:
-    """The label of each piece of cell inside that holds one nucleus; 0 where it holds none or several."""
+def _insides(
+    nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32Array, *, max_side_px: float
+) -> Int32Array:
+    """The label of each piece of cell inside that holds one nucleus; 0 where it holds none or several, or is too large.
+
+    Cut off by the border of a tile, a piece that spans many cells might show but one nucleus.
+    """
     deep = ((cell >= MIN_CELL) & (cell_depth >= CORE_DEPTH)).view(np.uint8)
-    n_pieces, found = cv2.connectedComponents(deep, connectivity=4, ltype=cv2.CV_32S)
+    n_pieces, found, boxes, _ = cv2.connectedComponentsWithStats(deep, connectivity=4, ltype=cv2.CV_32S)
     pieces = np.asarray(found, dtype=np.int32)
     pairs, size = overlaps(nuclei, pieces, n)
     nucleus, piece = pairs[:, 0], pairs[:, 1]
@@ -263,6 +271,7 @@ def _insides(nuclei: Int32Array, n: int, cell: Float32Array, cell_depth: Float32
     owner = np.zeros(n_pieces, np.int32)
     owner[piece] = nucleus
     owner[np.bincount(piece, minlength=n_pieces) != 1] = 0
+    owner[boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) > max_side_px] = 0
     return renumber(pieces, owner)
 
 

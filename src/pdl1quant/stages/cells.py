@@ -14,7 +14,7 @@ import numpy as np
 from pdl1quant.basins import flood
 from pdl1quant.kernels.extent import nearest_label, slopes, split_cells, take_nearest
 from pdl1quant.kernels.labels import label_areas
-from pdl1quant.model import Compartments, Float32Array, Int32Array, Segmentation, StainOD
+from pdl1quant.model import BoolArray, Compartments, Float32Array, Int32Array, Segmentation, StainOD, UInt8Array
 
 if TYPE_CHECKING:
     from pdl1quant.config import CellsConfig
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MEMBRANE_SMOOTHING_UM = 0.5
 """Standard deviation of the smoothing of DAB before it guides the growth."""
 MIN_MEMBRANE_OD = 0.1
-"""Without any DAB above this within reach of a nucleus, growth is by distance alone."""
+"""Where there is no DAB above this within reach, growth is by distance alone."""
 MAX_MEMBRANE_OD = 1.5
 """Above this OD a membrane is a membrane."""
 UM_PER_OD = 6.0
@@ -74,12 +74,21 @@ def _grow(nucleus: Int32Array, n: int, dab: Float32Array, *, mpp: float, config:
     reach_px = _reach_px(label_areas(nucleus, n), mpp=mpp, config=config)
     smooth = np.asarray(cv2.GaussianBlur(dab, (0, 0), MEMBRANE_SMOOTHING_UM / mpp), dtype=np.float32)
     scale = (np.float32(TOP), np.float32(mpp), np.float32(MAX_MEMBRANE_OD), np.float32(UM_PER_OD))
-    landscape, brownest = slopes(nucleus, near, reach_px, smooth, scale)
-    if brownest <= np.float32(MIN_MEMBRANE_OD):
-        return take_nearest(nucleus, near, reach_px, landscape, np.float32(0))
-    guided = flood(landscape, nucleus, max_barrier=MAX_BARRIER_UM)
+    landscape = slopes(nucleus, near, reach_px, smooth, scale)
+    by_distance = take_nearest(nucleus, near, reach_px, landscape, np.float32(0))
+    near_brown = _near((smooth > MIN_MEMBRANE_OD).view(np.uint8), reach_px=config.growth_um / mpp)
+    if not near_brown.any():
+        return by_distance
+    guided = flood(landscape, nucleus, top=TOP, max_barrier=MAX_BARRIER_UM)
+    guided = np.where(near_brown, guided, by_distance)
     at_most = np.minimum(reach_px, np.float32(NEAR_UM / mpp))
     return take_nearest(guided, near, at_most, landscape, np.float32(0))
+
+
+def _near(mask: UInt8Array, *, reach_px: float) -> BoolArray:
+    """Within a square about any pixel of the mask."""
+    side = 2 * int(np.ceil(reach_px)) + 1
+    return np.asarray(cv2.dilate(mask, np.ones((side, side), np.uint8)), dtype=bool)
 
 
 def _reach_px(area_px: np.ndarray, *, mpp: float, config: CellsConfig) -> Float32Array:

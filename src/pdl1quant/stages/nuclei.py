@@ -57,6 +57,10 @@ MAX_HOLE_UM2 = 25.0
 """Larger holes are background: lumen, vacuole."""
 MIN_HEIGHT = 1e-3
 """Lowest height inside the foreground."""
+MAX_DEPTH_UM = 12.0
+"""Farther from the edge nothing is deeper: no nucleus is that large, and a pixel need not know what lies beyond."""
+TOP = (1 - CONTRAST_WEIGHT) * MAX_DEPTH_UM / DISTANCE_SCALE_UM + 2 * CONTRAST_WEIGHT
+"""Highest possible height."""
 
 
 def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: NucleiConfig) -> Segmentation:
@@ -85,7 +89,7 @@ def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: 
     if not foreground.any():
         return Segmentation(nuclei=np.zeros(foreground.shape, np.int32))
     landscape = _landscape(signal, background, foreground, threshold=threshold, mpp=tile.mpp)
-    pieces, n_pieces = climb(landscape, min_distance_px=SEED_RADIUS_UM / tile.mpp)
+    pieces, n_pieces = climb(landscape, top=TOP, min_distance_px=SEED_RADIUS_UM / tile.mpp)
     max_area_px = config.max_area_um2 / tile.mpp**2
     group, area = join_halves(pieces, landscape, n_pieces, max_area_px=max_area_px)
     keep = (area >= config.min_area_um2 / tile.mpp**2) & (area <= max_area_px)
@@ -115,8 +119,6 @@ def nucleus_signal(od: StainOD, *, name: str, mpp: float) -> Float32Array:
     """
     if name == "od_sum":
         return _clip(od.haematoxylin + od.dab)
-    if float(od.dab.max(initial=0)) <= HOLE_FLOOR_OD:
-        return _clip(od.haematoxylin)
     around = _smooth_coarsely(od.dab, sigma_px=5.0 / mpp)
     levels = (np.float32(SIGNAL_CAP_OD), np.float32(HOLE_FLOOR_OD), np.float32(DAB_LEAK_OD), np.float32(DAB_LEAK))
     return raise_in_holes((od.haematoxylin, od.dab), np.ascontiguousarray(around), levels)
@@ -171,7 +173,7 @@ def _landscape(
 ) -> Float32Array:
     """Height map that is high in the middle of a nucleus; 0 outside the foreground."""
     distance = cv2.distanceTransform(foreground.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    depth = cv2.GaussianBlur(distance, (0, 0), 0.5 / mpp)
+    depth = cv2.GaussianBlur(np.minimum(distance, np.float32(MAX_DEPTH_UM / mpp)), (0, 0), 0.5 / mpp)
     smooth = cv2.GaussianBlur(signal, (0, 0), SEED_SMOOTHING_UM / mpp)
     weights = ((1 - CONTRAST_WEIGHT) * mpp / DISTANCE_SCALE_UM, CONTRAST_WEIGHT / threshold, 2 * CONTRAST_WEIGHT)
     scale = (np.float32(weights[0]), np.float32(weights[1]), np.float32(weights[2]), np.float32(MIN_HEIGHT))
