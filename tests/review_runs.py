@@ -23,16 +23,16 @@ def image_bytes(name):
     return f"image {name}".encode()
 
 
-def make_results(tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, version=None):
-    """A folder of results over one case; the images are files of a few bytes beside it."""
+def make_results(tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, version=None, **changes):
+    """A folder of results over one case; the images are files of a few bytes beside it. ``changes`` are of the job."""
     folder, out = tmp_path / "tiles", tmp_path / "out"
     folder.mkdir(exist_ok=True)
-    job = job_for(folder, out)
+    job = job_for(folder, out, **changes)
     common = {"assay": job.pack.name, "config_digest": job.config.digest}
     scoring = {
         "config": job.config,
         "pack": job.pack,
-        "indication": None,
+        "indication": job.indication,
         "has_tumour_roi": False,
         "tumour_confirmed": False,
     }

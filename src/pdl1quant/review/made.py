@@ -24,7 +24,13 @@ _MEANS = tuple(name for name in _FLOATS if name not in _AREAS)
 
 
 def made_rows(
-    edits: Sequence[Edit], table: pd.DataFrame, parents: Sequence[IntpArray], *, config: Config, pack: RulePack
+    edits: Sequence[Edit],
+    table: pd.DataFrame,
+    parents: Sequence[IntpArray],
+    *,
+    n_automated: int,
+    config: Config,
+    pack: RulePack,
 ) -> pd.DataFrame:
     """A row of ``CELL_COLUMNS`` for each cell that ``edits`` make, in their order.
 
@@ -41,6 +47,8 @@ def made_rows(
         Cells so far.
     parents
         Rows of ``table`` that each edit removes.
+    n_automated
+        How many rows of ``table``, the first ones, are of the run.
     config, pack
         Settings and rules of the run.
     """
@@ -50,7 +58,7 @@ def made_rows(
         shared = _inherited(origin, n_parts=len(edit.made) if edit.kind is EditKind.SPLIT else 1)
         flags = int(np.bitwise_or.reduce(origin["flags"].to_numpy(np.int32), initial=0))
         for cell in edit.made:
-            outside = 0 if len(of) else _outside(table, cell)
+            outside = 0 if len(of) else _outside(table.iloc[:n_automated], cell)
             values: dict[str, Any] = {**shared, **cell.measurements}
             values |= {"x_px": cell.x_px, "y_px": cell.y_px, "cell_class": str(cell.cell_class)}
             rows.append(values | {"flags": flags | outside})
@@ -88,12 +96,12 @@ def _inherited(parents: pd.DataFrame, *, n_parts: int) -> dict[str, float]:
     return {**areas, **means, "membrane_dab_od_run": float(parents["membrane_dab_od_run"].max())}
 
 
-def _outside(table: pd.DataFrame, cell: MadeCell) -> int:
-    if table.empty:
+def _outside(automated: pd.DataFrame, cell: MadeCell) -> int:
+    if automated.empty:
         return 0
-    x, y = (table[name].to_numpy(np.float64) for name in ("x_px", "y_px"))
+    x, y = (automated[name].to_numpy(np.float64) for name in ("x_px", "y_px"))
     nearest = int(np.argmin((x - cell.x_px) ** 2 + (y - cell.y_px) ** 2))
-    return int(table["flags"].to_numpy(np.int32)[nearest]) & int(Flag.OUTSIDE_ROI)
+    return int(automated["flags"].to_numpy(np.int32)[nearest]) & int(Flag.OUTSIDE_ROI)
 
 
 def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:

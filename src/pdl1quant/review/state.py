@@ -160,7 +160,7 @@ class CellState:
         if not edits:
             return
         parents = [rows[rows >= 0] for rows in (self.rows_of(edit.cells) for edit in edits)]
-        made = made_rows(edits, self.table, parents, config=self._config, pack=self._pack)
+        made = made_rows(edits, self.table, parents, n_automated=self.n_automated, config=self._config, pack=self._pack)
         first = len(self.table)
         self.table = pd.concat([self.table, made], ignore_index=True)
         ids = [cell.id for edit in edits for cell in edit.made]

@@ -63,9 +63,9 @@ def reviewed_curve(state: CellState, thresholds: Sequence[float], *, config: Con
     """TPS in the scored compartment against the DAB cut-off, automated and reviewed.
 
     Of the densities in the cells table: mean OD of cytoplasm and cell, and the best run of the membrane. Which stretch
-    of a shared membrane belongs to a cell was decided at the run's t1 and is not decided anew: a new run at another
-    cut-off may differ a little, at t1 it does not. In the reviewed curve a cell keeps what a reviewer said of it at
-    every cut-off.
+    of a shared membrane belongs to a cell was decided at the run's t1 and is not decided anew: the curve is exact at
+    t1, and above it tends to be higher than new runs (``docs/review.md`` says how much). In the reviewed curve a cell
+    keeps what a reviewer said of it at every cut-off.
 
     Parameters
     ----------

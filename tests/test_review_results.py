@@ -1,0 +1,451 @@
+"""Rescored runs, signed cases, corrections from QuPath, and labels to train on."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import uuid
+
+import numpy as np
+import pytest
+
+from batch_runs import draw_phantom, run
+from pdl1quant import batch
+from pdl1quant.cli import main
+from pdl1quant.errors import ReviewError, UnreadableError, UsageError
+from pdl1quant.model import CallResult
+from pdl1quant.outputs.reviewed import reviewed_markdown
+from pdl1quant.outputs.tables import read_scores
+from pdl1quant.review import (
+    EditKind,
+    find_image,
+    import_corrections,
+    labels_from_reviews,
+    open_case,
+    open_results,
+    rescore,
+    review_case,
+    say_of_case,
+    write_review_labels,
+)
+from pdl1quant.training.labels import read_labels
+from review_runs import make_results, open_review, viable
+
+SOME_FAILED, WRONG_USAGE = 1, 2
+
+
+@pytest.fixture
+def out(tmp_path):
+    return make_results(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def phantom_run(tmp_path_factory):
+    """A real run over two copies of one rendered tile that differ by a byte, made once."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiles").mkdir()
+    draw_phantom(folder / "tiles" / "one.png")
+    second = folder / "tiles" / "two.png"
+    second.write_bytes((folder / "tiles" / "one.png").read_bytes() + b" ")
+    run(folder / "tiles", folder / "out")
+    return folder
+
+
+@pytest.fixture
+def real(phantom_run, tmp_path):
+    return shutil.copytree(phantom_run / "out", tmp_path / "out")
+
+
+@pytest.fixture
+def pdl1quant(capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return (stopped.value.code, *capsys.readouterr())
+
+    return call
+
+
+def table_of(out):
+    with (out / "scores_reviewed.csv").open(newline="") as file:
+        return {row["image"] or row["level"]: row for row in csv.DictReader(file)}
+
+
+# --- rescore ---------------------------------------------------------------------------------------------------------
+def test_without_edits_reviewed_is_automated(real):
+    rescore(real)
+    for row in table_of(real).values():
+        for name in ("tps", "tps_low", "tps_high", "cps", "h_score", "n_tumour", "n_tumour_positive"):
+            assert row[f"reviewed_{name}"] == row[name]
+        assert row["n_edits"] == "0"
+    automated = {row.image or row.level: row for row in read_scores(real / "scores.csv")}
+    for name, row in table_of(real).items():
+        assert row["reviewed_flags"] == ";".join(sorted(automated[name].flags))
+
+
+def test_edits_move_the_reviewed_score_and_leave_the_automated_one(out):
+    review = open_review(out)
+    cells = viable(review)
+    n = review.counts.n_tumour
+    review.edit(EditKind.POSITIVE, reviewer="Ada", cells=cells, to=True)
+    review.edit(EditKind.CLASS, reviewer="Bo", cells=cells[:3], to="stroma")
+    done = rescore(out)
+    rows = table_of(out)
+    scores = {row.image or row.level: row for row in read_scores(out / "scores.csv")}
+    assert done.n_failed == 0
+    assert rows["a.png"]["reviewed_n_tumour"] == str(n - 3)
+    assert float(rows["a.png"]["reviewed_tps"]) == pytest.approx(review.score.tps, abs=1e-4)
+    assert float(rows["a.png"]["tps"]) == scores["a.png"].tps
+    assert rows["a.png"]["reviewers"] == "Ada;Bo"
+    assert (rows["a.png"]["n_edits"], rows["b.png"]["n_edits"], rows["case"]["n_edits"]) == ("2", "0", "2")
+    assert float(rows["case"]["reviewed_tps"]) > scores["case"].tps
+
+
+def test_the_case_pools_the_images(out):
+    review = open_review(out)
+    review.edit(EditKind.POSITIVE, reviewer="Ada", cells=viable(review)[:20], to=True)
+    rescore(out)
+    rows = table_of(out)
+    for name in ("reviewed_n_tumour", "reviewed_n_tumour_positive", "n"):
+        assert int(rows["case"][name]) == int(rows["a.png"][name]) + int(rows["b.png"][name])
+
+
+def test_rescoring_twice_gives_the_same_bytes(out):
+    review = open_review(out)
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:9], to="other")
+    rescore(out)
+    first = (out / "scores_reviewed.csv").read_bytes()
+    rescore(out)
+    assert (out / "scores_reviewed.csv").read_bytes() == first
+
+
+def test_a_run_that_overwrites_removes_the_stale_table_and_keeps_the_edits(phantom_run, real):
+    review = open_review(real, "one")
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=review.ids(np.arange(3)), to="other")
+    rescore(real)
+    run(phantom_run / "tiles", real, overwrite=True)
+    assert not (real / "scores_reviewed.csv").exists()
+    assert rescore(real).n_failed == 0
+    assert table_of(real)["one.png"]["n_edits"] == "1"
+
+
+def test_an_image_with_foreign_edits_fails_alone(out):
+    for name in ("a", "b"):
+        review = open_review(out, name)
+        review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:9], to="other")
+    shutil.copy(out / "edits" / "b.jsonl", out / "edits" / "a.jsonl")
+    done = rescore(out)
+    rows = table_of(out)
+    assert done.n_failed == 1
+    assert "another image" in rows["a.png"]["error"]
+    assert (rows["a.png"]["status"], rows["b.png"]["status"], rows["case"]["status"]) == ("failed", "ok", "failed")
+    assert rows["a.png"]["reviewed_tps"] == rows["case"]["reviewed_tps"] == ""
+    assert rows["b.png"]["reviewed_tps"]
+
+
+def test_cells_that_do_not_give_the_score_of_the_run_are_refused(out):
+    text = (out / "scores.csv").read_text()
+    row = next(line for line in text.splitlines() if ",a.png," in line)
+    cells = row.split(",")
+    cells[8] = "99.0000"
+    (out / "scores.csv").write_text(text.replace(row, ",".join(cells)))
+    assert "do not give the TPS" in rescore(out).problems[0]
+
+
+def test_a_half_written_line_is_reported_and_does_not_stop_the_rescore(out):
+    review = open_review(out)
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:9], to="other")
+    with review.ledger.path.open("ab") as file:
+        file.write(b'{"time": "2026-')
+    done = rescore(out)
+    assert done.n_failed == 0
+    assert "half-written" in done.problems[0]
+    assert "half-written" in table_of(out)["a.png"]["error"]
+    assert table_of(out)["a.png"]["n_edits"] == "1"
+
+
+def test_columns_page_is_current():
+    from pathlib import Path
+
+    page = Path(__file__).parents[1] / "docs" / "columns_reviewed.md"
+    assert page.read_text(encoding="utf-8") == reviewed_markdown(), "run: make pages"
+
+
+# --- what is said of a case ------------------------------------------------------------------------------------------
+def test_a_case_is_signed_when_all_its_images_are_and_an_edit_takes_it_away(out):
+    results = open_results(out)
+    reviews = open_case(results, "case")
+    reviews[0].edit(EditKind.SIGN, reviewer="Ada")
+    assert review_case(reviews, results.case_rows[0]).signed_by == ()
+    say_of_case(reviews, EditKind.SIGN, reviewer="Ada")
+    assert review_case(reviews, results.case_rows[0]).signed_by == ("Ada",)
+    assert "tumour_unconfirmed" not in review_case(reviews, results.case_rows[0]).score.flags
+    reviews[1].edit(EditKind.CLASS, reviewer="Ada", cells=viable(reviews[1])[:1], to="other")
+    assert review_case(reviews, results.case_rows[0]).signed_by == ()
+    assert "tumour_unconfirmed" in review_case(reviews, results.case_rows[0]).score.flags
+
+
+def test_locking_a_case_locks_its_images_until_it_is_amended(out):
+    results = open_results(out)
+    reviews = open_case(results, "case")
+    reviews[1].edit(EditKind.LOCK, reviewer="Ada")  # as a call that was interrupted would leave it
+    say_of_case(reviews, EditKind.LOCK, reviewer="Ada")
+    assert review_case(reviews, results.case_rows[0]).locked
+    with pytest.raises(ReviewError, match="locked"):
+        reviews[0].edit(EditKind.DELETE, reviewer="Bo", cells=viable(reviews[0])[:1])
+    say_of_case(reviews, EditKind.AMEND, reviewer="Bo", reason="recut")
+    assert not review_case(reviews, results.case_rows[0]).locked
+    with pytest.raises(ReviewError, match="not of a case"):
+        say_of_case(reviews, EditKind.DELETE, reviewer="Bo")
+
+
+def test_own_scores_and_signatures_stand_in_the_table(out):
+    results = open_results(out)
+    reviews = open_case(results, "case")
+    reviews[0].edit(EditKind.OWN_SCORE, reviewer="Ada", to={"tps": 35, "blind": True})
+    say_of_case(reviews, EditKind.SIGN, reviewer="Ada")
+    say_of_case(reviews, EditKind.LOCK, reviewer="Ada")
+    rescore(out)
+    row = table_of(out)["case"]
+    assert (row["own_scores"], row["signed"], row["locked"], row["n_edits"]) == ("Ada: 35 (blind)", "Ada", "true", "0")
+
+
+def test_signing_confirms_tumour_and_a_threshold_moved_on_the_case_withdraws_its_calls(tmp_path):
+    pack, indication = batch.find_rules("28-8-label", "nsclc-nonsquamous")
+    results = open_results(make_results(tmp_path, n=400, pack=pack, indication=indication))
+    reviews = open_case(results, "case")
+    row = results.case_rows[0]
+    assert review_case(reviews, row).score.calls == ()
+    say_of_case(reviews, EditKind.SIGN, reviewer="Ada")
+    calls = review_case(reviews, row).score.calls
+    assert {call.result for call in calls} == {CallResult.AT_LEAST}
+    reviews[0].edit(EditKind.THRESHOLD, reviewer="Ada", to={"dab_od": 0.3})
+    say_of_case(reviews, EditKind.SIGN, reviewer="Ada")
+    assert review_case(reviews, row).score.calls == ()
+    reviews[0].undo(reviewer="Ada")
+    say_of_case(reviews, EditKind.SIGN, reviewer="Ada")
+    assert review_case(reviews, row).score.calls == calls
+
+
+# --- QuPath ----------------------------------------------------------------------------------------------------------
+def edited_geojson(out, tmp_path, change, *, name="one"):
+    """The run's cells as QuPath would give them back after ``change`` of the list of features."""
+    tree = json.loads((out / "geojson" / f"{name}.geojson").read_text())
+    tree["features"] = change(tree["features"])
+    file = tmp_path / "corrected.geojson"
+    file.write_text(json.dumps(tree))
+    return file
+
+
+def classed(feature, name):
+    return {**feature, "properties": {**feature["properties"], "classification": {"name": name}}}
+
+
+def name_of(feature):
+    return feature["properties"]["classification"]["name"]
+
+
+def test_what_qupath_gives_back_unchanged_is_no_edit(real, tmp_path):
+    done = import_corrections(real, edited_geojson(real, tmp_path, lambda cells: cells), reviewer="Ada")
+    assert (done.n_class, done.n_positive, done.n_deleted, done.n_added, done.notes) == (0, 0, 0, 0, ())
+    assert not (real / "edits").exists() or not list((real / "edits").iterdir())
+
+
+def test_corrections_in_qupath_come_back_as_edits_once(real, tmp_path):
+    outline = {"type": "Polygon", "coordinates": [[[10, 20], [18, 20], [18, 28], [10, 28], [10, 20]]]}
+    new = {"type": "Feature", "id": str(uuid.uuid4()), "geometry": outline}
+    new["properties"] = {"objectType": "cell", "classification": {"name": "Tumour: Positive"}}
+    note = {"type": "Feature", "geometry": outline, "properties": {"objectType": "annotation"}}
+
+    def change(cells):
+        inside = [each for each in cells if not name_of(each).endswith("Excluded")]
+        ids = [each["id"] for each in inside]
+        swap = {"Positive": "Negative", "Negative": "Positive"}
+        kept = [each for each in cells if each["id"] != ids[0]]
+        for number, each in enumerate(kept):
+            kind, _, outcome = name_of(each).partition(": ")
+            if each["id"] == ids[1]:
+                kept[number] = classed(each, f"{'Stroma' if kind != 'Stroma' else 'Tumor'}: {outcome}")
+            if each["id"] == ids[2]:
+                kept[number] = classed(each, f"{kind}: {swap[outcome]}")
+        return [*kept, new, note]
+
+    file = edited_geojson(real, tmp_path, change)
+    done = import_corrections(real, file, reviewer="Ada")
+    assert (done.image, done.n_class, done.n_positive, done.n_deleted, done.n_added) == ("one.png", 1, 1, 1, 1)
+    review = open_review(real, "one")
+    kinds = [edit.kind for edit in review.ledger.edits]
+    assert kinds == [EditKind.CLASS, EditKind.POSITIVE, EditKind.ADD, EditKind.DELETE]
+    made = review.ledger.edits[2].made[0]
+    assert (made.x_px, made.y_px) == (13.5, 23.5)  # from the corner of the first pixel to its centre
+    assert made.id == new["id"]
+    assert review.reviewed_cells().iloc[-1]["cell_area_um2"] == pytest.approx(64 * review.mpp**2)
+    again = import_corrections(real, file, reviewer="Ada")
+    assert (again.n_class, again.n_positive, again.n_deleted, again.n_added) == (0, 0, 0, 0)
+    assert len(open_review(real, "one").ledger.edits) == len(kinds)
+
+
+def test_an_import_leaves_edits_made_elsewhere_alone(real, tmp_path):
+    file = edited_geojson(real, tmp_path, lambda cells: cells)
+    review = open_review(real, "one")
+    review.edit(EditKind.CLASS, reviewer="Bo", cells=review.ids(np.arange(5)), to="other")
+    review.edit(EditKind.DELETE, reviewer="Bo", cells=review.ids(np.arange(5, 8)))
+    import_corrections(real, file, reviewer="Ada")
+    assert [edit.reviewer for edit in open_review(real, "one").ledger.edits] == ["Bo", "Bo"]
+
+
+def test_a_file_that_lacks_many_cells_asks_whether_they_were_deleted(real, tmp_path):
+    file = edited_geojson(real, tmp_path, lambda cells: cells[:10])
+    with pytest.raises(ReviewError, match="--keep-missing"):
+        import_corrections(real, file, reviewer="Ada")
+    assert import_corrections(real, file, reviewer="Ada", keep_missing=True).n_deleted == 0
+    n = len(open_review(real, "one").cells)
+    assert import_corrections(real, file, reviewer="Ada", delete_missing=True).n_deleted == n - 10
+    assert open_review(real, "one").counts.n_cells == 10
+
+
+@pytest.mark.parametrize(("shift_px", "n"), [(0.4, 0), (3.0, 1)])
+def test_redrawn_outlines_are_counted_not_taken(real, tmp_path, shift_px, n):
+    def change(cells):
+        (ring,) = cells[0]["geometry"]["coordinates"]
+        moved = [[x + shift_px, y] for x, y in ring]
+        return [{**cells[0], "geometry": {"type": "Polygon", "coordinates": [moved]}}, *cells[1:]]
+
+    done = import_corrections(real, edited_geojson(real, tmp_path, change), reviewer="Ada")
+    assert [note for note in done.notes if "redrawn" in note] == (
+        ["1 redrawn outlines: not read back, their cells keep their measurements"] * n
+    )
+    assert done.n_added == done.n_deleted == 0
+
+
+def test_unknown_classes_are_named_and_ignore_deletes(real, tmp_path):
+    def change(cells):
+        return [classed(cells[0], "Plasma cell"), classed(cells[1], "Ignore*"), *cells[2:]]
+
+    done = import_corrections(real, edited_geojson(real, tmp_path, change), reviewer="Ada")
+    assert done.n_deleted == 1
+    assert "plasma cell" in done.notes[0]
+
+
+def test_cells_of_another_image_or_run_are_refused(real, tmp_path):
+    file = edited_geojson(real, tmp_path, lambda cells: cells)
+    with pytest.raises(ReviewError, match=r"no cell of two\.png"):
+        import_corrections(real, file, reviewer="Ada", image="two.png")
+    fresh = edited_geojson(real, tmp_path, lambda cells: [{**each, "id": str(uuid.uuid4())} for each in cells])
+    with pytest.raises(ReviewError, match="holds no cell of any image"):
+        import_corrections(real, fresh, reviewer="Ada")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"type": "FeatureCollection"}', "[]"])
+def test_files_that_are_no_cells_are_refused(real, tmp_path, text):
+    file = tmp_path / "bad.geojson"
+    file.write_text(text)
+    with pytest.raises((UnreadableError, ReviewError)) as error:
+        import_corrections(real, file, reviewer="Ada")
+    assert "\n" not in str(error.value)
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+def test_labels_are_the_classes_that_reviewers_said_of_cells_that_are_still_there(out):
+    review = open_review(out)
+    cells = viable(review)
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=cells[:4], to="stroma")
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=cells[3:6], to="tumour", uncertain_first=True)  # confirmed, too
+    review.edit(EditKind.POSITIVE, reviewer="Ada", cells=cells[6:9], to=True)
+    review.edit(EditKind.DELETE, reviewer="Ada", cells=cells[:1])
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=cells[10:12], to="other")
+    review.undo(reviewer="Ada")
+    labels = labels_from_reviews(out)
+    rows = review.state.rows_of(cells[1:6])
+    told = dict(zip(labels["x_px"], zip(labels["cell_class"], labels["uncertain_first"], strict=True), strict=True))
+    wanted = [("stroma", False), ("stroma", False), ("tumour", True), ("tumour", True), ("tumour", True)]
+    assert [told[x] for x in review.cells["x_px"].to_numpy()[rows]] == wanted
+    assert len(labels) == 5
+    assert set(labels["image"]) == {"a"}
+    assert set(labels["slide"]) == {"case"}
+
+
+def label_many(out):
+    for name in ("a", "b"):
+        review = open_review(out, name)
+        for cell_class in ("tumour", "stroma"):
+            review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review, cell_class)[:12], to=cell_class)
+
+
+def test_training_reads_the_labels_of_a_review(tmp_path):
+    out = make_results(tmp_path, n=400)
+    label_many(out)
+    labels = read_labels([write_review_labels(out)])
+    assert labels["cell_class"].value_counts().min() >= 20
+    assert {path.resolve() for path in labels["path"]} == {tmp_path / "tiles" / f"{name}.png" for name in "ab"}
+
+
+def test_images_that_moved_are_asked_for_and_known_by_their_hash(tmp_path):
+    out = make_results(tmp_path, n=400)
+    label_many(out)
+    moved = tmp_path / "elsewhere"
+    (tmp_path / "tiles").rename(moved)
+    with pytest.raises(ReviewError, match="--images FOLDER"):
+        write_review_labels(out)
+    labels = read_labels([write_review_labels(out, images=moved)], images=moved)
+    assert len(labels) == len(labels_from_reviews(out))
+    results = open_results(out)
+    (moved / "a.png").write_bytes(b"another image")
+    with pytest.raises(ReviewError, match="hash differs"):
+        find_image(results, results.image("a"), folder=moved)
+
+
+def test_a_run_that_nobody_reviewed_has_no_labels(out):
+    assert labels_from_reviews(out).empty
+    with pytest.raises(ReviewError, match="no reviewer named a cell"):
+        write_review_labels(out)
+
+
+# --- the command line ------------------------------------------------------------------------------------------------
+def test_rescore_prints_a_line_per_case(pdl1quant, out):
+    review = open_review(out)
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:9], to="other")
+    code, printed, errors = pdl1quant("rescore", out)
+    assert (code, errors) == (0, "")
+    assert printed.count("\n") == 1
+    assert printed.startswith("case  TPS ")
+    assert "1 edit by Ada" in printed
+    assert pdl1quant("rescore", out, "--quiet")[1] == ""
+
+
+def test_rescore_says_what_is_wrong_and_exits_like_score(pdl1quant, out, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, errors = pdl1quant("rescore", tmp_path / "empty")
+    assert (code, errors.count("\n")) == (WRONG_USAGE, 1)
+    label_many(out)
+    shutil.copy(out / "edits" / "b.jsonl", out / "edits" / "a.jsonl")
+    code, printed, errors = pdl1quant("rescore", out)
+    assert code == SOME_FAILED
+    assert "another image" in errors
+    assert "not scored" in printed
+
+
+def test_corrections_are_imported_from_the_command_line(pdl1quant, real, tmp_path):
+    file = edited_geojson(real, tmp_path, lambda cells: cells[1:])
+    code, printed, errors = pdl1quant("review-import", real, file, "--reviewer", "Ada")
+    assert (code, errors) == (0, "")
+    assert "1 deleted" in printed
+    code, _, errors = pdl1quant("review-import", real, file, "--reviewer", "Ada", "--keep-missing", "--delete-missing")
+    assert code == WRONG_USAGE
+
+
+def test_training_needs_results_or_labels(pdl1quant, out, tmp_path):
+    code, _, errors = pdl1quant("train", "-o", tmp_path / "model")
+    assert code == WRONG_USAGE
+    assert "--labels" in errors
+    code, _, errors = pdl1quant("train", out, "-o", tmp_path / "model")
+    assert (code, errors.count("\n")) == (WRONG_USAGE, 1)
+    assert "no reviewer named a cell" in errors
+
+
+@pytest.mark.parametrize("missing", ["run.json", "scores.csv"])
+def test_a_folder_without_a_finished_run_is_refused(out, missing):
+    (out / missing).unlink()
+    with pytest.raises(UsageError, match=missing):
+        open_results(out)
