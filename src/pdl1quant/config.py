@@ -151,6 +151,14 @@ class ScoreConfig(_Section):
     """95th percentile of the score on negative-control fields; below it no call reads "at least"."""
 
 
+class TilingConfig(_Section):
+    """Whole slides in tiles."""
+
+    tile_px: int = Field(default=2048, ge=256, le=4096, multiple_of=256)
+    """Side (working pixels, a multiple of 256) of the squares of a whole slide that are worked on at a time. Moves no
+    number: larger ones need more memory, smaller ones read and compute more of their margins twice."""
+
+
 class Config(_Section):
     """All settings of an analysis."""
 
@@ -163,6 +171,7 @@ class Config(_Section):
     cells: CellsConfig = CellsConfig()
     positivity: PositivityConfig = PositivityConfig()
     score: ScoreConfig = ScoreConfig()
+    tiling: TilingConfig = TilingConfig()
 
     @property
     def digest(self) -> str:

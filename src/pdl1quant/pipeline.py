@@ -150,17 +150,39 @@ def analyse_tile(
         Their label images, at the tile's resolution.
     """
     found = find_cells(tile, od, estimate=estimate, config=config)
-    parts, cells = found.parts, found.measured.cells
+    parts = found.parts
     if parts.n_cells == 0:
-        return cells, parts
-    cells["flags"] = quality.flag_cells(cells, parts, config=config.quality)
+        return found.measured.cells, parts
+    found.measured.cells["flags"] = quality.flag_cells(found.measured.cells, parts, config=config.quality)
     mpp = tile.mpp / tile.downsample_x
-    cells = naming.name_cells(cells, found.class_scores, mpp=mpp, estimate=estimate, config=config)
+    return judge_cells(found.measured, found.class_scores, mpp=mpp, estimate=estimate, config=config, pack=pack), parts
+
+
+def judge_cells(
+    measured: Measured,
+    class_scores: Float32Array | None,
+    *,
+    mpp: float,
+    estimate: StainEstimate,
+    config: Config,
+    pack: RulePack,
+) -> pd.DataFrame:
+    """Name measured cells and say which are positive: all that needs no pixels any more.
+
+    Parameters
+    ----------
+    measured
+        Cells table with measurements and flags, and the membranes; of one tile, or put together from several.
+    class_scores
+        (n, classes) float32 of the segmenter, if it has any.
+    mpp
+        um per pixel of ``x_px``, ``y_px``.
+    estimate, config, pack
+        As in `analyse_tile`.
+    """
+    cells = naming.name_cells(measured.cells, class_scores, mpp=mpp, estimate=estimate, config=config)
     cells["flags"] |= quality.flag_pyknotic(cells, estimate=estimate)
-    cells = positivity.call_positive(
-        cells, found.measured.membrane, compartment=pack.compartment, config=config.positivity
-    )
-    return cells, parts
+    return positivity.call_positive(cells, measured.membrane, compartment=pack.compartment, config=config.positivity)
 
 
 def find_cells(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: Config) -> FoundCells:
@@ -219,7 +241,7 @@ def analyse_image(
     stained_um = nuclei.stained_width_um(od, estimate=estimate, mpp=tile.mpp)
     grain_um = quality.blue_grain_um(od, mpp=tile.mpp)
     size_flags = quality.check_nucleus_size(cells, config=config.quality, stained_um=stained_um, grain_um=grain_um)
-    result_flags = {*flags, *_estimate_flags(estimate), *size_flags}
+    result_flags = {*flags, *estimate_flags(estimate), *size_flags}
     if roi is not None:
         cells = quality.flag_outside(cells, roi, mpp=mpp)
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
@@ -228,7 +250,7 @@ def analyse_image(
     blocks = scoring.count_blocks(cells, block_um=config.score.block_um, mpp=mpp, config=config, pack=pack)
     if roi is not None and roi.tumour is not None:
         blocks = (*blocks, Counts(tumour_area_um2=float((roi.tumour & roi.scored).sum()) * mpp**2))
-    score = _score(
+    score = score_blocks(
         blocks,
         config=config,
         pack=pack,
@@ -262,11 +284,11 @@ def score_case(
     With a tumour ROI in some images only, the cells of the others are not confirmed: no call is made.
     """
     blocks = [block for member in members for block in member.blocks]
-    known = {*flags, *_estimate_flags(estimate)}
+    known = {*flags, *estimate_flags(estimate)}
     for member in members:
         known |= set(member.flags) & _INHERITED
     has_roi = bool(members) and all(member.has_tumour_roi for member in members)
-    return _score(
+    return score_blocks(
         blocks, config=config, pack=pack, indication=indication, level="case", has_tumour_roi=has_roi, flags=known
     )
 
@@ -368,7 +390,8 @@ def working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
     return Tile(rgb=tile.rgb, mpp=tile.mpp, core=tile.core, downsample_x=width / size[0], downsample_y=height / size[1])
 
 
-def _estimate_flags(estimate: StainEstimate) -> set[ResultFlag]:
+def estimate_flags(estimate: StainEstimate) -> set[ResultFlag]:
+    """What a reader of a score has to know of its stain estimate."""
     flags = set()
     if estimate.white_source == "assumed":
         flags.add(ResultFlag.WHITE_ASSUMED)
@@ -377,7 +400,7 @@ def _estimate_flags(estimate: StainEstimate) -> set[ResultFlag]:
     return flags
 
 
-def _score(
+def score_blocks(
     blocks: Sequence[Counts],
     *,
     config: Config,
@@ -387,6 +410,7 @@ def _score(
     has_tumour_roi: bool,
     flags: Iterable[ResultFlag],
 ) -> Score:
+    """The score of blocks of one image or case, as its segmenter and classifier allow; see `stages.score.score`."""
     return scoring.score(
         blocks,
         pack=pack,

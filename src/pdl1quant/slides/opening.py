@@ -13,10 +13,13 @@ OME-Zarr folder (extra ``zarr``)                                        `ZarrSou
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+import warnings
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-from pdl1quant.errors import UnreadableError
+from PIL import Image
+
+from pdl1quant.errors import Pdl1QuantError, UnreadableError
 from pdl1quant.slides.pixel_size import check_given
 from pdl1quant.slides.pyramid import PyramidSlide
 
@@ -32,6 +35,12 @@ SLIDE_SUFFIXES: Final = (
     ".tif", ".tiff", ".btf", ".tf8", ".zarr", ".png", ".jpg", ".jpeg",
 )  # fmt: skip
 """Endings that files (and OME-Zarr folders) usually have; `open_slide` looks at the bytes instead."""
+
+PLAIN_SUFFIXES: Final = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+"""Endings that plain images have, too."""
+MAX_PIECE_SIDE_PX: Final = 8192
+MAX_PIECE_PX: Final = 64_000_000
+"""Larger images are read in tiles."""
 
 _PLAIN_STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -79,6 +88,38 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     with _readable(path):
         opener = _opener(path)
     return PyramidSlide(path, opener, mpp=mpp)
+
+
+def is_whole_slide(path: Path) -> bool:
+    """Whether a file is to be read in tiles: a pyramid, a slide scanner's format, or larger than one piece may be.
+
+    What cannot be read at all is no slide: whoever reads it as an image says why.
+    """
+    try:
+        with _readable(path):
+            opener = _opener(path)
+        if opener is _plain:
+            return _is_large(*_plain_size(path))
+        if opener is not _tiff:
+            return True
+        with closing(open_source(path)) as source:
+            sizes = source.info.sizes
+    except Pdl1QuantError:
+        return path.suffix.lower() in SLIDE_SUFFIXES and path.suffix.lower() not in PLAIN_SUFFIXES
+    return len(sizes) > 1 or _is_large(sizes[0].width, sizes[0].height)
+
+
+def _is_large(width: int, height: int) -> bool:
+    return max(width, height) > MAX_PIECE_SIDE_PX or width * height > MAX_PIECE_PX
+
+
+def _plain_size(path: Path) -> tuple[int, int]:
+    """Columns and rows, from the header; nothing where it cannot be read."""
+    with suppress(OSError, ValueError, SyntaxError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            return image.size
+    return 0, 0
 
 
 def open_source(path: Path) -> Source:

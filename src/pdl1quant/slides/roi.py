@@ -132,6 +132,33 @@ def points_in_rois(rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array) 
     return inside & ~_covers(unwanted, x, y)
 
 
+def distances_um(
+    rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array, *, mpp_x: float, mpp_y: float
+) -> Float64Array:
+    """(n,) um from points (as in `points_in_rois`) to the region of `points_in_rois`; infinite where it is empty."""
+    wanted, unwanted = _regions(rois)
+    if wanted is None:
+        return np.full(np.shape(x_px), np.inf)
+    region = shapely.transform(shapely.difference(wanted, unwanted), lambda points: points * (mpp_x, mpp_y))
+    if region.is_empty:
+        return np.full(np.shape(x_px), np.inf)
+    points = shapely.points((np.asarray(x_px) + CENTRE) * mpp_x, (np.asarray(y_px) + CENTRE) * mpp_y)
+    return np.asarray(shapely.distance(region, points), dtype=np.float64)
+
+
+def scored_region(rois: Iterable[Roi], whole: shapely.Polygon) -> Any:
+    """What of ``whole`` (in the file's coordinates) is to be scored, as `points_in_rois` says: one geometry."""
+    wanted, unwanted = _regions(rois)
+    return shapely.difference(whole if wanted is None else shapely.intersection(wanted, whole), unwanted)
+
+
+def tumour_area_px(rois: Iterable[Roi], *, width: int, height: int) -> float:
+    """Level-0 pixels of the scored tumour regions on a slide of that size."""
+    rois = tuple(rois)
+    tumour = [roi for roi in rois if roi.kind is not RoiKind.INCLUDE]
+    return float(scored_region(tumour, shapely.box(0, 0, width, height)).area)
+
+
 def roi_mask(
     rois: Iterable[Roi],
     shape: tuple[int, int],

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 
     from pdl1quant.config import StainsConfig
 
+NEARLY_WHOLE = 1e-6
+"""Places of tiles are whole pixels but for the rounding of a division."""
 NEIGHBOURHOOD_UM = 25.0
 """Radius of the neighbourhood: three to four cells."""
 
@@ -90,7 +92,7 @@ def measure_cells(
         parts.n_cells,
     )[1:]
     shape = ellipse_of(moments[1:])
-    columns = _geometry(tile, shape, sums) | _densities(sums)
+    columns = _geometry(tile, shape, moments[1:], sums) | _densities(sums)
     columns["nucleus_sharpness_od"] = _sharpness(parts.nucleus, od, mpp=tile.mpp)
     cells = pd.DataFrame({c.name: _typed(columns.get(c.name), c.dtype, parts.n_cells) for c in CELL_COLUMNS})
     return Measured(cells=cells, membrane=_membrane_profile(parts, od.dab, shape))
@@ -101,13 +103,14 @@ def empty_cells() -> pd.DataFrame:
     return pd.DataFrame({c.name: _typed(None, c.dtype, 0) for c in CELL_COLUMNS})
 
 
-def _geometry(tile: Tile, shape: Ellipse, sums: Float64Array) -> dict[str, Float64Array]:
+def _geometry(tile: Tile, shape: Ellipse, moments: Float64Array, sums: Float64Array) -> dict[str, Float64Array]:
     um2 = tile.mpp**2
-    distance, neighbours = _neighbourhood(np.stack([shape.x, shape.y], axis=1) * tile.mpp)
+    distance, neighbours = neighbourhood(np.stack([shape.x, shape.y], axis=1) * tile.mpp)
+    x, y = _centres(tile, moments)
     return {
         "label": np.arange(1, len(sums) + 1, dtype=np.float64),
-        "x_px": tile.x_px + (shape.x + 0.5) * tile.downsample_x - 0.5,
-        "y_px": tile.y_px + (shape.y + 0.5) * tile.downsample_y - 0.5,
+        "x_px": (x + 0.5) * tile.downsample_x - 0.5,
+        "y_px": (y + 0.5) * tile.downsample_y - 0.5,
         "nucleus_area_um2": sums[:, PIXELS + NUCLEUS] * um2,
         "cytoplasm_area_um2": sums[:, PIXELS + CYTOPLASM] * um2,
         "membrane_area_um2": sums[:, PIXELS + MEMBRANE] * um2,
@@ -125,8 +128,19 @@ def _whole(sums: Float64Array, first: int) -> Float64Array:
     return np.asarray(sums[:, first : first + 3].sum(axis=1))
 
 
-def _neighbourhood(centres_um: Float64Array) -> tuple[Float64Array, Float64Array]:
-    """Distance to the nearest other centre (infinite for one alone) and number of others within the radius."""
+def _centres(tile: Tile, moments: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Centres on the grid of the input, by one division of whole numbers: the same to the last bit in any tile."""
+    area = np.maximum(moments[:, 0], 1)
+    origin = tile.x_px / tile.downsample_x, tile.y_px / tile.downsample_y
+    whole = [round(each) if abs(each - round(each)) < NEARLY_WHOLE else each for each in origin]
+    return (moments[:, 1] + whole[0] * area) / area, (moments[:, 2] + whole[1] * area) / area
+
+
+def neighbourhood(centres_um: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Distance to the nearest other centre (infinite for one alone) and number of others within the radius.
+
+    ``centres_um`` is (n, 2); both answers are (n,).
+    """
     if len(centres_um) < 2:
         return np.full(len(centres_um), np.inf), np.zeros(len(centres_um))
     tree = cKDTree(centres_um)

@@ -9,6 +9,7 @@ import numpy as np
 
 from pdl1quant.errors import NotHdabError, PixelSizeError
 from pdl1quant.model import (
+    BoolArray,
     CellClass,
     Compartments,
     Flag,
@@ -193,12 +194,20 @@ def flag_outside(cells: pd.DataFrame, roi: RoiMasks, *, mpp: float) -> pd.DataFr
         np.clip(np.rint(cells[name].to_numpy()).astype(int), 0, side - 1)
         for name, side in zip(("y_px", "x_px"), roi.scored.shape, strict=True)
     )
-    inside = roi.scored[y, x]
-    if roi.tumour is not None:
+    near = np.zeros(len(cells), bool)
+    if roi.tumour is not None and roi.tumour.any():
         distance = cv2.distanceTransform((~roi.tumour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) * mpp
-        near = distance[y, x] <= STROMA_REACH_UM if roi.tumour.any() else np.zeros(len(cells), bool)
+        near = distance[y, x] <= STROMA_REACH_UM
+    tumour = None if roi.tumour is None else roi.tumour[y, x]
+    return flag_beyond(cells, scored=roi.scored[y, x], tumour=tumour, near=near)
+
+
+def flag_beyond(cells: pd.DataFrame, *, scored: BoolArray, tumour: BoolArray | None, near: BoolArray) -> pd.DataFrame:
+    """The same where it is known of each cell, (n,) bool, whether it lies in each region, or near the tumour."""
+    inside = scored
+    if tumour is not None:
         immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
-        inside &= roi.tumour[y, x] | (immune & near)
+        inside = scored & (tumour | (immune & near))
     outside = np.where(inside, 0, int(Flag.OUTSIDE_ROI)).astype(np.int32)
     return cells.assign(flags=cells["flags"].to_numpy() | outside)
 

@@ -1,0 +1,89 @@
+"""Cutting a slide into tiles: half-open cores that share out the work, with a halo of what lies around each.
+
+Pure geometry on the grid of the slide's working pixels. The work is a set of square blocks (those that hold tissue);
+each core is the bounding box of the blocks within one square of ``tile_px``. Blocks belong to one core, a cell belongs
+to the block that holds its centroid: so no cell is lost or counted twice, and which blocks are work does not depend on
+the size of the tiles. Tiles begin at multiples of a step, so that whatever strides over pixels in them strides alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant.model import Rect
+
+if TYPE_CHECKING:
+    from pdl1quant.model import BoolArray, Float64Array
+
+BLOCK_PX = 256
+"""Side of a block; sides of tiles are multiples of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TilePlace:
+    """Where a tile lies, in pixels of the slide's grid: ``rect`` is read, ``core`` is owned."""
+
+    rect: Rect
+    core: Rect
+
+
+def place_tiles(
+    blocks: BoolArray, *, width: int, height: int, tile_px: int, halo_px: int, step_px: int
+) -> tuple[TilePlace, ...]:
+    """The tiles that cover all blocks of work, row by row.
+
+    Parameters
+    ----------
+    blocks
+        (rows, columns) bool: which blocks of ``BLOCK_PX`` are work.
+    width, height
+        Size of the grid in pixels; nothing reaches beyond it.
+    tile_px
+        Side of the squares that are worked on at a time, a multiple of ``BLOCK_PX``.
+    halo_px
+        How much is read around each core, at least.
+    step_px
+        Tiles begin at multiples of this.
+    """
+    per_tile = tile_px // BLOCK_PX
+    assert per_tile * BLOCK_PX == tile_px
+    places = []
+    for row in range(0, blocks.shape[0], per_tile):
+        for column in range(0, blocks.shape[1], per_tile):
+            rows, columns = np.nonzero(blocks[row : row + per_tile, column : column + per_tile])
+            if rows.size == 0:
+                continue
+            core = Rect(
+                x0=(column + int(columns.min())) * BLOCK_PX,
+                y0=(row + int(rows.min())) * BLOCK_PX,
+                x1=min((column + int(columns.max()) + 1) * BLOCK_PX, width),
+                y1=min((row + int(rows.max()) + 1) * BLOCK_PX, height),
+            )
+            rect = Rect(
+                x0=max(0, core.x0 - halo_px) // step_px * step_px,
+                y0=max(0, core.y0 - halo_px) // step_px * step_px,
+                x1=min(core.x1 + halo_px, width),
+                y1=min(core.y1 + halo_px, height),
+            )
+            places.append(TilePlace(rect=rect, core=core))
+    return tuple(places)
+
+
+def owned(x_px: Float64Array, y_px: Float64Array, core: Rect, blocks: BoolArray) -> BoolArray:
+    """Which points, (n,) pixels of the grid with the centre of the first pixel at 0, belong to a core.
+
+    A point belongs to the pixel that it lies in, so to one core; points of blocks that are no work belong to none.
+    """
+    column, row = np.floor(x_px + 0.5).astype(np.int64), np.floor(y_px + 0.5).astype(np.int64)
+    inside = (column >= core.x0) & (column < core.x1) & (row >= core.y0) & (row < core.y1)
+    found = np.zeros(len(column), bool)
+    found[inside] = blocks[row[inside] // BLOCK_PX, column[inside] // BLOCK_PX]
+    return found
+
+
+def shape_in_blocks(width: int, height: int) -> tuple[int, int]:
+    """Rows and columns of blocks over a grid."""
+    return -(-height // BLOCK_PX), -(-width // BLOCK_PX)

@@ -1,0 +1,180 @@
+"""From the cells of tiles to judged cells of the slide, in bands of fixed height, sorted by y, then x.
+
+A band is judged when all tiles around it are measured, with the cells up to ``MARGIN_UM`` above and below it, so that
+every cell knows its neighbours in whatever tile they lie. Bands know nothing of tiles: the same cells, in the same
+order, to the last bit, for tiles of any size, measured in any order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.spatial import cKDTree
+
+from pdl1quant import pipeline
+from pdl1quant.model import MembraneProfile
+from pdl1quant.stages import measure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import Float32Array, Float64Array, Int32Array, IntpArray, RulePack, SlideGrid, StainEstimate
+    from pdl1quant.tiling import TilePlace
+    from pdl1quant.whole_slides.measuring import TileCells
+
+BAND_PX = 2048
+"""Height of a band, in working pixels."""
+MARGIN_UM = 250.0
+"""How far a cell looks at others at most: what a classifier reads of the surroundings (185 um, `stages.features`), and
+two neighbours that share a membrane. A nearest neighbour farther than this is none."""
+SAME_CENTRE_PX = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """Judged cells of one band: the rows of the slide's table, places in level-0 pixels, and their outlines."""
+
+    cells: pd.DataFrame
+    outlines: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Gathered:
+    """Cells of several tiles, sorted by y, then x."""
+
+    cells: pd.DataFrame
+    membrane: MembraneProfile
+    class_scores: Float32Array | None
+    outlines: tuple[tuple[str, str], ...]
+
+
+def judge_bands(
+    measured: Iterable[tuple[int, TileCells]],
+    places: Sequence[TilePlace],
+    *,
+    grid: SlideGrid,
+    estimate: StainEstimate,
+    config: Config,
+    pack: RulePack,
+) -> Iterator[Band]:
+    """Judge the cells of a slide as its tiles come in.
+
+    Parameters
+    ----------
+    measured
+        Each tile once, with its place in ``places``; in any order, but the later the order the more is kept.
+    places
+        All tiles, row by row.
+    grid
+        The working grid of the slide.
+    estimate, config, pack
+        Staining, settings, rules.
+
+    Yields
+    ------
+    Band
+        From the top of the slide to its end; bands without cells are left out. ``label`` counts from 1 on.
+    """
+    margin_px = int(np.ceil(MARGIN_UM / grid.mpp))
+    waiting = set(range(len(places)))
+    held: dict[int, TileCells] = {}
+    top, n_before = 0, 0
+    arriving = iter(measured)
+    while top < grid.height:
+        low, high = top - margin_px, top + BAND_PX + margin_px
+        while any(places[index].core.y0 < high for index in waiting):
+            index, tile = next(arriving)
+            waiting.discard(index)
+            held[index] = tile
+        near = [held[index] for index in sorted(held) if places[index].core.y0 < high and places[index].core.y1 > low]
+        gathered = _gather(near, low=low, high=high)
+        if gathered is not None:
+            band = _judge(gathered, top=top, grid=grid, estimate=estimate, config=config, pack=pack, first=n_before + 1)
+            n_before += len(band.cells)
+            if len(band.cells):
+                yield band
+        top += BAND_PX
+        held = {index: tile for index, tile in held.items() if places[index].core.y1 > top - margin_px}
+    for _ in arriving:  # what comes last may not be asked for: nothing is left but its end
+        pass
+
+
+def _gather(tiles: Sequence[TileCells], *, low: float, high: float) -> _Gathered | None:
+    """The cells of tiles between two rows, each with its neighbours' rows; None without any."""
+    tiles = [tile for tile in tiles if len(tile.cells)]
+    if not tiles:
+        return None
+    cells = pd.concat([tile.cells for tile in tiles], ignore_index=True)
+    x, y = cells["x_px"].to_numpy(), cells["y_px"].to_numpy()
+    chosen = np.flatnonzero((y >= low - 0.5) & (y < high - 0.5))
+    if not chosen.size:
+        return None
+    chosen = chosen[np.lexsort((x[chosen], y[chosen]))]
+    neighbour = np.concatenate(_neighbours(tiles, np.stack([x, y], axis=1)))
+    place = np.full(len(cells) + 1, -1, np.int32)
+    place[chosen] = np.arange(len(chosen))
+    scores = [tile.class_scores for tile in tiles if tile.class_scores is not None]
+    outlines = [outline for tile in tiles for outline in tile.outlines]
+    return _Gathered(
+        cells=cells.iloc[chosen].reset_index(drop=True),
+        membrane=MembraneProfile(
+            dab_od=np.concatenate([tile.membrane.dab_od for tile in tiles])[chosen],
+            weight=np.concatenate([tile.membrane.weight for tile in tiles])[chosen],
+            neighbour=place[neighbour[chosen]],
+        ),
+        class_scores=np.concatenate(scores)[chosen] if scores else None,
+        outlines=tuple(outlines[index] for index in chosen.tolist()) if outlines else (),
+    )
+
+
+def _neighbours(tiles: Sequence[TileCells], centres: Float64Array) -> list[Int32Array]:
+    """Rows, among the cells of all tiles, of each cell's neighbours; -1 for those that no tile owns."""
+    foreign = np.concatenate([tile.foreign for tile in tiles])
+    apart, owner = cKDTree(centres).query(foreign, distance_upper_bound=SAME_CENTRE_PX)
+    rows: IntpArray = np.where(np.isfinite(apart), owner, -1)
+    found, first, first_foreign = [], 0, 0
+    for tile in tiles:
+        n, n_foreign = len(tile.cells), len(tile.foreign)
+        own = np.arange(first, first + n)
+        number = np.concatenate([own, rows[first_foreign : first_foreign + n_foreign], [-1]])
+        found.append(number[tile.membrane.neighbour].astype(np.int32))
+        first, first_foreign = first + n, first_foreign + n_foreign
+    return found
+
+
+def _judge(
+    gathered: _Gathered,
+    *,
+    top: int,
+    grid: SlideGrid,
+    estimate: StainEstimate,
+    config: Config,
+    pack: RulePack,
+    first: int,
+) -> Band:
+    cells = gathered.cells
+    distance, around = measure.neighbourhood(cells[["x_px", "y_px"]].to_numpy(np.float64) * grid.mpp)
+    cells = cells.assign(
+        neighbour_distance_um=np.where(distance <= MARGIN_UM, distance, np.inf).astype(np.float32),
+        neighbours_25um=around.astype(np.int32),
+    )
+    cells = pipeline.judge_cells(
+        measure.Measured(cells=cells, membrane=gathered.membrane),
+        gathered.class_scores,
+        mpp=grid.mpp,
+        estimate=estimate,
+        config=config,
+        pack=pack,
+    )
+    y = cells["y_px"].to_numpy()
+    inside = np.flatnonzero((y >= top - 0.5) & (y < top + BAND_PX - 0.5))
+    cells = cells.iloc[inside].reset_index(drop=True)
+    cells["label"] = np.arange(first, first + len(cells), dtype=np.int32)
+    cells["x_px"] = (cells["x_px"] + 0.5) * grid.downsample_x - 0.5
+    cells["y_px"] = (cells["y_px"] + 0.5) * grid.downsample_y - 0.5
+    outlines = tuple(gathered.outlines[index] for index in inside.tolist()) if gathered.outlines else ()
+    return Band(cells=cells, outlines=outlines)

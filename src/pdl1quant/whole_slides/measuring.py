@@ -1,0 +1,131 @@
+"""One tile of a slide: the cells that it owns, measured and not yet judged. Done in a worker; small values out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant import pipeline
+from pdl1quant.model import Flag, MembraneProfile, Rect, Tile
+from pdl1quant.stages import quality, stains
+from pdl1quant.tiling import owned
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import (
+        BoolArray,
+        Compartments,
+        Float32Array,
+        Float64Array,
+        Int32Array,
+        Slide,
+        SlideDamage,
+        SlideGrid,
+        StainEstimate,
+    )
+    from pdl1quant.tiling import TilePlace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileCells:
+    """The cells that a tile owns; places in pixels of the slide's working grid.
+
+    ``membrane.neighbour`` counts rows of ``cells`` first and then those of ``foreign`` (m, 2: x, y), the centres of
+    neighbours that other tiles own. ``outlines`` are (n,) pairs of GeoJSON geometries of cell and nucleus, if asked
+    for. ``n_px`` is how many pixels were owned.
+    """
+
+    cells: pd.DataFrame
+    membrane: MembraneProfile
+    class_scores: Float32Array | None
+    foreign: Float64Array
+    damage: tuple[SlideDamage, ...]
+    n_px: int
+    outlines: tuple[tuple[str, str], ...] = ()
+
+    def with_outlines(self, outlines: tuple[tuple[str, str], ...]) -> TileCells:
+        """The same with outlines, one for each row."""
+        assert len(outlines) == len(self.cells)
+        return replace(self, outlines=outlines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredTile:
+    """What a tile owns, and the label images of all that was found in it (their ``label`` is that of the table)."""
+
+    owned: TileCells
+    parts: Compartments
+
+
+def measure_tile(
+    slide: Slide, grid: SlideGrid, place: TilePlace, *, blocks: BoolArray, estimate: StainEstimate, config: Config
+) -> MeasuredTile:
+    """Read a tile, find its cells, keep those whose centre lies in its core.
+
+    Parameters
+    ----------
+    slide, grid
+        The slide and its working grid.
+    place
+        What to read, and what is owned of it.
+    blocks
+        (rows, columns) bool: blocks that are work; cells elsewhere are nobody's.
+    estimate, config
+        Staining of the case, and settings.
+    """
+    region = slide.read(place.rect, grid)
+    x0, y0 = place.rect.x0, place.rect.y0
+    core = Rect(x0=place.core.x0 - x0, y0=place.core.y0 - y0, x1=place.core.x1 - x0, y1=place.core.y1 - y0)
+    tile = Tile(rgb=region.rgb, mpp=grid.mpp, core=core, x_px=float(x0), y_px=float(y0))
+    od = stains.deconvolve(region.rgb, estimate)
+    found = pipeline.find_cells(tile, od, estimate=estimate, config=config)
+    cells, membrane = found.measured.cells, found.measured.membrane
+    if len(cells):
+        cells["flags"] = quality.flag_cells(cells, found.parts, config=config.quality)
+        cells["flags"] |= _cut_by_damage(found.parts, region.damage, grid, place.rect)
+    mine = owned(cells["x_px"].to_numpy(), cells["y_px"].to_numpy(), place.core, blocks)
+    membrane, foreign = _own_membranes(membrane, mine)
+    scores = None if found.class_scores is None else found.class_scores[mine]
+    own = TileCells(
+        cells=cells[mine].reset_index(drop=True),
+        membrane=membrane,
+        class_scores=scores,
+        foreign=cells.loc[foreign, ["x_px", "y_px"]].to_numpy(np.float64),
+        damage=tuple(each for each in region.damage if _touches(grid.covering(each.rect), place.core)),
+        n_px=place.core.width * place.core.height,
+    )
+    return MeasuredTile(owned=own, parts=found.parts)
+
+
+def _own_membranes(membrane: MembraneProfile, mine: BoolArray) -> tuple[MembraneProfile, Int32Array]:
+    """Membranes of the owned rows, their neighbours counted anew, and the rows of neighbours that are others'."""
+    neighbour = membrane.neighbour[mine]
+    met = np.unique(neighbour[neighbour >= 0])
+    foreign = met[~mine[met]].astype(np.int32)
+    number = np.full(len(mine) + 1, -1, np.int32)  # the last one is nobody's: -1
+    number[:-1][mine] = np.arange(mine.sum())
+    number[foreign] = mine.sum() + np.arange(len(foreign))
+    return (
+        replace(membrane, dab_od=membrane.dab_od[mine], weight=membrane.weight[mine], neighbour=number[neighbour]),
+        foreign,
+    )
+
+
+def _cut_by_damage(parts: Compartments, damage: tuple[SlideDamage, ...], grid: SlideGrid, rect: Rect) -> Int32Array:
+    """(n,) bits of `Flag`: cells that reach into damaged pixels or touch them are cut, as by the border."""
+    flags = np.zeros(parts.n_cells, np.int32)
+    for each in damage:
+        box = grid.covering(each.rect)
+        rows = slice(max(0, box.y0 - rect.y0 - 1), max(0, box.y1 - rect.y0 + 1))
+        columns = slice(max(0, box.x0 - rect.x0 - 1), max(0, box.x1 - rect.x0 + 1))
+        labels = np.unique(parts.cell[rows, columns])
+        flags[labels[labels > 0] - 1] |= int(Flag.TOUCHES_EDGE)
+    return flags
+
+
+def _touches(one: Rect, other: Rect) -> bool:
+    return one.x0 < other.x1 and other.x0 < one.x1 and one.y0 < other.y1 and other.y0 < one.y1

@@ -1,0 +1,184 @@
+"""From judged bands to the score of a slide: regions applied, counts summed per block, nothing kept of the cells."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant import pipeline
+from pdl1quant.model import CellClass, Counts, ResultFlag, SlideResult, Status
+from pdl1quant.slides.roi import Roi, RoiKind, distances_um, of_kind, points_in_rois, tumour_area_px
+from pdl1quant.stages import measure, quality
+from pdl1quant.stages import score as scoring
+from pdl1quant.whole_slides.judging import judge_bands
+from pdl1quant.whole_slides.measuring import measure_tile
+from pdl1quant.whole_slides.survey import check_scale, plan_work, sample_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    import pandas as pd
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import Indication, RulePack, Slide, SlideDamage, StainEstimate
+    from pdl1quant.whole_slides.judging import Band
+    from pdl1quant.whole_slides.measuring import TileCells
+    from pdl1quant.whole_slides.survey import Work
+
+HEAT_UM = 250.0
+"""Side of the squares of the map of TPS."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """What is counted of a slide while its bands go by."""
+
+    slide: Slide
+    config: Config
+    pack: RulePack
+    rois: tuple[Roi, ...] = ()
+    blocks: dict[tuple[int, int], Counts] = field(default_factory=dict)
+    heat: dict[tuple[int, int], Counts] = field(default_factory=dict)
+    damage: dict[SlideDamage, None] = field(default_factory=dict)
+    n_cells: int = 0
+    saw_dab: bool = False
+
+    @property
+    def mpp(self) -> float:
+        """Side of a level-0 pixel in um; of the square of the same area, where it is none."""
+        return math.sqrt(self.slide.mpp_x * self.slide.mpp_y)
+
+    @property
+    def tumour_area_um2(self) -> float:
+        """Area of the drawn tumour regions, without what is excluded; 0 without any."""
+        if not of_kind(self.rois, RoiKind.TUMOUR):
+            return 0.0
+        area_px = tumour_area_px(self.rois, width=self.slide.width, height=self.slide.height)
+        return area_px * self.slide.mpp_x * self.slide.mpp_y
+
+    def add(self, band: Band) -> Band:
+        """Count a band; returns it with the cells outside the regions flagged."""
+        cells = self._flagged(band.cells)
+        self._sum(self.blocks, cells, self.config.score.block_um)
+        self._sum(self.heat, cells, HEAT_UM)
+        self.n_cells += len(cells)
+        brown = cells["cell_dab_od_mean"] >= np.float32(self.config.positivity.dab_od)
+        self.saw_dab |= bool(brown.any() or cells["positive"].any())
+        return type(band)(cells=cells, outlines=band.outlines)
+
+    def _sum(self, into: dict[tuple[int, int], Counts], cells: pd.DataFrame, block_um: float) -> None:
+        row, column = scoring.block_places(cells, block_um=block_um, mpp=self.mpp)
+        keys = np.unique(np.stack([row, column], axis=1), axis=0).tolist()
+        counts = scoring.count_blocks(cells, block_um=block_um, mpp=self.mpp, config=self.config, pack=self.pack)
+        for (key_row, key_column), each in zip(keys, counts, strict=True):
+            key = (key_row, key_column)
+            into[key] = into.get(key, Counts()) + each
+
+    def _flagged(self, cells: pd.DataFrame) -> pd.DataFrame:
+        if not self.rois:
+            return cells
+        x, y = cells["x_px"].to_numpy(), cells["y_px"].to_numpy()
+        scored, tumour = points_in_rois(self.rois, x, y), None
+        near = np.zeros(len(cells), bool)
+        if of_kind(self.rois, RoiKind.TUMOUR):
+            drawn = [roi for roi in self.rois if roi.kind is not RoiKind.INCLUDE]
+            tumour = points_in_rois(drawn, x, y)
+            immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
+            side = {"mpp_x": self.slide.mpp_x, "mpp_y": self.slide.mpp_y}
+            near[immune] = distances_um(drawn, x[immune], y[immune], **side) <= quality.STROMA_REACH_UM
+        return quality.flag_beyond(cells, scored=scored, tumour=tumour, near=near)
+
+
+def finish(
+    tally: Tally,
+    work: Work,
+    *,
+    estimate: StainEstimate,
+    indication: Indication | None,
+    flags: Iterable[ResultFlag] = (),
+) -> SlideResult:
+    """The result of a slide whose bands were all counted; its ``cells`` hold no rows."""
+    slide, config, pack = tally.slide, tally.config, tally.pack
+    found = {*flags, *pipeline.estimate_flags(estimate)}
+    if not tally.saw_dab:
+        found.add(ResultFlag.NO_DAB_SEEN)
+    if tally.damage:
+        found.add(ResultFlag.PARTIAL)
+    blocks = tuple(tally.blocks[key] for key in sorted(tally.blocks))
+    has_tumour_roi = bool(of_kind(tally.rois, RoiKind.TUMOUR))
+    if has_tumour_roi:
+        blocks = (*blocks, Counts(tumour_area_um2=tally.tumour_area_um2))
+    score = pipeline.score_blocks(
+        blocks,
+        config=config,
+        pack=pack,
+        indication=indication,
+        level="image",
+        has_tumour_roi=has_tumour_roi,
+        flags=found,
+    )
+    status = Status.OK if work.tissue.any() or tally.n_cells else Status.NO_TISSUE
+    if status is Status.OK and ResultFlag.PARTIAL in score.flags:
+        status = Status.PARTIAL
+    return SlideResult(
+        status=status, cells=measure.empty_cells(), counts=sum(blocks, Counts()), blocks=blocks, score=score,
+        estimate=estimate, mpp=tally.mpp, working_mpp=work.grid.mpp, shape_px=(slide.height, slide.width),
+        tissue_area_um2=work.tissue_area_um2, flags=score.flags,
+    )  # fmt: skip
+
+
+def known_damage(slide: Slide, work: Work) -> tuple[SlideDamage, ...]:
+    """Damage that matters whether or not a tile meets it: of the level that is measured, and of the overview."""
+    return tuple(dict.fromkeys([*(d for d in slide.damage if d.level == work.grid.level), *work.overview.damage]))
+
+
+def analyse_slide(
+    slide: Slide,
+    *,
+    config: Config,
+    pack: RulePack,
+    estimate: StainEstimate | None = None,
+    indication: Indication | None = None,
+    rois: Sequence[Roi] = (),
+    sink: Callable[[Band], None] = lambda _: None,
+) -> SlideResult:
+    """Measure a whole slide, tile after tile in this process.
+
+    Parameters
+    ----------
+    slide
+        From `open_slide`.
+    config, pack, indication
+        Settings, rules and, for a pack that makes calls, the indication.
+    estimate
+        Staining of its case; that of the slide when None.
+    rois
+        Drawn regions, in level-0 pixels.
+    sink
+        Is given the judged cells, band after band.
+
+    Returns
+    -------
+    SlideResult
+        Its ``cells`` hold no rows: they went to ``sink``.
+    """
+    if estimate is None:
+        estimate = pipeline.estimate_case([sample_slide(slide, config=config)], config=config)
+    work = plan_work(slide, estimate=estimate, config=config, rois=rois)
+    flags = check_scale(slide, work, estimate=estimate, config=config)
+    places = work.places(config)
+    tally = Tally(slide=slide, config=config, pack=pack, rois=tuple(rois))
+    tally.damage |= dict.fromkeys(known_damage(slide, work))
+
+    def measured() -> Iterable[tuple[int, TileCells]]:
+        for index, place in enumerate(places):
+            tile = measure_tile(slide, work.grid, place, blocks=work.blocks, estimate=estimate, config=config).owned
+            tally.damage.update(dict.fromkeys(tile.damage))
+            yield index, tile
+
+    for band in judge_bands(measured(), places, grid=work.grid, estimate=estimate, config=config, pack=pack):
+        sink(tally.add(band))
+    return finish(tally, work, estimate=estimate, indication=indication, flags=flags)

@@ -1,0 +1,248 @@
+"""Once per slide, at low resolution: the staining, where tissue is, and which blocks are therefore work."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pandas as pd
+import shapely
+
+from pdl1quant import pipeline
+from pdl1quant.errors import RefusedError
+from pdl1quant.model import Rect, ResultFlag, StainEstimate, Tile
+from pdl1quant.networks.card import load_model, model_folder
+from pdl1quant.slides.roi import scored_region
+from pdl1quant.stages import nuclei, quality, stains, tissue
+from pdl1quant.tiling import BLOCK_PX, TilePlace, place_tiles, shape_in_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import BoolArray, Slide, SlideDamage, SlideGrid, UInt8Array
+    from pdl1quant.slides.roi import Roi
+    from pdl1quant.stages.stains import StainSample
+
+OVERVIEW_MPP = 8.0
+"""Pixel size of the overview: two nuclei."""
+WINDOW_PX = 512
+MAX_WINDOWS = 16
+"""Windows in which the stains of a slide are sampled, spread evenly over its tissue."""
+MIN_TISSUE_SHARE = 0.5
+"""Share of a window that is tissue, for its stains to be sampled."""
+SIZE_WINDOWS = 6
+"""In so many of them nuclei are found, to hold their size against the pixel size."""
+MARGIN_UM = 64.0
+"""So far around tissue cells are looked for: its outline is smoothed, and drawn on a coarse grid."""
+OBJECTS_UM = 48.0
+"""How far the objects reach of which a cell depends: its nucleus, that of a neighbour, how far both grow."""
+RULES_UM = 46.0
+"""How far the rules look: a hole in the brown (20 um) against its background (24 um), on a grid of 2 um."""
+LIBRARIES_UM = 32.0
+"""The same of models in other libraries, which do not say."""
+TIES_PX = 12
+"""Coarse grids of 4 px and ties broken in 3 x 3 px lie alike in tiles that begin at multiples of this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The slide at ``OVERVIEW_MPP``: (H, W, 3) uint8 on ``grid``, and the damage met in it."""
+
+    rgb: UInt8Array
+    grid: SlideGrid
+    damage: tuple[SlideDamage, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What there is to do on a slide.
+
+    ``blocks`` (rows, columns) bool says which blocks of the working ``grid`` are work; ``tissue`` is a mask over the
+    slide, coarser than the overview.
+    """
+
+    grid: SlideGrid
+    blocks: BoolArray
+    tissue: BoolArray
+    tissue_area_um2: float
+    overview: Overview
+
+    def places(self, config: Config) -> tuple[TilePlace, ...]:
+        """The tiles, row by row."""
+        halo_px, step_px = _margins(config, self.grid.mpp)
+        return place_tiles(
+            self.blocks,
+            width=self.grid.width,
+            height=self.grid.height,
+            tile_px=config.tiling.tile_px,
+            halo_px=halo_px,
+            step_px=step_px,
+        )
+
+
+def sample_slide(slide: Slide, *, config: Config) -> StainSample:
+    """What a slide tells of its staining: white from all of its glass, stains from windows of tissue.
+
+    Raises
+    ------
+    NotHdabError
+        Another stain, or no bright-field image.
+    """
+    overview = read_overview(slide)
+    whole = _with_scanned_glass(stains.sample_stains(overview.rgb))
+    grid = slide.grid(config.working_mpp)
+    white = stains.white_level([whole], config=config.stains)
+    found = tissue.find_tissue(_tile(overview), _only_white(white, config), config=config.tissue)
+    samples = [stains.sample_stains(rgb) for rgb in _windows(slide, grid, found, n=MAX_WINDOWS)]
+    pixels = np.concatenate([sample.pixels for sample in samples]) if samples else whole.pixels
+    stride = len(pixels) // (5 * stains.MAX_SAMPLES) + 1
+    sample = replace(whole, pixels=np.ascontiguousarray(pixels[::stride]))
+    quality.check_hdab(sample.pixels, white)
+    return sample
+
+
+def plan_work(slide: Slide, *, estimate: StainEstimate, config: Config, rois: Sequence[Roi] = ()) -> Work:
+    """Find the tissue, and the blocks that hold some of it and of what is to be scored."""
+    overview = read_overview(slide)
+    tile = _tile(overview)
+    found = tissue.find_tissue(tile, estimate, config=config.tissue)
+    grid = slide.grid(config.working_mpp)
+    return Work(
+        grid=grid,
+        blocks=_blocks_of(found, grid) & _blocks_in(rois, grid),
+        tissue=found,
+        tissue_area_um2=tissue.tissue_area_um2(found, tile),
+        overview=overview,
+    )
+
+
+def check_scale(slide: Slide, work: Work, *, estimate: StainEstimate, config: Config) -> tuple[ResultFlag, ...]:
+    """Hold the nuclei of a few windows against the pixel size, before hours are spent.
+
+    Raises
+    ------
+    PixelSizeError
+        They contradict it by more than a factor of 2.
+    """
+    tables, widths, grains = [], [], []
+    for rgb in _windows(slide, work.grid, work.tissue, n=SIZE_WINDOWS):
+        tile = Tile.whole(rgb, work.grid.mpp)
+        od = stains.deconvolve(rgb, estimate)
+        tables.append(pipeline.find_cells(tile, od, estimate=estimate, config=config).measured.cells)
+        widths.append(nuclei.stained_width_um(od, estimate=estimate, mpp=tile.mpp))
+        grains.append(quality.blue_grain_um(od, mpp=tile.mpp))
+    if not tables:
+        return ()
+    return quality.check_nucleus_size(
+        pd.concat(tables, ignore_index=True),
+        config=config.quality,
+        stained_um=_median(widths),
+        grain_um=_median(grains),
+    )
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    """Of those that there are."""
+    known = [each for each in values if each is not None]
+    return float(np.median(known)) if known else None
+
+
+def read_overview(slide: Slide) -> Overview:
+    """The whole slide at ``OVERVIEW_MPP``."""
+    grid = slide.grid(OVERVIEW_MPP)
+    region = slide.read(Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid)
+    return Overview(rgb=region.rgb, grid=grid, damage=region.damage)
+
+
+def _margins(config: Config, mpp: float) -> tuple[int, int]:
+    """Halo around a core, and the step at which tiles begin, in px."""
+    reach_px, step_px = math.ceil(LIBRARIES_UM / mpp), TIES_PX
+    if config.nuclei.segmenter == "network":
+        card = load_model(model_folder(config.nuclei)).card
+        reach_px, step_px = math.ceil(card.reach_px * card.mpp / mpp), math.lcm(TIES_PX, card.multiple_px)
+    elif config.nuclei.segmenter == "watershed":
+        reach_px = math.ceil(RULES_UM / mpp)
+    return reach_px + math.ceil(OBJECTS_UM / mpp), step_px
+
+
+def _tile(overview: Overview) -> Tile:
+    return Tile.whole(overview.rgb, overview.grid.mpp)
+
+
+def _with_scanned_glass(sample: StainSample) -> StainSample:
+    """Without what was not scanned, and therefore is pure white, where real glass is seen too."""
+    scanned = (sample.glass < 255).any(axis=1)
+    if not scanned.any():
+        return sample
+    return replace(sample, glass=sample.glass[scanned], n_blocks=sample.n_blocks - int((~scanned).sum()))
+
+
+def _only_white(white: tuple[float, float, float], config: Config) -> StainEstimate:
+    """What `tissue.find_tissue` has to know."""
+    return StainEstimate(
+        white=white,
+        haematoxylin=config.stains.haematoxylin,
+        dab=config.stains.dab,
+        nucleus_od=stains.NUCLEUS_OD_RANGE[0],
+        white_source="glass",
+        vectors_source="fixed",
+    )
+
+
+def _windows(slide: Slide, grid: SlideGrid, found: BoolArray, *, n: int) -> Iterable[UInt8Array]:
+    """Up to ``n`` undamaged windows that hold tissue, evenly from all that do."""
+    rows, columns = max(1, grid.height // WINDOW_PX), max(1, grid.width // WINDOW_PX)
+    share = np.asarray(cv2.resize(found.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA))
+    held = np.argwhere(share >= min(MIN_TISSUE_SHARE, float(share.max()))) if found.any() else np.empty((0, 2), int)
+    chosen = np.unique(np.linspace(0, len(held) - 1, min(n, len(held))).round().astype(int))
+    for row, column in held[chosen].tolist():
+        x0, y0 = column * WINDOW_PX, row * WINDOW_PX
+        rect = Rect(x0=x0, y0=y0, x1=min(x0 + WINDOW_PX, grid.width), y1=min(y0 + WINDOW_PX, grid.height))
+        region = slide.read(rect, grid)
+        if not region.damage:
+            yield region.rgb
+
+
+def _blocks_of(found: BoolArray, grid: SlideGrid) -> BoolArray:
+    """The blocks that hold tissue, or lie within ``MARGIN_UM`` of it."""
+    height, width = found.shape
+    around = [math.ceil(MARGIN_UM / (side * grid.mpp / n)) for side, n in ((grid.height, height), (grid.width, width))]
+    kernel = np.ones((2 * around[0] + 1, 2 * around[1] + 1), np.uint8)
+    rows, columns = np.nonzero(cv2.dilate(found.astype(np.uint8), kernel))
+    blocks = np.zeros(shape_in_blocks(grid.width, grid.height), bool)
+    # both corners of each place: a place is smaller than a block
+    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        y = np.minimum((rows + down) * grid.height / height, grid.height - 1)
+        x = np.minimum((columns + right) * grid.width / width, grid.width - 1)
+        blocks[(y // BLOCK_PX).astype(int), (x // BLOCK_PX).astype(int)] = True
+    return blocks
+
+
+def _blocks_in(rois: Sequence[Roi], grid: SlideGrid) -> BoolArray:
+    """The blocks that hold some of what is to be scored; all of them without regions.
+
+    Raises
+    ------
+    RefusedError
+        Nothing of the slide is to be scored.
+    """
+    rows, columns = shape_in_blocks(grid.width, grid.height)
+    if not rois:
+        return np.ones((rows, columns), bool)
+    y, x = (each.ravel() for each in np.mgrid[:rows, :columns] * BLOCK_PX)
+    boxes = shapely.box(
+        x * grid.downsample_x,
+        y * grid.downsample_y,
+        np.minimum(x + BLOCK_PX, grid.width) * grid.downsample_x,
+        np.minimum(y + BLOCK_PX, grid.height) * grid.downsample_y,
+    )
+    whole = shapely.box(0, 0, grid.width * grid.downsample_x, grid.height * grid.downsample_y)
+    region = scored_region(rois, whole)
+    if region.is_empty:
+        raise RefusedError("no region to be scored lies inside the slide; draw it on this slide")
+    shapely.prepare(region)
+    return np.asarray(shapely.intersects(region, boxes)).reshape(rows, columns)

@@ -1,0 +1,52 @@
+"""Whole slides put together from rendered tissue, for the tests of ``whole_slides`` and ``batch``."""
+
+from functools import cache
+
+import numpy as np
+
+import slide_files
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
+
+MPP = 0.5
+WHITE = 243
+
+
+@cache
+def fields():
+    """A few square fields of rendered tissue."""
+    return tuple(render_phantom(PhantomSettings(size_px=640), seed=seed).rgb for seed in (11, 12, 13))
+
+
+def tissue(width, height, *, seed=0, patch=311):
+    """Pieces of fields side by side: (height, width, 3) uint8. At their seams cells are cut and run together."""
+    rng = np.random.default_rng(seed)
+    rgb = np.empty((height, width, 3), np.uint8)
+    for y in range(0, height, patch):
+        for x in range(0, width, patch):
+            field = fields()[rng.integers(len(fields()))]
+            turned = np.rot90(field, rng.integers(4))
+            top, left = rng.integers(0, field.shape[0] - patch, 2)
+            place = rgb[y : y + patch, x : x + patch]
+            place[...] = turned[top : top + place.shape[0], left : left + place.shape[1]]
+    return rgb
+
+
+def glass(width, height, *, seed=0):
+    noise = np.random.default_rng(seed).normal(0, 1, (height, width, 3))
+    return (WHITE + noise).clip(0, 255).astype(np.uint8)
+
+
+def slide_image(width=3000, height=2500, *, seed=0):
+    """Tissue with glass around it and a fissure of glass through it."""
+    rgb = glass(width, height, seed=seed)
+    left, top, right, bottom = 480, 200, width - 100, height - 60
+    rgb[top:bottom, left:right] = tissue(right - left, bottom - top, seed=seed)
+    fissure = slice(width * 52 // 100, width * 77 // 100)
+    rgb[:, fissure] = glass(fissure.stop - fissure.start, height, seed=seed + 1)
+    return rgb
+
+
+def write_slide(path, rgb, *, mpp=MPP, lossless=True, downsamples=(4, 16)):
+    """A pyramid in tiles; lossless, so that the image in memory is what is read."""
+    slide_files.write_pages(path, rgb, downsamples=downsamples, resolution=10_000 / mpp, lossless=lossless)
+    return path

@@ -1,0 +1,207 @@
+"""Whole slides: the same cells for tiles of any size and in one piece; glass costs nothing; damage is said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+import tifffile
+
+import phantom_slides
+from pdl1quant import pipeline
+from pdl1quant.assays import load_pack
+from pdl1quant.config import load_config
+from pdl1quant.errors import PixelSizeError
+from pdl1quant.model import Flag, ResultFlag, Status
+from pdl1quant.slides.opening import is_whole_slide, open_slide
+from pdl1quant.slides.roi import Roi, RoiKind
+from pdl1quant.whole_slides import survey
+from pdl1quant.whole_slides.judging import judge_bands
+from pdl1quant.whole_slides.measuring import measure_tile
+from pdl1quant.whole_slides.scoring import analyse_slide
+
+PACK = load_pack("28-8-cytoplasm")
+SEGMENTERS = ("network", "watershed")
+WIDTH, HEIGHT = 2600, 2100
+
+
+def config_of(segmenter="watershed", tile_px=1024):
+    return load_config(None, [f"nuclei.segmenter={segmenter}", f"tiling.tile_px={tile_px}"])
+
+
+@pytest.fixture(scope="module")
+def image():
+    return phantom_slides.slide_image(WIDTH, HEIGHT)
+
+
+@pytest.fixture(scope="module")
+def path(image, tmp_path_factory):
+    return phantom_slides.write_slide(tmp_path_factory.mktemp("slides") / "slide.tif", image)
+
+
+@pytest.fixture(scope="module")
+def estimate(path):
+    with open_slide(path) as slide:
+        return pipeline.estimate_case([survey.sample_slide(slide, config=config_of())], config=config_of())
+
+
+def analysed(path, config, **more):
+    bands = []
+    with open_slide(path) as slide:
+        result = analyse_slide(slide, config=config, pack=PACK, sink=lambda band: bands.append(band.cells), **more)
+    return result, pd.concat(bands, ignore_index=True) if bands else None
+
+
+@pytest.fixture(scope="module")
+def by_tile_px(path, estimate):
+    """Results by segmenter and size of tiles, each made once."""
+    made = {}
+
+    def get(segmenter, tile_px):
+        key = segmenter, tile_px
+        if key not in made:
+            made[key] = analysed(path, config_of(segmenter, tile_px), estimate=estimate)
+        return made[key]
+
+    return get
+
+
+@pytest.mark.parametrize("segmenter", SEGMENTERS)
+@pytest.mark.parametrize("tile_px", [512, 1024])
+def test_cells_and_blocks_are_the_same_for_tiles_of_any_size(by_tile_px, segmenter, tile_px):
+    """To the last bit: the same rows in the same order."""
+    (one, cells), (other, same) = by_tile_px(segmenter, 2048), by_tile_px(segmenter, tile_px)
+    assert len(cells) > 3000
+    pd.testing.assert_frame_equal(cells, same, check_exact=True)
+    assert one.blocks == other.blocks
+    assert one.score == other.score
+
+
+@pytest.mark.parametrize("segmenter", SEGMENTERS)
+def test_a_slide_has_the_cells_of_the_image_in_one_piece(by_tile_px, image, estimate, segmenter):
+    _, cells = by_tile_px(segmenter, 1024)
+    config = config_of(segmenter)
+    whole = pipeline.analyse_image(image, mpp=phantom_slides.MPP, estimate=estimate, config=config, pack=PACK).cells
+    columns = ["cell_class", "positive", "membrane_positive", "cytoplasm_positive", "dab_grade", "flags"]
+    both = whole.merge(cells, on=["x_px", "y_px"], how="outer", suffixes=("", "_slide"), indicator=True)
+    alike = (both["_merge"] == "both").to_numpy()
+    for name in columns:
+        alike = alike & (both[name].astype(str) == both[f"{name}_slide"].astype(str)).to_numpy()
+    assert (~alike).sum() <= 0.001 * len(whole)
+
+
+def test_too_small_a_halo_shows(path, by_tile_px, estimate, monkeypatch):
+    """The comparison above can fail: with 12 px of surroundings cells at seams are others."""
+    monkeypatch.setattr(survey, "OBJECTS_UM", -40.0)
+    _, cells = analysed(path, config_of("watershed", 512), estimate=estimate)
+    assert len(cells.merge(by_tile_px("watershed", 2048)[1], on=["x_px", "y_px"])) < len(cells)
+
+
+def test_the_order_in_which_tiles_come_changes_nothing(path, by_tile_px, estimate):
+    config = config_of("watershed", 1024)
+    with open_slide(path) as slide:
+        work = survey.plan_work(slide, estimate=estimate, config=config)
+        places = work.places(config)
+        tiles = [
+            (n, measure_tile(slide, work.grid, place, blocks=work.blocks, estimate=estimate, config=config).owned)
+            for n, place in enumerate(places)
+        ]
+    backwards = judge_bands(tiles[::-1], places, grid=work.grid, estimate=estimate, config=config, pack=PACK)
+    cells = pd.concat([band.cells for band in backwards], ignore_index=True)
+    pd.testing.assert_frame_equal(cells, by_tile_px("watershed", 1024)[1], check_exact=True)
+
+
+def test_glass_is_no_work(path, estimate):
+    with open_slide(path) as slide:
+        blocks = survey.plan_work(slide, estimate=estimate, config=config_of()).blocks
+    assert not blocks[:, 0].any()
+    assert not blocks[:, 6].any()
+    assert blocks[2:7, 3:5].all()
+
+
+def test_a_blank_slide_has_no_tissue_and_no_tiles(tmp_path):
+    path = phantom_slides.write_slide(tmp_path / "blank.tif", phantom_slides.glass(1500, 1200))
+    result, cells = analysed(path, config_of())
+    assert result.status is Status.NO_TISSUE
+    assert cells is None
+    assert result.score.tps is None
+
+
+def test_white_of_what_was_not_scanned_is_not_that_of_the_glass(tmp_path):
+    rgb = phantom_slides.slide_image(1500, 1200)
+    rgb = np.pad(rgb, ((0, 0), (0, 1500), (0, 0)), constant_values=255)
+    path = phantom_slides.write_slide(tmp_path / "unscanned.tif", rgb)
+    with open_slide(path) as slide:
+        found = pipeline.estimate_case([survey.sample_slide(slide, config=config_of())], config=config_of())
+    assert found.white_source == "glass"
+    assert max(abs(level - phantom_slides.WHITE) for level in found.white) <= 2
+
+
+def without_tile(path, index):
+    """A tile of level 0 that the index says is empty."""
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tag = tiff.pages[0].tags["TileByteCounts"]
+        tag.overwrite(tuple(0 if number == index else value for number, value in enumerate(tag.value)))
+    return path
+
+
+def test_a_missing_tile_makes_the_result_partial_and_cuts_the_cells_around_it(image, tmp_path, estimate):
+    path = phantom_slides.write_slide(tmp_path / "damaged.tif", image)
+    column, row = 4, 4
+    without_tile(path, row * -(-WIDTH // 256) + column)
+    result, cells = analysed(path, config_of(), estimate=estimate)
+    assert result.status is Status.PARTIAL
+    assert ResultFlag.PARTIAL in result.flags
+    x0, y0 = column * 256, row * 256
+    inside = cells["x_px"].between(x0, x0 + 255) & cells["y_px"].between(y0, y0 + 255)
+    assert not inside.any()
+    near = cells["x_px"].between(x0 - 12, x0 + 268) & cells["y_px"].between(y0 - 12, y0 + 268)
+    cut = (cells["flags"] & int(Flag.TOUCHES_EDGE)) > 0
+    assert cut[near].any()
+    assert not cut[~cells["x_px"].between(x0 - 60, x0 + 316)].any()
+
+
+def test_cells_outside_the_region_are_flagged_and_far_blocks_are_no_work(path, estimate, by_tile_px):
+    tumour = shapely.box(600.3, 700.7, 1400.2, 1300.9)
+    rois = (
+        Roi(kind=RoiKind.TUMOUR, name="Tumor", geometry=tumour),
+        Roi(kind=RoiKind.EXCLUDE, name="Necrosis", geometry=shapely.box(600, 700, 900, 900)),
+    )
+    result, cells = analysed(path, config_of(), estimate=estimate, rois=rois)
+    counted = cells[(cells["flags"] & int(Flag.OUTSIDE_ROI)) == 0]
+    inside = shapely.contains_xy(tumour, counted["x_px"] + 0.5, counted["y_px"] + 0.5)
+    assert inside.all()
+    assert not (counted["x_px"].between(600, 899) & counted["y_px"].between(700, 899)).any()
+    assert ResultFlag.TUMOUR_UNCONFIRMED not in result.flags
+    assert result.counts.tumour_area_um2 == pytest.approx((799.9 * 600.2 - 299.7 * 199.3) * 0.25, rel=1e-3)
+    assert len(cells) < 0.5 * len(by_tile_px("watershed", 2048)[1])
+    everywhere = by_tile_px("watershed", 2048)[1].merge(counted, on=["x_px", "y_px"], suffixes=("", "_roi"))
+    assert len(everywhere) == len(counted)
+    assert (everywhere["positive"] == everywhere["positive_roi"]).all()
+
+
+def test_no_tumour_region_is_no_confirmed_tumour(by_tile_px):
+    assert ResultFlag.TUMOUR_UNCONFIRMED in by_tile_px("network", 2048)[0].flags
+
+
+def test_a_doubtful_pixel_size_is_flagged(tmp_path, image, estimate):
+    path = phantom_slides.write_slide(tmp_path / "doubtful.tif", image[:1000, :1000], mpp=1.0)
+    assert ResultFlag.NUCLEUS_SIZE in analysed(path, config_of(), estimate=estimate)[0].flags
+
+
+def test_an_impossible_pixel_size_is_refused_before_the_work(path, estimate):
+    limits = ["quality.min_nucleus_diameter_um=1", "quality.max_nucleus_diameter_um=3"]
+    config = load_config(None, ["nuclei.segmenter=watershed", *limits])
+    bands = []
+    with open_slide(path) as slide, pytest.raises(PixelSizeError, match="--mpp"):
+        analyse_slide(slide, config=config, pack=PACK, estimate=estimate, sink=bands.append)
+    assert bands == []
+
+
+@pytest.mark.parametrize(("name", "expected"), [("slide.tif", True), ("small.tif", False), ("tile.png", False)])
+def test_pyramids_are_slides_and_small_images_are_not(tmp_path, name, expected):
+    rgb = phantom_slides.glass(600, 500)
+    if name.endswith(".png"):
+        phantom_slides.slide_files.write_png(tmp_path / name, rgb)
+    else:
+        phantom_slides.write_slide(tmp_path / name, rgb, downsamples=(4,) if expected else ())
+    assert is_whole_slide(tmp_path / name) is expected
