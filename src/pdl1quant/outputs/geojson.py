@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import uuid
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -23,6 +24,7 @@ from pdl1quant.outputs.outlines import trace_outlines
 from pdl1quant.outputs.palette import classification, counts_as_positive, is_left_out
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -80,28 +82,71 @@ def write_geojson(
     OutputError
         A row's label has no pixels, or the file cannot be written.
     """
-    labels = cells["label"].to_numpy(np.int32)
+    placed = {"x_px": x_px, "y_px": y_px, "downsample_x": downsample_x, "downsample_y": downsample_y}
+    try:
+        outlines = outline_cells(compartments, cells["label"].to_numpy(np.int32), **placed)
+    except ValueError as error:
+        raise OutputError(f"{path}: {error}; the table and the labels are of two images") from error
+    with geojson_writer(path, image_id=image_id, compartment=compartment) as write:
+        write(cells, outlines)
+
+
+def outline_cells(
+    compartments: Compartments,
+    labels: Int32Array,
+    *,
+    x_px: float = 0.0,
+    y_px: float = 0.0,
+    downsample_x: float = 1.0,
+    downsample_y: float = 1.0,
+) -> tuple[tuple[str, str], ...]:
+    """GeoJSON geometries of cell and nucleus of each label (n,); places as in `write_geojson`.
+
+    Raises
+    ------
+    ValueError
+        A label has no pixels.
+    """
     placed = {"x_px": x_px, "y_px": y_px, "downsample_x": downsample_x, "downsample_y": downsample_y}
     outlines = _geometries(compartments.cell, labels, **placed)
     nuclei = _geometries(compartments.nucleus, labels, **placed)
     if (missing := shapely.is_missing(outlines)).any():
-        raise OutputError(
-            f"{path}: cell {labels[missing][0]} has no pixels; the table and the labels are of two images"
+        raise ValueError(f"cell {labels[missing][0]} has no pixels")
+    texts = zip(shapely.to_geojson(outlines), shapely.to_geojson(nuclei), strict=True)
+    return tuple((outline, nucleus or "null") for outline, nucleus in texts)
+
+
+@contextmanager
+def geojson_writer(
+    path: Path, *, image_id: str, compartment: Compartment = Compartment.CYTOPLASM
+) -> Iterator[Callable[[pd.DataFrame, Sequence[tuple[str, str]]], None]]:
+    """Write a FeatureCollection in parts: gives a function that takes the next rows and their `outline_cells`.
+
+    Nothing is kept; the file appears when the block ends well. Arguments and errors as in `write_geojson`.
+    """
+    between = ""
+    with replace_atomically(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+
+        def write(cells: pd.DataFrame, outlines: Sequence[tuple[str, str]]) -> None:
+            nonlocal between
+            for feature in _features(cells, outlines, image_id=image_id, compartment=compartment):
+                file.write(between + feature)
+                between = ",\n"
+
+        file.write(f'{{"type":"FeatureCollection","generator":"pdl1quant {__version__}","features":[\n')
+        yield write
+        file.write("\n]}\n")
+
+
+def _features(
+    cells: pd.DataFrame, outlines: Sequence[tuple[str, str]], *, image_id: str, compartment: Compartment
+) -> Iterator[str]:
+    labels = cells["label"].tolist()
+    for label, (outline, nucleus), properties in zip(labels, outlines, _properties(cells, compartment), strict=True):
+        yield (
+            f'{{"type":"Feature","id":"{cell_id(image_id, label)}","geometry":{outline},'
+            f'"nucleusGeometry":{nucleus},"properties":{properties}}}'
         )
-    features = [
-        f'{{"type":"Feature","id":"{cell_id(image_id, label)}","geometry":{outline},'
-        f'"nucleusGeometry":{nucleus or "null"},"properties":{properties}}}'
-        for label, outline, nucleus, properties in zip(
-            labels.tolist(),
-            shapely.to_geojson(outlines),
-            shapely.to_geojson(nuclei),
-            _properties(cells, compartment),
-            strict=True,
-        )
-    ]
-    text = f'{{"type":"FeatureCollection","generator":"pdl1quant {__version__}","features":[\n'
-    with replace_atomically(path) as partial:
-        partial.write_text(text + ",\n".join(features) + "\n]}\n", encoding="utf-8", newline="\n")
 
 
 def cell_id(image_id: str, label: int) -> str:

@@ -113,7 +113,7 @@ def draw_overlay(
         for kind, count in zip(KINDS, counts, strict=True)
     )
     below = draw_caption(caption, legend, width=width, um_per_px=mpp * rgb.shape[1] / width)
-    return _stacked(picture, below)
+    return stack_caption(picture, below)
 
 
 def write_overlay(
@@ -154,7 +154,7 @@ def _resized(rgb: UInt8Array, *, mpp: float) -> UInt8Array:
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
-def _stacked(picture: UInt8Array, below: UInt8Array) -> UInt8Array:
+def stack_caption(picture: UInt8Array, below: UInt8Array) -> UInt8Array:
     """Caption under the picture; what is narrower is centred on the caption's background."""
     width = max(picture.shape[1], below.shape[1])
     parts = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, CellClass, CellColum
 from pdl1quant.outputs.files import replace_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -56,6 +57,31 @@ def write_cells(cells: pd.DataFrame, path: Path, *, metadata: Mapping[str, str] 
     OutputError
         Columns are missing, unknown or of a type that does not fit; or the file cannot be written.
     """
+    table = _as_table(cells, path, metadata)
+    with replace_atomically(path) as partial:
+        pq.write_table(table, partial, compression="zstd", write_statistics=True)
+
+
+@contextmanager
+def cells_writer(path: Path, *, metadata: Mapping[str, str] | None = None) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Write a cells table in parts, each a row group: gives a function that takes the next rows.
+
+    `read_cells` reads the whole. Parts without rows are left out; the file appears when the block ends well.
+    Arguments and errors as in `write_cells`.
+    """
+    with (
+        replace_atomically(path) as partial,
+        pq.ParquetWriter(partial, cells_schema(metadata), compression="zstd", write_statistics=True) as writer,
+    ):
+
+        def write(cells: pd.DataFrame) -> None:
+            if len(cells):
+                writer.write_table(_as_table(cells, path, metadata))
+
+        yield write
+
+
+def _as_table(cells: pd.DataFrame, path: Path, metadata: Mapping[str, str] | None) -> pa.Table:
     wanted = [column.name for column in CELL_COLUMNS]
     if odd := sorted(set(wanted) ^ set(cells.columns)):
         raise OutputError(f"{path}: not a cells table; missing or unknown columns: {', '.join(odd)}")
@@ -70,8 +96,7 @@ def write_cells(cells: pd.DataFrame, path: Path, *, metadata: Mapping[str, str] 
         table = table.cast(cells_schema(metadata)).replace_schema_metadata(cells_schema(metadata).metadata)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise OutputError(f"{path}: not a cells table: {_first_line(error)}") from error
-    with replace_atomically(path) as partial:
-        pq.write_table(table, partial, compression="zstd", write_statistics=True)
+    return table
 
 
 def read_cells(path: Path) -> pd.DataFrame:

@@ -1,0 +1,116 @@
+"""A whole slide at a glance: the outline of its tissue, the TPS of each square of it in colour, a caption below."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from pdl1quant import __version__
+from pdl1quant.outputs.captions import LegendEntry, draw_caption
+from pdl1quant.outputs.files import replace_atomically
+from pdl1quant.outputs.overlays import stack_caption
+from pdl1quant.outputs.png import encode_png
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pdl1quant.model import BoolArray, Compartment, Counts, UInt8Array
+    from pdl1quant.outputs.captions import Caption
+
+MAX_SIDE_PX = 2048
+"""Longer side of the picture."""
+MIN_CELLS = 20
+"""Fewer viable tumour cells in a square say nothing: it stays without colour."""
+STEPS: tuple[tuple[float, str, tuple[int, int, int]], ...] = (
+    (1.0, "TPS < 1 %", (10, 70, 245)),
+    (10.0, "1-10 %", (75, 210, 245)),
+    (50.0, "10-50 %", (247, 225, 58)),
+    (float("inf"), "50 % and more", (254, 68, 18)),
+)
+"""Upper end (per cent), name and colour of each step; the ends are the reference lines of the default rules."""
+OPACITY = 0.45
+OUTLINE_RGB = (20, 20, 20)
+
+
+def draw_overview(
+    rgb: UInt8Array,
+    tissue: BoolArray,
+    squares: Mapping[tuple[int, int], Counts],
+    *,
+    caption: Caption,
+    mpp: float,
+    square_um: float,
+    compartment: Compartment,
+) -> UInt8Array:
+    """Draw a slide at low resolution.
+
+    Parameters
+    ----------
+    rgb
+        (H, W, 3) uint8 overview; not changed.
+    tissue
+        Mask over the same field, of any size.
+    squares
+        Counts by row and column of squares of ``square_um``, from the corner of the slide.
+    caption
+        What is to be said below.
+    mpp
+        um per pixel of ``rgb``.
+    square_um
+        Side of the squares, um.
+    compartment
+        Whose positives are counted.
+    """
+    scale = min(1.0, MAX_SIDE_PX / max(rgb.shape[:2]))
+    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+    picture = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    tinted, n_squares = picture.copy(), [0] * len(STEPS)
+    side = square_um / mpp * scale
+    for (row, column), counts in sorted(squares.items()):
+        if counts.n_tumour < MIN_CELLS:
+            continue
+        tps = 100 * getattr(counts.positive, compartment) / counts.n_tumour
+        step = next(number for number, (end, _, _) in enumerate(STEPS) if tps < end)
+        n_squares[step] += 1
+        place = np.s_[
+            max(0, round(row * side)) : round((row + 1) * side),
+            max(0, round(column * side)) : round((column + 1) * side),
+        ]
+        tinted[place] = STEPS[step][2]
+    picture = np.asarray(cv2.addWeighted(tinted, OPACITY, picture, 1 - OPACITY, 0), np.uint8)
+    mask = cv2.resize(tissue.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(picture, outlines, -1, OUTLINE_RGB, 1, cv2.LINE_AA)
+    legend = [
+        LegendEntry(name=name, rgb=colour, n_cells=n) for (_, name, colour), n in zip(STEPS, n_squares, strict=True)
+    ]
+    below = draw_caption(caption, legend, width=size[0], um_per_px=mpp * rgb.shape[1] / size[0])
+    return stack_caption(picture, below)
+
+
+def write_overview(
+    rgb: UInt8Array,
+    tissue: BoolArray,
+    squares: Mapping[tuple[int, int], Counts],
+    path: Path,
+    *,
+    caption: Caption,
+    mpp: float,
+    square_um: float,
+    compartment: Compartment,
+) -> None:
+    """Draw with `draw_overview` and write a PNG.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    picture = draw_overview(
+        rgb, tissue, squares, caption=caption, mpp=mpp, square_um=square_um, compartment=compartment
+    )
+    with replace_atomically(path) as partial:
+        partial.write_bytes(encode_png(picture, texts={"Software": f"pdl1quant {__version__}"}))
