@@ -9,7 +9,7 @@ from PIL import Image as PillowImage
 
 from batch_runs import PINK, Deaf, draw_tile, draw_tiles, rows_of, run
 from pdl1quant import batch
-from pdl1quant.batch.work import Image, Plan, Task, _guarded
+from pdl1quant.batch.work import Image, Plan, Task, guarded
 from pdl1quant.batch.workers import Workers
 from pdl1quant.config import Config
 from pdl1quant.console import case_lines
@@ -174,7 +174,7 @@ def test_an_unexpected_error_becomes_a_failed_image_with_a_traceback(tmp_path):
     pack, _ = batch.find_rules("28-8-label", None)
     image = Image(path=tmp_path / "a.png", name="x/a.png", stem="x/a", case="x")
     task = Task(image=image, plan=Plan(output=tmp_path, config=Config(), pack=pack))
-    done = _guarded(task, lambda _: 1 // 0)
+    done = guarded(task, lambda _: 1 // 0)
     assert done.outcome.status is Status.FAILED
     assert done.outcome.error == "ZeroDivisionError: integer division or modulo by zero; see errors/x/a.txt"
     assert "Traceback" in done.trace

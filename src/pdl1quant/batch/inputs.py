@@ -12,6 +12,7 @@ from pdl1quant.errors import UnreadableError, UsageError
 from pdl1quant.outputs.tables import SCORE_COLUMNS
 from pdl1quant.slides.cases import CaseRow, read_cases
 from pdl1quant.slides.discover import Found, Problem, discover, output_names
+from pdl1quant.slides.opening import is_whole_slide
 from pdl1quant.slides.roi import read_geojson_rois, tumour_doubt
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def gather(
             case=table[item.path].case if item.path in table else item.case,
             extra=tuple(table[item.path].extra.items()) if item.path in table else (),
             roi=regions.get(item.path),
+            is_slide=is_whole_slide(item.path),
         )
         for item in found
     ]
@@ -97,9 +99,14 @@ def by_case(images: Sequence[Image]) -> dict[str, tuple[Image, ...]]:
 
 
 def hash_file(path: Path) -> str:
-    """SHA-256 of the bytes of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of the bytes of a file, in hexadecimal; of a folder that is a slide, of its files and their names."""
+    if path.is_dir():
+        whole = hashlib.sha256()
+        for file in sorted(each for each in path.rglob("*") if each.is_file()):
+            whole.update(f"{file.relative_to(path).as_posix()}\0{hash_file(file)}\n".encode())
+        return whole.hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _case_table(cases: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:

@@ -20,7 +20,7 @@ _NAMED = 3
 """Images named in a line that is about many."""
 
 CASE_FLAGS = (ResultFlag.SELECTED_FIELDS,)
-"""Plain images are fields that somebody chose."""
+"""Plain images are fields that somebody chose; whole slides are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from pdl1quant.batch.rows import (
     image_row,
     problem_row,
 )
+from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
 from pdl1quant.batch.traces import clear_traces, write_trace
 from pdl1quant.batch.work import (
     Done,
@@ -102,7 +103,10 @@ def run(job: Job, *, listener: Listener) -> Summary:
     rows = [problem_row(*_named(problem), plan=job.plan) for problem in problems]
     for message in (*complaints((row.image, row.error) for row in rows), *region_warnings(images, job.roi)):
         listener.complain(message)
-    with Workers(min(job.workers, max(1, len(images)))) as workers:
+    n_workers = job.workers if any(image.is_slide for image in images) else min(job.workers, max(1, len(images)))
+    if job.keep_labels and any(image.is_slide for image in images):
+        listener.complain("--labels: label images are not written for whole slides; their outlines are in geojson/")
+    with Workers(n_workers) as workers:
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
             work.score(wave)
@@ -202,7 +206,7 @@ class _Work:
 
     def _take_samples(self, wanted: Sequence[tuple[_Case, Image]]) -> None:
         tasks = [Task(image=image, plan=self.job.plan) for _, image in wanted]
-        for index, done in self.workers.run(take_sample, tasks, crashed=lost):
+        for index, done in self.workers.run(_take_sample, tasks, crashed=lost):
             case, image = wanted[index]
             if done.sample is not None:
                 case.samples[image.stem] = done.sample
@@ -241,11 +245,24 @@ class _Work:
                     self._ended(case, image, Done(outcome=earlier))
                 else:
                     wanted.append((case, image))
+        images = [(case, image) for case, image in wanted if not image.is_slide]
         tasks = [
-            Task(image=image, plan=self.job.plan, estimate=case.estimate, flags=CASE_FLAGS) for case, image in wanted
+            Task(image=image, plan=self.job.plan, estimate=case.estimate, flags=CASE_FLAGS) for case, image in images
         ]
         for index, done in self.workers.run(analyse, tasks, crashed=lost):
-            self._ended(*wanted[index], done)
+            self._ended(*images[index], done)
+        for case, image in wanted:
+            if image.is_slide:
+                self._ended(case, image, self._analyse_slide(case, image))
+
+    def _analyse_slide(self, case: _Case, image: Image) -> Done:
+        """One slide at a time: its tiles are what the workers share."""
+
+        def progress(n_done: int, n: int) -> None:
+            self.listener.doing(f"tile {n_done}/{n}", case.name)
+
+        task = Task(image=image, plan=self.job.plan, estimate=case.estimate)
+        return analyse_slide(task, workers=self.workers, progress=progress)
 
     def _ended(self, case: _Case, image: Image, done: Done) -> None:
         """An image is scored, or will not be."""
@@ -302,7 +319,9 @@ class _Work:
         if not members or case.estimate is None:
             return None, ""
         plan = self.job.plan
-        flags = CASE_FLAGS if len(members) == len(outcomes) else (*CASE_FLAGS, ResultFlag.PARTIAL)
+        flags = () if all(image.is_slide for image in case.images) else CASE_FLAGS
+        if len(members) < len(outcomes) or any(outcome.error for outcome in outcomes):
+            flags = (*flags, ResultFlag.PARTIAL)
         try:
             return score_case(
                 members,
@@ -317,6 +336,10 @@ class _Work:
             write_trace(self.job.output, case.name, traceback.format_exc())
             self.listener.complain(f"{case.name}: {message}")
             return None, message
+
+
+def _take_sample(task: Task) -> Done:
+    return take_slide_sample(task) if task.image.is_slide else take_sample(task)
 
 
 def _named(problem: Problem) -> tuple[str, str, str]:

@@ -44,6 +44,8 @@ class Image:
     sha256: str = ""
     roi: Path | None = None
     roi_sha256: str = ""
+    is_slide: bool = False
+    """Whether it is read in tiles: a pyramid, or too large for one piece."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +106,12 @@ class Task:
 
 def take_sample(task: Task) -> Done:
     """The first pass over an image: what it tells of the staining of its case."""
-    return _guarded(task, _take_sample)
+    return guarded(task, _take_sample)
 
 
 def analyse(task: Task) -> Done:
     """The second pass over an image: measure it and write its results."""
-    return _guarded(task, _analyse)
+    return guarded(task, _analyse)
 
 
 def lost(_: Task) -> Done:
@@ -140,11 +142,13 @@ def outcome_of(error: Exception, image: Image) -> Outcome:
 
 def result_paths(image: Image, plan: Plan) -> dict[str, Path]:
     """Where the results of an image lie, by kind."""
-    kinds = ("cells", "overlays", "geojson", *(("labels",) if plan.keep_labels else ()))
+    has_labels = plan.keep_labels and not image.is_slide
+    kinds = ("cells", "overlays", "geojson", *(("labels",) if has_labels else ()))
     return {kind: result_path(plan.output, kind, image.stem) for kind in kinds}
 
 
-def _guarded(task: Task, work: Callable[[Task], Done]) -> Done:
+def guarded(task: Task, work: Callable[[Task], Done]) -> Done:
+    """Do the work; what goes wrong becomes its outcome."""
     began = time.perf_counter()
     try:
         done = work(task)
@@ -190,6 +194,17 @@ def _analyse(task: Task) -> Done:
     return Done(outcome=outcome)
 
 
+def result_metadata(image: Image, plan: Plan, *, mpp: float, working_mpp: float) -> dict[str, str]:
+    """What a cells table says of itself."""
+    return {
+        "image_sha256": image.sha256,
+        "config_digest": plan.config.digest,
+        "assay": plan.pack.name,
+        "mpp": repr(float(mpp)),  # whole: which block a cell is in depends on it
+        "working_mpp": f"{working_mpp:.6g}",
+    }
+
+
 def _roi_masks(image: Image, shape: tuple[int, int]) -> RoiMasks | None:
     """What a person drew, in pixels of the image; without a tumour region nobody has said where tumour is."""
     if image.roi is None:
@@ -208,13 +223,7 @@ def _roi_masks(image: Image, shape: tuple[int, int]) -> RoiMasks | None:
 def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> None:
     assert result.compartments is not None
     paths = result_paths(image, plan)
-    metadata = {
-        "image_sha256": image.sha256,
-        "config_digest": plan.config.digest,
-        "assay": plan.pack.name,
-        "mpp": repr(float(result.mpp)),  # whole: which block a cell is in depends on it
-        "working_mpp": f"{result.working_mpp:.6g}",
-    }
+    metadata = result_metadata(image, plan, mpp=result.mpp, working_mpp=result.working_mpp)
     if result.counts.tumour_area_um2:
         metadata["tumour_area_um2"] = repr(float(result.counts.tumour_area_um2))
     height, width = result.compartments.cell.shape

@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 SUFFIXES: Final = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Endings of plain images, in any case."""
 
+SLIDE_SUFFIXES: Final = (
+    ".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".czi", ".svslide", ".btf", ".tf8", ".zarr",
+)  # fmt: skip
+"""Endings of whole slides that are found in folders; files of DICOM slides, several a slide, have to be named."""
+
+_NAMED_SUFFIXES: Final = (*SUFFIXES, *SLIDE_SUFFIXES, ".dcm")
+
+_FOLDER_SUFFIX: Final = ".zarr"
+"""Folders that are slides."""
+
 _RESULT_FILES: Final = frozenset({"run.json", "scores.csv"})
 """A folder that holds both is the result of a run: its overlays are no input."""
 
@@ -75,8 +85,8 @@ def discover(paths: Sequence[Path], *, exclude: Path | None = None) -> tuple[lis
         if not path.exists():
             raise UsageError(f"{path}: no such file or folder; check the path")
     excluded = None if exclude is None else _real(exclude)
-    folders = sorted({_real(path): path for path in reversed(paths) if path.is_dir()}.items(), key=_outer_first)
-    files = [path for path in paths if not path.is_dir()]
+    folders = sorted({_real(path): path for path in reversed(paths) if _is_folder(path)}.items(), key=_outer_first)
+    files = [path for path in paths if not _is_folder(path)]
     problems: list[Problem] = []
     places: dict[Path, tuple[Path, Path]] = {}  # the file itself -> the path to it, its root
     seen: set[Path] = set()
@@ -88,7 +98,7 @@ def discover(paths: Sequence[Path], *, exclude: Path | None = None) -> tuple[lis
         if len(places) == n_before and not visited:
             problems.append(Problem(path=root, message=f"{root}: no images in it ({', '.join(SUFFIXES)})"))
     for path in sorted(files, key=_natural):
-        if path.suffix.lower() not in SUFFIXES:
+        if path.suffix.lower() not in _NAMED_SUFFIXES:
             message = f"{path.name}: not one of {', '.join(SUFFIXES)}; export it as one of these"
             problems.append(Problem(path=path, message=message))
         else:
@@ -104,6 +114,11 @@ def discover(paths: Sequence[Path], *, exclude: Path | None = None) -> tuple[lis
         for path, root in places.values()
     ]
     return sorted(found, key=lambda item: _natural(item.path)), sorted(problems, key=lambda item: _natural(item.path))
+
+
+def _is_folder(path: Path) -> bool:
+    """Whether to look for images in it: OME-Zarr slides are folders, too."""
+    return path.is_dir() and path.suffix.lower() != _FOLDER_SUFFIX
 
 
 def output_names(found: Sequence[Found]) -> dict[Path, PurePosixPath]:
@@ -162,10 +177,16 @@ def _walk(root: Path, *, excluded: Path | None, seen: set[Path], problems: list[
             subfolders.clear()
             continue
         seen.add(real)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        zarrs = [name for name in subfolders if name.lower().endswith(_FOLDER_SUFFIX)]
+        yield from (here / name for name in sorted(zarrs) if not name.startswith("."))
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in zarrs)
         for name in sorted(names):
             path = here / name
-            if path.suffix.lower() in SUFFIXES and not name.startswith(".") and (path.is_file() or path.is_symlink()):
+            if (
+                path.suffix.lower() in (*SUFFIXES, *SLIDE_SUFFIXES)
+                and not name.startswith(".")
+                and (path.is_file() or path.is_symlink())
+            ):
                 yield path
 
 

@@ -1,0 +1,214 @@
+"""The work on one whole slide: its tiles in the workers, its bands and files here.
+
+As with images, nothing that goes wrong with one slide leaves this module as an exception. What is kept at a time is a
+few rows of tiles; the files grow band by band, and appear when the slide is done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pdl1quant.batch.work import Done, Outcome, Task, guarded, result_metadata, result_paths
+from pdl1quant.errors import RefusedError, UnreadableError
+from pdl1quant.model import ResultFlag
+from pdl1quant.outputs.captions import Caption, score_text
+from pdl1quant.outputs.geojson import geojson_writer, outline_cells
+from pdl1quant.outputs.overview import write_overview
+from pdl1quant.outputs.tables import cells_writer
+from pdl1quant.slides.opening import open_slide
+from pdl1quant.slides.raster import Note
+from pdl1quant.slides.roi import RoiKind, of_kind, read_geojson_rois
+from pdl1quant.whole_slides.judging import judge_bands
+from pdl1quant.whole_slides.measuring import TileCells, measure_tile
+from pdl1quant.whole_slides.scoring import HEAT_UM, Tally, finish, known_damage
+from pdl1quant.whole_slides.survey import check_scale, plan_work, sample_slide
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from pdl1quant.batch.work import Image, Plan
+    from pdl1quant.batch.workers import Workers
+    from pdl1quant.config import Config
+    from pdl1quant.model import BoolArray, Slide, SlideDamage, SlideGrid, SlideResult, StainEstimate
+    from pdl1quant.slides.roi import Roi
+    from pdl1quant.tiling import TilePlace
+    from pdl1quant.whole_slides.survey import Work
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileTask:
+    """One tile to measure; open files are not sent, the worker opens the slide itself."""
+
+    path: Path
+    mpp: float | None
+    grid: SlideGrid
+    place: TilePlace
+    blocks: BoolArray
+    estimate: StainEstimate
+    config: Config
+
+
+def take_slide_sample(task: Task) -> Done:
+    """The first pass over a slide: what it tells of the staining of its case."""
+    return guarded(task, _take_sample)
+
+
+def analyse_slide(task: Task, *, workers: Workers, progress: Callable[[int, int], None]) -> Done:
+    """The second pass: measure a slide and write its results.
+
+    Parameters
+    ----------
+    task
+        The slide, with the estimate of its case.
+    workers
+        Do the tiles.
+    progress
+        Is told how many tiles are done, and how many there are.
+    """
+    return guarded(task, lambda each: _analyse(each, workers=workers, progress=progress))
+
+
+def _take_sample(task: Task) -> Done:
+    with open_slide(task.image.path, mpp=task.plan.mpp) as slide:
+        return Done(sample=sample_slide(slide, config=task.plan.config))
+
+
+def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], None]) -> Done:
+    assert task.estimate is not None
+    image, plan, estimate = task.image, task.plan, task.estimate
+    rois = () if image.roi is None else read_geojson_rois(image.roi)
+    with open_slide(image.path, mpp=plan.mpp) as slide:
+        work = _planned(slide, image, plan, estimate, rois)
+        flags = {*task.flags, *check_scale(slide, work, estimate=estimate, config=plan.config)}
+        if Note.MPP_OVERRIDDEN in slide.notes:
+            flags.add(ResultFlag.MPP_OVERRIDDEN)
+        places = work.places(plan.config)
+        tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=rois)
+        tally.damage |= dict.fromkeys(known_damage(slide, work))
+        tasks = [
+            TileTask(
+                path=image.path,
+                mpp=plan.mpp,
+                grid=work.grid,
+                place=place,
+                blocks=work.blocks,
+                estimate=estimate,
+                config=plan.config,
+            )
+            for place in places
+        ]
+        measured = _measured(tasks, workers=workers, tally=tally, progress=progress)
+        paths = result_paths(image, plan)
+        metadata = result_metadata(image, plan, mpp=tally.mpp, working_mpp=work.grid.mpp)
+        if tally.tumour_area_um2:
+            metadata["tumour_area_um2"] = repr(tally.tumour_area_um2)
+        with (
+            cells_writer(paths["cells"], metadata=metadata) as write_cells,
+            geojson_writer(paths["geojson"], image_id=image.sha256, compartment=plan.pack.compartment) as write_json,
+        ):
+            for band in judge_bands(
+                measured, places, grid=work.grid, estimate=estimate, config=plan.config, pack=plan.pack
+            ):
+                counted = tally.add(band)
+                write_cells(counted.cells)
+                write_json(counted.cells, counted.outlines)
+        result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
+        _write_overview(result, tally, work, image, plan)
+        damage = tuple(tally.damage)
+    return Done(
+        outcome=Outcome(
+            status=result.status,
+            error=_damage_text(damage),
+            counts=result.counts,
+            score=result.score,
+            flags=result.flags,
+            mpp=result.mpp,
+            blocks=result.blocks,
+            has_tumour_roi=bool(of_kind(rois, RoiKind.TUMOUR)),
+        )
+    )
+
+
+def _planned(slide: Slide, image: Image, plan: Plan, estimate: StainEstimate, rois: tuple[Roi, ...]) -> Work:
+    try:
+        return plan_work(slide, estimate=estimate, config=plan.config, rois=rois)
+    except RefusedError as error:
+        where = "" if image.roi is None else f"{image.roi.name}: "
+        raise RefusedError(f"{image.name}: {where}{error}") from error
+
+
+def _measured(
+    tasks: list[TileTask], *, workers: Workers, tally: Tally, progress: Callable[[int, int], None]
+) -> Iterator[tuple[int, TileCells]]:
+    for n_done, (index, tile) in enumerate(workers.run(measure, tasks, crashed=_lost), start=1):
+        tally.damage.update(dict.fromkeys(tile.damage))
+        progress(n_done, len(tasks))
+        yield index, tile
+
+
+def measure(task: TileTask) -> TileCells:
+    """Measure one tile; called in a worker."""
+    slide = _opened(task.path, task.mpp)
+    found = measure_tile(slide, task.grid, task.place, blocks=task.blocks, estimate=task.estimate, config=task.config)
+    grid, rect = task.grid, task.place.rect
+    outlines = outline_cells(
+        found.parts,
+        found.owned.cells["label"].to_numpy("int32"),
+        x_px=rect.x0 * grid.downsample_x,
+        y_px=rect.y0 * grid.downsample_y,
+        downsample_x=grid.downsample_x,
+        downsample_y=grid.downsample_y,
+    )
+    return found.owned.with_outlines(outlines)
+
+
+_open_slides: dict[tuple[Path, float | None], Slide] = {}
+"""The slide that this process works on: opened once, not for each tile."""
+
+
+def _opened(path: Path, mpp: float | None) -> Slide:
+    if (path, mpp) not in _open_slides:
+        for other in _open_slides.values():
+            other.close()
+        _open_slides.clear()
+        _open_slides[path, mpp] = open_slide(path, mpp=mpp)
+    return _open_slides[path, mpp]
+
+
+def _lost(task: TileTask) -> TileCells:
+    raise UnreadableError(
+        f"{task.path.name}: a worker process died, likely for want of memory; "
+        "use fewer --workers or --set tiling.tile_px=1024"
+    )
+
+
+def _write_overview(result: SlideResult, tally: Tally, work: Work, image: Image, plan: Plan) -> None:
+    caption = Caption(
+        title=image.name,
+        score=score_text(result.score),
+        rules=f"{plan.pack.title} ({plan.pack.name})",
+        remarks=tuple(str(flag).replace("_", " ") for flag in result.score.flags),
+    )
+    write_overview(
+        work.overview.rgb,
+        work.tissue,
+        tally.heat,
+        result_paths(image, plan)["overlays"],
+        caption=caption,
+        mpp=work.overview.grid.mpp,
+        square_um=HEAT_UM,
+        compartment=plan.pack.compartment,
+    )
+
+
+def _damage_text(damage: Iterable[SlideDamage]) -> str:
+    boxes = sorted(damage, key=lambda each: (each.rect.y0, each.rect.x0, each.level))
+    if not boxes:
+        return ""
+    first = boxes[0]
+    which = "a region is" if len(boxes) == 1 else f"{len(boxes)} regions are"
+    place = f"{first.rect.x0}, {first.rect.y0} to {first.rect.x1}, {first.rect.y1}"
+    begin = "from" if len(boxes) == 1 else "the first from"
+    return f"{which} damaged and not scored ({begin} {place}: {first.reason}); copy or export the slide again"

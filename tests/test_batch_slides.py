@@ -1,0 +1,120 @@
+"""Runs over whole slides: the same files from any number of workers, resume, damage, regions, beside plain images."""
+
+import json
+import shutil
+
+import pytest
+
+import phantom_slides
+from batch_runs import Deaf, draw_phantom, rows_of, run
+from pdl1quant.batch import slide_work
+from pdl1quant.config import load_config
+from pdl1quant.model import ResultFlag, Status
+from pdl1quant.outputs.tables import read_cells
+from test_whole_slides import without_tile
+
+CONFIG = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=512"])
+
+
+@pytest.fixture(scope="module")
+def slide(tmp_path_factory):
+    rgb = phantom_slides.slide_image(1500, 1400)
+    return phantom_slides.write_slide(tmp_path_factory.mktemp("slides") / "slide.tif", rgb)
+
+
+@pytest.fixture(scope="module")
+def scored(slide, tmp_path_factory):
+    out = tmp_path_factory.mktemp("scored") / "out"
+    run(slide, out, config=CONFIG, mpp=None)
+    return out
+
+
+def results(out):
+    return {path.relative_to(out): path.read_bytes() for kind in ("cells", "geojson", "overlays")
+            for path in sorted((out / kind).rglob("*")) if path.is_file()}  # fmt: skip
+
+
+def test_two_workers_write_the_same_bytes_as_one(slide, scored, tmp_path):
+    run(slide, tmp_path / "out", config=CONFIG, mpp=None, workers=2)
+    assert results(tmp_path / "out") == results(scored)
+    assert (tmp_path / "out" / "scores.csv").read_bytes() == (scored / "scores.csv").read_bytes()
+
+
+def test_a_slide_is_no_selected_field_and_an_image_beside_it_is(slide, scored, tmp_path):
+    assert ResultFlag.SELECTED_FIELDS not in rows_of(scored, "case")[0].flags
+    folder = tmp_path / "case"
+    folder.mkdir()
+    shutil.copy(slide, folder / "slide.tif")
+    draw_phantom(folder / "tile.png")
+    run(folder, tmp_path / "out", config=CONFIG)
+    image_flags = {row.image: row.flags for row in rows_of(tmp_path / "out", "image")}
+    assert ResultFlag.SELECTED_FIELDS in image_flags["tile.png"]
+    assert ResultFlag.SELECTED_FIELDS not in image_flags["slide.tif"]
+    assert ResultFlag.SELECTED_FIELDS in rows_of(tmp_path / "out", "case")[0].flags
+
+
+def test_table_and_outlines_hold_the_cells_of_the_row(scored):
+    (row,) = rows_of(scored, "image")
+    cells = read_cells(scored / "cells" / "slide.parquet")
+    features = json.loads((scored / "geojson" / "slide.geojson").read_text())["features"]
+    assert row.status is Status.OK
+    assert row.n_cells == len(cells) == len(features) > 500
+    assert cells["label"].tolist() == list(range(1, len(cells) + 1))
+    assert cells[["y_px", "x_px"]].apply(tuple, axis=1).is_monotonic_increasing
+    for number in (0, len(cells) // 2, -1):
+        x, y = zip(*features[number]["geometry"]["coordinates"][0], strict=True)
+        assert min(x) < cells["x_px"].iloc[number] + 0.5 < max(x)
+        assert min(y) < cells["y_px"].iloc[number] + 0.5 < max(y)
+
+
+def test_a_finished_slide_is_not_scored_again(slide, scored, tmp_path, monkeypatch):
+    shutil.copytree(scored, tmp_path / "out")
+
+    def fail(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(slide_work, "measure_tile", fail)
+    run(slide, tmp_path / "out", config=CONFIG, mpp=None, resume=True)
+    assert results(tmp_path / "out") == results(scored)
+
+
+def test_an_interrupted_slide_leaves_no_half_files_and_is_scored_on_resume(slide, scored, tmp_path):
+    class Impatient(Deaf):
+        def doing(self, what, case):  # noqa: ARG002  as of any listener
+            if what.startswith("tile 3/"):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(slide, tmp_path / "out", config=CONFIG, mpp=None, listener=Impatient())
+    assert results(tmp_path / "out") == {}
+    run(slide, tmp_path / "out", config=CONFIG, mpp=None, resume=True)
+    assert results(tmp_path / "out") == results(scored)
+
+
+def test_a_missing_tile_is_said_in_the_row_and_the_case_is_partial(slide, tmp_path):
+    damaged = without_tile(shutil.copy(slide, tmp_path / "damaged.tif"), 3 * 6 + 3)
+    run(damaged, tmp_path / "out", config=CONFIG, mpp=None)
+    (row,), (case,) = rows_of(tmp_path / "out", "image"), rows_of(tmp_path / "out", "case")
+    assert row.status is Status.PARTIAL
+    assert "768, 768 to 1024, 1024" in row.error
+    assert case.status is Status.PARTIAL
+    assert ResultFlag.PARTIAL in case.flags
+
+
+def test_a_blank_slide_has_no_tissue_and_empty_tables(tmp_path):
+    path = phantom_slides.write_slide(tmp_path / "blank.tif", phantom_slides.glass(900, 800))
+    run(path, tmp_path / "out", config=CONFIG, mpp=None)
+    (row,) = rows_of(tmp_path / "out", "image")
+    assert row.status is Status.NO_TISSUE
+    assert len(read_cells(tmp_path / "out" / "cells" / "blank.parquet")) == 0
+    assert json.loads((tmp_path / "out" / "geojson" / "blank.geojson").read_text())["features"] == []
+
+
+def test_a_region_beside_the_slide_is_refused_by_name(slide, tmp_path):
+    ring = [[9000, 9000], [9100, 9000], [9100, 9100], [9000, 9000]]
+    region = tmp_path / "far.geojson"
+    region.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    run(slide, tmp_path / "out", config=CONFIG, mpp=None, roi=region)
+    (row,) = rows_of(tmp_path / "out", "image")
+    assert row.status is Status.REFUSED
+    assert "far.geojson" in row.error
