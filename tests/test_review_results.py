@@ -449,3 +449,41 @@ def test_a_folder_without_a_finished_run_is_refused(out, missing):
     (out / missing).unlink()
     with pytest.raises(UsageError, match=missing):
         open_results(out)
+
+
+# --- runs as they come -----------------------------------------------------------------------------------------------
+def test_a_run_with_drawn_tumour_and_a_duplicate_is_recounted_as_it_was(phantom_run, tmp_path):
+    outline = {"type": "Polygon", "coordinates": [[[0, 0], [150.5, 0], [150.5, 192], [0, 192], [0, 0]]]}
+    region = {"type": "Feature", "geometry": outline, "properties": {"classification": {"name": "Tumor"}}}
+    tiles, rois, out = tmp_path / "tiles", tmp_path / "rois", tmp_path / "out"
+    shutil.copytree(phantom_run / "tiles", tiles)
+    shutil.copy(tiles / "one.png", tiles / "zero.png")
+    rois.mkdir()
+    for name in ("one", "two", "zero"):
+        (rois / f"{name}.geojson").write_text(json.dumps(region))
+    run(tiles, out, roi=rois)
+    assert rescore(out).n_failed == 0
+    automated = {row.image or row.level: row for row in read_scores(out / "scores.csv")}
+    assert automated["case"].tap_area_pct is not None
+    for name, row in table_of(out).items():
+        assert (row["reviewed_tps"], row["reviewed_tps_low"]) == (row["tps"], row["tps_low"])
+        if name != "zero.png":
+            assert row["reviewed_flags"] == ";".join(automated[name].flags)
+    review = open_review(out, "one")
+    assert review.score.tap_area_pct == pytest.approx(automated["one.png"].tap_area_pct, abs=1e-4)
+    assert review.is_confirmed
+    review.edit(EditKind.ROI, reviewer="Ada", to="exclude", geometry=outline)
+    assert review.score.tap_area_pct is None  # what is left of the drawn region is not known
+    assert review.counts.n_tumour == 0
+
+
+def test_a_classifier_is_trained_on_the_corrections_of_a_run(pdl1quant, real, tmp_path):
+    for name in ("one", "two"):
+        review = open_review(real, name)
+        ids = review.ids(np.arange(len(review.cells)))
+        review.edit(EditKind.CLASS, reviewer="Ada", cells=ids[::2], to="tumour")
+        review.edit(EditKind.CLASS, reviewer="Ada", cells=ids[1::2], to="stroma")
+    code, printed, errors = pdl1quant("train", real, "-o", tmp_path / "model")
+    assert (code, errors) == (0, "")
+    n = len(labels_from_reviews(real))
+    assert f"{n} of {n} labels lie on" in printed
