@@ -67,6 +67,14 @@ def test_table_and_outlines_hold_the_cells_of_the_row(scored):
         assert min(y) < cells["y_px"].iloc[number] + 0.5 < max(y)
 
 
+def test_outlines_can_be_left_out(slide, scored, tmp_path):
+    tiling = CONFIG.tiling.model_copy(update={"outlines": False})
+    run(slide, tmp_path / "out", config=CONFIG.model_copy(update={"tiling": tiling}), mpp=None)
+    assert not (tmp_path / "out" / "geojson").exists()
+    one, other = (read_cells(out / "cells" / "slide.parquet") for out in (scored, tmp_path / "out"))
+    assert one.equals(other)
+
+
 def test_a_finished_slide_is_not_scored_again(slide, scored, tmp_path, monkeypatch):
     shutil.copytree(scored, tmp_path / "out")
 

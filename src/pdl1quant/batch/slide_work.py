@@ -6,6 +6,7 @@ few rows of tiles; the files grow band by band, and appear when the slide is don
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -104,16 +105,19 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
         metadata = result_metadata(image, plan, mpp=tally.mpp, working_mpp=work.grid.mpp)
         if tally.tumour_area_um2:
             metadata["tumour_area_um2"] = repr(tally.tumour_area_um2)
-        with (
-            cells_writer(paths["cells"], metadata=metadata) as write_cells,
-            geojson_writer(paths["geojson"], image_id=image.sha256, compartment=plan.pack.compartment) as write_json,
-        ):
+        with ExitStack() as files:
+            write_cells = files.enter_context(cells_writer(paths["cells"], metadata=metadata))
+            write_json = None
+            if plan.config.tiling.outlines:
+                json_file = geojson_writer(paths["geojson"], image_id=image.sha256, compartment=plan.pack.compartment)
+                write_json = files.enter_context(json_file)
             for band in judge_bands(
                 measured, places, grid=work.grid, estimate=estimate, config=plan.config, pack=plan.pack
             ):
                 counted = tally.add(band)
                 write_cells(counted.cells)
-                write_json(counted.cells, counted.outlines)
+                if write_json is not None:
+                    write_json(counted.cells, counted.outlines)
         result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
         _write_overview(result, tally, work, image, plan)
         damage = tuple(tally.damage)
@@ -152,9 +156,11 @@ def measure(task: TileTask) -> TileCells:
     """Measure one tile; called in a worker."""
     slide = _opened(task.path, task.mpp)
     found = measure_tile(slide, task.grid, task.place, blocks=task.blocks, estimate=task.estimate, config=task.config)
+    if not task.config.tiling.outlines:
+        return found.owned
     grid, rect = task.grid, task.place.rect
     outlines = outline_cells(
-        found.parts,
+        found.owned_parts(),
         found.owned.cells["label"].to_numpy("int32"),
         x_px=rect.x0 * grid.downsample_x,
         y_px=rect.y0 * grid.downsample_y,

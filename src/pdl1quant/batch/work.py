@@ -143,7 +143,8 @@ def outcome_of(error: Exception, image: Image) -> Outcome:
 def result_paths(image: Image, plan: Plan) -> dict[str, Path]:
     """Where the results of an image lie, by kind."""
     has_labels = plan.keep_labels and not image.is_slide
-    kinds = ("cells", "overlays", "geojson", *(("labels",) if has_labels else ()))
+    has_outlines = plan.config.tiling.outlines or not image.is_slide
+    kinds = ("cells", "overlays", *(("geojson",) if has_outlines else ()), *(("labels",) if has_labels else ()))
     return {kind: result_path(plan.output, kind, image.stem) for kind in kinds}
 
 
