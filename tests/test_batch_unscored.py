@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from PIL import Image as PillowImage
@@ -15,6 +16,8 @@ from pdl1quant.config import Config
 from pdl1quant.console import case_lines
 from pdl1quant.errors import UsageError
 from pdl1quant.model import ResultFlag, Status
+
+BROKEN = Path(__file__).parents[1] / "sample_slides" / "broken"
 
 
 @pytest.fixture
@@ -40,6 +43,16 @@ def test_a_broken_file_does_not_stop_the_others(tiles, tmp_path):
     assert case.status is Status.PARTIAL
     assert case.error == "2 of 3 images could not be scored; see their rows"
     assert ResultFlag.PARTIAL in case.flags
+
+
+def test_none_of_the_broken_samples_stops_a_run_or_talks_past_us(tmp_path, capfd):
+    """The whole folder of the repository, a header among it that claims more pixels than any image has."""
+    files = {path.name for path in BROKEN.iterdir() if path.suffix != ".md"}
+    rows = run(BROKEN, tmp_path / "out", listener=Deaf(), mpp=None).rows
+    assert {row.image for row in rows if row.level == "image"} == files
+    assert all(row.error for row in rows if row.status in {Status.FAILED, Status.REFUSED})
+    assert not any(row.error.count("Error:") for row in rows)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_another_stain_is_refused_and_does_not_shape_the_case(tiles, tmp_path):

@@ -112,7 +112,7 @@ def test_score_does_not_change_under_flips_and_quarter_turns(phantom, result, na
 
     The sides are multiples of 4 px, so that coarse grids lie in the same place. The network has seen turned fields in
     training, but nothing makes it equal on them: up to 10 % of its cells are another's or moved by half a pixel. The
-    score moves by no more than half of that share, and two cells.
+    score moves by no more than half of that share, and one cell; by rules, where the share is small, two.
     """
     turn, place = TURNS[name]
     config = Config(nuclei=NucleiConfig(segmenter=segmenter))
@@ -122,9 +122,9 @@ def test_score_does_not_change_under_flips_and_quarter_turns(phantom, result, na
     moved = np.stack(place(*xy(straight).T, last), axis=1)
     same = match_points(moved, xy(turned), max_distance=0.5)
     assert same.n_matched >= (1 - share) * max(same.n_truth, same.n_found)
-    two_cells = 2 * 100 / straight.counts.n_tumour
+    few = (2 if segmenter == "watershed" else 1) * 100 / straight.counts.n_tumour
     moved_by = abs(turned.score.tps - straight.score.tps)
-    assert moved_by <= 100 * share / 2 + two_cells  # half of what may differ, all one way
+    assert moved_by <= 100 * share / 2 + few  # half of what may differ, all one way
     for column in ("positive", "cell_class"):
         one, other = (r.cells[column].to_numpy()[i] for r, i in ((straight, same.truth), (turned, same.found)))
         assert (one == other).mean() >= 1 - share, column

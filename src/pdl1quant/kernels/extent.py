@@ -155,6 +155,36 @@ def slopes(
 
 
 @compiled
+def within_own_reach(labels: Int32Array, nuclei: Int32Array, limit_px: float) -> Int32Array:
+    """Labels (H, W) without what is farther than ``limit_px`` from their own nucleus, going inside of the label.
+
+    Steps are 1 px and its diagonal. Two rounds over the image: around more than that many corners nothing is reached.
+    """
+    height, width = labels.shape
+    diagonal = np.float32(np.sqrt(2))
+    steps = np.where(nuclei > 0, np.float32(0), np.float32(np.inf)).astype(np.float32)
+    for sweep in range(4):
+        back = sweep % 2 == 1
+        side = -1 if back else 1
+        for row in range(height):
+            y = height - 1 - row if back else row
+            for column in range(width):
+                x = width - 1 - column if back else column
+                own = labels[y, x]
+                if own == 0 or nuclei[y, x] > 0:
+                    continue
+                least = steps[y, x]
+                if 0 <= x - side < width and labels[y, x - side] == own:
+                    least = min(least, steps[y, x - side] + 1)
+                if 0 <= y - side < height:
+                    for other in range(max(0, x - 1), min(width, x + 2)):
+                        if labels[y - side, other] == own:
+                            least = min(least, steps[y - side, other] + (1 if other == x else diagonal))
+                steps[y, x] = least
+    return np.where(steps <= limit_px, labels, 0).astype(np.int32)
+
+
+@compiled
 def split_cells(cell: Int32Array, nucleus: Int32Array, around: UInt8Array) -> tuple[Int32Array, Int32Array]:
     """Membrane and cytoplasm labels: what of a cell, its nucleus apart, lies at its edge, and the rest.
 

@@ -7,11 +7,8 @@ profiles are noted, not applied. A file that cannot be decoded to its last pixel
 from __future__ import annotations
 
 import hashlib
-import logging
 import struct
-import warnings
 import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,11 +17,10 @@ import numpy as np
 from pdl1quant.errors import NotColourError, UnreadableError
 from pdl1quant.slides.pixel_size import MppSource, StatedSize, check_given, resolve_pixel_size
 from pdl1quant.slides.png_jpeg import decode_jpeg, decode_png
-from pdl1quant.slides.raster import Decoded, Note, damaged, row_blocks
+from pdl1quant.slides.raster import Decoded, Note, damaged, quiet, row_blocks
 from pdl1quant.slides.tiff import decode_tiff
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pdl1quant.model import UInt8Array
@@ -161,7 +157,7 @@ def _read(name: str, path: Path) -> tuple[Decoded, str, str]:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             stream.seek(0)
             try:
-                with _quiet():
+                with quiet():
                     return *_decode(name, stream), sha256
             except _DECODER_FAILURES as error:
                 raise damaged(name) from error
@@ -210,17 +206,3 @@ def _upright_size(decoded: Decoded) -> StatedSize | None:
     if size is None or decoded.orientation < 5:
         return size
     return StatedSize(x_um=size.y_um, y_um=size.x_um)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the decoders' own warnings and log lines to themselves: what matters is checked and said in our words."""
-    logger = logging.getLogger("tifffile")
-    was_disabled = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = was_disabled

@@ -13,7 +13,6 @@ OME-Zarr folder (extra ``zarr``)                                        `ZarrSou
 
 from __future__ import annotations
 
-import warnings
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +21,7 @@ from PIL import Image
 from pdl1quant.errors import Pdl1QuantError, UnreadableError
 from pdl1quant.slides.pixel_size import check_given
 from pdl1quant.slides.pyramid import PyramidSlide
+from pdl1quant.slides.raster import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -115,10 +115,9 @@ def _is_large(width: int, height: int) -> bool:
 
 def _plain_size(path: Path) -> tuple[int, int]:
     """Columns and rows, from the header; nothing where it cannot be read."""
-    with suppress(OSError, ValueError, SyntaxError), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(path) as image:
-            return image.size
+    unreadable = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+    with suppress(*unreadable), quiet(), Image.open(path) as image:
+        return image.size
     return 0, 0
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -128,3 +131,17 @@ def row_blocks(height_px: int) -> Iterator[slice]:
     """Slices of rows that keep the working memory small."""
     for start in range(0, height_px, _ROWS_PER_BLOCK):
         yield slice(start, start + _ROWS_PER_BLOCK)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the decoders' own warnings and log lines to themselves: what matters is checked and said in our words."""
+    logger = logging.getLogger("tifffile")
+    was_disabled = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = was_disabled

@@ -18,7 +18,7 @@ import tifffile
 
 from pdl1quant.errors import NotColourError, UnreadableError
 from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, read_tiles
-from pdl1quant.slides.raster import Note, damaged, on_white
+from pdl1quant.slides.raster import Note, damaged, on_white, quiet
 from pdl1quant.slides.source import LevelPixels, LevelSize, SourceInfo, icc_name
 from pdl1quant.slides.tiff import stated_size
 from pdl1quant.slides.tiff_index import (
@@ -188,7 +188,7 @@ def _shape_at(page: Any, at: TileAt) -> tuple[int, int]:
 
 def is_tiled_rgb(path: Path) -> bool:
     """Whether a TIFF file is better read by tiles than as one plain image: it is tiled, or has several levels."""
-    with _named(path.name), tifffile.TiffFile(path) as tiff:
+    with _named(path.name), quiet(), tifffile.TiffFile(path) as tiff:
         return bool(tiff.pages.first.is_tiled or len(tiff.series[0].levels) > 1)
 
 

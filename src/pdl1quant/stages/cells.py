@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from pdl1quant.basins import flood
-from pdl1quant.kernels.extent import nearest_label, slopes, split_cells, take_nearest
+from pdl1quant.kernels.extent import nearest_label, slopes, split_cells, take_nearest, within_own_reach
 from pdl1quant.kernels.labels import label_areas
 from pdl1quant.model import BoolArray, Compartments, Float32Array, Int32Array, Segmentation, StainOD, UInt8Array
 
@@ -29,6 +29,8 @@ UM_PER_OD = 6.0
 """How many um of distance a membrane of OD 1 outweighs."""
 MAX_BARRIER_UM = 0.75
 """Brown grain up to this height (as distance) inside a cell does not end it: OD 0.125."""
+MAX_DETOUR = 2.0
+"""A cell may follow a brown line into its neighbour's reach, up to this many times the growth from its nucleus."""
 NEAR_UM = 1.0
 """Whatever lies this close to a nucleus belongs to its cell."""
 TOP = 100.0
@@ -80,7 +82,7 @@ def _grow(nucleus: Int32Array, n: int, dab: Float32Array, *, mpp: float, config:
     if not near_brown.any():
         return by_distance
     guided = flood(landscape, nucleus, top=TOP, max_barrier=MAX_BARRIER_UM)
-    guided = np.where(near_brown, guided, by_distance)
+    guided = within_own_reach(np.where(near_brown, guided, by_distance), nucleus, MAX_DETOUR * config.growth_um / mpp)
     at_most = np.minimum(reach_px, np.float32(NEAR_UM / mpp))
     return take_nearest(guided, near, at_most, landscape, np.float32(0))
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from pdl1quant.errors import ModelError
 from pdl1quant.networks.files import check_hash
-from pdl1quant.networks.foreign.library import model_mpp, model_path, require
+from pdl1quant.networks.foreign.requirements import model_mpp, model_path, require
 from pdl1quant.networks.instances import find_on_tile, stretched
 
 if TYPE_CHECKING:
