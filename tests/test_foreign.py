@@ -12,7 +12,7 @@ from pdl1quant.config import Config, NucleiConfig
 from pdl1quant.errors import ModelError
 from pdl1quant.model import Tile
 from pdl1quant.networks.chosen import pin_model
-from pdl1quant.networks.foreign import cellpose, instanseg, library, stardist
+from pdl1quant.networks.foreign import cellpose, instanseg, requirements, stardist
 from pdl1quant.pipeline import SEGMENTERS, score_image
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from scenes import ESTIMATE, check_labels, plain_od
@@ -93,7 +93,7 @@ MODULES = {"stardist": stardist, "cellpose": cellpose, "instanseg": instanseg}
 @pytest.fixture
 def installed(monkeypatch):
     """As if every library were there: what is checked before any is imported."""
-    monkeypatch.setattr(library, "find_spec", lambda name: name)
+    monkeypatch.setattr(requirements, "find_spec", lambda name: name)
 
 
 def refusal(**settings):
@@ -106,7 +106,7 @@ def refusal(**settings):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_missing_library_is_said_with_the_way_to_get_it(name, monkeypatch, tmp_path):
-    monkeypatch.setattr(library, "find_spec", lambda _: None)
+    monkeypatch.setattr(requirements, "find_spec", lambda _: None)
     said = refusal(segmenter=name, model=str(tmp_path))
     assert LIBRARIES[name][0] in said
     assert f'pip install "pdl1quant[{name}]"' in said
