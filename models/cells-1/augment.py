@@ -36,6 +36,20 @@ def disturb(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = 256 * np.exp(-np.maximum(density - white.astype(np.float32), 0)) - 1
     if rng.random() < 0.35:
         image = cv2.GaussianBlur(np.asarray(image, dtype=np.float32), (0, 0), rng.uniform(0.4, 1.5))
+    if rng.random() < 0.2:
+        image = resampled(np.asarray(image, dtype=np.float32), float(rng.uniform(0.5, 0.9)))
     if rng.random() < 0.25:
         image = image + rng.uniform(1, 5) * rng.standard_normal(rgb.shape, dtype=np.float32)
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return pixels if rng.random() < 0.7 else compressed(pixels, int(rng.integers(50, 96)))
+
+
+def resampled(image: np.ndarray, scale: float) -> np.ndarray:
+    """The image (H, W, 3) after a detour over a coarser grid, as when a scan at another magnification was enlarged."""
+    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return cv2.resize(small, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def compressed(rgb: np.ndarray, quality: int) -> np.ndarray:
+    """(H, W, 3) uint8 saved as JPEG once more."""
+    return cv2.imdecode(cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_COLOR)

@@ -37,10 +37,9 @@ def make_field(seed: int, settings: dict[str, Any]) -> np.ndarray:
     side_um = size * target_mpp
     mpp = max(float(rng.uniform(0.2, 0.6)), side_um / MAX_RENDERED_PX)
     tissue = random_settings(rng, size_px=round(side_um / mpp), mpp=mpp)
-    if rng.random() < settings["dark_gland_share"]:
-        tissue = dark_glands(tissue, rng)
-    elif rng.random() < settings["inflamed_share"]:
-        tissue = inflamed(tissue, rng)
+    shares = [settings[name] for name in THEMES]
+    theme = rng.choice([*THEMES, ""], p=[*shares, 1 - sum(shares)])
+    tissue = THEMES[theme](tissue, rng) if theme else tissue
     phantom = render_phantom(tissue, seed=int(rng.integers(2**31)))
     rgb = nuclear_stain(phantom, rng) if rng.random() < settings["nuclear_share"] else phantom.rgb
     how = cv2.INTER_AREA if rgb.shape[0] > size else cv2.INTER_CUBIC
@@ -81,6 +80,70 @@ def inflamed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettin
         positive_immune_share=float(rng.uniform(0.3, 1.0)),
         stroma_spacing=float(rng.uniform(1.0, 1.6)),
     )
+
+
+def netted(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """The same tissue with nests and glands in a net of membranes far darker than the pale nuclei between them."""
+    slender = rng.random() < 0.5
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.35, 0.9)),
+        gland_share=float(rng.choice([0.0, 0.5, 1.0])),
+        goblet_share=float(rng.choice([0.0, rng.uniform(0.1, 0.9)])),
+        nest_um=float(rng.uniform(40, 200)),
+        tps_pct=float(rng.uniform(70, 100)),
+        pattern=str(rng.choice(["membrane", "mixed"], p=[0.8, 0.2])),
+        partial_share=float(rng.uniform(0, 0.4)),
+        membrane_um=float(rng.uniform(0.6, 2.4)),
+        dab_od=float(rng.uniform(0.6, 2.3)),
+        diffusion=float(rng.uniform(0.0, 0.25)),
+        tumour_blue=float(rng.uniform(0.2, 0.8)),
+        nest_spacing=float(rng.uniform(0.6, 0.9)),
+        column_um=float(rng.uniform(18, 45) if slender else rng.uniform(12, 24)),
+        column_width_um=float(rng.uniform(4.5, 8)),
+        stratification=float(rng.choice([0.0, rng.uniform(0.2, 1.0)])),
+    )
+
+
+def lymphoid(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """Lymphocytes and plasma cells as far as one sees, many brown all over, hardly a tumour cell; often with fat."""
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.choice([0.0, rng.uniform(0.0, 0.2)], p=[0.7, 0.3])),
+        single_cell_share=float(rng.choice([0.0, rng.uniform(0.0, 0.03)], p=[0.8, 0.2])),
+        lymphocyte_share=float(rng.uniform(0.75, 0.99)),
+        pale_lymphocyte_share=float(rng.uniform(0, 0.8)),
+        macrophage_share=float(rng.uniform(0.0, 0.3)),
+        plasma_share=float(rng.choice([0.02, rng.uniform(0.05, 0.6)])),
+        positive_immune_share=float(rng.uniform(0.0, 1.0)),
+        pattern=str(rng.choice(["both", "mixed", "cytoplasm"])),
+        dab_od=float(rng.uniform(0.3, 1.6)),
+        stroma_spacing=float(rng.uniform(0.82, 1.3)),
+        fat_share=float(rng.choice([0.0, rng.uniform(0.1, 0.6)])),
+        glass_share=float(rng.uniform(0.0, 0.2)),
+    )
+
+
+def smudged(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """The same tissue, pale and low in contrast, with faint lymphocytes and macrophages crowding around the nests."""
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.1, 0.7)),
+        lymphocyte_share=float(rng.uniform(0.3, 0.9)),
+        pale_lymphocyte_share=float(rng.uniform(0.6, 1.0)),
+        macrophage_share=float(rng.uniform(0.1, 0.6)),
+        intraepithelial_share=float(rng.uniform(0.0, 0.2)),
+        stroma_spacing=float(rng.uniform(0.85, 1.4)),
+        haematoxylin_od=float(rng.uniform(0.2, 0.45)),
+        background_od=float(rng.uniform(0.04, 0.12)),
+        cell_defocus=float(rng.uniform(0.5, 1.0)),
+        shadows_mm2=float(rng.uniform(300, 2500)),
+        blur_px=tissue.blur_px + float(rng.uniform(0.0, 0.9)),
+    )
+
+
+THEMES = {each.__name__: each for each in (dark_glands, netted, inflamed, lymphoid, smudged)}
+"""What some of the fields show; their shares are in the configuration, by these names."""
 
 
 def nuclear_stain(phantom: Phantom, rng: np.random.Generator) -> np.ndarray:

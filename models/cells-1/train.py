@@ -107,7 +107,9 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         rgb = scaled(batch[..., :3].permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)
-        parts = losses(*self.network(rgb), batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings["bfloat16"]):
+            nuclei, cells = self.network(rgb)
+        parts = losses(nuclei.float(), cells.float(), batch)
         self.optimiser.zero_grad(set_to_none=True)
         sum(parts.values()).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)

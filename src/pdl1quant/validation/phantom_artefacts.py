@@ -9,6 +9,7 @@ import numpy as np
 
 from pdl1quant.validation.phantom_kinds import Kind
 from pdl1quant.validation.phantom_noise import NEVER, per_cell, smooth_noise, upper_share
+from pdl1quant.validation.phantom_optics import blur
 
 if TYPE_CHECKING:
     from pdl1quant.model import Float32Array
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pdl1quant.validation.phantom_shapes import Shapes
     from pdl1quant.validation.phantom_zones import Zones
 
+_BROWN_SHADOW_BLUR_UM = 2.2
 _SMUDGED = (Kind.PALE_LYMPHOCYTE, Kind.MACROPHAGE)
 
 
@@ -59,6 +61,19 @@ def paint_debris(settings: PhantomSettings, rng: np.random.Generator) -> Float32
         od = np.asarray(cv2.GaussianBlur(od, (0, 0), rng.uniform(0.4, 1.6) / mpp), dtype=np.float32)
         od[od < 0.01] = 0
     return od
+
+
+def paint_brown_shadows(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float32Array:
+    """DAB OD (H, W) of brown so far out of focus that nobody takes it for a cell."""
+    size, mpp = settings.size_px, settings.mpp
+    od = np.zeros((size, size), dtype=np.float32)
+    if settings.brown_shadows_mm2 <= 0:
+        return od
+    for _ in range(rng.poisson(settings.brown_shadows_mm2 * (size * mpp / 1000) ** 2)):
+        x, y, length = *rng.uniform(0, size, 2), rng.uniform(3, 12) / mpp
+        shape = ((x, y), (length, length * rng.uniform(0.2, 1.0)), rng.uniform(0, 180))
+        cv2.ellipse(od, shape, float(rng.uniform(0.15, 0.9)), -1)
+    return np.where(zones.empty, 0, blur(od, _BROWN_SHADOW_BLUR_UM / mpp)).astype(np.float32)
 
 
 def paint_folds(settings: PhantomSettings, rng: np.random.Generator) -> Float32Array:

@@ -21,6 +21,10 @@ _UM2_PER_CANDIDATE = 18.0
 _MAX_ROUNDS = 12
 _MIN_CONTOUR_PX = 12
 _NEST_GROWTH_UM = 12.0
+_SWOLLEN = 1.35
+"""Radius of a macrophage in a lumen over that of one in tissue."""
+_LOOSE = (0.95, 2.5)
+"""Distance between cells in lumina, in cell radii: full, and nearly empty."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +65,15 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     crowded &= (zones.to_lumen_px[row, col] < (settings.column_um + 4) / mpp) | (zones.depth_px[row, col] < 3 / mpp)
     crowded |= zones.necrosis[row, col] & (rng.random(n) < 0.97)
     keep = is_column | is_lining | ~(zones.empty[row, col] | crowded)
+    loose = _loose_in_lumina(settings, zones, rng, row=row, col=col) & ~(is_column | is_lining)
+    kind[loose] = Kind.MACROPHAGE
+    keep |= loose
     sizes = _half_axes(settings, rng, kind, is_column=is_column)
+    sizes[loose] *= _SWOLLEN
     radius = np.sqrt(sizes[:, 0] * sizes[:, 1]) / mpp
     spread = settings.stroma_spacing * np.exp(-0.22 * np.clip(infiltrate, -1.2, 2.0))
     gap = np.where(in_nest, settings.nest_spacing, np.maximum(spread, 0.82)) * radius
+    gap[loose] = np.interp(settings.free_macrophage_share, (0, 1), _LOOSE[::-1]) * radius[loose]
     gap[is_column] = 0.36 * settings.column_width_um * (1 - 0.35 * settings.stratification) / mpp
     gap[is_lining] = 2.0 / mpp
     chosen = _pack(xy, gap, keep, rng, first=first)
@@ -86,6 +95,17 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
         column=is_column[chosen],
         nested=nested[chosen],
     )
+
+
+def _loose_in_lumina(
+    settings: PhantomSettings, zones: Zones, rng: np.random.Generator, *, row: Int32Array, col: Int32Array
+) -> BoolArray:
+    """Which candidates (n,) float in a lumen, in heaps and away from its wall."""
+    if settings.free_macrophage_share <= 0:
+        return np.zeros(len(row), dtype=bool)
+    away_um = cv2.distanceTransform(zones.lumen.astype(np.uint8), cv2.DIST_L2, 3)[row, col] * settings.mpp
+    heaps = smooth_noise(rng, settings.size_px, 40 / settings.mpp)[row, col]
+    return np.asarray((away_um > rng.uniform(2, 7, len(row))) & (heaps > 1.5 - 2.5 * settings.free_macrophage_share))
 
 
 def _column_points(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float64Array:

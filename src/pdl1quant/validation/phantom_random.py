@@ -46,7 +46,7 @@ def _sometimes(rng: np.random.Generator, share: float, low: float, high: float) 
 
 
 def _tissue(rng: np.random.Generator) -> dict[str, Any]:
-    cell_um = float(rng.uniform(9.5, 17))
+    cell_um = float(rng.uniform(9.5, 20))
     return {
         "tumour_share": float(0.92 * rng.beta(1.6, 1.4)),
         "gland_share": float(rng.choice([0.0, 0.5, 1.0], p=[0.45, 0.25, 0.3])),
@@ -64,13 +64,14 @@ def _tissue(rng: np.random.Generator) -> dict[str, Any]:
         "goblet_share": _sometimes(rng, 0.25, 0.05, 0.8),
         "tumour_cell_um": cell_um,
         "nest_spacing": float(rng.uniform(0.65, 1.0)),
-        "tumour_nucleus_um2": float(min(rng.uniform(30, 80), 0.55 * cell_um**2)),
+        "tumour_nucleus_um2": float(min(rng.uniform(30, 105), 0.5 * cell_um**2)),
         "tumour_blue": float(rng.uniform(0.45, 1.1)),
         "nucleus_gap_um": float(rng.uniform(0.2, 0.8)),
         "nucleolus_share": float(rng.uniform(0, 0.9)),
         "mitosis_share": float(rng.uniform(0, 0.04)),
         "giant_share": _sometimes(rng, 0.3, 0.0, 0.08),
         "apoptotic_share": float(rng.uniform(0, 0.04)),
+        "free_macrophage_share": _sometimes(rng, 0.25, 0.1, 1.0),
         "single_cell_share": _sometimes(rng, 0.35, 0.0, 0.4),
         "stroma_spacing": float(rng.uniform(1.05, 2.2)),
     }
@@ -131,6 +132,7 @@ def _disturbance(rng: np.random.Generator) -> dict[str, Any]:
         "mucin_od": _sometimes(rng, 0.6, 0.01, 0.10),
         "n_debris": int(rng.integers(1, 20)) if rng.random() < 0.3 else 0,
         "shadows_mm2": _sometimes(rng, 0.7, 0, 1200),
+        "brown_shadows_mm2": _sometimes(rng, 0.35, 0, 500),
         "n_folds": int(rng.random() < 0.06),
         "out_of_focus_share": _sometimes(rng, 0.15, 0.05, 0.4),
         "defocus_um": float(rng.uniform(1.2, 3.5)),

@@ -35,6 +35,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "bleed_through": (0, 1),
     "chromatin": (0, 4),
     "shadows_mm2": (0, 5000),
+    "brown_shadows_mm2": (0, 5000),
     "noise_px": (0, 3),
     "grain": (0, 1),
     "membrane_um": (0.2, 3),
@@ -169,6 +170,8 @@ class PhantomSettings:
     """Share of the cells outside nests that are plasma cells or granulocytes."""
     intraepithelial_share: float = 0.06
     """Share of the cells inside nests that are immune cells."""
+    free_macrophage_share: float = 0.0
+    """How full of loose, swollen macrophages the lumina are: 1 as full as they get."""
     single_cell_share: float = 0.01
     """Share of the cells outside nests that are tumour cells."""
     apoptotic_share: float = 0.01
@@ -184,6 +187,8 @@ class PhantomSettings:
     """Brown or black specks out of focus."""
     shadows_mm2: float = 150.0
     """Smudges of nuclei below the focus, per mm2: pale, blurred, no cells of the truth."""
+    brown_shadows_mm2: float = 0.0
+    """Smudges of brown far out of focus, per mm2, over tissue: no cells of the truth either."""
     n_folds: int = 0
     """Folds of the section: doubled and blurred bands."""
     out_of_focus_share: float = 0.0

@@ -15,6 +15,7 @@ import numpy as np
 from pdl1quant.model import StainOD
 from pdl1quant.validation.phantom_artefacts import (
     cell_defocus,
+    paint_brown_shadows,
     paint_debris,
     paint_defocus,
     paint_folds,
@@ -115,7 +116,7 @@ def render_phantom(settings: PhantomSettings, *, seed: int) -> Phantom:
     dab = paint_dab(settings, shapes, zones, stain, rng)
     haematoxylin = paint_haematoxylin(settings, shapes, zones, rng)
     cells = judge_cells(shapes, dab, mpp=settings.mpp, state=state)
-    dab = dab + paint_red_cells(settings, zones, rng)
+    dab = dab + paint_red_cells(settings, zones, rng) + paint_brown_shadows(settings, zones, rng)
     half = np.float32(0.5) * debris
     mixed = compose(settings, blue=haematoxylin, brown=dab + half, black=pigment + half)
     blurred = np.maximum(defocus, cell_defocus(settings, shapes, rng))
