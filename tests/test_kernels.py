@@ -165,18 +165,45 @@ def test_equal_heights_do_not_send_pixels_in_circles():
 # --- extent ----------------------------------------------------------------------------------------------------------
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, st.integers(3, 40), st.integers(3, 40))
-def test_nearest_label_and_distance_are_opencvs(seed, height, width):
+def test_distance_is_opencvs_and_the_lowest_of_the_nearest_image_wins(seed, height, width):
     rng = np.random.default_rng(seed)
     image = np.where(rng.random((height, width)) < 0.02, rng.integers(1, 9, (height, width)), 0).astype(np.int32)
     image[rng.integers(height), rng.integers(width)] = 3
     distance, nearest = extent.nearest_label(image)
-    expected, zero = cv2.distanceTransformWithLabels(
-        (image == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    to_label = [
+        cv2.distanceTransform((image != label).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
+        if (image == label).any()
+        else np.full(image.shape, np.inf, np.float32)
+        for label in range(1, 9)
+    ]
+    least = np.min(to_label, axis=0)
+    assert distance == pytest.approx(least, abs=1e-3)
+    assert np.array_equal(nearest, 1 + np.argmax(np.array(to_label) <= least + 1e-3, axis=0))
+
+
+def test_without_image_nothing_is_near():
+    distance, nearest = extent.nearest_label(np.zeros((3, 70), np.int32))
+    assert not nearest.any()
+    assert (distance > 10_000).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, st.integers(3, 30), st.integers(3, 30), st.integers(1, 12))
+def test_image_end_where_their_own_nucleus_is_too_far(seed, height, width, limit_px):
+    image_ = cv2.resize(random_labels(seed, (3, 3), 2).astype(np.uint8), (width, height), interpolation=0).astype(
+        np.int32
     )
-    owner = np.zeros(zero.max() + 1, np.int32)
-    owner[zero[image > 0]] = image[image > 0]
-    assert distance == pytest.approx(expected, abs=1e-3)
-    assert np.array_equal(nearest, owner[zero])
+    nuclei = (image_ * (np.random.default_rng(seed).random(image_.shape) < 0.02)).astype(np.int32)
+    near = extent.nearest_label(nuclei)
+    kept = extent.within_own_reach(image_, nuclei, near, np.float32(limit_px))
+    assert set(np.unique(kept[kept != image_])) <= {0}
+    for label in (1, 2):
+        away = np.full(image_.shape, np.inf, np.float32)
+        if (nuclei == label).any():
+            away = ndimage.distance_transform_edt(nuclei != label)
+        assert not ((kept == label) & (away > 1.02 * limit_px)).any()
+        own = (image_ == label) & (near[1] == label) & (near[0] <= limit_px)
+        assert np.array_equal(kept[own], image_[own])
 
 
 @settings(max_examples=25, deadline=None)

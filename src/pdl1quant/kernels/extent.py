@@ -9,80 +9,66 @@ import numpy as np
 from pdl1quant.kernels.compiled import compiled
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Float32Array, Int32Array, UInt8Array
+    from pdl1quant.model import Float32Array, Int32Array, Int64Array, UInt8Array
 
 STEP_PX = np.float32(1 / (1 << 16))
-"""Unit in which the steps are counted: whole numbers, exact in float32 up to 256 px."""
-STRAIGHT, DIAGONAL, KNIGHT = np.float32(65536), np.float32(91750), np.float32(143976)
+"""Unit in which the steps are counted."""
+_STEPS = 32
+"""A way is one whole number: its steps above these bits, the label where it ends below. The least is the nearest."""
+STRAIGHT, DIAGONAL, KNIGHT = np.int64(65536 << _STEPS), np.int64(91750 << _STEPS), np.int64(143976 << _STEPS)
 """Steps of the 5 x 5 chamfer distance (1, 1.4, 2.1969; Borgefors 1986), 2 % from Euclid's."""
-FAR = np.float32(1e30)
+FAR = np.int64(1 << 62)
+"""16,384 px: there is no label."""
+STEP, CORNER = np.float32(1), np.float32(np.sqrt(2))
+"""Steps within a cell."""
 
 
 @compiled
 def nearest_label(labels: Int32Array) -> tuple[Float32Array, Int32Array]:
     """Chamfer distance (px) of each pixel to the nearest one with a label, and that label; two (H, W) images.
 
-    Equal distances are decided as in OpenCV's ``distanceTransformWithLabels``.
+    Distances are those of OpenCV's ``distanceTransformWithLabels``; between equals the lower label wins.
     """
     height, width = labels.shape
-    steps = np.empty((height + 4, width + 4), np.float32)
-    for y in range(height + 4):
+    ways = np.empty((height + 4, width + 4), np.int64)
+    for y in range(-2, height + 2):
+        row = ways[y + 2]
         for x in range(width + 4):
-            steps[y, x] = FAR
-    label = np.zeros((height + 4, width + 4), np.int32)
-    for y in range(height):
-        _take_over(steps, label, y, -1)
-        to, whose, own = steps[y + 2, 2 : width + 2], label[y + 2, 2 : width + 2], labels[y]
+            row[x] = FAR
+        if y < 0 or y >= height:
+            continue
+        to, own = row[2 : width + 2], labels[y]
+        _take_over(to, ways[y + 1], ways[y], -1)
         for x in range(width):
-            to[x] = np.float32(0) if own[x] > 0 else to[x]
-            whose[x] = own[x] if own[x] > 0 else whose[x]
-        before, theirs = FAR, np.int32(0)
+            to[x] = np.int64(own[x]) if own[x] > 0 else to[x]
+        before = FAR
         for x in range(width):
-            way = before + STRAIGHT
-            theirs = theirs if way < to[x] else whose[x]
-            before = min(way, to[x])
-            to[x], whose[x] = before, theirs
+            before = min(before + STRAIGHT, to[x])
+            to[x] = before
     distance, nearest = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
     for y in range(height - 1, -1, -1):
-        _take_over(steps, label, y, 1)
-        to, whose = steps[y + 2, 2 : width + 2], label[y + 2, 2 : width + 2]
-        before, theirs = FAR, np.int32(0)
+        to = ways[y + 2, 2 : width + 2]
+        _take_over(to, ways[y + 3], ways[y + 4], 1)
+        before = FAR
         for x in range(width - 1, -1, -1):
-            way = before + STRAIGHT
-            theirs = theirs if way < to[x] else whose[x]
-            before = min(way, to[x])
-            to[x], whose[x] = before, theirs
+            before = min(before + STRAIGHT, to[x])
+            to[x] = before
+        far, whose = distance[y], nearest[y]
         for x in range(width):
-            distance[y, x] = to[x] * STEP_PX
-            nearest[y, x] = whose[x]
+            far[x] = np.float32(to[x] >> _STEPS) * STEP_PX
+            whose[x] = np.int32(to[x] & 0x7FFFFFFF)
     return distance, nearest
 
 
 @compiled
-def _take_over(steps: Float32Array, label: Int32Array, y: int, side: int) -> None:
-    """Let a row take the way by the two rows above (side -1) or below (1) where it is shorter."""
-    width = steps.shape[1] - 4
-    to, whose = steps[y + 2, 2 : width + 2], label[y + 2, 2 : width + 2]
-    near, far = steps[y + 2 + side], steps[y + 2 + 2 * side]
-    near_label, far_label = label[y + 2 + side], label[y + 2 + 2 * side]
-    for x in range(width):
+def _take_over(to: Int64Array, near: Int64Array, far: Int64Array, side: int) -> None:
+    """Let a row take the way by the next row and the one after (two wider on each side) where that is shorter."""
+    for x in range(len(to)):
         here = x + 2
-        least, owner = to[x], whose[x]
-        way = far[here + side] + KNIGHT
-        owner, least = far_label[here + side] if way < least else owner, min(way, least)
-        way = far[here - side] + KNIGHT
-        owner, least = far_label[here - side] if way < least else owner, min(way, least)
-        way = near[here + 2 * side] + KNIGHT
-        owner, least = near_label[here + 2 * side] if way < least else owner, min(way, least)
-        way = near[here + side] + DIAGONAL
-        owner, least = near_label[here + side] if way < least else owner, min(way, least)
-        way = near[here] + STRAIGHT
-        owner, least = near_label[here] if way < least else owner, min(way, least)
-        way = near[here - side] + DIAGONAL
-        owner, least = near_label[here - side] if way < least else owner, min(way, least)
-        way = near[here - 2 * side] + KNIGHT
-        owner, least = near_label[here - 2 * side] if way < least else owner, min(way, least)
-        to[x], whose[x] = least, owner
+        knight = min(far[here + side], far[here - side], near[here + 2 * side], near[here - 2 * side])
+        diagonal = min(near[here + side], near[here - side])
+        least = min(knight + KNIGHT, diagonal + DIAGONAL, near[here] + STRAIGHT)
+        to[x] = min(to[x], least)
 
 
 @compiled
@@ -155,33 +141,46 @@ def slopes(
 
 
 @compiled
-def within_own_reach(labels: Int32Array, nuclei: Int32Array, limit_px: float) -> Int32Array:
+def within_own_reach(
+    labels: Int32Array, nuclei: Int32Array, near: tuple[Float32Array, Int32Array], limit_px: np.float32
+) -> Int32Array:
     """Labels (H, W) without what is farther than ``limit_px`` from their own nucleus, going inside of the label.
 
-    Steps are 1 px and its diagonal. Two rounds over the image: around more than that many corners nothing is reached.
+    Where the nearest nucleus (``near``: distance, label) is the own one, the way is straight. Elsewhere steps are 1 px
+    and its diagonal; two rounds over the image: around more than that many corners nothing is reached.
     """
+    distance, nearest = near
     height, width = labels.shape
-    diagonal = np.float32(np.sqrt(2))
-    steps = np.where(nuclei > 0, np.float32(0), np.float32(np.inf)).astype(np.float32)
-    for sweep in range(4):
-        back = sweep % 2 == 1
-        side = -1 if back else 1
-        for row in range(height):
-            y = height - 1 - row if back else row
-            for column in range(width):
-                x = width - 1 - column if back else column
-                own = labels[y, x]
-                if own == 0 or nuclei[y, x] > 0:
-                    continue
-                least = steps[y, x]
-                if 0 <= x - side < width and labels[y, x - side] == own:
-                    least = min(least, steps[y, x - side] + 1)
-                if 0 <= y - side < height:
-                    for other in range(max(0, x - 1), min(width, x + 2)):
-                        if labels[y - side, other] == own:
-                            least = min(least, steps[y - side, other] + (1 if other == x else diagonal))
-                steps[y, x] = least
-    return np.where(steps <= limit_px, labels, 0).astype(np.int32)
+    steps = np.empty((height, width), np.float32)
+    for y in range(height):
+        for x in range(width):
+            astray = labels[y, x] != nearest[y, x] and labels[y, x] > 0 and nuclei[y, x] == 0
+            steps[y, x] = np.float32(np.inf) if astray else distance[y, x]
+    places = np.flatnonzero(steps == np.inf)
+    for side in (-1, 1, -1, 1):
+        for index in range(len(places)):
+            place = places[index if side < 0 else len(places) - 1 - index]
+            y, x = place // width, place % width
+            steps[y, x] = _least_steps(labels, steps, y, x, side)
+    kept = np.empty_like(labels)
+    for y in range(height):
+        for x in range(width):
+            kept[y, x] = labels[y, x] if steps[y, x] <= limit_px else 0
+    return kept
+
+
+@compiled
+def _least_steps(labels: Int32Array, steps: Float32Array, y: int, x: int, side: int) -> np.float32:
+    """The steps to a place from its neighbours of the same label: beside it, and in the row above (-1) or below (1)."""
+    height, width = labels.shape
+    least = steps[y, x]
+    if 0 <= x + side < width and labels[y, x + side] == labels[y, x]:
+        least = min(least, steps[y, x + side] + np.float32(1))
+    if 0 <= y + side < height:
+        for other in range(max(0, x - 1), min(width, x + 2)):
+            if labels[y + side, other] == labels[y, x]:
+                least = min(least, steps[y + side, other] + (STEP if other == x else CORNER))
+    return least
 
 
 @compiled

@@ -82,7 +82,8 @@ def _grow(nucleus: Int32Array, n: int, dab: Float32Array, *, mpp: float, config:
     if not near_brown.any():
         return by_distance
     guided = flood(landscape, nucleus, top=TOP, max_barrier=MAX_BARRIER_UM)
-    guided = within_own_reach(np.where(near_brown, guided, by_distance), nucleus, MAX_DETOUR * config.growth_um / mpp)
+    limit_px = np.float32(MAX_DETOUR * config.growth_um / mpp)
+    guided = within_own_reach(np.where(near_brown, guided, by_distance), nucleus, near, limit_px)
     at_most = np.minimum(reach_px, np.float32(NEAR_UM / mpp))
     return take_nearest(guided, near, at_most, landscape, np.float32(0))
 
