@@ -3,13 +3,16 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+import tifffile
 
 import phantom_slides
 from batch_runs import Deaf, draw_phantom, rows_of, run
 from pdl1quant.batch import slide_work
 from pdl1quant.config import load_config
 from pdl1quant.model import ResultFlag, Status
+from pdl1quant.outputs.objects import read_cell_objects
 from pdl1quant.outputs.tables import read_cells
 from test_whole_slides import without_tile
 
@@ -30,7 +33,7 @@ def scored(slide, tmp_path_factory):
 
 
 def results(out):
-    return {path.relative_to(out): path.read_bytes() for kind in ("cells", "geojson", "overlays")
+    return {path.relative_to(out): path.read_bytes() for kind in ("cells", "geojson", "maps", "overlays")
             for path in sorted((out / kind).rglob("*")) if path.is_file()}  # fmt: skip
 
 
@@ -65,6 +68,20 @@ def test_table_and_outlines_hold_the_cells_of_the_row(scored):
         x, y = zip(*features[number]["geometry"]["coordinates"][0], strict=True)
         assert min(x) < cells["x_px"].iloc[number] + 0.5 < max(x)
         assert min(y) < cells["y_px"].iloc[number] + 0.5 < max(y)
+
+
+def test_outlines_can_be_compressed_and_the_map_holds_all_cells(slide, scored, tmp_path):
+    tiling = CONFIG.tiling.model_copy(update={"outlines_compression": "zip"})
+    run(slide, tmp_path / "out", config=CONFIG.model_copy(update={"tiling": tiling}), mpp=None)
+    packed = tmp_path / "out" / "geojson" / "slide.geojson.zip"
+    assert [path.name for path in packed.parent.iterdir()] == [packed.name]
+    one, other = (read_cell_objects(path) for path in (scored / "geojson" / "slide.geojson", packed))
+    assert one.ids == other.ids
+    assert packed.stat().st_size < 0.3 * (scored / "geojson" / "slide.geojson").stat().st_size
+    densities = tifffile.imread(scored / "maps" / "slide.ome.tif")[3]
+    assert densities.shape == (3, 3)
+    sides_mm = [np.diff([0, 0.25, 0.5, length]) for length in (0.7, 0.75)]
+    assert (densities * np.outer(*sides_mm)).sum() == pytest.approx(len(one.ids), rel=1e-5)
 
 
 def test_outlines_can_be_left_out(slide, scored, tmp_path):

@@ -11,7 +11,8 @@ import shapely
 from pdl1quant.errors import OutputError
 from pdl1quant.model import CELL_COLUMNS, CellClass, Compartments, Flag
 from pdl1quant.outputs.files import is_result
-from pdl1quant.outputs.geojson import MEASUREMENTS, write_geojson
+from pdl1quant.outputs.geojson import MEASUREMENTS, geojson_writer, outline_cells, write_geojson
+from pdl1quant.outputs.objects import read_cell_objects
 
 
 def make_compartments(shape=(60, 80), *, step=20):
@@ -120,3 +121,30 @@ def test_table_of_another_image_is_refused_and_the_old_file_stays(tmp_path):
     with pytest.raises(OutputError, match="cell 99 has no pixels"):
         write_geojson(make_table([99]), make_compartments(), path, image_id="x")
     assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("ending", [".geojson", ".geojson.gz", ".geojson.zip"])
+def test_parts_of_any_compression_are_read_back_with_the_same_ids_and_bytes(tmp_path, ending):
+    cells, parts = make_table(range(1, 13)), make_compartments()
+    outlines = outline_cells(parts, np.arange(1, 13, dtype=np.int32))
+    for name in ("a", "b"):
+        with geojson_writer(tmp_path / f"{name}{ending}", image_id="abc") as write:
+            write(cells[:5], outlines[:5])
+            write(cells[5:], outlines[5:])
+    write_geojson(cells, parts, tmp_path / "whole.geojson", image_id="abc")
+    found, whole = (read_cell_objects(tmp_path / name) for name in (f"a{ending}", "whole.geojson"))
+    assert found.ids == whole.ids
+    assert shapely.equals(found.outlines, whole.outlines).all()
+    assert is_result(tmp_path / f"a{ending}")
+    if ending != ".geojson.zip":  # a zip holds the name of its member
+        assert (tmp_path / f"a{ending}").read_bytes() == (tmp_path / f"b{ending}").read_bytes()
+
+
+def test_simplified_outlines_are_valid_and_much_shorter():
+    parts = make_compartments()
+    labels = np.arange(1, 13, dtype=np.int32)
+    exact, short = (outline_cells(parts, labels, simplified=simplified) for simplified in (False, True))
+    for (one, _), (other, _) in zip(exact, short, strict=True):
+        assert shapely.from_geojson(other).is_valid
+        assert shapely.from_geojson(other).area == pytest.approx(shapely.from_geojson(one).area, rel=0.03)
+    assert sum(map(len, sum(short, ()))) < 0.6 * sum(map(len, sum(exact, ())))

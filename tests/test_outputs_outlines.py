@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from pdl1quant.outputs.outlines import trace_outlines
+from pdl1quant.outputs.outlines import simple_rings, trace_outlines
 
 
 def rings(labels):
@@ -66,3 +66,31 @@ def test_many_cells_at_once_keep_their_area():
     assert found.labels.tolist() == list(range(1, 901))
     areas = [shapely.Polygon(corners).area for corners in rings(labels).values()]
     assert areas == np.bincount(labels.ravel())[1:].tolist()
+
+
+def simplified(labels):
+    """Polygon of each label with few corners, and whether it may touch itself."""
+    traced = trace_outlines(labels)
+    found = simple_rings(traced)
+    pieces = zip(found.starts[:-1], found.starts[1:], strict=True)
+    polygons = [shapely.Polygon(np.column_stack([found.x_px[a:b], found.y_px[a:b]])) for a, b in pieces]
+    return traced.labels.tolist(), polygons, found.doubtful.tolist()
+
+
+@given(hnp.arrays(np.int32, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.integers(0, 2)))
+def test_simplified_outline_stays_within_a_pixel_and_is_valid_unless_said(labels):
+    exact = rings(labels)
+    for label, polygon, doubtful in zip(*simplified(labels), strict=True):
+        assert polygon.is_valid or doubtful
+        assert shapely.hausdorff_distance(polygon.exterior, shapely.Polygon(exact[label]).exterior) <= 1
+
+
+def test_simplified_outlines_of_round_cells_keep_their_area_with_a_third_of_the_corners():
+    y, x = np.mgrid[:300, :300]
+    labels = ((y // 20) * 15 + x // 20 + 1).astype(np.int32)
+    labels[np.hypot(y % 20 - 9.5, x % 20 - 9.5) > 8] = 0
+    _, polygons, _ = simplified(labels)
+    areas = np.array([polygon.area for polygon in polygons])
+    assert areas == pytest.approx(np.bincount(labels.ravel())[1:], rel=0.03)
+    n_corners = sum(len(corners) for corners in rings(labels).values())
+    assert sum(len(polygon.exterior.coords) - 1 for polygon in polygons) <= n_corners / 3

@@ -158,8 +158,9 @@ class TilingConfig(_Section):
     """Side (working pixels, a multiple of 256) of the squares of a whole slide that are worked on at a time. Moves no
     number: larger ones need more memory, smaller ones read and compute more of their margins twice."""
     outlines: bool = True
-    """Whether the outlines of a whole slide's cells are written (``geojson/``): takes about as long as measuring them
-    by rules does, and some 2 kB a cell."""
+    """Whether the outlines of a whole slide's cells are written (``geojson/``)."""
+    outlines_compression: Literal["none", "gzip", "zip"] = "none"
+    """How they are compressed, to a fifth: QuPath opens ``zip``, most other programs read ``gzip``."""
 
 
 class Config(_Section):

@@ -15,6 +15,7 @@ from pdl1quant.errors import RefusedError, UnreadableError
 from pdl1quant.model import ResultFlag
 from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.geojson import geojson_writer, outline_cells
+from pdl1quant.outputs.maps import write_map
 from pdl1quant.outputs.overview import write_overview
 from pdl1quant.outputs.tables import cells_writer
 from pdl1quant.slides.opening import open_slide
@@ -119,7 +120,7 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
                 if write_json is not None:
                     write_json(counted.cells, counted.outlines)
         result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
-        _write_overview(result, tally, work, image, plan)
+        _write_pictures(result, tally, work, image, plan)
         damage = tuple(tally.damage)
     return Done(
         outcome=Outcome(
@@ -166,6 +167,7 @@ def measure(task: TileTask) -> TileCells:
         y_px=rect.y0 * grid.downsample_y,
         downsample_x=grid.downsample_x,
         downsample_y=grid.downsample_y,
+        simplified=True,
     )
     return found.owned.with_outlines(outlines)
 
@@ -190,7 +192,9 @@ def _lost(task: TileTask) -> TileCells:
     )
 
 
-def _write_overview(result: SlideResult, tally: Tally, work: Work, image: Image, plan: Plan) -> None:
+def _write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image, plan: Plan) -> None:
+    """The overview with its map of TPS, and the map as numbers."""
+    paths = result_paths(image, plan)
     caption = Caption(
         title=image.name,
         score=score_text(result.score),
@@ -201,9 +205,17 @@ def _write_overview(result: SlideResult, tally: Tally, work: Work, image: Image,
         work.overview.rgb,
         work.tissue,
         tally.heat,
-        result_paths(image, plan)["overlays"],
+        paths["overlays"],
         caption=caption,
         mpp=work.overview.grid.mpp,
+        square_um=HEAT_UM,
+        compartment=plan.pack.compartment,
+    )
+    write_map(
+        tally.heat,
+        paths["maps"],
+        width_um=tally.slide.width * tally.mpp,
+        height_um=tally.slide.height * tally.mpp,
         square_um=HEAT_UM,
         compartment=plan.pack.compartment,
     )

@@ -144,8 +144,15 @@ def result_paths(image: Image, plan: Plan) -> dict[str, Path]:
     """Where the results of an image lie, by kind."""
     has_labels = plan.keep_labels and not image.is_slide
     has_outlines = plan.config.tiling.outlines or not image.is_slide
-    kinds = ("cells", "overlays", *(("geojson",) if has_outlines else ()), *(("labels",) if has_labels else ()))
-    return {kind: result_path(plan.output, kind, image.stem) for kind in kinds}
+    paths = {kind: result_path(plan.output, kind, image.stem) for kind in ("cells", "overlays")}
+    if has_outlines:
+        compression = plan.config.tiling.outlines_compression if image.is_slide else "none"
+        paths["geojson"] = result_path(plan.output, "geojson", image.stem, compression=compression)
+    if has_labels:
+        paths["labels"] = result_path(plan.output, "labels", image.stem)
+    if image.is_slide:
+        paths["maps"] = result_path(plan.output, "maps", image.stem)
+    return paths
 
 
 def guarded(task: Task, work: Callable[[Task], Done]) -> Done:

@@ -20,8 +20,16 @@ if TYPE_CHECKING:
 SCORES_NAME = "scores.csv"
 REVIEWED_NAME = "scores_reviewed.csv"
 RUN_RECORD_NAME = "run.json"
-SUFFIXES = {"cells": ".parquet", "overlays": ".png", "geojson": ".geojson", "labels": ".ome.tif"}
+SUFFIXES = {
+    "cells": ".parquet",
+    "overlays": ".png",
+    "geojson": ".geojson",
+    "labels": ".ome.tif",
+    "maps": ".ome.tif",
+}
 """Folder of each kind of result -> ending of its files."""
+COMPRESSED = {"none": "", "gzip": ".gz", "zip": ".zip"}
+"""Ways to compress ``geojson`` -> what is added to its ending."""
 
 MARK = b"pdl1quant"
 _SCORES_HEADER = b"level,image,case,status,error,"
@@ -30,7 +38,7 @@ _PARTIAL_SUFFIX = ".partial"
 _MARK_WITHIN = 1 << 16  # bytes from either end: above any Parquet footer or TIFF header written here
 
 
-def result_path(out: Path, kind: str, name: PurePath | str) -> Path:
+def result_path(out: Path, kind: str, name: PurePath | str, *, compression: str = "none") -> Path:
     """Path of one result: ``result_path(out, "cells", "case_1/tile_3")`` is ``out/cells/case_1/tile_3.parquet``.
 
     Parameters
@@ -41,9 +49,11 @@ def result_path(out: Path, kind: str, name: PurePath | str) -> Path:
         A key of `SUFFIXES`.
     name
         Path of the image relative to the folder given, without its ending (or with it, where two would collide).
+    compression
+        A key of `COMPRESSED`.
     """
     path = out / kind / name
-    return path.with_name(path.name + SUFFIXES[kind])
+    return path.with_name(path.name + SUFFIXES[kind] + COMPRESSED[compression])
 
 
 @contextmanager
@@ -177,12 +187,13 @@ def _at_result_places(out: Path) -> Iterator[Path]:
     ]
     yield from (path for path in tops if path.exists() or path.is_symlink())
     for kind, suffix in SUFFIXES.items():
+        endings = tuple(suffix + added for added in (COMPRESSED.values() if kind == "geojson" else ("",)))
         if (out / kind).is_symlink():
             continue
         for folder, _, names in os.walk(out / kind):
             for name in sorted(names):
                 is_partial = name.startswith(_PARTIAL_PREFIX) and name.endswith(_PARTIAL_SUFFIX)
-                if is_partial or name.endswith(suffix):
+                if is_partial or name.endswith(endings):
                     yield Path(folder, name)
 
 

@@ -6,8 +6,11 @@ pixel is taken away here. Outlines stay as they are.
 
 from __future__ import annotations
 
+import gzip
 import json
 import uuid
+import zipfile
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +19,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pdl1quant.errors import UnreadableError
+from pdl1quant.outputs.files import COMPRESSED
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,11 +96,11 @@ def is_redrawn(outlines: Geometries, earlier: Geometries) -> BoolArray:
 
 def _features(path: Path) -> list[dict[str, Any]]:
     try:
-        tree = json.loads(path.read_bytes())
+        tree = json.loads(_text(path))
+    except (ValueError, RecursionError, EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile) as error:
+        raise UnreadableError(f"{path}: not a GeoJSON file ({error}); export the cells from QuPath again") from error
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be read ({error.strerror}); check the path") from error
-    except (ValueError, RecursionError) as error:
-        raise UnreadableError(f"{path}: not a GeoJSON file ({error}); export the cells from QuPath again") from error
     if isinstance(tree, dict) and tree.get("type") == "FeatureCollection":
         tree = tree.get("features")
     if isinstance(tree, dict):
@@ -104,6 +108,16 @@ def _features(path: Path) -> list[dict[str, Any]]:
     if not isinstance(tree, list) or not all(isinstance(each, dict) and each.get("type") == "Feature" for each in tree):
         raise UnreadableError(f"{path}: JSON, but no GeoJSON of objects; export the cells from QuPath as GeoJSON")
     return tree
+
+
+def _text(path: Path) -> bytes:
+    """The JSON, unpacked if the file is compressed."""
+    if path.name.endswith(COMPRESSED["gzip"]):
+        return gzip.decompress(path.read_bytes())
+    if path.name.endswith(COMPRESSED["zip"]):
+        with zipfile.ZipFile(path) as archive:
+            return b"".join(archive.read(member) for member in archive.infolist()[:1])
+    return path.read_bytes()
 
 
 def _kind(feature: dict[str, Any]) -> str:

@@ -1,26 +1,16 @@
-"""Label image -> one closed outline a label, along pixel edges, all labels at once.
-
-Every side of a pixel that faces another label is an edge, directed so that its own pixel lies to the right. Each edge
-has exactly one successor, so the edges form rings, and the rings are put in order by pointer doubling (Wyllie 1979):
-no loop over cells or pixels.
-"""
+"""Label image -> one closed outline a label, along pixel edges; or with fewer corners, within half a pixel of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pdl1quant.kernels.outlines import Int64Array, count_edges, simplify_rings, trace_rings
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Int32Array
-
-Int64Array: TypeAlias = NDArray[np.int64]
-
-# East, south, west, north: the way of an edge along the top, right, bottom and left side of its pixel.
-_STEP_Y = np.array([0, 1, 0, -1])
-_STEP_X = np.array([1, 0, -1, 0])
+    from pdl1quant.model import BoolArray, Float64Array, Int32Array
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,13 +18,15 @@ class Outlines:
     """Outlines of labels: corners from ``starts[i]`` to ``starts[i + 1]`` belong to ``labels[i]``.
 
     ``labels`` (n,) int32 ascending; ``starts`` (n + 1,) int64; ``x_px``, ``y_px`` int64: corners of pixels, so that
-    pixel (0, 0) covers 0 to 1; clockwise on the screen, the first corner not repeated at the end.
+    pixel (0, 0) covers 0 to 1; clockwise on the screen, the first corner not repeated at the end. ``touches`` (n,)
+    bool: whether an outline may touch itself by a corner.
     """
 
     labels: Int32Array
     starts: Int64Array
     x_px: Int64Array
     y_px: Int64Array
+    touches: BoolArray
 
 
 def trace_outlines(labels: Int32Array) -> Outlines:
@@ -55,71 +47,18 @@ def trace_outlines(labels: Int32Array) -> Outlines:
         pixels.
     """
     framed = np.pad(labels, 1)
-    edges, following = _edges(framed)
-    if edges.size == 0:
-        nothing = np.zeros(0, np.int64)
-        return Outlines(labels=nothing.astype(np.int32), starts=np.zeros(1, np.int64), x_px=nothing, y_px=nothing)
-    in_order, starts = _rings(following)
-    side, pixel = np.divmod(edges[in_order], framed.size)
-    y, x = np.divmod(pixel, framed.shape[1])
-    # Where the edge begins, in the coordinates of the image without its frame.
-    y += (side >= 2) - 1
-    x += ((side == 1) | (side == 2)) - 1
-    ring_labels = framed.ravel()[pixel[starts]]
-    chosen = _largest(ring_labels, _areas(x, y, starts))
-    return _corners(x, y, side, starts=starts, chosen=chosen, ring_labels=ring_labels)
-
-
-def _edges(framed: Int32Array) -> tuple[Int64Array, Int64Array]:
-    """Number ``side * n_pixels + pixel`` of each edge, ascending, and the index of its successor."""
-    n_pixels, width = framed.size, framed.shape[1]
-    inner = framed[1:-1, 1:-1]
-    is_inside = inner != 0
-    is_edge = np.zeros((4, *framed.shape), bool)
-    for way, facing in enumerate((framed[:-2, 1:-1], framed[1:-1, 2:], framed[2:, 1:-1], framed[1:-1, :-2])):
-        is_edge[way, 1:-1, 1:-1] = (facing != inner) & is_inside
-    edges = np.flatnonzero(is_edge)
-    side, pixel = np.divmod(edges, n_pixels)
-    flat = framed.ravel()
-    step = _STEP_Y[side] * width + _STEP_X[side]
-    ahead = pixel + step
-    left = ahead + _STEP_Y[side - 1] * width + _STEP_X[side - 1]
-    own = flat[pixel]
-    turns_right = flat[ahead] != own
-    straight = ~turns_right & (flat[left] != own)
-    next_pixel = np.where(turns_right, pixel, np.where(straight, ahead, left))
-    next_side = (side + np.where(turns_right, 1, np.where(straight, 0, 3))) % 4
-    following = next_side * n_pixels + next_pixel
-    return edges, np.searchsorted(edges, following)
-
-
-def _rings(following: Int64Array) -> tuple[Int64Array, Int64Array]:
-    """Edges in the order of the rings, each ring from its lowest edge on, and where each ring starts."""
-    itself = np.arange(following.size)
-    head, jump = itself, following
-    while not np.array_equal(head, head[following]):
-        head = np.minimum(head, head[jump])
-        jump = jump[jump]
-    is_head = head == itself
-    jump = np.where(is_head, head, following)
-    to_head = (~is_head).astype(np.int64)
-    while not np.array_equal(jump, head):
-        to_head += to_head[jump]
-        jump = jump[jump]
-    lengths = np.bincount(head, minlength=itself.size)
-    start = np.cumsum(lengths) - lengths
-    place = start[head] + (lengths[head] - to_head) % lengths[head]
-    in_order = np.empty_like(itself)
-    in_order[place] = itself
-    return in_order, start[is_head]
-
-
-def _areas(x: Int64Array, y: Int64Array, starts: Int64Array) -> Int64Array:
-    """Twice the signed area of each ring (shoelace); holes are negative."""
-    after = np.arange(1, x.size + 1)
-    after[np.append(starts[1:], x.size) - 1] = starts
-    areas: Int64Array = np.add.reduceat(x * y[after] - x[after] * y, starts)
-    return areas
+    (starts, x, y), (ring_labels, areas, touches) = trace_rings(framed, count_edges(framed))
+    chosen = _largest(ring_labels, areas)
+    lengths = np.diff(starts)[chosen]
+    ends = np.cumsum(lengths)
+    picked = np.arange(lengths.sum()) + np.repeat(starts[chosen] - (ends - lengths), lengths)
+    return Outlines(
+        labels=ring_labels[chosen],
+        starts=np.append(0, ends),
+        x_px=x[picked].astype(np.int64),
+        y_px=y[picked].astype(np.int64),
+        touches=touches[chosen],
+    )
 
 
 def _largest(ring_labels: Int32Array, areas: Int64Array) -> Int64Array:
@@ -130,28 +69,31 @@ def _largest(ring_labels: Int32Array, areas: Int64Array) -> Int64Array:
     return largest
 
 
-def _corners(
-    x: Int64Array,
-    y: Int64Array,
-    side: Int64Array,
-    *,
-    starts: Int64Array,
-    chosen: Int64Array,
-    ring_labels: Int32Array,
-) -> Outlines:
-    """The chosen rings, without the points in the middle of straight runs."""
-    ends = np.append(starts[1:], x.size)
-    lengths = (ends - starts)[chosen]
-    picked = np.repeat(starts[chosen] - np.append(0, np.cumsum(lengths)[:-1]), lengths) + np.arange(lengths.sum())
-    previous = picked - 1
-    first = np.append(0, np.cumsum(lengths)[:-1])
-    previous[first] = ends[chosen] - 1
-    is_corner = side[picked] != side[previous]
-    n_corners = np.add.reduceat(is_corner, first, dtype=np.int64)
-    kept = picked[is_corner]
-    return Outlines(
-        labels=ring_labels[chosen].astype(np.int32),
-        starts=np.append(0, np.cumsum(n_corners)),
-        x_px=x[kept],
-        y_px=y[kept],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rings:
+    """Corners of closed rings, in pixels from the corner of the first one; ``doubtful`` ones may touch themselves."""
+
+    starts: Int64Array
+    x_px: Float64Array
+    y_px: Float64Array
+    doubtful: BoolArray
+
+
+def exact_rings(outlines: Outlines) -> Rings:
+    """The outlines as they are."""
+    return Rings(
+        starts=outlines.starts,
+        x_px=outlines.x_px.astype(np.float64),
+        y_px=outlines.y_px.astype(np.float64),
+        doubtful=outlines.touches,
     )
+
+
+def simple_rings(outlines: Outlines) -> Rings:
+    """The outlines with about a third of their corners.
+
+    They run through the middles of pixel edges and leave none of these more than half a pixel aside, so that areas stay
+    about the same. An outline that would touch or cross itself stays as it is.
+    """
+    starts, x, y, stayed = simplify_rings((outlines.starts, outlines.x_px, outlines.y_px))
+    return Rings(starts=starts, x_px=x / 2, y_px=y / 2, doubtful=outlines.touches & stayed)

@@ -15,7 +15,7 @@ import shapely
 
 from pdl1quant.errors import OutputError, ReviewError, UnreadableError
 from pdl1quant.model import CellClass
-from pdl1quant.outputs.files import result_path
+from pdl1quant.outputs.files import COMPRESSED, result_path
 from pdl1quant.outputs.geojson import cell_id
 from pdl1quant.outputs.objects import CellObjects, is_redrawn, read_cell_objects
 from pdl1quant.outputs.palette import counts_as_positive, is_left_out
@@ -207,9 +207,10 @@ class _Changes:
         )
 
     def _look_at_outlines(self) -> None:
-        path = result_path(self.review.results.out, "geojson", self.review.image.stem)
+        out, stem = self.review.results.out, self.review.image.stem
+        paths = [result_path(out, "geojson", stem, compression=each) for each in COMPRESSED]
         try:
-            earlier = read_cell_objects(path)
+            earlier = read_cell_objects(next((path for path in paths if path.exists()), paths[0]))
         except UnreadableError:
             return  # without the run's own file nothing can be said of outlines
         place = {name: number for number, name in enumerate(earlier.ids)}
