@@ -30,7 +30,8 @@ pages: $(VENV)/.installed
 	$(BIN)/python docs/make_pages.py
 
 # docs/images, from the results of the demonstration and from rendered cells
-pictures: demo
+pictures: demo $(VENV)/.installed-dev
+	$(BIN)/pdl1quant figures $(DEMO) -q
 	$(BIN)/python docs/make_pictures.py $(DEMO)
 	$(BIN)/python docs/make_figures.py
 

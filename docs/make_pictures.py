@@ -10,9 +10,13 @@ from PIL import Image
 
 from pdl1quant.outputs.palette import KINDS
 
-PICTURES = {"fhl2_colon": "overlay_fhl2"}
-"""Overlay of the demonstration -> picture in ``docs/images``."""
-WIDTHS_PX = range(900, 600, -20)
+PICTURES = {
+    "overlays/fhl2_colon": ("overlay_fhl2", 900),
+    "figures/overlay/both_with_pigment": ("figure_overlay", 1400),
+    "figures/threshold/phantoms": ("figure_threshold", 800),
+}
+"""Picture of the demonstration -> its name in ``docs/images``, and how wide it is at most."""
+LEAST_WIDTH_PX, STEP_PX = 600, 20
 MAX_BYTES = 600_000
 N_COLOURS = 256
 PAPER = (255, 255, 255)
@@ -20,16 +24,16 @@ NEARLY_WHITE = 254
 """Pillow finds nearby colours only: paper from this level on is set by hand."""
 
 
-def shrink(overlay: Path, picture: Path) -> None:
+def shrink(drawn: Path, picture: Path, *, widest_px: int) -> None:
     """Write the widest copy that stays below ``MAX_BYTES``."""
-    whole = Image.open(overlay).convert("RGB")
+    whole = Image.open(drawn).convert("RGB")
     picture.parent.mkdir(parents=True, exist_ok=True)
-    for width in WIDTHS_PX:
+    for width in range(widest_px, LEAST_WIDTH_PX, -STEP_PX):
         size = (width, round(whole.height * width / whole.width))
         _with_palette(whole.resize(size, Image.Resampling.LANCZOS)).save(picture, optimize=True)
         if picture.stat().st_size <= MAX_BYTES:
             return
-    sys.exit(f"{picture}: still more than {MAX_BYTES} bytes; lower WIDTHS_PX")
+    sys.exit(f"{picture}: still more than {MAX_BYTES} bytes; lower LEAST_WIDTH_PX")
 
 
 def _with_palette(image: Image.Image) -> Image.Image:
@@ -44,12 +48,12 @@ def _with_palette(image: Image.Image) -> Image.Image:
 
 
 def main() -> None:
-    """Shrink each overlay."""
+    """Shrink each picture."""
     if len(sys.argv) != 2:
         sys.exit("python docs/make_pictures.py DEMO_RESULT")
-    for overlay, picture in PICTURES.items():
-        source = Path(sys.argv[1]) / "overlays" / f"{overlay}.png"
-        shrink(source, Path(__file__).parent / "images" / f"{picture}.png")
+    for drawn, (name, widest_px) in PICTURES.items():
+        picture = Path(__file__).parent / "images" / f"{name}.png"
+        shrink(Path(sys.argv[1]) / f"{drawn}.png", picture, widest_px=widest_px)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
+from pdl1quant.cli_exports import export, figures
 from pdl1quant.cli_review import rescore, review_import
 from pdl1quant.errors import Pdl1QuantError, UsageError
 
@@ -278,6 +279,8 @@ def train(
 
 cli.add_command(rescore)
 cli.add_command(review_import)
+cli.add_command(figures)
+cli.add_command(export)
 
 
 @cli.group()

@@ -1,7 +1,7 @@
 """Where results lie, and how they get there whole: written beside, flushed, renamed into place.
 
 Every file that pdl1quant writes carries its own mark (the word ``pdl1quant`` near its beginning or its end, or the
-header of ``scores.csv``), so that a folder can be cleared of results without touching anything else in it.
+header of its tables in CSV), so that a folder can be cleared of results without touching anything else in it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SCORES_NAME = "scores.csv"
 REVIEWED_NAME = "scores_reviewed.csv"
 RUN_RECORD_NAME = "run.json"
+FIGURES_NAME = "figures"
+EXPORTS_NAME = "exports"
+CRATE_NAME = "ro-crate-metadata.json"
 SUFFIXES = {
     "cells": ".parquet",
     "overlays": ".png",
@@ -30,9 +33,17 @@ SUFFIXES = {
 """Folder of each kind of result -> ending of its files."""
 COMPRESSED = {"none": "", "gzip": ".gz", "zip": ".zip"}
 """Ways to compress ``geojson`` -> what is added to its ending."""
+ENDINGS: dict[str, tuple[str, ...]] = {
+    **{kind: (suffix,) for kind, suffix in SUFFIXES.items()},
+    "geojson": tuple(SUFFIXES["geojson"] + added for added in COMPRESSED.values()),
+    FIGURES_NAME: (".pdf", ".svg", ".png"),
+    EXPORTS_NAME: (".csv", ".h5ad", ".dcm"),
+}
+"""Folders of results, and of what is made of them and goes with them -> endings of their files."""
 
 MARK = b"pdl1quant"
 _SCORES_HEADER = b"level,image,case,status,error,"
+_CELLS_HEADER = b"image,case,label,"
 _PARTIAL_PREFIX = ".pdl1quant-"
 _PARTIAL_SUFFIX = ".partial"
 _MARK_WITHIN = 1 << 16  # bytes from either end: above any Parquet footer or TIFF header written here
@@ -139,8 +150,8 @@ def is_result(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         start = file.read(_MARK_WITHIN)
-        if path.name in (SCORES_NAME, REVIEWED_NAME):
-            return start.startswith(_SCORES_HEADER)
+        if path.suffix == ".csv":
+            return start.startswith((_SCORES_HEADER, _CELLS_HEADER))
         file.seek(max(0, path.stat().st_size - _MARK_WITHIN))
         return MARK in start or MARK in file.read()
 
@@ -183,11 +194,11 @@ def _at_result_places(out: Path) -> Iterator[Path]:
         out / SCORES_NAME,
         out / REVIEWED_NAME,
         out / RUN_RECORD_NAME,
+        out / CRATE_NAME,
         *sorted(out.glob(f"{_PARTIAL_PREFIX}*{_PARTIAL_SUFFIX}")),
     ]
     yield from (path for path in tops if path.exists() or path.is_symlink())
-    for kind, suffix in SUFFIXES.items():
-        endings = tuple(suffix + added for added in (COMPRESSED.values() if kind == "geojson" else ("",)))
+    for kind, endings in ENDINGS.items():
         if (out / kind).is_symlink():
             continue
         for folder, _, names in os.walk(out / kind):

@@ -24,7 +24,7 @@ from pdl1quant.kernels.outlines import write_rings
 from pdl1quant.model import CELL_COLUMNS, Compartment
 from pdl1quant.outputs.files import COMPRESSED, replace_atomically
 from pdl1quant.outputs.outlines import exact_rings, simple_rings, trace_outlines
-from pdl1quant.outputs.palette import classification, counts_as_positive, is_left_out
+from pdl1quant.outputs.palette import classification, outcomes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -238,8 +238,6 @@ def _valid(text: str) -> str:
 
 
 def _properties(cells: pd.DataFrame, compartment: Compartment) -> list[str]:
-    positive = counts_as_positive(cells, compartment)
-    outcome = np.where(is_left_out(cells), "Excluded", np.where(positive, "Positive", "Negative"))
     columns = [_rounded(cells[name].to_numpy()) for name in MEASUREMENTS]
     return [
         json.dumps(
@@ -252,7 +250,7 @@ def _properties(cells: pd.DataFrame, compartment: Compartment) -> list[str]:
             allow_nan=False,
         )
         for cell_class, kind, row in zip(
-            cells["cell_class"].astype(str), outcome.tolist(), zip(*columns, strict=True), strict=True
+            cells["cell_class"].astype(str), outcomes(cells, compartment), zip(*columns, strict=True), strict=True
         )
     ]
 

@@ -99,6 +99,14 @@ def is_left_out(cells: pd.DataFrame) -> BoolArray:
     return np.asarray((cells["flags"].to_numpy(np.int32) & int(EXCLUDING_FLAGS)) != 0)
 
 
+def outcomes(cells: pd.DataFrame, compartment: Compartment) -> list[str]:
+    """The second half of QuPath's class: ``Positive``, ``Negative``, or ``Excluded`` for cells that leave the score."""
+    positive = counts_as_positive(cells, compartment)
+    names = np.where(is_left_out(cells), "Excluded", np.where(positive, "Positive", "Negative"))
+    named: list[str] = names.tolist()
+    return named
+
+
 def classification(cell_class: str, outcome: str) -> dict[str, object]:
     """QuPath's classification: ``Tumour: Positive`` with its colour; ``outcome`` Positive, Negative or Excluded."""
     rgb = _CLASS_RGB.get((cell_class, outcome), _PLAIN_RGB)

@@ -282,10 +282,10 @@ def write_scores(rows: Iterable[ScoreRow], path: Path) -> None:
     free = tuple(dict.fromkeys(name for row in rows for name in row.extra))
     if taken := sorted({column.name for column in SCORE_COLUMNS}.intersection(free)):
         raise OutputError(f"{path}: a column of the cases table may not be called {taken[0]}; rename it")
-    lines = [[column.name for column in SCORE_COLUMNS] + [_safe(name) for name in free]]
+    lines = [[column.name for column in SCORE_COLUMNS] + [safe_text(name) for name in free]]
     lines += [
         [cell_text(getattr(row, column.name), column) for column in SCORE_COLUMNS]
-        + [_safe(row.extra.get(name, "")) for name in free]
+        + [safe_text(row.extra.get(name, "")) for name in free]
         for row in rows
     ]
     write_csv(lines, path)
@@ -344,9 +344,9 @@ def cell_text(value: Any, column: ScoreColumn) -> str:
         case "int":
             return str(int(value))
         case "list":
-            return _safe(_LIST_SEPARATOR.join(value))
+            return safe_text(_LIST_SEPARATOR.join(value))
         case _:
-            return _safe(str(value))
+            return safe_text(str(value))
 
 
 def _as_value(cell: str, column: ScoreColumn) -> Any:
@@ -363,7 +363,8 @@ def _as_value(cell: str, column: ScoreColumn) -> Any:
             return float(cell) if cell else None
 
 
-def _safe(text: str) -> str:
+def safe_text(text: str) -> str:
+    """The text, with a leading apostrophe where a spreadsheet would run it as a formula; numbers stay as they are."""
     return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 

@@ -188,8 +188,8 @@ def roi_mask(
     """
     wanted, unwanted = _regions(rois)
     to_mask = [1 / downsample_x, 0.0, 0.0, 1 / downsample_y, -x_px / downsample_x, -y_px / downsample_y]
-    inside = np.ones(shape, bool) if wanted is None else _filled(_moved(wanted, to_mask), shape)
-    return inside & ~_filled(_moved(unwanted, to_mask), shape)
+    inside = np.ones(shape, bool) if wanted is None else fill_region(_moved(wanted, to_mask), shape)
+    return inside & ~fill_region(_moved(unwanted, to_mask), shape)
 
 
 def _features(tree: Any, path: Path) -> list[dict[str, Any]]:
@@ -281,8 +281,11 @@ def _moved(region: Any, matrix: list[float]) -> Any:
     return shapely.transform(region, lambda points: points * (scale_x, scale_y) + (shift_x, shift_y))
 
 
-def _filled(region: Any, shape: tuple[int, int]) -> BoolArray:
-    """Even-odd fill: each side of the polygons toggles the rest of the rows that it crosses, right of the crossing."""
+def fill_region(region: Any, shape: tuple[int, int]) -> BoolArray:
+    """(H, W) bool: pixels whose centre lies inside a (multi-)polygon in pixels from the corner.
+
+    Even-odd: each side of the polygons toggles the rest of the rows that it crosses, right of the crossing.
+    """
     height, width = shape
     rings = shapely.get_rings(shapely.get_parts(region))
     points, ring_of = shapely.get_coordinates(rings, return_index=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pdl1quant.training.extra import import_extra
+from pdl1quant.extras import import_extra
 
 if TYPE_CHECKING:
     from pdl1quant.model import Float32Array, Float64Array, IntpArray
@@ -30,7 +30,7 @@ def to_onnx(fitted: Fitted) -> bytes:
     UsageError
         onnx is not installed.
     """
-    onnx = import_extra("onnx", package="onnx")
+    onnx = import_extra("onnx", package="onnx", extra="train")
     n_classes, size = len(fitted.classes), len(fitted.names)
     helper, kind = onnx.helper, onnx.TensorProto.FLOAT
     nodes = [

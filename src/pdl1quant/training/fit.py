@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from pdl1quant.errors import UsageError
+from pdl1quant.extras import import_extra
 from pdl1quant.model import CellClass
-from pdl1quant.training.extra import import_extra
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,7 +95,7 @@ def fit_classifier(
 
 def decision(model: Any, features: Float32Array) -> Float64Array:
     """(n, classes) logits; scikit-learn gives those of two classes as one column."""
-    limits = import_extra("threadpoolctl", package="scikit-learn")
+    limits = import_extra("threadpoolctl", package="scikit-learn", extra="train")
     with limits.threadpool_limits(1):
         found = np.asarray(model.decision_function(features), dtype=np.float64)
     return np.stack([np.zeros_like(found), found], axis=1) if found.ndim == 1 else found
@@ -109,7 +109,7 @@ def softmax(logits: Float64Array) -> Float64Array:
 
 def _fit(features: Float32Array, truth: IntpArray) -> Any:
     """Few labels make small trees of larger leaves; the same cells give the same model."""
-    ensemble = import_extra("sklearn.ensemble", package="scikit-learn")
+    ensemble = import_extra("sklearn.ensemble", package="scikit-learn", extra="train")
     model = ensemble.HistGradientBoostingClassifier(
         max_iter=TREES,
         learning_rate=0.06,
@@ -119,7 +119,7 @@ def _fit(features: Float32Array, truth: IntpArray) -> Any:
         early_stopping=False,
         random_state=SEED,
     )
-    limits = import_extra("threadpoolctl", package="scikit-learn")
+    limits = import_extra("threadpoolctl", package="scikit-learn", extra="train")
     with limits.threadpool_limits(1):  # threads that wait for each other on a busy machine take a hundred times as long
         return model.fit(features, truth)
 
@@ -129,7 +129,7 @@ def _folds(truth: IntpArray, groups: IntpArray) -> tuple[list[np.ndarray], bool]
 
     They are not where there is one slide only, or where the rest would have one class only.
     """
-    selection = import_extra("sklearn.model_selection", package="scikit-learn")
+    selection = import_extra("sklearn.model_selection", package="scikit-learn", extra="train")
     n_groups = int(groups.max()) + 1
     if n_groups > 1:
         splitter = selection.StratifiedGroupKFold(min(FOLDS, n_groups), shuffle=True, random_state=SEED)

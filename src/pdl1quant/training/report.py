@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pdl1quant.training.extra import import_extra
+from pdl1quant.extras import import_extra
 from pdl1quant.training.figures import calibration_error, class_figures, confusion, reliability
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def plot_reliability(curves: dict[str, tuple[Float64Array, np.ndarray]], *, titl
     UsageError
         matplotlib is not installed.
     """
-    figure_type = import_extra("matplotlib.figure", package="matplotlib").Figure
+    figure_type = import_extra("matplotlib.figure", package="matplotlib", extra="train").Figure
     figure = figure_type(figsize=(4.2, 4.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)

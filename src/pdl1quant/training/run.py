@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from pdl1quant import __version__
+from pdl1quant.extras import import_extra
 from pdl1quant.naming import segmenter_name
 from pdl1quant.training.collect import MATCH_UM, LabelledCells, collect_cells
-from pdl1quant.training.extra import import_extra
 from pdl1quant.training.fit import fit_classifier
 from pdl1quant.training.labels import check_classes, names_slides, read_labels
 from pdl1quant.training.write import claim_folder, write_classifier
@@ -66,7 +66,7 @@ def train(job: TrainingJob, *, say: Callable[[str], None] = lambda _: None) -> C
         An image cannot be read.
     """
     for module, package in (("sklearn", "scikit-learn"), ("onnx", "onnx"), ("matplotlib", "matplotlib")):
-        import_extra(module, package=package)
+        import_extra(module, package=package, extra="train")
     claim_folder(job.output, overwrite=job.overwrite)
     labels = read_labels(job.labels, images=job.images)
     cells = collect_cells(labels, config=job.config, mpp=job.mpp, white=job.white, say=say)

@@ -1,0 +1,137 @@
+"""The folder of a run as an RO-Crate 1.1: what each file is, and what made it, for machines and archives.
+
+References
+----------
+Soiland-Reyes et al., "Packaging research artefacts with RO-Crate", Data Science 2022.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from pdl1quant import __version__
+from pdl1quant.extras import import_extra
+from pdl1quant.outputs.files import (
+    CRATE_NAME,
+    ENDINGS,
+    REVIEWED_NAME,
+    RUN_RECORD_NAME,
+    SCORES_NAME,
+    replace_atomically,
+)
+from pdl1quant.outputs.run_record import TIMINGS, read_run_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pdl1quant.review import Results
+
+EXTRA = "ro-crate"
+
+_TYPES = {
+    ".csv": "text/csv",
+    ".json": "application/json",
+    ".parquet": "application/vnd.apache.parquet",
+    ".geojson": "application/geo+json",
+    ".png": "image/png",
+    ".tif": "image/tiff",
+    ".pdf": "application/pdf",
+    ".svg": "image/svg+xml",
+    ".h5ad": "application/x-hdf5",
+    ".gz": "application/gzip",
+    ".zip": "application/zip",
+    ".dcm": "application/dicom",
+}
+_MEANINGS = {
+    SCORES_NAME: "Scores of images and cases, with intervals, flags and status",
+    REVIEWED_NAME: "Scores after review, beside those of the run",
+    RUN_RECORD_NAME: "Record of the run: settings, versions, hashes of the inputs",
+    "cells": "Cells of one image: place, class, positivity, measurements",
+    "overlays": "One image with the outlines of its cells",
+    "geojson": "Cells of one image as objects of QuPath",
+    "maps": "Map of the score over one slide",
+    "labels": "Label images of nucleus, cell, cytoplasm and membrane",
+    "figures": "Figure",
+    "exports": "Cells of one image in the format of another program",
+}
+
+
+def write_ro_crate(results: Results) -> Path:
+    """Write ``ro-crate-metadata.json`` into the folder of a run. The same folder gives the same bytes.
+
+    Images are named by path and hash as the inputs of the run; they are not part of the crate. Paths of the machine
+    are not told. The licence of the results is for their owner to state.
+
+    Raises
+    ------
+    UsageError
+        rocrate is not installed.
+    OutputError
+        The file cannot be written.
+    """
+    out = results.out
+    started = read_run_record(out / RUN_RECORD_NAME)[TIMINGS]["started"]
+    crate = import_extra("rocrate.rocrate", package="rocrate", extra=EXTRA).ROCrate()
+    entity = import_extra("rocrate.model.contextentity", package="rocrate", extra=EXTRA).ContextEntity
+    crate.name = f"PD-L1 measurements: {results.pack.title}"
+    crate.description = (
+        f"{results.pack.score_name} of {len(results.case_rows)} cases on {len(results.images)} images, measured by "
+        f"pdl1quant {__version__} with rule pack {results.pack.name}, settings {results.config.digest}. "
+        "Research use only. Not for diagnosis."
+    )
+    crate.datePublished = started
+    crate.license = "Not stated: to be chosen by the owner of the results"
+    files = [
+        crate.add_file(path, path.relative_to(out).as_posix(), properties=_about(path, out)) for path in _files(out)
+    ]
+    software = crate.add(
+        entity(crate, "#pdl1quant", {"@type": "SoftwareApplication", "name": "pdl1quant", "version": __version__})
+    )
+    images = [
+        crate.add(
+            entity(
+                crate,
+                f"urn:sha256:{image.sha256}",
+                {"@type": "CreativeWork", "name": image.name, "identifier": f"sha256:{image.sha256}"},
+            )
+        )
+        for image in {image.sha256: image for image in results.images if image.sha256}.values()
+    ]
+    crate.add(
+        entity(
+            crate,
+            "#run",
+            {
+                "@type": "CreateAction",
+                "name": "Scoring",
+                "startTime": started,
+                "instrument": _reference(software),
+                "object": [_reference(each) for each in images],
+                "result": [_reference(each) for each in files],
+            },
+        )
+    )
+    path = out / CRATE_NAME
+    with replace_atomically(path) as partial:
+        text = json.dumps(crate.metadata.generate(), indent=2, sort_keys=True, ensure_ascii=False)
+        partial.write_text(text + "\n", encoding="utf-8", newline="\n")
+    return path
+
+
+def _reference(entity: Any) -> dict[str, str]:
+    return {"@id": entity.id}
+
+
+def _files(out: Path) -> Iterator[Path]:
+    yield from (path for name in (SCORES_NAME, REVIEWED_NAME, RUN_RECORD_NAME) if (path := out / name).is_file())
+    for kind, endings in ENDINGS.items():
+        yield from sorted(path for path in (out / kind).rglob("*") if path.name.endswith(endings) and path.is_file())
+
+
+def _about(path: Path, out: Path) -> dict[str, Any]:
+    kind = path.relative_to(out).parts[0]
+    about = {"name": path.name, "description": _MEANINGS[kind], "contentSize": str(path.stat().st_size)}
+    form = _TYPES.get(path.suffix)
+    return about | ({"encodingFormat": form} if form else {})

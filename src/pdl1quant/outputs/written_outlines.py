@@ -1,0 +1,101 @@
+"""Outlines of some cells out of the GeoJSON file of a run, which may be packed and larger than the memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import json
+import zipfile
+import zlib
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from pdl1quant.errors import OutputError
+from pdl1quant.outputs.files import COMPRESSED, result_path
+from pdl1quant.outputs.geojson import cell_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pdl1quant.model import Int32Array, IntpArray
+
+Geometries: TypeAlias = NDArray[Any]
+
+_BROKEN = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile)
+
+
+def read_outlines(
+    out: Path, stem: str, rows: IntpArray, *, labels: Int32Array, image_id: str
+) -> tuple[Geometries, Geometries]:
+    """Outlines of the cells and nuclei of some rows of a cells table, from the file that was written with it.
+
+    The file is read line by line.
+
+    Parameters
+    ----------
+    out
+        Folder of the run.
+    stem
+        Place of the image's results in it.
+    rows
+        (n,) rows of the table, ascending.
+    labels
+        (n,) ``label`` of these rows.
+    image_id
+        Hash of the image.
+
+    Returns
+    -------
+    tuple of ndarray
+        Two of (n,) shapely polygons, in pixels of the image from the corner; None for a cell without nucleus.
+
+    Raises
+    ------
+    OutputError
+        The run wrote no outlines, or the file is cut off or holds other cells.
+    """
+    paths = [result_path(out, "geojson", stem, compression=each) for each in COMPRESSED]
+    path = next((each for each in paths if each.is_file()), None)
+    if path is None:
+        raise OutputError(f"{paths[0]}: is missing; score the image again, with outlines (tiling.outlines=true)")
+    try:
+        with _opened(path) as file:
+            found = [json.loads(line.rstrip(b",\n")) for line in _picked(itertools.islice(file, 1, None), rows)]
+    except _BROKEN as error:
+        raise OutputError(f"{path}: no readable outlines ({error}); score the image again") from error
+    expected = [cell_id(image_id, label) for label in labels.tolist()]
+    if [feature.get("id") for feature in found if isinstance(feature, dict)] != expected:
+        raise OutputError(f"{path}: holds other cells than the table; score the image again")
+    outlines, nuclei = (_parsed([each.get(key) for each in found]) for key in ("geometry", "nucleusGeometry"))
+    return outlines, nuclei
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    if path.name.endswith(COMPRESSED["gzip"]):
+        with gzip.open(path) as unpacked:
+            yield io.BufferedReader(unpacked)
+    elif path.name.endswith(COMPRESSED["zip"]):
+        with zipfile.ZipFile(path) as archive, archive.open(archive.namelist()[0]) as member:
+            yield member
+    else:
+        with path.open("rb") as file:
+            yield file
+
+
+def _picked(lines: Iterator[bytes], rows: IntpArray) -> Iterator[bytes]:
+    before = 0
+    for row in rows.tolist():
+        yield from itertools.islice(lines, row - before, row - before + 1)
+        before = row + 1
+
+
+def _parsed(geometries: Sequence[Any]) -> Geometries:
+    texts = [None if each is None else json.dumps(each) for each in geometries]
+    return np.asarray(shapely.from_geojson(texts), dtype=object)

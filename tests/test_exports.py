@@ -1,0 +1,233 @@
+"""Exports: each is read back by the library of its format, and says what the run said."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+
+from batch_runs import draw_phantom, run
+from pdl1quant import cli_exports
+from pdl1quant.cli import cli
+from pdl1quant.errors import UsageError
+from pdl1quant.exports import EXPORTS, ExportJob, export_results
+from pdl1quant.exports.h5ad import MEASURED
+from pdl1quant.exports.source import flag_names
+from pdl1quant.model import CELL_COLUMNS, Flag
+from pdl1quant.outputs.files import claim_output
+from pdl1quant.outputs.palette import outcomes
+from pdl1quant.outputs.tables import read_cells
+from pdl1quant.review import EditKind, Review, open_results
+from pdl1quant.slides.images import read_image
+from slide_files import write_dicom
+
+PACKAGES = {"anndata": "anndata", "dicom-seg": "highdicom", "ro-crate": "rocrate"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run over a plain image with a name like a formula, and over a DICOM slide of the same pixels."""
+    folder = tmp_path_factory.mktemp("run") / "=fields"
+    folder.mkdir()
+    plain = draw_phantom(folder / "-a+b.png")
+    write_dicom(folder / "slide.dcm", read_image(plain, mpp=0.5).rgb)
+    run([folder / "-a+b.png", folder / "slide.dcm"], folder.parent / "out", mpp=0.5)
+    return folder.parent / "out"
+
+
+@pytest.fixture
+def out(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "out")
+
+
+def cells_of(out, name="-a+b"):
+    return read_cells(out / "cells" / f"{name}.parquet")
+
+
+def exported(out, to, **more):
+    paths, problems = export_results(ExportJob(out=out, to=to, **more))
+    assert problems == []
+    return {path.name: path for path in paths}
+
+
+def test_csv_holds_the_numbers_of_the_table_and_no_formula(out):
+    path = exported(out, "csv")["-a+b.csv"]
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    cells = cells_of(out)
+    assert len(rows) == len(cells)
+    assert {row["image"] for row in rows} == {"'-a+b.png"}
+    assert {row["case"] for row in rows} == {"'=fields"}
+    back = pd.read_csv(path, float_precision="round_trip")
+    for name, dtype, *_ in CELL_COLUMNS:
+        if "float" in dtype:
+            assert np.array_equal(back[name].to_numpy(dtype), cells[name].to_numpy(), equal_nan=True), name
+        else:
+            assert back[name].astype(str).tolist() == cells[name].astype(str).tolist(), name
+    assert back["flag_names"].fillna("").tolist() == flag_names(cells["flags"]).tolist()
+
+
+def test_negative_numbers_are_left_as_they_are(out):
+    path = exported(out, "csv", names=["-a+b"])["-a+b.csv"]
+    assert cells_of(out)["cell_residual_od_mean"].min() < 0 or cells_of(out)["cytoplasm_dab_od_mean"].min() < 0
+    assert ",'-0" not in path.read_text()
+
+
+def test_flags_have_names():
+    flags = pd.Series([0, int(Flag.SATURATED), int(Flag.TOUCHES_EDGE | Flag.PYKNOTIC)])
+    assert flag_names(flags).tolist() == ["", "saturated", "touches_edge;pyknotic"]
+
+
+def test_anndata_reads_cells_places_and_units(out):
+    import anndata
+
+    table = anndata.read_h5ad(exported(out, "anndata")["-a+b.h5ad"])
+    cells = cells_of(out)
+    assert table.shape == (len(cells), len(MEASURED))
+    for name in MEASURED:
+        assert np.array_equal(table[:, name].X.ravel(), cells[name].to_numpy(np.float32), equal_nan=True)
+    assert np.array_equal(table.obsm["spatial"], cells[["x_px", "y_px"]].to_numpy())
+    assert np.allclose(table.obsm["spatial_um"], 0.5 * table.obsm["spatial"])
+    assert table.obs["cell_class"].tolist() == cells["cell_class"].tolist()
+    assert table.obs["cytoplasm_positive"].tolist() == cells["cytoplasm_positive"].tolist()
+    assert table.uns["units"]["nucleus_area_um2"] == table.var.loc["nucleus_area_um2", "unit"] == "um2"
+    assert table.uns["pdl1quant"]["image"] == "-a+b.png"
+    assert table.uns["pdl1quant"]["mpp"] == 0.5
+    known = {column.name for column in CELL_COLUMNS} - {"x_px", "y_px"}
+    assert known == {*table.var_names, *table.obs.columns} - {"flag_names"}
+
+
+@pytest.mark.parametrize("to", ["csv", "anndata"])
+def test_reviewed_exports_hold_what_a_person_said(out, to):
+    review = Review(results := open_results(out), results.image("-a+b"))
+    tumour = np.flatnonzero((review.cells["cell_class"] == "tumour").to_numpy())[:1]
+    review.edit(EditKind.CLASS, reviewer="A", cells=review.ids(tumour), to="stroma")
+    path = exported(out, to, names=["-a+b"], reviewed=True)[f"-a+b.{'csv' if to == 'csv' else 'h5ad'}"]
+    if to == "csv":
+        table = pd.read_csv(path)
+    else:
+        import anndata
+
+        table = anndata.read_h5ad(path).obs
+    assert (table["cell_class"].astype(str) != table["reviewed_class"].astype(str)).sum() == 1
+    assert table["reviewed_class"].iloc[tumour[0]] == "stroma"
+
+
+def segment_areas(path):
+    """Pixels of each segment by its label, and the image reference, read by highdicom."""
+    import highdicom
+
+    segmentation = highdicom.seg.segread(path)
+    height, width = segmentation.TotalPixelMatrixRows, segmentation.TotalPixelMatrixColumns
+    pixels = segmentation.get_total_pixel_matrix(combine_segments=True)
+    assert pixels.shape == (height, width)
+    labels = {number: segmentation.get_segment_description(number).segment_label
+              for number in segmentation.segment_numbers}  # fmt: skip
+    areas = {name: int((pixels == number).sum()) for number, name in labels.items()}
+    return segmentation, areas
+
+
+@pytest.mark.parametrize("name", ["-a+b", "slide"])
+def test_dicom_segmentation_covers_the_pixels_of_its_cells(out, finished, name):
+    import pydicom
+
+    paths = exported(out, "dicom-seg")
+    segmentation, areas = segment_areas(paths[f"{name}.seg.dcm"])
+    cells = cells_of(out, name)
+    labels = (
+        cells["cell_class"].astype(str).str.capitalize() + ": " + outcomes(cells, open_results(out).pack.compartment)
+    )
+    mpp = 0.5
+    expected = (cells["cell_area_um2"] / mpp**2).groupby(labels.to_numpy()).sum()
+    assert areas.keys() == set(expected.index)
+    for label, area in areas.items():  # outlines fill holes, and leave out parts that touch by a corner
+        assert area == pytest.approx(expected[label], rel=0.02)
+    made = paths[f"{name}.seg.dcm"].with_name(f"{name}.image.dcm")
+    assert made.exists() == (name == "-a+b")
+    image = pydicom.dcmread(made if made.exists() else finished.parent / "=fields" / "slide.dcm")
+    for told in ("FrameOfReferenceUID", "StudyInstanceUID", "PatientID"):
+        assert segmentation.get(told) == image.get(told)
+
+
+def test_made_dicom_image_is_a_slide_with_the_pixels_of_the_field(out, finished):
+    from pdl1quant.slides.opening import open_slide
+
+    exported(out, "dicom-seg", names=["-a+b"])
+    rgb = read_image(finished.parent / "=fields" / "-a+b.png", mpp=0.5).rgb
+    with open_slide(out / "exports" / "dicom-seg" / "-a+b.image.dcm") as slide:
+        assert (slide.width, slide.height, slide.mpp_x) == (rgb.shape[1], rgb.shape[0], 0.5)
+        from pdl1quant.model import Rect
+
+        read = slide.read_region(Rect(x0=0, y0=0, x1=slide.width, y1=slide.height), mpp=0.5)
+    assert np.array_equal(read, rgb)
+
+
+def test_ro_crate_names_every_result_and_its_inputs(out):
+    from rocrate.rocrate import ROCrate
+
+    exported(out, "csv")
+    exported(out, "ro-crate")
+    crate = ROCrate(out)
+    named = {unquote(entity.id) for entity in crate.data_entities}
+    assert {"scores.csv", "run.json", "exports/csv/-a+b.csv", "cells/slide.parquet"} <= named
+    assert all((out / name).is_file() for name in named)
+    action = crate.dereference("#run")
+    digest = hashlib.sha256((Path(json.loads((out / "run.json").read_text())["timings"]["paths"][0])).read_bytes())
+    assert f"urn:sha256:{digest.hexdigest()}" in {entity.id for entity in action["object"]}
+    assert action["instrument"]["name"] == "pdl1quant"
+    assert str(out.parent) not in (out / "ro-crate-metadata.json").read_text()
+
+
+@pytest.mark.parametrize("to", EXPORTS)
+def test_same_results_give_the_same_bytes(out, to):
+    first = {name: path.read_bytes() for name, path in exported(out, to).items()}
+    time.sleep(1.01)  # a clock in a file would show
+    assert {name: path.read_bytes() for name, path in exported(out, to).items()} == first
+
+
+@pytest.mark.parametrize("to", PACKAGES)
+def test_a_missing_package_is_named_with_the_command_that_installs_it(out, to, monkeypatch):
+    for module in [name for name in sys.modules if name.split(".")[0] == PACKAGES[to]]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setitem(sys.modules, PACKAGES[to], None)
+    with pytest.raises(UsageError, match=rf"{to}: needs .* run: pip install 'pdl1quant\[{to}\]'"):
+        export_results(ExportJob(out=out, to=to))
+
+
+def test_a_new_run_takes_exports_away(out):
+    for to in EXPORTS:
+        exported(out, to)
+    claim_output(out, overwrite=True)
+    assert not (out / "exports").exists()
+    assert not (out / "ro-crate-metadata.json").exists()
+
+
+def test_an_image_that_moved_costs_its_own_file_only(out, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "slide.dcm").write_bytes(b"other")
+    paths, problems = export_results(ExportJob(out=out, to="dicom-seg", images=tmp_path / "elsewhere"))
+    assert paths == []
+    assert len(problems) == 2
+
+
+def test_command_offers_what_there_is_and_refuses_what_does_not_go_together(out):
+    option = next(each for each in cli_exports.export.params if each.name == "to")
+    assert tuple(option.type.choices) == EXPORTS
+    runner = CliRunner()
+    done = runner.invoke(cli, ["export", str(out), "--to", "csv", "--image", "slide"], standalone_mode=False)
+    assert done.return_value == 0
+    assert done.output.strip().endswith("slide.csv")
+    with pytest.raises(UsageError, match="--reviewed goes with csv and anndata"):
+        exported(out, "dicom-seg", reviewed=True)
+    with pytest.raises(UsageError, match="whole folder"):
+        exported(out, "ro-crate", names=["slide"])
