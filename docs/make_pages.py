@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pdl1quant.outputs.columns_page import columns_markdown
 from pdl1quant.outputs.reviewed import reviewed_markdown
 from pdl1quant.outputs.settings_page import settings_markdown
-from pdl1quant.outputs.tables import columns_markdown
 
 PAGES = {
     "columns.md": columns_markdown,

@@ -8,12 +8,14 @@ import json
 import shutil
 import sys
 import time
+import uuid
 from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from click.testing import CliRunner
 
 from batch_runs import draw_phantom, run
@@ -170,6 +172,56 @@ def test_made_dicom_image_is_a_slide_with_the_pixels_of_the_field(out, finished)
 
         read = slide.read_region(Rect(x0=0, y0=0, x1=slide.width, y1=slide.height), mpp=0.5)
     assert np.array_equal(read, rgb)
+
+
+def reader_of_qupath(feature):
+    """A cell as QuPath's GsonTools reads it from GeoJSON, or an error where QuPath would drop or refuse something."""
+    assert feature["type"] == "Feature"
+    identity = uuid.UUID(feature["id"])  # UUID.fromString; another id is replaced by a random one
+    properties = feature["properties"]
+    assert properties["objectType"] == "cell"  # else a detection without nucleus
+    named = properties["classification"]
+    assert named.keys() == {"name", "color"}
+    assert named["name"].split(": ")[0] in {"Tumour", "Lymphocyte", "Macrophage", "Stroma", "Other"}
+    assert len(named["color"]) == 3
+    assert all(isinstance(level, int) and 0 <= level <= 255 for level in named["color"])
+    assert all(isinstance(value, (int, float)) for value in properties["measurements"].values())
+    assert "nucleusGeometry" not in properties  # read at the level of the feature only
+    shapes = [shapely.from_geojson(json.dumps(feature[key])) for key in ("geometry", "nucleusGeometry")]
+    for shape in shapes:
+        assert shape.geom_type in {"Polygon", "MultiPolygon"}
+        assert shape.is_valid
+        assert shape.area > 0
+    return identity, *shapes
+
+
+def test_qupath_reads_every_cell_of_a_run(out, finished):
+    rgb = read_image(finished.parent / "=fields" / "-a+b.png", mpp=0.5).rgb
+    whole = shapely.box(0, 0, rgb.shape[1], rgb.shape[0])
+    tree = json.loads((out / "geojson" / "-a+b.geojson").read_text())
+    assert tree["type"] == "FeatureCollection"
+    read = [reader_of_qupath(feature) for feature in tree["features"]]
+    assert len({identity for identity, _, _ in read}) == len(read) == len(cells_of(out))
+    for _, cell, nucleus in read:
+        assert whole.covers(cell)
+        assert cell.buffer(1e-6).covers(nucleus)
+
+
+def test_ome_reads_the_labels_as_four_named_channels_of_true_size(finished, tmp_path):
+    import ome_types
+    import tifffile
+
+    run(finished.parent / "=fields" / "-a+b.png", tmp_path / "out", keep_labels=True)
+    path = tmp_path / "out" / "labels" / "-a+b.ome.tif"
+    pixels = ome_types.from_tiff(path).images[0].pixels
+    assert [channel.name for channel in pixels.channels] == ["nucleus", "cell", "cytoplasm", "membrane"]
+    assert (pixels.type.value, pixels.size_c, pixels.size_z, pixels.size_t) == ("int32", 4, 1, 1)
+    assert (pixels.physical_size_x, pixels.physical_size_x_unit.value) == (0.5, "µm")
+    labels = tifffile.imread(path)
+    assert labels.shape == (4, pixels.size_y, pixels.size_x)
+    cells = cells_of(tmp_path / "out")
+    areas = np.bincount(labels[1].ravel())[cells["label"].to_numpy()] * 0.25
+    assert np.allclose(areas, cells["cell_area_um2"])
 
 
 def test_ro_crate_names_every_result_and_its_inputs(out):

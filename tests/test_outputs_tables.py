@@ -22,11 +22,11 @@ from pdl1quant.model import (
     Score,
     Status,
 )
+from pdl1quant.outputs.columns_page import columns_markdown
 from pdl1quant.outputs.files import is_result
 from pdl1quant.outputs.tables import (
     SCORE_COLUMNS,
     ScoreRow,
-    columns_markdown,
     read_cells,
     read_scores,
     score_values,

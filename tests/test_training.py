@@ -236,7 +236,8 @@ def test_csv_and_parquet_say_the_same(folder, tmp_path):
     table.to_csv(tmp_path / "semicolons.csv", index=False, sep=";", encoding="utf-8-sig")
     expected = read_labels((folder / "labels.csv",))
     for name in ("labels.parquet", "semicolons.csv"):
-        assert read_labels((tmp_path / name,), images=folder).equals(expected), name
+        got = read_labels((tmp_path / name,), images=folder)
+        pd.testing.assert_frame_equal(got, expected, rtol=1e-14)  # pandas 2 reads the last bit of a text otherwise
 
 
 def test_labels_off_every_cell_are_refused(folder, tmp_path):

@@ -71,7 +71,9 @@ CELL_COLUMNS: tuple[CellColumn, ...] = (
     CellColumn("cytoplasm_positive", "bool", "", "mean DAB OD of the cytoplasm at or above the threshold"),
     CellColumn("cell_positive", "bool", "", "mean DAB OD of the whole cell at or above the threshold"),
     CellColumn("dab_grade", "int8", "", "0-3: bin of the scored compartment's DAB OD (not 1+/2+/3+)"),
-    CellColumn("flags", "int32", "", "bits of pdl1quant.Flag: what is doubtful about the cell"),
+    CellColumn(
+        "flags", "int32", "", "what is doubtful about the cell: a sum of the numbers of pdl1quant.Flag, 0 = nothing"
+    ),
     CellColumn("nucleus_area_um2", "float32", "um2", "area of the nucleus"),
     CellColumn("cell_area_um2", "float32", "um2", "area of the cell with its nucleus"),
     CellColumn("cytoplasm_area_um2", "float32", "um2", "area of the cell without nucleus and membrane"),

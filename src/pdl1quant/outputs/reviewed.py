@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pdl1quant import __version__
-from pdl1quant.outputs.tables import SCHEMA, ScoreColumn, cell_text, columns_table, write_csv
+from pdl1quant.outputs.columns_page import columns_table
+from pdl1quant.outputs.tables import SCHEMA, ScoreColumn, cell_text, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

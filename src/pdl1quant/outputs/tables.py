@@ -181,34 +181,40 @@ class ScoreColumn(NamedTuple):
 
 
 SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
-    ScoreColumn("level", "text", "", "image or case"),
+    ScoreColumn("level", "text", "", "what the row is about: `image`, or `case` (all its images together)"),
     ScoreColumn("image", "text", "", "path of the image relative to the folder given; empty for a case"),
     ScoreColumn("case", "text", "", "the folder of the images, or what the cases table says"),
-    ScoreColumn("status", "text", "", "ok, no_tissue, refused, failed or partial"),
-    ScoreColumn("error", "text", "", "why there is no score, and what to do"),
-    ScoreColumn("n_cells", "int", "", "all cells found"),
-    ScoreColumn("n_tumour", "int", "", "viable tumour cells: the denominator"),
-    ScoreColumn("n_tumour_positive", "int", "", "viable tumour cells positive in score_compartment: the numerator"),
+    ScoreColumn("status", "text", "", "`ok`, `partial`, `no_tissue`, `refused` (a score would be a guess) or `failed`"),
+    ScoreColumn("error", "text", "", "why there is no score, or not of all, and what to do"),
+    ScoreColumn("n_cells", "int", "", "all cells found, of any class, those that leave the score too"),
+    ScoreColumn("n_tumour", "int", "", "viable tumour cells: the denominator of all rates below"),
+    ScoreColumn(
+        "n_tumour_positive", "int", "", "viable tumour cells positive in score_compartment: the numerator of tps"
+    ),
     ScoreColumn("tps", "float", "%", "100 * n_tumour_positive / n_tumour; empty without viable tumour cells"),
-    ScoreColumn("score_compartment", "text", "", "which of the four rates below tps repeats"),
-    ScoreColumn("tps_low", "float", "%", "lower end of the interval: widest of Wilson, block bootstrap, threshold"),
-    ScoreColumn("tps_high", "float", "%", "upper end of the interval"),
-    ScoreColumn("tps_membrane", "float", "%", "rate with brown membrane"),
-    ScoreColumn("tps_cytoplasm", "float", "%", "rate with brown cytoplasm or membrane"),
-    ScoreColumn("tps_cytoplasm_only", "float", "%", "rate with brown cytoplasm and no brown membrane"),
-    ScoreColumn("tps_cell", "float", "%", "rate with the whole cell brown on average"),
-    ScoreColumn("cps", "float", "", "positive tumour and immune cells per 100 tumour cells, at most 100"),
+    ScoreColumn("score_compartment", "text", "", "where tps looks for brown: which of the four rates below it repeats"),
+    ScoreColumn(
+        "tps_low", "float", "%", "lower end of the 95 % interval of tps: widest of Wilson, bootstrap, threshold"
+    ),
+    ScoreColumn("tps_high", "float", "%", "upper end of that interval"),
+    ScoreColumn("tps_membrane", "float", "%", "share of viable tumour cells with a brown membrane"),
+    ScoreColumn("tps_cytoplasm", "float", "%", "share with a brown cytoplasm or membrane"),
+    ScoreColumn("tps_cytoplasm_only", "float", "%", "share with a brown cytoplasm and no brown membrane"),
+    ScoreColumn("tps_cell", "float", "%", "share that is brown on the average of the whole cell"),
+    ScoreColumn(
+        "cps", "float", "", "positive tumour and immune cells per 100 tumour cells, at most 100; a number, no %"
+    ),
     ScoreColumn("ic_area_pct", "float", "%", "area of positive immune cells in the drawn tumour region"),
     ScoreColumn("tap_area_pct", "float", "%", "area of positive tumour and immune cells in the drawn tumour region"),
     ScoreColumn("h_score", "float", "", "sum of grade times per cent of tumour cells, 0-300; bins, not 1+/2+/3+"),
     ScoreColumn("evaluable", "bool", "", "whether the case has enough viable tumour cells; empty for an image"),
-    ScoreColumn("calls", "list", "", "the interval against each cut-off: at least, below or indeterminate"),
-    ScoreColumn("flags", "list", "", "what a reader of the score has to know"),
-    ScoreColumn("mpp", "float", "um", "pixel size of the input image"),
-    ScoreColumn("assay", "text", "", "name of the rule pack"),
+    ScoreColumn("calls", "list", "", "the interval against each cut-off: `>= 1 %`, `< 1 %` or `indeterminate at 1 %`"),
+    ScoreColumn("flags", "list", "", "what a reader of the score has to know, a word each"),
+    ScoreColumn("mpp", "float", "um", "side of a pixel of the image; empty for a case whose images differ"),
+    ScoreColumn("assay", "text", "", "name of the rule pack: how the stain was read"),
     ScoreColumn("schema", "int", "", "number of this set of columns"),
     ScoreColumn("version", "text", "", "version of pdl1quant"),
-    ScoreColumn("config_digest", "text", "", "changes with any setting"),
+    ScoreColumn("config_digest", "text", "", "changes with any setting: compare rows of the same one only"),
 )
 """Columns of ``scores.csv`` in their order; the free columns of the cases table follow."""
 
@@ -378,38 +384,3 @@ def _quoted(cell: str) -> str:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-# --- the page -------------------------------------------------------------------------------------------------------
-def columns_markdown() -> str:
-    """Text of ``docs/columns.md``: every column of both tables with type, unit and meaning."""
-    return "\n".join(
-        [
-            "# Columns",
-            "",
-            "Written by `pdl1quant.outputs.tables.columns_markdown`; change the schema, not this page.",
-            f"Schema {SCHEMA}.",
-            "",
-            "## `scores.csv`: a row per image, then per case",
-            "",
-            f"UTF-8. Scores carry {DECIMALS} decimals: more than may be reported. An empty cell means undefined or",
-            "unknown, and `flags` says why. Lists are joined by `;`. A text that a spreadsheet would run as a formula",
-            "has a leading apostrophe. The free columns of the cases table follow at the end.",
-            "",
-            *columns_table(SCORE_COLUMNS),
-            "",
-            "## `cells/*.parquet`: a row per cell, sorted by y, then x",
-            "",
-            "Lengths and areas are true ones (um, um2), whatever the pixel size of the input. OD is apparent optical",
-            "density, log10. The same texts are in the file, as metadata of each field.",
-            "",
-            *columns_table(CELL_COLUMNS),
-            "",
-        ]
-    )
-
-
-def columns_table(columns: Iterable[ScoreColumn | CellColumn]) -> list[str]:
-    """Columns as the lines of a table in Markdown."""
-    rows = [f"| `{name}` | {dtype} | {unit} | {description} |" for name, dtype, unit, description in columns]
-    return ["| column | type | unit | meaning |", "|---|---|---|---|", *rows]

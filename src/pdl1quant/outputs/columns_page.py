@@ -1,0 +1,86 @@
+"""The page that explains ``scores.csv`` and the cells table column by column, written from their schemas."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pdl1quant.model import CELL_COLUMNS, EXCLUDING_FLAGS, Flag
+from pdl1quant.outputs.tables import DECIMALS, SCHEMA, SCORE_COLUMNS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pdl1quant.model import CellColumn
+    from pdl1quant.outputs.tables import ScoreColumn
+
+_SPREADSHEET = f"""\
+**In a spreadsheet.** The file is UTF-8 with commas between cells and points in numbers. Where the language of your
+spreadsheet writes decimals with a comma, do not double-click the file: use *Data > From text/CSV* and choose comma as
+delimiter and English as language, or `42.5` becomes a date or a text. Then:
+
+- Filter `level` = `case` first: images and their cases stand in one table, and a sum over both counts everything twice.
+- A case's `tps` comes from all its cells. It is **not** the average of its images; do not average percentages.
+- Percentages are 0 to 100, not 0 to 1, and carry {DECIMALS} decimals: more than may be reported (whole per cent, or
+  `< 1`).
+- **An empty cell is not zero**: the value is undefined or unknown, and `flags` or `error` says why.
+- Several words in a cell (`flags`, `calls`) are joined by `;`. A text that a spreadsheet would run as a formula has a
+  leading apostrophe.
+- The free columns of your cases table follow at the end, as you wrote them.
+
+[How the numbers are made](how_numbers_are_made.md) explains every [flag](how_numbers_are_made.md#flags-of-a-result)
+and [status](how_numbers_are_made.md#status-of-a-row). To read a row: *of `n_tumour` viable tumour cells
+`n_tumour_positive` are positive where `score_compartment` says; that is `tps` %, and with what is uncertain
+about it between `tps_low` and `tps_high` %.*"""
+
+_CELLS = """\
+Parquet keeps types and units; `pdl1quant export RESULT --to csv` makes one CSV for each image of it, with `image` and
+`case` before these columns and `flag_names` (words) after `flags` ([exports](exports.md)). Lengths and areas are true
+ones (um, um2), whatever the pixel size of the input. **OD** is apparent optical density, log10: 0 is glass, 0.2 passes
+63 % of the light, 1 passes 10 %. The same texts are in the Parquet file, as metadata of each field."""
+
+
+def columns_markdown() -> str:
+    """Text of ``docs/columns.md``: every column of both tables with type, unit and meaning."""
+    return "\n".join(
+        [
+            "# Columns",
+            "",
+            "Written by `pdl1quant.outputs.columns_page.columns_markdown`; change the schema, not this page.",
+            f"Schema {SCHEMA}.",
+            "",
+            "## `scores.csv`: a row per image, then per case",
+            "",
+            _SPREADSHEET,
+            "",
+            *columns_table(SCORE_COLUMNS),
+            "",
+            "## `cells/*.parquet`: a row per cell, sorted by y, then x",
+            "",
+            _CELLS,
+            "",
+            *columns_table(CELL_COLUMNS),
+            "",
+            "### Numbers of `flags`",
+            "",
+            "A cell with several has their sum: 3 is 1 and 2.",
+            "[What each means](how_numbers_are_made.md#7-which-cells-count).",
+            "",
+            *_flags_table(),
+            "",
+        ]
+    )
+
+
+def columns_table(columns: Iterable[ScoreColumn | CellColumn]) -> list[str]:
+    """Columns as the lines of a table in Markdown."""
+    rows = [f"| `{name}` | {dtype} | {unit} | {description} |" for name, dtype, unit, description in columns]
+    return ["| column | type | unit | meaning |", "|---|---|---|---|", *rows]
+
+
+def _flags_table() -> list[str]:
+    rows = [
+        f"| {int(flag)} | `{str(flag.name).lower()}` | {'yes' if flag & EXCLUDING_FLAGS else ''} |"
+        for flag in Flag
+        if flag
+    ]
+    return ["| number | word | leaves the score |", "|---|---|---|", *rows]
