@@ -1,10 +1,39 @@
-"""How properties are tried: the same examples at each run, however busy the machine.
+"""How properties are tried, and where the tests of the viewer run.
 
-``pytest --hypothesis-profile=explore`` tries new ones.
+Properties: the same examples at each run, however busy the machine; ``pytest --hypothesis-profile=explore`` tries new
+ones. The viewer: where there is a screen and what draws on it; else its tests are skipped with the reason, or the run
+is refused where ``PDL1QUANT_GUI_TESTS=must`` (``.ci/run``).
 """
 
+import warnings
+
+import pytest
 from hypothesis import settings
+
+import gui
 
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("steady")
+
+WHY_NO_VIEWER = gui.why_no_viewer()
+pytest_plugins = [] if WHY_NO_VIEWER else ["pytestqt.plugin"]
+if not WHY_NO_VIEWER:
+    with warnings.catch_warnings(action="ignore"):  # napari and pydantic deprecate each other
+        from napari.utils._testsupport import pytest_addoption, pytest_runtest_makereport  # noqa: F401
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "viewer: opens a window of napari")
+    if WHY_NO_VIEWER and gui.must_run():
+        raise pytest.UsageError(f"the tests of the viewer have to run here, and cannot: {WHY_NO_VIEWER}")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("viewer"):
+            item.add_marker(
+                pytest.mark.filterwarnings("ignore::DeprecationWarning")
+            )  # napari and pydantic deprecate each other
+            if WHY_NO_VIEWER:
+                item.add_marker(pytest.mark.skip(reason=WHY_NO_VIEWER))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import click
 
 from pdl1quant.cli_exports import export, figures
-from pdl1quant.cli_review import rescore, review_import
+from pdl1quant.cli_review import rescore, review, review_import
 from pdl1quant.errors import Pdl1QuantError, UsageError
 
 if TYPE_CHECKING:
@@ -267,16 +267,18 @@ def train(
         raise click.UsageError("Give the folder of reviewed results, or --labels.")
     settings = _load(config_file, overrides)
 
-    from pdl1quant import review, training  # noqa: PLC0415  the science is slow to import
+    from pdl1quant import training  # noqa: PLC0415  the science is slow to import
+    from pdl1quant.review import mpp_of_runs, write_review_labels  # noqa: PLC0415
 
-    label_files += tuple(review.write_review_labels(out, images=options["images"]) for out in results)
-    options["mpp"] = options["mpp"] or review.mpp_of_runs(results)
+    label_files += tuple(write_review_labels(out, images=options["images"]) for out in results)
+    options["mpp"] = options["mpp"] or mpp_of_runs(results)
 
     quiet = options.pop("quiet")
     job = training.TrainingJob(labels=label_files, config=settings, **options)
     training.train(job, say=(lambda _: None) if quiet else click.echo)
 
 
+cli.add_command(review)
 cli.add_command(rescore)
 cli.add_command(review_import)
 cli.add_command(figures)

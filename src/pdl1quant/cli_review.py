@@ -6,8 +6,26 @@ from pathlib import Path
 
 import click
 
+from pdl1quant.errors import UsageError
+
 _RESULTS = click.Path(exists=True, file_okay=False, path_type=Path)
 _EXIT_SOME_FAILED = 1
+
+
+@click.command()
+@click.argument("out", type=_RESULTS, metavar="OUT")
+@click.argument("image", required=False, metavar="[IMAGE]")
+@click.option("--images", type=_RESULTS, help="Folder that the images moved to; they are known by their hash.")
+def review(out: Path, image: str | None, *, images: Path | None) -> None:
+    """Open results in napari, over their slide: look, correct, recount (extra `napari`)."""
+    try:
+        from pdl1quant.napari.opening import review_in_viewer  # noqa: PLC0415  slow to import, and an extra
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "pdl1quant":
+            raise
+        raise UsageError(f"review: needs {error.name}; run pip install 'pdl1quant[napari]'") from error
+
+    review_in_viewer(out, image=image, folder=images)
 
 
 @click.command()
@@ -15,9 +33,9 @@ _EXIT_SOME_FAILED = 1
 @click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
 def rescore(out: Path, *, quiet: bool) -> int:
     """Recount results from their edits: writes OUT/scores_reviewed.csv, automated and reviewed side by side."""
-    from pdl1quant import review  # noqa: PLC0415  the science is slow to import
+    from pdl1quant.review import rescore as recount  # noqa: PLC0415  the science is slow to import
 
-    done = review.rescore(out, say=(lambda _: None) if quiet else click.echo)
+    done = recount(out, say=(lambda _: None) if quiet else click.echo)
     for problem in done.problems:
         click.echo(f"pdl1quant: {problem}", err=True)
     return _EXIT_SOME_FAILED if done.n_failed else 0
@@ -37,9 +55,9 @@ def review_import(
     if keep_missing and delete_missing:
         raise click.UsageError("--keep-missing and --delete-missing exclude each other.")
 
-    from pdl1quant import review  # noqa: PLC0415  the science is slow to import
+    from pdl1quant.review import import_corrections  # noqa: PLC0415  the science is slow to import
 
-    done = review.import_corrections(
+    done = import_corrections(
         out, file, reviewer=reviewer, image=image, keep_missing=keep_missing, delete_missing=delete_missing
     )
     for line in (done.line, *done.notes):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -96,17 +95,6 @@ def by_case(images: Sequence[Image]) -> dict[str, tuple[Image, ...]]:
     for image in images:
         cases.setdefault(image.case, []).append(image)
     return {case: tuple(members) for case, members in cases.items()}
-
-
-def hash_file(path: Path) -> str:
-    """SHA-256 of the bytes of a file, in hexadecimal; of a folder that is a slide, of its files and their names."""
-    if path.is_dir():
-        whole = hashlib.sha256()
-        for file in sorted(each for each in path.rglob("*") if each.is_file()):
-            whole.update(f"{file.relative_to(path).as_posix()}\0{hash_file(file)}\n".encode())
-        return whole.hexdigest()
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _case_table(cases: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:

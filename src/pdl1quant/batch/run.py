@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pdl1quant.assays import find_indication, load_pack
-from pdl1quant.batch.inputs import by_case, gather, hash_file, region_warnings
+from pdl1quant.batch.inputs import by_case, gather, region_warnings
 from pdl1quant.batch.job import Job, Listener, Summary
 from pdl1quant.batch.ledger import Ledger
 from pdl1quant.batch.record import record_of, settings_of
@@ -50,6 +50,7 @@ from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, claim_output
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.tables import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
+from pdl1quant.slides.hashing import hash_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -177,8 +178,8 @@ class _Work:
         case = _Case(name=name, images=())
         for image in images:
             try:
-                roi_sha256 = "" if image.roi is None else hash_file(image.roi)
-                hashed.append(replace(image, sha256=hash_file(image.path), roi_sha256=roi_sha256))
+                roi_sha256 = "" if image.roi is None else hash_input(image.roi)
+                hashed.append(replace(image, sha256=hash_input(image.path), roi_sha256=roi_sha256))
             except OSError as error:
                 hashed.append(image)
                 reason = f"cannot be read ({error.strerror or error}); check the file and its permissions"

@@ -70,10 +70,9 @@ def draw_overview(
     tinted, n_squares = picture.copy(), [0] * len(STEPS)
     side = square_um / mpp * scale
     for (row, column), counts in sorted(squares.items()):
-        if counts.n_tumour < MIN_CELLS:
+        step = step_of(counts, compartment)
+        if step is None:
             continue
-        tps = 100 * getattr(counts.positive, compartment) / counts.n_tumour
-        step = next(number for number, (end, _, _) in enumerate(STEPS) if tps < end)
         n_squares[step] += 1
         place = np.s_[
             max(0, round(row * side)) : round((row + 1) * side),
@@ -89,6 +88,14 @@ def draw_overview(
     ]
     below = draw_caption(caption, legend, width=size[0], um_per_px=mpp * rgb.shape[1] / size[0])
     return stack_caption(picture, below)
+
+
+def step_of(counts: Counts, compartment: Compartment) -> int | None:
+    """Index into `STEPS` of the TPS of a square; None where it holds fewer than `MIN_CELLS` viable tumour cells."""
+    if counts.n_tumour < MIN_CELLS:
+        return None
+    tps = 100 * getattr(counts.positive, compartment) / counts.n_tumour
+    return next(number for number, (end, _, _) in enumerate(STEPS) if tps < end)
 
 
 def write_overview(

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Geometries: TypeAlias = NDArray[Any]
 
-_BROKEN = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile)
+UNPACKING_FAILURES = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile)
+"""What reading a damaged file raises."""
 
 
 def read_outlines(
@@ -60,14 +61,14 @@ def read_outlines(
     OutputError
         The run wrote no outlines, or the file is cut off or holds other cells.
     """
-    paths = [result_path(out, "geojson", stem, compression=each) for each in COMPRESSED]
-    path = next((each for each in paths if each.is_file()), None)
+    path = find_outlines(out, stem)
     if path is None:
-        raise OutputError(f"{paths[0]}: is missing; score the image again, with outlines (tiling.outlines=true)")
+        missing = result_path(out, "geojson", stem)
+        raise OutputError(f"{missing}: is missing; score the image again, with outlines (tiling.outlines=true)")
     try:
-        with _opened(path) as file:
+        with open_outlines(path) as file:
             found = [json.loads(line.rstrip(b",\n")) for line in _picked(itertools.islice(file, 1, None), rows)]
-    except _BROKEN as error:
+    except UNPACKING_FAILURES as error:
         raise OutputError(f"{path}: no readable outlines ({error}); score the image again") from error
     expected = [cell_id(image_id, label) for label in labels.tolist()]
     if [feature.get("id") for feature in found if isinstance(feature, dict)] != expected:
@@ -76,8 +77,15 @@ def read_outlines(
     return outlines, nuclei
 
 
+def find_outlines(out: Path, stem: str) -> Path | None:
+    """The GeoJSON file of an image of a run, packed or not; None where the run wrote none."""
+    paths = [result_path(out, "geojson", stem, compression=each) for each in COMPRESSED]
+    return next((each for each in paths if each.is_file()), None)
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def open_outlines(path: Path) -> Iterator[IO[bytes]]:
+    """The bytes of such a file, unpacked."""
     if path.name.endswith(COMPRESSED["gzip"]):
         with gzip.open(path) as unpacked:
             yield io.BufferedReader(unpacked)

@@ -8,7 +8,7 @@ from pdl1quant.review.edits import Edit, EditKind, MadeCell, RoiRule, Standing
 from pdl1quant.review.labels import labels_from_reviews, mpp_of_runs, write_review_labels
 from pdl1quant.review.recount import review_cells
 from pdl1quant.review.rescore import Rescored, rescore
-from pdl1quant.review.results import ImageResult, Results, find_image, open_results
+from pdl1quant.review.results import ImageResult, Results, find_image, find_roi, open_results
 from pdl1quant.review.session import Review
 from pdl1quant.review.uncertain import next_uncertain, reviewed_curve, uncertainty
 
@@ -25,6 +25,7 @@ __all__ = [
     "RoiRule",
     "Standing",
     "find_image",
+    "find_roi",
     "import_corrections",
     "labels_from_reviews",
     "mpp_of_runs",

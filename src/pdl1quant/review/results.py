@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,16 +14,20 @@ from pydantic import TypeAdapter, ValidationError
 from pdl1quant.assays import find_indication
 from pdl1quant.config import Config, config_from
 from pdl1quant.errors import ConfigError, OutputError, ReviewError, UsageError
-from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, Indication, ResultFlag, RulePack, Status
+from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, Indication, ResultFlag, RulePack, StainEstimate, Status
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
 from pdl1quant.outputs.run_record import read_run_record
 from pdl1quant.outputs.tables import SCHEMA, ScoreRow, read_cells, read_scores
 from pdl1quant.review.ledger import LedgerHead
+from pdl1quant.slides.hashing import hash_input
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
 _PACK = TypeAdapter(RulePack)
+_ESTIMATES = TypeAdapter(dict[str, StainEstimate])
 _UNSCORED = (Status.REFUSED, Status.FAILED)
 
 
@@ -36,6 +40,8 @@ class ImageResult:
     case: str
     sha256: str
     row: ScoreRow
+    roi_sha256: str = ""
+    """Hash of the regions that were drawn for it; empty without any."""
 
     @property
     def is_scored(self) -> bool:
@@ -62,6 +68,10 @@ class Results:
     """What the run was given; may have moved."""
     given_mpp: float | None = None
     """Pixel size (um) that overrode the images' own."""
+    roi_sources: tuple[Path, ...] = ()
+    """The regions that the run was given; may have moved."""
+    estimates: Mapping[str, StainEstimate] = field(default_factory=dict)
+    """Staining by case."""
 
     def image(self, name: str) -> ImageResult:
         """The image whose results lie at ``name``, or that is called so.
@@ -123,7 +133,9 @@ def open_results(out: Path) -> Results:
         pack = _PACK.validate_python(settings["rule_pack"])
         indication = find_indication(pack, settings["indication"]) if settings["indication"] else None
         images = _paired(record["images"], rows)
-        sources = tuple(Path(path) for path in record.get("timings", {}).get("paths", ()))
+        timings = record.get("timings", {})
+        sources, roi_sources = (tuple(Path(path) for path in timings.get(name, ())) for name in ("paths", "roi"))
+        estimates = _ESTIMATES.validate_python(record.get("estimates", {}))
     except (KeyError, TypeError, ValidationError, ConfigError) as error:
         raise ReviewError(f"{_made_by(out, record)} ({' '.join(str(error).split())[:80]})") from error
     if config.digest != record.get("config_digest"):
@@ -137,6 +149,8 @@ def open_results(out: Path) -> Results:
         case_rows=tuple(row for row in rows if row.level == "case"),
         sources=sources,
         given_mpp=settings.get("mpp"),
+        roi_sources=roi_sources,
+        estimates=estimates,
     )
 
 
@@ -195,16 +209,41 @@ def find_image(results: Results, image: ImageResult, *, folder: Path | None = No
         It moved, or what lies in its place is another image.
     """
     roots = [folder] if folder is not None else list(results.sources)
-    places = [root / image.name if root.is_dir() else root for root in roots]
-    there = [path for path in places if path.is_file() and path.name == Path(image.name).name]
+    name = Path(image.name).name
+    places = [path for root in roots for path in (root / image.name, root / name, root)]
+    there = [path for path in dict.fromkeys(places) if path.exists() and path.name == name]
     for path in there:
-        with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() == image.sha256:
-                return path
+        if hash_input(path) == image.sha256:
+            return path
     if there:
         raise ReviewError(f"{there[0]}: is not the image that was scored (its hash differs); give the folder of that")
     where = folder or (roots[0] if roots else "unknown")
     raise ReviewError(f"{image.name}: is not in {where} any more; give the folder it moved to (--images FOLDER)")
+
+
+def find_roi(results: Results, image: ImageResult) -> Path | None:
+    """The file of the regions that were drawn for an image, known by its hash; None where none were.
+
+    Raises
+    ------
+    ReviewError
+        It moved, or was changed since.
+    """
+    if not image.roi_sha256:
+        return None
+    for source in results.roi_sources:
+        places = [source]
+        if source.is_dir():
+            names = (Path(image.name), Path(image.name).with_suffix(""))
+            places = [source / name.with_name(f"{name.name}.geojson") for name in names]
+        for path in places:
+            if path.is_file() and hash_input(path) == image.roi_sha256:
+                return path
+    where = results.roi_sources[0] if results.roi_sources else "unknown"
+    raise ReviewError(
+        f"{image.name}: the regions that were drawn for it are not in {where} any more, or were changed; "
+        "the score is theirs all the same"
+    )
 
 
 def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[ImageResult, ...]:
@@ -216,7 +255,14 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
         if row is None:
             raise KeyError(f"{SCORES_NAME} has no row for {entry['image']}")
         images.append(
-            ImageResult(name=row.image, stem=entry["results"], case=row.case, sha256=entry["sha256"] or "", row=row)
+            ImageResult(
+                name=row.image,
+                stem=entry["results"],
+                case=row.case,
+                sha256=entry["sha256"] or "",
+                row=row,
+                roi_sha256=entry.get("roi_sha256") or "",
+            )
         )
     return tuple(images)
 

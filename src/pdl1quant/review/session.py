@@ -54,6 +54,7 @@ class Review:
         self._counts = BlockCounts(self.state, mpp=self.mpp, config=results.config, pack=results.pack)
         self.automated_blocks = self._with_area(self._counts.blocks)
         self.automated = self._score(self.automated_blocks, is_reviewed=False)
+        self._changed: list[IntpArray] = []
         self._take_in()
 
     # --- what it is now ---
@@ -190,6 +191,11 @@ class Review:
         """Ids of cells by their rows in `reviewed_cells`."""
         return self.state.ids_of(np.asarray(rows, dtype=np.intp))
 
+    def changed_rows(self) -> IntpArray:
+        """Rows of the table that edits, of this or another reviewer, touched since this was last asked."""
+        self._changed, changed = [], self._changed
+        return np.unique(np.concatenate(changed)) if changed else np.zeros(0, dtype=np.intp)
+
     # --- checks ---
     def _check(self, edit: Edit) -> None:
         name = self.image.name
@@ -252,7 +258,9 @@ class Review:
     def _take_in(self) -> None:
         new = self.ledger.edits[len(self.state.edits) :]
         if new:
-            self._counts.update(self.state.take(new))
+            rows = self.state.take(new)
+            self._counts.update(rows)
+            self._changed.append(rows)
 
     def _with_area(self, blocks: tuple[Counts, ...]) -> tuple[Counts, ...]:
         return blocks if self._tumour_area_um2 is None else (*blocks, Counts(tumour_area_um2=self._tumour_area_um2))

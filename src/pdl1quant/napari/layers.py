@@ -1,0 +1,157 @@
+"""What is seen of a result, as layers of napari. Coordinates of layers are pixels of the finest grid, shown in um."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import shapely
+from napari.layers import Layer
+
+from pdl1quant.napari import colours
+from pdl1quant.slides.roi import CENTRE, RoiKind
+from pdl1quant.views import heat_map, slide_levels, stain_levels, tissue_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pdl1quant.model import Float64Array, Slide, SlideGrid
+    from pdl1quant.slides.roi import Roi
+    from pdl1quant.views import LevelArray, Scene
+
+LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
+
+SLIDE, HAEMATOXYLIN, DAB, TISSUE, HEAT, CELLS, CENTRES, TUMOUR, REGIONS = (
+    "Slide",
+    "Haematoxylin OD",
+    "DAB OD",
+    "Tissue",
+    "Heat map",
+    "Cells",
+    "Centroids",
+    "Drawn for the run",
+    "Regions",
+)
+"""Names of the layers, from the bottom."""
+OUTLINE_PX = 2
+OD_LIMITS = (0.0, 1.0)
+"""Densities from none to dark brown; the grades of DAB end at 0.6."""
+CENTRE_UM = 3.0
+ROI_RGB = {RoiKind.TUMOUR: "#c80fb4", RoiKind.INCLUDE: "#0a46f5", RoiKind.EXCLUDE: "#141414"}
+
+
+def scene_layers(scene: Scene) -> list[LayerData]:
+    """All layers of a result, from the bottom; those that are rarely looked at are there and hidden."""
+    grid = scene.grids[0]
+    placed = placing(grid)
+    layers: list[LayerData] = []
+    if scene.slide is not None:
+        rgb = slide_levels(scene.slide, scene.grids)
+        layers.append((_one_or_all(rgb), {**placed, "name": SLIDE, "rgb": True, "multiscale": len(rgb) > 1}, "image"))
+        if scene.estimate is not None:
+            layers += _stain_layers(rgb, scene, placed)
+            layers.append(_tissue_layer(scene))
+    layers.append(_heat_layer(scene))
+    if scene.cells.has_outlines:
+        levels = scene.cells.levels
+        meta = {**placed, "name": CELLS, "colormap": colours.cell_colours(), "opacity": 0.85}
+        layers.append((_one_or_all(levels), meta | {"multiscale": len(levels) > 1}, "labels"))
+    layers.append(_centre_layer(scene, placed))
+    if scene.rois:
+        layers.append(_roi_layer(scene.rois, grid, placed))
+    return layers
+
+
+def add_layers(viewer: Any, layers: Iterable[LayerData]) -> None:
+    """Add layers to a viewer; cells are shown by their outline."""
+    for data, meta, kind in layers:
+        layer = Layer.create(data, meta, kind)
+        if layer.name == CELLS:
+            layer.contour = OUTLINE_PX
+        viewer.add_layer(layer)
+
+
+def slide_layers(slide: Slide, grids: tuple[SlideGrid, ...], *, name: str) -> list[LayerData]:
+    """A slide without results."""
+    rgb = slide_levels(slide, grids)
+    return [(_one_or_all(rgb), {**placing(grids[0]), "name": name, "rgb": True, "multiscale": len(rgb) > 1}, "image")]
+
+
+def placing(grid: SlideGrid) -> dict[str, Any]:
+    """How a layer in pixels of a grid lies in the world of um."""
+    return {"scale": (grid.mpp, grid.mpp), "units": ("um", "um")}
+
+
+def to_layer(points_px: Float64Array, grid: SlideGrid) -> Float64Array:
+    """(n, 2) x, y in input pixels, counted from the centre of the first, as (n, 2) y, x in pixels of a grid."""
+    down = np.array([grid.downsample_x, grid.downsample_y])
+    return np.asarray((np.asarray(points_px, np.float64) + CENTRE) / down - CENTRE)[:, ::-1]
+
+
+def from_layer(points: Float64Array, grid: SlideGrid) -> Float64Array:
+    """The way back from `to_layer`."""
+    down = np.array([grid.downsample_x, grid.downsample_y])
+    return np.asarray((np.asarray(points, np.float64)[:, ::-1] + CENTRE) * down - CENTRE)
+
+
+def centre_colours(scene: Scene) -> dict[str, Any]:
+    """Colours of the centroids, and which are shown, as the cells are now."""
+    kinds = scene.cells.kinds
+    return {"face_color": colours.kind_colours()[np.maximum(kinds, 0)], "shown": kinds >= 0}
+
+
+def _one_or_all(levels: list[LevelArray]) -> Any:
+    return levels if len(levels) > 1 else levels[0]
+
+
+def _stain_layers(rgb: list[LevelArray], scene: Scene, placed: dict[str, Any]) -> list[LayerData]:
+    assert scene.estimate is not None
+    shades = {"haematoxylin": (HAEMATOXYLIN, (0.10, 0.10, 0.45)), "dab": (DAB, (0.35, 0.16, 0.02))}
+    layers: list[LayerData] = []
+    for stain, (name, shade) in shades.items():
+        levels = stain_levels(rgb, scene.estimate, stain=stain)
+        meta = {"name": name, "colormap": colours.stain_colours(name, shade), "contrast_limits": OD_LIMITS}
+        meta |= {"visible": False, "multiscale": len(levels) > 1, **placed}
+        layers.append((_one_or_all(levels), meta, "image"))
+    return layers
+
+
+def _tissue_layer(scene: Scene) -> LayerData:
+    assert scene.slide is not None
+    assert scene.estimate is not None
+    mask = tissue_mask(scene.slide, scene.estimate, scene.review).mask
+    grid = scene.grids[0]
+    sides = (grid.height * grid.mpp / mask.shape[0], grid.width * grid.mpp / mask.shape[1])
+    meta = _coarse(sides, grid) | {"name": TISSUE, "colormap": colours.tissue_colours(), "opacity": 0.3}
+    return mask.astype(np.uint8), meta, "labels"
+
+
+def _heat_layer(scene: Scene) -> LayerData:
+    heat = heat_map(scene.review)
+    grid = scene.grids[0]
+    sides = (heat.side_um / heat.parts, heat.side_um / heat.parts)
+    meta = _coarse(sides, grid) | {"name": HEAT, "colormap": colours.heat_colours(), "opacity": 0.45}
+    shape = [max(1, round(side * grid.mpp / sides[0])) for side in (grid.height, grid.width)]
+    return heat.fine_steps(shape[0], shape[1]), meta, "labels"
+
+
+def _coarse(sides_um: tuple[float, float], grid: SlideGrid) -> dict[str, Any]:
+    """A hidden layer of large pixels whose first corner is that of the slide."""
+    shift = [(side - grid.mpp) / 2 for side in sides_um]
+    return {"scale": sides_um, "translate": shift, "units": ("um", "um"), "visible": False}
+
+
+def _centre_layer(scene: Scene, placed: dict[str, Any]) -> LayerData:
+    points = to_layer(scene.cells.centres_px, scene.grids[0])
+    meta = {"name": CENTRES, "size": CENTRE_UM / scene.grids[0].mpp, "border_width": 0, **placed}
+    meta |= {"visible": not scene.cells.has_outlines, **centre_colours(scene)}
+    return points, meta, "points"
+
+
+def _roi_layer(rois: Iterable[Roi], grid: SlideGrid, placed: dict[str, Any]) -> LayerData:
+    parts = [(part, roi) for roi in rois for part in shapely.get_parts(roi.geometry)]
+    rings = [to_layer(shapely.get_coordinates(part.exterior)[:-1] - CENTRE, grid) for part, _ in parts]
+    meta = {"name": TUMOUR, "shape_type": "polygon", "face_color": "transparent", "edge_width": 2.0, **placed}
+    meta["edge_color"] = [ROI_RGB[roi.kind] for _, roi in parts]
+    meta["features"] = {"class": [roi.name or str(roi.kind) for _, roi in parts]}
+    return rings, meta, "shapes"

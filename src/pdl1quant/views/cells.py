@@ -1,0 +1,146 @@
+"""The cells of a review as a pyramid of labels, and which of them lies where somebody points."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import shapely
+
+from pdl1quant.kernels.polygons import paint_polygons
+from pdl1quant.outputs.palette import KINDS, kinds_of
+from pdl1quant.review.regions import region
+from pdl1quant.slides.roi import CENTRE
+from pdl1quant.views.levels import LevelArray
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pdl1quant.model import Float64Array, Int32Array, IntpArray, Rect, SlideGrid
+    from pdl1quant.review import Review
+    from pdl1quant.views.outlines import Outlines
+
+NOT_DRAWN = -1
+"""Kind of what is no cell any more."""
+NEAR_UM = 8.0
+"""A cell without an outline is met within this of its centre: about its radius."""
+DRAWN_RADIUS_UM = 6.0
+"""A cell that a reviewer added by a click is drawn as a circle of this radius, about that of a tumour cell."""
+
+
+class CellView:
+    """Labels of one image, painted where they are looked at.
+
+    A label is ``row * len(KINDS) + kind + 1``: unique for each cell; its colour is that of its kind, whose index in
+    ``KINDS`` is ``(label - 1) % len(KINDS)``.
+
+    Parameters
+    ----------
+    review
+        The image under review.
+    outlines
+        Of the cells of the run, in the order of its table.
+    grids
+        Those of the slide's levels.
+    """
+
+    def __init__(self, review: Review, outlines: Outlines, grids: Sequence[SlideGrid]) -> None:
+        self._review = review
+        self._outlines = outlines
+        self._boxes = np.stack(outlines.boxes_px)
+        self.kinds: Int32Array = np.full(len(review.cells), NOT_DRAWN, np.int32)
+        """(n,) index into `KINDS` of each row, `NOT_DRAWN` for removed cells; rows as in ``review.state.table``."""
+        self.levels = [self._level(grid) for grid in grids]
+        self.update(np.arange(len(review.state.table)))
+
+    @property
+    def has_outlines(self) -> bool:
+        """Whether the outline of any cell is known."""
+        return self._outlines.x_px.size > 0
+
+    @property
+    def centres_px(self) -> Float64Array:
+        """(n, 2) x and y of the rows, in input pixels, the centre of the first at 0."""
+        return self._review.state.table[["x_px", "y_px"]].to_numpy(np.float64)
+
+    def update(self, rows: IntpArray) -> None:
+        """Take in that ``rows`` may be other cells, or cells of another kind, than before."""
+        state = self._review.state
+        n_new = len(state.table) - len(self.kinds)
+        if n_new:
+            self._append(n_new)
+        present = rows[state.present[rows]]
+        self.kinds[rows] = NOT_DRAWN
+        self.kinds[present] = kinds_of(state.counted(present), self._review.results.pack.compartment)
+
+    def _append(self, n_new: int) -> None:
+        made = {cell.id: cell for edit in self._review.ledger.edits for cell in edit.made}
+        cells = [made[name] for name in self._review.state.made_ids[-n_new:]]
+        radius_px = DRAWN_RADIUS_UM / self._review.mpp
+        polygons = [
+            shapely.Point(each.x_px + CENTRE, each.y_px + CENTRE).buffer(radius_px)
+            if each.geometry is None
+            else max(shapely.get_parts(region(each.geometry)), key=lambda part: part.area)
+            for each in cells
+        ]
+        n = len(self.kinds)
+        self._outlines = self._outlines.with_polygons(polygons)
+        self._boxes = np.concatenate([self._boxes, np.stack(self._outlines.boxes_px)[:, n:]], axis=1)
+        self.kinds = np.concatenate([self.kinds, np.full(n_new, NOT_DRAWN, np.int32)])
+
+    # --- where is what ---
+    def row_at(self, x_px: float, y_px: float) -> int | None:
+        """Row of the cell at a point (as ``x_px``, ``y_px`` of the table); the smallest, where several lie there."""
+        x, y = x_px + CENTRE, y_px + CENTRE
+        left, top, right, bottom = self._boxes
+        near = np.flatnonzero((left <= x) & (x <= right) & (top <= y) & (y <= bottom) & (self.kinds != NOT_DRAWN))
+        point = shapely.Point(x, y)
+        met = [
+            (each.area, row) for row in near.tolist() if (each := self.outline(row)) is not None and each.covers(point)
+        ]
+        return min(met)[1] if met else self._bare_row_at(x_px, y_px)
+
+    def _bare_row_at(self, x_px: float, y_px: float) -> int | None:
+        bare = np.flatnonzero(np.isnan(self._boxes[0]) & (self.kinds != NOT_DRAWN))
+        if not bare.size:
+            return None
+        away = np.hypot(*(self.centres_px[bare] - (x_px, y_px)).T) * self._review.mpp
+        nearest = int(np.argmin(away))
+        return int(bare[nearest]) if away[nearest] <= NEAR_UM else None
+
+    def rows_within(self, points_px: Float64Array) -> IntpArray:
+        """Rows of the cells whose centre lies in the polygon through ``points_px`` (n, 2: x, y)."""
+        if len(points_px) < 3:
+            return np.zeros(0, np.intp)
+        area = shapely.make_valid(shapely.Polygon(points_px))
+        shapely.prepare(area)
+        x, y = self.centres_px.T
+        inside = shapely.contains_xy(area, x, y) & (self.kinds != NOT_DRAWN)
+        return np.flatnonzero(inside).astype(np.intp)
+
+    def outline(self, row: int) -> shapely.Polygon | None:
+        """Outline of a cell, in input pixels from the corner of the first; None where it is not known."""
+        return self._outlines.polygon(row)
+
+    # --- painting ---
+    def _level(self, grid: SlideGrid) -> LevelArray:
+        def paint(rect: Rect) -> Int32Array:
+            return self._painted(rect, grid)
+
+        return LevelArray((grid.height, grid.width), np.int32, paint, is_kept=False)
+
+    def _painted(self, rect: Rect, grid: SlideGrid) -> Int32Array:
+        left, top, right, bottom = self._boxes
+        x0, y0 = rect.x0 * grid.downsample_x, rect.y0 * grid.downsample_y
+        x1, y1 = rect.x1 * grid.downsample_x, rect.y1 * grid.downsample_y
+        seen = (left < x1) & (right > x0) & (top < y1) & (bottom > y0) & (self.kinds != NOT_DRAWN)
+        rows = np.flatnonzero(seen).astype(np.intp)
+        labels = np.zeros((rect.height, rect.width), np.int32)
+        paint_polygons(
+            labels,
+            (self._outlines.x_px, self._outlines.y_px),
+            self._outlines.starts,
+            (rows, (rows * len(KINDS) + self.kinds[rows] + 1).astype(np.int32)),
+            (float(x0), float(y0), grid.downsample_x, grid.downsample_y),
+        )
+        return labels

@@ -1,0 +1,126 @@
+"""An image of a run with all that can be seen of it; where a part is lost, the rest is there and a line says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant.errors import InputError, OutputError, ReviewError
+from pdl1quant.model import SlideGrid
+from pdl1quant.outputs.written_outlines import find_outlines
+from pdl1quant.review import Review, find_image, find_roi
+from pdl1quant.slides.opening import open_slide
+from pdl1quant.slides.roi import read_geojson_rois
+from pdl1quant.views.cells import CellView
+from pdl1quant.views.levels import COARSEST_PX, slide_grids
+from pdl1quant.views.outlines import Outlines, no_outlines, read_outlines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pdl1quant.model import Slide, StainEstimate
+    from pdl1quant.review import ImageResult, Results
+    from pdl1quant.slides.roi import Roi
+
+_MARGIN_PX = 32
+"""Around the cells, where the slide itself is not at hand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One image under review: its slide (if it is where it was), its cells, what was drawn for the run.
+
+    ``notes`` says in a line each what is missing and what to do.
+    """
+
+    review: Review
+    slide: Slide | None
+    estimate: StainEstimate | None
+    grids: tuple[SlideGrid, ...]
+    cells: CellView
+    rois: tuple[Roi, ...]
+    notes: tuple[str, ...]
+
+    def close(self) -> None:
+        """Close the slide."""
+        if self.slide is not None:
+            self.slide.close()
+
+
+def open_scene(results: Results, image: ImageResult, *, folder: Path | None = None) -> Scene:
+    """Open an image of a run.
+
+    Parameters
+    ----------
+    results, image
+        The run, and one of its images.
+    folder
+        Where the image lies now, if it moved.
+
+    Raises
+    ------
+    ReviewError
+        The image was not scored, or its ledger is for other results.
+    OutputError
+        Cells or ledger cannot be read.
+    """
+    review = Review(results, image)
+    notes = list(review.ledger.problems)
+    slide: Slide | None = None
+    try:
+        slide = open_slide(find_image(results, image, folder=folder), mpp=results.given_mpp)
+    except (ReviewError, InputError) as error:
+        notes.append(str(error))
+    try:
+        outlines = _outlines(results, review)
+        if len(review.cells) and not outlines.x_px.size:
+            notes.append(f"{image.name}: the run wrote no outlines (tiling.outlines); its cells are points")
+    except OutputError as error:
+        outlines = no_outlines(len(review.cells))
+        notes.append(str(error))
+    rois: tuple[Roi, ...] = ()
+    try:
+        if (found := find_roi(results, image)) is not None:
+            rois = read_geojson_rois(found)
+    except (ReviewError, InputError) as error:
+        notes.append(str(error))
+    grids = _bare_grids(review) if slide is None else slide_grids(slide)
+    return Scene(
+        review=review,
+        slide=slide,
+        estimate=results.estimates.get(image.case),
+        grids=grids,
+        cells=CellView(review, outlines, grids),
+        rois=rois,
+        notes=tuple(notes),
+    )
+
+
+def _outlines(results: Results, review: Review) -> Outlines:
+    path = find_outlines(results.out, review.image.stem)
+    n = len(review.cells)
+    if n == 0 or path is None:
+        return no_outlines(n)
+    return read_outlines(path, first_id=review.ids([0])[0], n=n)
+
+
+def _bare_grids(review: Review) -> tuple[SlideGrid, ...]:
+    """Grids around the cells, for a slide that is not at hand."""
+    places = review.cells[["x_px", "y_px"]].to_numpy(np.float64)
+    width, height = (np.ceil(places.max(axis=0, initial=0)).astype(int) + _MARGIN_PX).tolist()
+    grids: list[SlideGrid] = []
+    while not grids or max(grids[-1].width, grids[-1].height) > COARSEST_PX:
+        scale = 2 ** len(grids)
+        grids.append(
+            SlideGrid(
+                mpp=review.mpp * scale,
+                width=max(1, round(width / scale)),
+                height=max(1, round(height / scale)),
+                downsample_x=float(scale),
+                downsample_y=float(scale),
+                level=0,
+            )
+        )
+    return tuple(grids)

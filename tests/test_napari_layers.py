@@ -1,0 +1,136 @@
+"""What napari shows of results and slides; windows are real, under a virtual screen at least."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pdl1quant
+from pdl1quant.outputs.palette import KINDS
+from review_runs import make_results
+from viewers import *  # noqa: F403
+
+pytestmark = pytest.mark.viewer
+MANIFEST = Path(pdl1quant.__file__).parent / "napari" / "napari.yaml"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    from pdl1quant.napari.samples import score_field
+
+    return score_field(tmp_path_factory.mktemp("field"))
+
+
+def read(path):
+    from pdl1quant.napari.reader import get_reader
+
+    return get_reader(str(path))(None)
+
+
+def shown(viewer, path):
+    from pdl1quant.napari.layers import add_layers
+
+    add_layers(viewer, read(path))
+    return {layer.name: layer for layer in viewer.layers}
+
+
+def test_manifest_is_valid():
+    from npe2 import PluginManifest
+
+    manifest = PluginManifest.from_file(MANIFEST)
+    manifest.validate_imports()
+    assert manifest.name == "pdl1quant"
+
+
+def test_results_become_layers(make_napari_viewer, out):
+    viewer = make_napari_viewer(show=True)
+    layers = shown(viewer, out)
+    assert list(layers) == [
+        "Slide", "Haematoxylin OD", "DAB OD", "Tissue", "Heat map", "Cells", "Centroids",
+    ]  # fmt: skip
+    assert {name for name, layer in layers.items() if layer.visible} == {"Slide", "Cells"}
+    assert all(str(layer.units[0]) == "micrometer" for layer in viewer.layers)
+
+
+def test_each_layer_can_be_shown(make_napari_viewer, out):
+    viewer = make_napari_viewer(show=True)
+    for layer in shown(viewer, out).values():
+        for other in viewer.layers:
+            other.visible = other is layer
+        seen = viewer.screenshot(canvas_only=True, flash=False)
+        assert np.ptp(seen[..., :3]) > 40, layer.name
+
+
+def test_cells_have_the_colours_of_the_pictures(make_napari_viewer, out):
+    viewer = make_napari_viewer(show=True)
+    layers = shown(viewer, out)
+    for name, layer in layers.items():
+        layer.visible = name == "Cells"
+    layers["Cells"].contour, layers["Cells"].opacity = 0, 1.0
+    seen = {tuple(colour) for colour in viewer.screenshot(canvas_only=True, flash=False)[..., :3].reshape(-1, 3)}
+    assert {kind.rgb for kind in KINDS if kind.name in {"Tumour, negative", "Tumour, grade 3", "Stroma"}} <= seen
+
+
+def test_centroids_are_where_cells_are(make_napari_viewer, out):
+    layers = shown(make_napari_viewer(), out)
+    labels = np.asarray(layers["Cells"].data)
+    points = layers["Centroids"].data.round().astype(int)
+    assert (labels[points[:, 0], points[:, 1]] > 0).mean() > 0.99
+
+
+def test_a_slide_is_opened_alone(tmp_path):
+    rgb = np.full((1200, 1500, 3), 200, np.uint8)
+    rgb[..., 0] = 90
+    Image.fromarray(rgb).save(tmp_path / "a.tif", resolution=20_000, resolution_unit=3)
+    ((data, meta, kind),) = read(tmp_path / "a.tif")
+    assert (kind, meta["name"], [level.shape for level in data]) == ("image", "a.tif", [(1200, 1500, 3), (600, 750, 3)])
+    assert meta["scale"] == pytest.approx((0.5, 0.5))
+
+
+def test_results_of_another_version_are_refused_in_a_line(tmp_path):
+    out = make_results(tmp_path, version={"config_digest": "0" * 12, "pdl1quant": "0.0.1"})
+    with pytest.raises(pdl1quant.errors.ReviewError, match=r"made by pdl1quant 0\.0\.1.*score again"):
+        read(out)
+
+
+def test_other_files_are_left_to_other_readers(tmp_path):
+    from pdl1quant.napari.reader import get_reader
+
+    (tmp_path / "notes.txt").touch()
+    assert get_reader(str(tmp_path / "notes.txt")) is None
+    assert get_reader(str(tmp_path)) is None
+    assert get_reader([str(tmp_path), str(tmp_path)]) is None
+
+
+def test_sample_image_is_the_size_it_says():
+    from pdl1quant.napari.samples import colon
+
+    ((rgb, meta, kind),) = colon()
+    assert (rgb.shape, meta["scale"], kind) == ((512, 512, 3), (0.5, 0.5), "image")
+
+
+def test_no_thread_is_left(make_napari_viewer, out):
+    before = set(threading.enumerate())
+    viewer = make_napari_viewer(show=True)
+    shown(viewer, out)
+    viewer.close()
+    assert set(threading.enumerate()) <= before
+
+
+def test_without_a_screen_review_says_so(out, monkeypatch):
+    from pdl1quant.errors import UsageError
+    from pdl1quant.napari.opening import review_in_viewer
+
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    with pytest.raises(UsageError, match="no screen"):
+        review_in_viewer(out)
+
+
+def test_the_program_needs_no_viewer():
+    code = "import sys, pdl1quant.cli, pdl1quant.batch, pdl1quant.views; sys.exit('napari' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

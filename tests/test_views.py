@@ -1,0 +1,251 @@
+"""What is seen of a result: lazy pixels, outlines, painted cells, masks. No viewer."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from batch_runs import draw_phantom, run
+from pdl1quant.errors import OutputError, ReviewError
+from pdl1quant.kernels.polygons import paint_polygons
+from pdl1quant.model import Rect, SlideGrid
+from pdl1quant.outputs.labels import read_labels
+from pdl1quant.outputs.overview import MIN_CELLS, STEPS
+from pdl1quant.outputs.palette import KINDS, kinds_of
+from pdl1quant.review import EditKind, MadeCell, Review, find_image, open_results
+from pdl1quant.slides.opening import open_slide
+from pdl1quant.slides.roi import Roi, RoiKind, roi_mask
+from pdl1quant.stages import stains
+from pdl1quant.views import CellView, LevelArray, heat_map, open_scene, read_outlines, slide_levels, stain_levels
+from pdl1quant.views.levels import slide_grids
+from pdl1quant.views.outlines import no_outlines
+from review_runs import make_results, open_review, viable
+
+N_KINDS = len(KINDS)
+
+
+@pytest.fixture(scope="module")
+def phantom_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "tiles").mkdir()
+    draw_phantom(folder / "tiles" / "one.png")
+    run(folder / "tiles", folder / "out", keep_labels=True)
+    return folder / "out"
+
+
+@pytest.fixture
+def scene(phantom_run, tmp_path):
+    out = shutil.copytree(phantom_run, tmp_path / "out")
+    results = open_results(out)
+    opened = open_scene(results, results.images[0])
+    yield opened
+    opened.close()
+
+
+def rows_of(labels):
+    return np.where(labels > 0, (labels - 1) // N_KINDS, -1)
+
+
+# --- arrays ----------------------------------------------------------------------------------------------------------
+@given(st.data())
+def test_a_level_is_sliced_as_an_array_is(data):
+    values = np.arange(7 * 9 * 3).reshape(7, 9, 3)
+    level = LevelArray(
+        values.shape, values.dtype, lambda r: values[r.y0 : r.y1, r.x0 : r.x1], is_kept=data.draw(st.booleans())
+    )
+
+    def part(side):
+        return st.one_of(
+            st.integers(-side, side - 1),
+            st.builds(
+                slice, *[st.one_of(st.none(), st.integers(-side, side))] * 2, st.one_of(st.none(), st.integers(1, 3))
+            ),
+        )
+
+    key = (data.draw(part(7)), data.draw(part(9)))
+    assert np.array_equal(level[key], values[key])
+    assert np.array_equal(level[..., 0], values[..., 0])
+    assert np.array_equal(np.asarray(level), values)
+
+
+def test_levels_of_a_slide_hold_its_pixels(tmp_path):
+    rgb = np.random.default_rng(0).integers(0, 255, (1100, 1500, 3), dtype=np.uint8)
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    with open_slide(tmp_path / "a.png", mpp=0.5) as slide:
+        levels = slide_levels(slide, slide_grids(slide))
+        assert [level.shape for level in levels] == [(1100, 1500, 3), (550, 750, 3)]
+        assert np.array_equal(levels[0][100:200, 1400:1500], rgb[100:200, 1400:1500])
+        mean = rgb[:2, :2].reshape(4, 3).mean(axis=0)
+        assert np.abs(levels[1][0, 0] - mean).max() <= 1
+
+
+def test_stain_levels_are_those_of_the_score(scene):
+    rgb = slide_levels(scene.slide, scene.grids)
+    dab = stain_levels(rgb, scene.estimate, stain="dab")
+    assert np.array_equal(dab[0][20:60, 30:90], stains.deconvolve(np.asarray(rgb[0]), scene.estimate).dab[20:60, 30:90])
+
+
+# --- polygons --------------------------------------------------------------------------------------------------------
+@given(st.lists(st.tuples(st.floats(-5, 25), st.floats(-5, 25)), min_size=3, max_size=9))
+def test_painting_is_the_mask_of_a_region(points):
+    polygon = shapely.Polygon(points)
+    if not polygon.is_valid or polygon.area < 1:
+        return
+    labels = np.zeros((20, 18), np.int32)
+    ring = shapely.get_coordinates(polygon.exterior)[:-1]
+    starts, chosen = np.array([0, len(ring)], np.intp), (np.zeros(1, np.intp), np.full(1, 7, np.int32))
+    paint_polygons(labels, (ring[:, 0].copy(), ring[:, 1].copy()), starts, chosen, (0.0, 0.0, 1.0, 1.0))
+    expected = roi_mask([Roi(kind=RoiKind.INCLUDE, name="", geometry=polygon)], labels.shape)
+    assert np.array_equal(labels == 7, expected)
+
+
+def test_cells_are_painted_as_the_run_labelled_them(scene, phantom_run):
+    painted = rows_of(np.asarray(scene.cells.levels[0]))
+    labels = read_labels(phantom_run / "labels" / "one.ome.tif").cell
+    rows = np.full(labels.max() + 1, -1)
+    table = scene.review.cells
+    rows[table["label"].to_numpy()] = np.arange(len(table))
+    assert (painted == rows[labels]).mean() > 0.999  # outlines have no holes, and of two parts the larger
+
+
+def test_a_window_of_cells_is_a_part_of_the_whole(scene):
+    level = scene.cells.levels[0]
+    assert np.array_equal(level[31:90, 17:150], np.asarray(level)[31:90, 17:150])
+
+
+def test_a_label_says_which_cell_and_of_which_kind(scene):
+    labels = np.unique(np.asarray(scene.cells.levels[0]))[1:]
+    kinds = kinds_of(scene.review.cells, scene.review.results.pack.compartment)
+    assert np.array_equal((labels - 1) % N_KINDS, kinds[(labels - 1) // N_KINDS])
+
+
+def test_outlines_are_read_as_shapely_reads_them(phantom_run, scene):
+    features = json.loads((phantom_run / "geojson" / "one.geojson").read_text())["features"]
+    for row, feature in enumerate(features):
+        assert scene.cells.outline(row).equals(shapely.from_geojson(json.dumps(feature["geometry"])))
+
+
+@pytest.mark.parametrize("harm", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"[[[", b"[[[x", 1)])
+def test_damaged_outlines_are_refused(phantom_run, tmp_path, harm):
+    path = tmp_path / "one.geojson"
+    path.write_bytes(harm((phantom_run / "geojson" / "one.geojson").read_bytes()))
+    results = open_results(phantom_run)
+    review = Review(results, results.images[0])
+    with pytest.raises(OutputError, match="score the image again"):
+        read_outlines(path, first_id=review.ids([0])[0], n=len(review.cells))
+
+
+def test_outlines_of_another_run_are_refused(phantom_run):
+    path = phantom_run / "geojson" / "one.geojson"
+    with pytest.raises(OutputError, match="other cells"):
+        read_outlines(path, first_id="00000000-0000-5000-8000-000000000000", n=1)
+
+
+# --- cells under review ----------------------------------------------------------------------------------------------
+def test_an_edit_changes_the_kind_of_its_cell_alone(scene):
+    review, cells = scene.review, scene.cells
+    before = cells.kinds.copy()
+    row = int(review.state.rows_of(viable(review))[0])
+    review.edit(EditKind.CLASS, reviewer="A", cells=review.ids([row]), to="stroma")
+    cells.update(review.changed_rows())
+    assert KINDS[cells.kinds[row]].name == "Stroma"
+    assert np.array_equal(np.delete(cells.kinds, row), np.delete(before, row))
+    assert review.changed_rows().size == 0
+
+
+def test_a_deleted_cell_is_not_painted_and_comes_back(scene):
+    review, cells = scene.review, scene.cells
+    whole = np.asarray(cells.levels[0])
+    row = int(review.state.rows_of(viable(review))[0])
+    review.edit(EditKind.DELETE, reviewer="A", cells=review.ids([row]))
+    cells.update(review.changed_rows())
+    assert row not in rows_of(np.asarray(cells.levels[0]))
+    review.undo(reviewer="A")
+    cells.update(review.changed_rows())
+    assert np.array_equal(np.asarray(cells.levels[0]), whole)
+
+
+def test_an_added_cell_is_painted_where_it_was_clicked(scene):
+    review, cells = scene.review, scene.cells
+    n = len(cells.kinds)
+    review.edit(EditKind.ADD, reviewer="A", made=[MadeCell(x_px=90, y_px=90, cell_class="tumour")])
+    cells.update(review.changed_rows())
+    assert len(cells.kinds) == n + 1
+    assert n in rows_of(np.asarray(cells.levels[0]))
+    assert cells.outline(n).covers(shapely.Point(90.5, 90.5))
+
+
+def test_a_click_meets_the_cell_that_is_seen_there(scene):
+    painted = rows_of(np.asarray(scene.cells.levels[0]))
+    for y, x in np.argwhere(painted >= 0)[::97]:
+        assert scene.cells.row_at(float(x), float(y)) == painted[y, x]
+    y, x = np.argwhere(painted < 0)[0]
+    assert scene.cells.row_at(float(x), float(y)) is None
+
+
+def test_without_outlines_a_click_meets_the_nearest_centre(tmp_path):
+    review = open_review(make_results(tmp_path))
+    grid = SlideGrid(mpp=0.5, width=2000, height=2000, downsample_x=1.0, downsample_y=1.0, level=0)
+    cells = CellView(review, no_outlines(len(review.cells)), [grid])
+    x, y = cells.centres_px[5]
+    assert cells.row_at(x + 1, y) == 5
+    assert cells.row_at(-100.0, -100.0) is None
+    assert not cells.has_outlines
+
+
+def test_a_lasso_holds_the_centres_inside(scene):
+    x, y = scene.cells.centres_px.T
+    rows = scene.cells.rows_within(np.array([[0, 0], [100, 0], [100, 100], [0, 100]]))
+    assert np.array_equal(rows, np.flatnonzero((x < 100) & (y < 100)))
+    assert scene.cells.rows_within(np.array([[0, 0], [1, 1]])).size == 0
+
+
+# --- scene -----------------------------------------------------------------------------------------------------------
+def test_a_moved_slide_leaves_the_cells(phantom_run, tmp_path):
+    out = shutil.copytree(phantom_run, tmp_path / "out")
+    results = open_results(out)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    scene = open_scene(results, results.images[0], folder=moved)
+    assert scene.slide is None
+    assert any("give the folder it moved to" in note for note in scene.notes)
+    assert (rows_of(np.asarray(scene.cells.levels[0])) >= 0).any()
+    shutil.copy(results.sources[0] / "one.png", moved)
+    found = open_scene(results, results.images[0], folder=moved)
+    assert found.slide is not None
+    found.close()
+
+
+def test_another_image_in_the_place_of_the_slide_is_refused(phantom_run, tmp_path):
+    results = open_results(phantom_run)
+    Image.fromarray(np.zeros((192, 192, 3), np.uint8)).save(tmp_path / "one.png")
+    with pytest.raises(ReviewError, match="hash differs"):
+        find_image(results, results.images[0], folder=tmp_path)
+
+
+def test_heat_follows_the_review(tmp_path):
+    review = open_review(make_results(tmp_path, images=("a",), n=20_000))
+    cells = review.ids(np.flatnonzero((review.cells["flags"] == 0).to_numpy()))
+    assert len(cells) >= MIN_CELLS
+    review.edit(EditKind.CLASS, reviewer="A", cells=cells, to="tumour")
+    review.edit(EditKind.POSITIVE, reviewer="A", cells=cells, to=True)
+    assert heat_map(review).steps.max() == len(STEPS)
+    review.edit(EditKind.DELETE, reviewer="A", cells=cells[MIN_CELLS - 1 :])
+    assert heat_map(review).steps.max() == 0  # too few tumour cells
+
+
+def test_a_map_ends_where_the_slide_does(scene):
+    fine = heat_map(scene.review).fine_steps(4, 13)
+    assert fine.shape == (4, 13)
+    assert (fine[:, :10] == fine[0, 0]).all()
+    assert (fine[:, 10:] == 0).all()
+
+
+def test_windows_lie_within(scene):
+    assert np.asarray(scene.cells.levels[0]).shape == (scene.grids[0].height, scene.grids[0].width)
+    assert scene.slide.read(Rect(x0=0, y0=0, x1=1, y1=1), scene.grids[0]).rgb.shape == (1, 1, 3)
