@@ -153,7 +153,7 @@ def test_score_prints_a_line_per_case_its_remarks_and_where_to_look(pdl1quant, t
     assert case.endswith(" tumour cells  3 images")
     notes = remarks[remarks.index("Notes:") + 1 :]
     assert "    no person confirmed what is tumour (draw it and give --roi)" in notes
-    assert end.startswith(f"Look at {tmp_path}/out/overlays, then at {tmp_path}/out/scores.csv. Research use only")
+    assert end.startswith(f"Look at {tmp_path}/out/report.html, then at {tmp_path}/out/scores.csv. Research use only")
     assert not {"positive", "negative"} & set(output.lower().replace(",", " ").split())
 
 

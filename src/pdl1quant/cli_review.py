@@ -1,4 +1,4 @@
-"""Commands of a review: each parses, calls one function and prints."""
+"""Commands over results: each parses, calls one function and prints."""
 
 from __future__ import annotations
 
@@ -39,6 +39,19 @@ def rescore(out: Path, *, quiet: bool) -> int:
     for problem in done.problems:
         click.echo(f"pdl1quant: {problem}", err=True)
     return _EXIT_SOME_FAILED if done.n_failed else 0
+
+
+@click.command()
+@click.argument("out", type=_RESULTS, metavar="OUT")
+@click.option("--images", type=_RESULTS, metavar="FOLDER", help="Where the images are now, if they moved.")
+@click.option("--all-cells", is_flag=True, help="Every cell can be clicked on, however large the pages become.")
+def report(out: Path, *, images: Path | None, all_cells: bool) -> None:
+    """Write OUT/report.html anew: after a review, or when the images moved."""
+    from pdl1quant.report import write_report  # noqa: PLC0415  the science is slow to import
+
+    written = write_report(out, images=images, all_cells=all_cells)
+    more = f" and {len(written.pages):,} pages of cases beside it" if written.pages else ""
+    click.echo(f"{written.report}{more}")
 
 
 @click.command("review-import")

@@ -166,7 +166,7 @@ def end_lines(summary: Summary) -> list[str]:
             "or with --overwrite if you change an option."
         )
     if any(row.level == "image" and row.status not in UNSCORED for row in summary.rows):
-        lines.append(f"Look at {summary.output}/overlays, then at {summary.output}/scores.csv. {RESEARCH_USE_ONLY}")
+        lines.append(f"Look at {summary.output}/report.html, then at {summary.output}/scores.csv. {RESEARCH_USE_ONLY}")
     else:
         lines.append(f"Nothing was scored. {RESEARCH_USE_ONLY}")
     return lines

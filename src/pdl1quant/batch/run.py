@@ -46,10 +46,11 @@ from pdl1quant.errors import NotHdabError, UnreadableError
 from pdl1quant.model import ResultFlag, Score, StainEstimate, Status
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
-from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, claim_output
+from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, claim_output
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.tables import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
+from pdl1quant.report import write_report
 from pdl1quant.slides.hashing import hash_input
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
         job.output / RUN_RECORD_NAME,
         record_of(job, work.images, estimates=work.estimates, started=started, seconds=work.seconds),
     )
+    _write_report(job.output, listener)
     n_unscored = sum(row.level == "image" and row.status in UNSCORED for row in rows)
     summary = Summary(output=job.output, rows=tuple(rows), n_unscored=n_unscored)
     listener.end(summary)
@@ -337,6 +339,17 @@ class _Work:
             write_trace(self.job.output, case.name, traceback.format_exc())
             self.listener.complain(f"{case.name}: {message}")
             return None, message
+
+
+def _write_report(out: Path, listener: Listener) -> None:
+    """The scores are written by now, and whatever goes wrong here must not look as if they were not."""
+    listener.doing("writing", REPORT_NAME)
+    try:
+        write_report(out)
+    except Exception as error:  # noqa: BLE001  a picture of the results is no result
+        write_trace(out, REPORT_NAME, traceback.format_exc())
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        listener.complain(f"{REPORT_NAME}: not written ({reason}); the scores are whole: run pdl1quant report {out}")
 
 
 def _take_sample(task: Task) -> Done:

@@ -15,6 +15,7 @@ from pdl1quant.extras import import_extra
 from pdl1quant.outputs.files import (
     CRATE_NAME,
     ENDINGS,
+    REPORT_NAME,
     REVIEWED_NAME,
     RUN_RECORD_NAME,
     SCORES_NAME,
@@ -38,6 +39,7 @@ _TYPES = {
     ".png": "image/png",
     ".tif": "image/tiff",
     ".pdf": "application/pdf",
+    ".html": "text/html",
     ".svg": "image/svg+xml",
     ".h5ad": "application/x-hdf5",
     ".gz": "application/gzip",
@@ -54,6 +56,8 @@ _MEANINGS = {
     "maps": "Map of the score over one slide",
     "labels": "Label images of nucleus, cell, cytoplasm and membrane",
     "figures": "Figure",
+    REPORT_NAME: "Report of the run, for a browser",
+    "report": "Report of one case, for a browser",
     "exports": "Cells of one image in the format of another program",
 }
 
@@ -125,7 +129,9 @@ def _reference(entity: Any) -> dict[str, str]:
 
 
 def _files(out: Path) -> Iterator[Path]:
-    yield from (path for name in (SCORES_NAME, REVIEWED_NAME, RUN_RECORD_NAME) if (path := out / name).is_file())
+    yield from (
+        path for name in (SCORES_NAME, REVIEWED_NAME, RUN_RECORD_NAME, REPORT_NAME) if (path := out / name).is_file()
+    )
     for kind, endings in ENDINGS.items():
         yield from sorted(path for path in (out / kind).rglob("*") if path.name.endswith(endings) and path.is_file())
 

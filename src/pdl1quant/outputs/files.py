@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 SCORES_NAME = "scores.csv"
 REVIEWED_NAME = "scores_reviewed.csv"
 RUN_RECORD_NAME = "run.json"
+REPORT_NAME = "report.html"
+REPORTS_NAME = "report"
 FIGURES_NAME = "figures"
 EXPORTS_NAME = "exports"
 CRATE_NAME = "ro-crate-metadata.json"
@@ -38,6 +40,7 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "geojson": tuple(SUFFIXES["geojson"] + added for added in COMPRESSED.values()),
     FIGURES_NAME: (".pdf", ".svg", ".png"),
     EXPORTS_NAME: (".csv", ".h5ad", ".dcm"),
+    REPORTS_NAME: (".html",),
 }
 """Folders of results, and of what is made of them and goes with them -> endings of their files."""
 
@@ -195,6 +198,7 @@ def _at_result_places(out: Path) -> Iterator[Path]:
         out / REVIEWED_NAME,
         out / RUN_RECORD_NAME,
         out / CRATE_NAME,
+        out / REPORT_NAME,
         *sorted(out.glob(f"{_PARTIAL_PREFIX}*{_PARTIAL_SUFFIX}")),
     ]
     yield from (path for path in tops if path.exists() or path.is_symlink())

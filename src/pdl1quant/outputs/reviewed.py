@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pdl1quant import __version__
+from pdl1quant.errors import OutputError
+from pdl1quant.model import Status
 from pdl1quant.outputs.columns_page import columns_table
-from pdl1quant.outputs.tables import SCHEMA, ScoreColumn, cell_text, write_csv
+from pdl1quant.outputs.tables import SCHEMA, ScoreColumn, cell_text, cell_value, write_csv
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
-
-    from pdl1quant.model import Status
 
 REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("level", "text", "", "image or case"),
@@ -101,6 +103,27 @@ def write_reviewed(rows: Iterable[ReviewedRow], path: Path) -> None:
     lines = [[column.name for column in REVIEWED_COLUMNS]]
     lines += [[cell_text(getattr(row, column.name), column) for column in REVIEWED_COLUMNS] for row in rows]
     write_csv(lines, path)
+
+
+def read_reviewed(path: Path) -> tuple[ReviewedRow, ...]:
+    """Read what `write_reviewed` wrote.
+
+    Raises
+    ------
+    OutputError
+        The file is missing, cut off, or not a ``scores_reviewed.csv`` of this schema.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+        header, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+        columns = [next(column for column in REVIEWED_COLUMNS if column.name == name) for name in header]
+        rows = [
+            {column.name: cell_value(cell, column) for column, cell in zip(columns, line, strict=True)}
+            for line in lines
+        ]
+        return tuple(ReviewedRow(**{**row, "status": Status(row["status"])}) for row in rows)
+    except (OSError, ValueError, KeyError, TypeError, StopIteration, csv.Error) as error:
+        raise OutputError(f"{path}: no readable reviewed scores ({error}); run pdl1quant rescore again") from error
 
 
 def reviewed_markdown() -> str:

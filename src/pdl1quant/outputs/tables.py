@@ -330,7 +330,7 @@ def read_scores(path: Path) -> tuple[ScoreRow, ...]:
 def _as_row(line: Sequence[str], free: Sequence[str]) -> ScoreRow:
     if len(line) != len(SCORE_COLUMNS) + len(free):
         raise ValueError(f"a row of {len(line)} cells")
-    values = {column.name: _as_value(cell, column) for column, cell in zip(SCORE_COLUMNS, line, strict=False)}
+    values = {column.name: cell_value(cell, column) for column, cell in zip(SCORE_COLUMNS, line, strict=False)}
     if values["schema"] != SCHEMA:
         raise ValueError(f"schema {values['schema']} instead of {SCHEMA}")
     values["status"] = Status(values["status"])
@@ -355,7 +355,8 @@ def cell_text(value: Any, column: ScoreColumn) -> str:
             return safe_text(str(value))
 
 
-def _as_value(cell: str, column: ScoreColumn) -> Any:
+def cell_value(cell: str, column: ScoreColumn) -> Any:
+    """What `cell_text` wrote; ValueError or KeyError for what it did not."""
     match column.dtype:
         case "text":
             return _bare(cell)

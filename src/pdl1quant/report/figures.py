@@ -1,0 +1,148 @@
+"""The drawings of one case: its rates, its curve, its histogram, how it spreads over images or tissue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant.model import Compartment
+from pdl1quant.outputs.overview import MIN_CELLS
+from pdl1quant.report import plots
+from pdl1quant.report.fields import fields_of, tumour_and_others
+from pdl1quant.report.words import RATE_NAMES
+from pdl1quant.stages.score import format_tps, od_above_threshold, threshold_curve, wilson_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from markupsafe import Markup
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import RulePack
+    from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.report.gather import ReportCase
+
+_CURVES = (Compartment.CYTOPLASM, Compartment.MEMBRANE, Compartment.CELL)
+_CURVE_NAMES = {
+    Compartment.CYTOPLASM: "cytoplasm or membrane",
+    Compartment.MEMBRANE: "membrane",
+    Compartment.CELL: "whole cell",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """One of the four rates of a case, as it is shown beside the others."""
+
+    name: str
+    text: str
+    n: int | None
+    bar: Markup
+    is_scored: bool
+    is_discordant: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """The drawings of a case; None where there is nothing to draw."""
+
+    rates: tuple[Rate, ...]
+    curve: Markup | None
+    histogram: Markup | None
+    spread: Markup | None
+    spread_title: str
+
+
+def rates_of(row: ScoreRow) -> tuple[Rate, ...]:
+    """Membrane, cytoplasm or membrane, cytoplasm without membrane, whole cell: side by side."""
+    rates = []
+    for compartment in Compartment:
+        value: float | None = getattr(row, f"tps_{compartment}")
+        n = None if value is None or row.n_tumour is None else round(value * row.n_tumour / 100)
+        rates.append(
+            Rate(
+                name=RATE_NAMES[compartment],
+                text=format_tps(value),
+                n=n,
+                bar=plots.share_bar(value, css=f"fill {compartment}"),
+                is_scored=row.score_compartment == compartment,
+                is_discordant=compartment is Compartment.CYTOPLASM_ONLY,
+            )
+        )
+    return tuple(rates)
+
+
+def figures_of(case: ReportCase, *, config: Config, pack: RulePack) -> Figures:
+    """All drawings of a case from its cells."""
+    cells = case.cells
+    rates = rates_of(case.row)
+    if cells is None:
+        return Figures(rates=rates, curve=None, histogram=None, spread=None, spread_title="")
+    tumour, others = tumour_and_others(cells)
+    spots, what = _spots(case, config=config, pack=pack)
+    return Figures(
+        rates=rates,
+        curve=_curve(cells, config=config, pack=pack) if len(tumour) else None,
+        histogram=_histogram(tumour, others, config=config, pack=pack) if len(cells) else None,
+        spread=plots.spread(spots, total=case.row.tps, what=what) if len(spots) > 1 else None,
+        spread_title=f"TPS of each {what}",
+    )
+
+
+def _curve(cells: pd.DataFrame, *, config: Config, pack: RulePack) -> Markup:
+    curve = threshold_curve(cells, plots.CURVE_OD, config=config.positivity)
+    lines = [
+        plots.Line(
+            css=str(compartment),
+            name=_CURVE_NAMES[compartment],
+            values=curve[f"tps_{compartment}"].to_numpy(np.float64),
+        )
+        for compartment in _CURVES
+    ]
+    return plots.threshold_curve(
+        lines,
+        t1=config.positivity.dab_od,
+        margin=config.score.threshold_margin_od,
+        references=pack.reference_lines_pct,
+    )
+
+
+def _histogram(tumour: pd.DataFrame, others: pd.DataFrame, *, config: Config, pack: RulePack) -> Markup:
+    positivity = config.positivity
+    # the best run of a membrane, or the mean of the cytoplasm: what the scored compartment is judged by
+    tumour_od, others_od = (
+        od_above_threshold(table, positivity, compartment=pack.compartment).astype(np.float64) + positivity.dab_od
+        for table in (tumour, others)
+    )
+    cuts = (positivity.dab_od, positivity.grade_2_od, positivity.grade_3_od)
+    return plots.od_histogram(tumour_od, others_od, cuts=cuts)
+
+
+def _spots(case: ReportCase, *, config: Config, pack: RulePack) -> tuple[list[plots.Spot], str]:
+    """The images of the case, or, of one alone, its squares of tissue."""
+    counted = [image for image in case.images if image.is_counted and image.row.tps is not None]
+    if len(counted) != 1:
+        return [
+            plots.Spot(
+                name=image.row.image.rpartition("/")[2],
+                tps=image.row.tps or 0.0,
+                low=image.row.tps_low,
+                high=image.row.tps_high,
+                n=image.row.n_tumour or 0,
+            )
+            for image in counted
+        ], "image"
+    (image,) = counted
+    assert image.cells is not None
+    assert image.mpp is not None
+    extent_um = image.mpp * max(np.ptp(image.cells["x_px"]), np.ptp(image.cells["y_px"]))
+    side_um = config.score.block_um if extent_um > 4 * config.score.block_um else extent_um / 4
+    fields = fields_of(image.cells, side_um=max(side_um, 50.0), mpp=image.mpp, config=config, pack=pack)
+    spots = []
+    for number, field in enumerate(fields, start=1):
+        least = MIN_CELLS if side_um >= config.score.block_um else MIN_CELLS // 4
+        if field.n_tumour >= least:
+            low, high = wilson_interval(field.n_positive, field.n_tumour)
+            spots.append(plots.Spot(name=f"square {number}", tps=field.tps, low=low, high=high, n=field.n_tumour))
+    return spots, f"square of {max(side_um, 50.0):.0f} µm"

@@ -1,0 +1,184 @@
+"""A run's folder -> what a report says of it: cases with their rows, images, cells, and where the pixels are now."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from pydantic import TypeAdapter
+
+from pdl1quant.errors import ReviewError
+from pdl1quant.model import StainEstimate
+from pdl1quant.outputs.files import REVIEWED_NAME, RUN_RECORD_NAME, SCORES_NAME
+from pdl1quant.outputs.reviewed import ReviewedRow, read_reviewed
+from pdl1quant.outputs.run_record import TIMINGS, read_run_record
+from pdl1quant.outputs.tables import read_scores
+from pdl1quant.review.results import ImageResult, Results, find_image, load_cells, open_results
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pdl1quant.outputs.tables import ScoreRow
+
+_ESTIMATES = TypeAdapter(dict[str, StainEstimate])
+
+_COMPANION = re.compile(r"[ _-]?(image|section|slide|file)$", re.IGNORECASE)
+_COMPANION_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".svs", ".ndpi")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Companion:
+    """Another section of the case, as a free column of the cases table names it; not measured."""
+
+    title: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportImage:
+    """One image: its row, its cells (none where it was not scored), and its file where that is still there."""
+
+    row: ScoreRow
+    result: ImageResult | None = None
+    cells: pd.DataFrame | None = None
+    mpp: float | None = None
+    path: Path | None = None
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether its cells are in the score of the case."""
+        return self.cells is not None and self.result is not None and not self.result.is_duplicate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportCase:
+    """One case with all that the report shows of it."""
+
+    row: ScoreRow
+    images: tuple[ReportImage, ...]
+    estimate: StainEstimate | None
+    reviewed: ReviewedRow | None
+    companions: tuple[Companion, ...]
+
+    @property
+    def cells(self) -> pd.DataFrame | None:
+        """The cells that are in the score; None without any image that was scored."""
+        tables = [image.cells for image in self.images if image.is_counted and image.cells is not None]
+        return pd.concat(tables, ignore_index=True) if tables else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRun:
+    """A run as a whole; cases are loaded one by one (`load_case`), for a cohort does not fit into memory."""
+
+    results: Results
+    record: Mapping[str, Any]
+    case_rows: tuple[ScoreRow, ...]
+    image_rows: tuple[ScoreRow, ...]
+    reviewed: Mapping[str, ReviewedRow]
+    estimates: Mapping[str, StainEstimate]
+    images_folder: Path | None = None
+    roots: tuple[Path, ...] = field(default=())
+    """Folders below which companions may lie."""
+
+
+def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
+    """Open the folder of a finished run.
+
+    Parameters
+    ----------
+    out
+        The folder after ``score -o``; it may have been moved.
+    images
+        Where the images are now, if they moved.
+
+    Raises
+    ------
+    UsageError
+        It is no folder of results.
+    ReviewError
+        Another version of pdl1quant made it.
+    OutputError
+        A file in it is damaged.
+    """
+    results = open_results(out)
+    rows = read_scores(out / SCORES_NAME)
+    record = read_run_record(out / RUN_RECORD_NAME)
+    reviewed = read_reviewed(out / REVIEWED_NAME) if (out / REVIEWED_NAME).is_file() else ()
+    case_rows = [row for row in rows if row.level == "case"]
+    image_rows = tuple(row for row in rows if row.level == "image")
+    known = {row.case for row in case_rows}
+    alone = {row.case: row for row in image_rows if row.case not in known}  # named, and no image: a row of its own
+    given = [Path(path) for path in record.get(TIMINGS, {}).get("cases", ())]
+    return ReportRun(
+        results=results,
+        record=record,
+        case_rows=(*case_rows, *alone.values()),
+        image_rows=image_rows,
+        reviewed={row.case: row for row in reviewed if row.level == "case"},
+        estimates=_ESTIMATES.validate_python(record.get("estimates", {})),
+        images_folder=images,
+        roots=tuple(path.parent for path in given),
+    )
+
+
+def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
+    """A case with the cells of its images.
+
+    Raises
+    ------
+    OutputError
+        A cells table is missing or damaged.
+    ReviewError
+        A cells table is of another image or of other settings than the record says.
+    """
+    left = [image for image in run.results.images if image.case == row.case]
+    images = []
+    for image_row in run.image_rows:
+        if image_row.case != row.case:
+            continue
+        result = next((each for each in left if each.row is image_row or each.row == image_row), None)
+        if result is not None:
+            left.remove(result)
+        images.append(_load_image(run, image_row, result))
+    extra = dict(row.extra)
+    for image_row in run.image_rows:
+        if image_row.case == row.case:
+            extra = {**image_row.extra, **{name: text for name, text in extra.items() if text}}
+    return ReportCase(
+        row=row,
+        images=tuple(images),
+        estimate=run.estimates.get(row.case),
+        reviewed=run.reviewed.get(row.case),
+        companions=_companions(extra, run.roots),
+    )
+
+
+def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> ReportImage:
+    if result is None or not result.is_scored:
+        return ReportImage(row=row, result=result)
+    loaded = load_cells(run.results, result)
+    try:
+        path = find_image(run.results, result, folder=run.images_folder)
+    except (ReviewError, OSError):  # moved: the report shows what was drawn when it was scored
+        path = None
+    return ReportImage(row=row, result=result, cells=loaded.cells, mpp=loaded.mpp, path=path)
+
+
+def _companions(extra: Mapping[str, str], roots: tuple[Path, ...]) -> tuple[Companion, ...]:
+    """Free columns whose value names an image beside, or below the folder of, the cases table."""
+    found = []
+    for name, value in extra.items():
+        if not value.lower().endswith(_COMPANION_SUFFIXES):
+            continue
+        for root in roots:
+            path = (root / value).resolve()
+            # a table from elsewhere must not pull other files of this computer into a report
+            if path.is_relative_to(root.resolve()) and path.is_file():
+                title = _COMPANION.sub("", name).replace("_", " ").strip() or name
+                found.append(Companion(title=title, path=path))
+                break
+    return tuple(found)

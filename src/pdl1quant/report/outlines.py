@@ -1,0 +1,130 @@
+"""Cells -> their outlines in a picture, for a canvas in the page and for pictures that are printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import shapely
+
+from pdl1quant.errors import OutputError
+from pdl1quant.outputs.palette import KINDS, kinds_of
+from pdl1quant.outputs.written_outlines import read_outlines
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from pdl1quant.model import BoolArray, Compartment, Float64Array, IntpArray, UInt8Array
+    from pdl1quant.outputs.written_outlines import Geometries
+    from pdl1quant.report.pixels import Picture
+
+_TOLERANCE_UM = 0.3
+"""So far a simplified outline may lie from the traced one: less than a pixel at x200."""
+_CORNERS = 12
+"""Of the circle that stands in for an outline that was not written."""
+_SUBPIXEL_BITS = 4
+_CASING = (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rings:
+    """Closed outlines, a ring per cell: ``points`` (n, 2) x, y in pixels of the input; ``starts`` (n_cells + 1,)."""
+
+    points: Float64Array
+    starts: NDArray[np.int64]
+
+
+def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, mpp: float, image_id: str) -> Rings:
+    """Outlines of the chosen rows of a cells table, from the run's GeoJSON, smoothed and simplified.
+
+    Circles of the cells' areas stand in where the run wrote no outlines, or others than those of this table.
+
+    Parameters
+    ----------
+    out, stem, image_id
+        Folder of the run, place of the image's results in it, and hash of the image.
+    cells
+        The cells table.
+    rows
+        Rows wanted, ascending.
+    mpp
+        um per pixel of the input.
+    """
+    chosen = cells.iloc[rows]
+    try:
+        outlines, _ = read_outlines(out, stem, rows, labels=chosen["label"].to_numpy(np.int32), image_id=image_id)
+    except OutputError:
+        return _circles(chosen, mpp=mpp)
+    points, owner = _corners(shapely.get_exterior_ring(outlines))
+    starts = np.searchsorted(owner, np.arange(len(rows) + 1))
+    after = np.arange(1, len(points) + 1)
+    after[starts[1:] - 1] = starts[:-1]
+    if len(points) and (np.abs(points[after] - points).min(axis=1) == 0).all():  # along the sides of pixels
+        for _ in range(2):  # twice the middles of the sides: a staircase becomes a slope
+            points = (points + points[after]) / 2
+    rings = shapely.simplify(shapely.linearrings(points, indices=owner), _TOLERANCE_UM / mpp)
+    points, owner = _corners(rings)
+    return Rings(points=points, starts=np.searchsorted(owner, np.arange(len(rows) + 1)))
+
+
+def _corners(rings: Geometries) -> tuple[Float64Array, NDArray[np.int64]]:
+    """Corners of all rings, each once, and whose they are."""
+    points, owner = shapely.get_coordinates(rings, return_index=True)
+    keep = np.ones(len(points), bool)
+    keep[np.flatnonzero(np.diff(owner, append=-1))] = False  # the first corner again
+    return points[keep], owner[keep]
+
+
+def _circles(cells: pd.DataFrame, *, mpp: float) -> Rings:
+    angles = np.arange(_CORNERS) * 2 * np.pi / _CORNERS
+    radius = np.sqrt(np.nan_to_num(cells["cell_area_um2"].to_numpy(np.float64)) / np.pi) / mpp
+    centres = cells[["x_px", "y_px"]].to_numpy(np.float64) + 0.5
+    around = np.column_stack([np.cos(angles), np.sin(angles)])
+    points = centres[:, None] + radius[:, None, None] * around
+    starts = np.arange(len(cells) + 1, dtype=np.int64) * _CORNERS
+    return Rings(points=points.reshape(-1, 2), starts=starts)
+
+
+def within(cells: pd.DataFrame, picture: Picture) -> BoolArray:
+    """Whether the nucleus of each cell lies in the picture."""
+    x = (cells["x_px"].to_numpy(np.float64) + 0.5 - picture.x_px) / picture.scale
+    y = (cells["y_px"].to_numpy(np.float64) + 0.5 - picture.y_px) / picture.scale
+    return np.asarray((x >= 0) & (x < picture.width) & (y >= 0) & (y < picture.height))
+
+
+def draw_cells(
+    picture: Picture, cells: pd.DataFrame, rings: Rings, *, compartment: Compartment, thickness: int = 1
+) -> UInt8Array:
+    """The picture with the outline of each cell in the colour of its kind, and a dot in positive ones."""
+    drawn = picture.rgb.copy()
+    kinds = kinds_of(cells, compartment)
+    corner = np.array([picture.x_px, picture.y_px])
+    points = (rings.points - corner) / picture.scale - 0.5
+    lines = np.split(np.rint(points * (1 << _SUBPIXEL_BITS)).astype(np.int32), rings.starts[1:-1])
+    centres = (cells[["x_px", "y_px"]].to_numpy(np.float64) + 0.5 - corner) / picture.scale - 0.5
+    dots = np.rint(centres * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+    for number, kind in enumerate(KINDS):
+        rows = np.flatnonzero(kinds == number)
+        if not rows.size:
+            continue
+        chosen = [lines[row] for row in rows]
+        cv2.polylines(drawn, chosen, True, kind.rgb, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+        if kind.has_dot:
+            points_of = [np.repeat(dots[row][None], 2, axis=0) for row in rows]
+            cv2.polylines(drawn, points_of, False, _CASING, 3 + thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+            cv2.polylines(drawn, points_of, False, kind.rgb, 1 + thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+    return drawn
+
+
+def packed(rings: Rings, picture: Picture) -> list[list[int]]:
+    """Outlines in tenths of a pixel of the picture: the first corner, then steps from corner to corner."""
+    points = np.rint((rings.points - (picture.x_px, picture.y_px)) / picture.scale * 10).astype(np.int64)
+    steps = np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int64))
+    firsts = rings.starts[:-1][np.diff(rings.starts) > 0]
+    steps[firsts] = points[firsts]
+    return [ring.ravel().tolist() for ring in np.split(steps, rings.starts[1:-1])] if len(rings.starts) > 1 else []

@@ -1,0 +1,134 @@
+"""Sheets -> HTML: one file that needs nothing else, in which no text of a user becomes code.
+
+Jinja2 escapes every value. Scripts and styles are our own files, named by their hash in the content security policy,
+so that a browser runs nothing else; the policy allows no connection at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pdl1quant import __version__
+from pdl1quant.outputs.palette import KINDS
+from pdl1quant.report import words
+from pdl1quant.report.sheet import shared_flags
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pdl1quant.report.gather import ReportRun
+    from pdl1quant.report.sheet import Sheet
+
+_JSON_ESCAPES = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
+
+
+def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
+    """The page of one case, with its viewer; ``home`` is the address of the cohort's page, if there is one."""
+    scripts = ("vendor/openseadragon.min.js", "viewer.js")
+    return _rendered(
+        "case.html",
+        run,
+        scripts=scripts,
+        title=f"{sheet.name}: PD-L1 report",
+        sheet=sheet,
+        home=home,
+        data=_json(sheet.shown.data),
+    )
+
+
+def cohort_page(run: ReportRun, sheets: Sequence[Sheet]) -> str:
+    """The page of many cases: a table, and a sheet for each."""
+    shared = shared_flags(sheets)
+    flags = words.sorted_flags(tuple({flag.name for sheet in sheets for flag in sheet.flags}))
+    return _rendered(
+        "cohort.html",
+        run,
+        scripts=("cohort.js",),
+        title="PD-L1 cohort report",
+        sheets=sheets,
+        shared=shared,
+        shared_names={flag.name for flag in shared},
+        flag_choices=flags,
+        columns=_columns(sheets),
+        n_images=len(run.image_rows),
+        n_tumour=sum(sheet.row.n_tumour or 0 for sheet in sheets),
+    )
+
+
+def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], **values: Any) -> str:
+    style = _asset("report.css")
+    texts = [_asset(name) for name in scripts]
+    results = run.results
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            style=Markup(style),  # noqa: S704  our own file
+            scripts=[Markup(text) for text in texts],  # noqa: S704  our own files
+            policy=_policy(style, texts),
+            version=__version__,
+            pack=results.pack,
+            indication=results.indication,
+            digest=results.config.digest,
+            libraries=run.record.get("libraries", {}),
+            scored_by=run.record.get("pdl1quant", ""),
+            network=str(results.config.nuclei.model_sha256),
+            settings=run.record.get("settings", {}),
+            method=words.method(results.pack, results.config, results.indication),
+            kinds=KINDS,
+            research_use_only=words.RESEARCH_USE_ONLY,
+        )
+    )
+
+
+def _columns(sheets: Sequence[Sheet]) -> list[str]:
+    """Free columns that are shown in the table: those that tell cases apart."""
+    names = dict.fromkeys(name for sheet in sheets for name, _ in sheet.extra)
+    return list(names)[:3]
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("pdl1quant.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    return files("pdl1quant.report").joinpath("assets", *name.split("/")).read_text(encoding="utf-8")
+
+
+def _policy(style: str, scripts: Sequence[str]) -> str:
+    allowed = " ".join(_hash(text) for text in scripts)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def _json(value: Any) -> Markup:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Markup(text.translate(_JSON_ESCAPES))  # noqa: S704  escaped above

@@ -1,0 +1,124 @@
+"""Files of images -> pictures that a page can hold: JPEG as data URIs, of bounded size."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from pdl1quant.model import Rect
+from pdl1quant.slides.images import decode_image
+from pdl1quant.slides.opening import is_whole_slide, open_slide
+
+if TYPE_CHECKING:
+    from contextlib import ExitStack
+    from pathlib import Path
+
+    from pdl1quant.model import Slide, UInt8Array
+
+_OVERVIEW_MPP = 8.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """Pixels of a part of an input: ``rgb`` shows the input's pixels from ``x_px``, ``y_px``, each ``scale`` wide.
+
+    ``scale`` is input pixels per pixel of the picture (1: as it is, 4: a quarter of the side); ``mpp`` that of the
+    picture, um per pixel.
+    """
+
+    rgb: UInt8Array
+    mpp: float
+    x_px: float = 0.0
+    y_px: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return int(self.rgb.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return int(self.rgb.shape[0])
+
+
+class Source:
+    """One input, opened for a report: the whole at a bounded size, and parts as they are."""
+
+    def __init__(self, path: Path, *, mpp: float, files: ExitStack) -> None:
+        """Open it; ``mpp`` is the pixel size (um) that the run used, ``files`` closes what was opened."""
+        self.is_slide = is_whole_slide(path)
+        self._mpp = mpp
+        self._slide: Slide | None = None
+        self._rgb: UInt8Array | None = None
+        if self.is_slide:
+            self._slide = files.enter_context(open_slide(path, mpp=mpp))
+        else:
+            self._rgb = decode_image(path).rgb
+
+    def whole(self, *, max_side_px: int) -> Picture:
+        """All of it, its longer side at most ``max_side_px``."""
+        if self._rgb is not None:
+            rgb = shrunk(self._rgb, max_side_px)
+            scale = self._rgb.shape[1] / rgb.shape[1]
+            return Picture(rgb=rgb, mpp=self._mpp * scale, scale=scale)
+        assert self._slide is not None
+        side_um = max(self._slide.width * self._slide.mpp_x, self._slide.height * self._slide.mpp_y)
+        grid = self._slide.grid(max(_OVERVIEW_MPP, side_um / max_side_px))
+        rect = Rect(x0=0, y0=0, x1=grid.width, y1=grid.height)
+        return Picture(rgb=self._slide.read(rect, grid).rgb, mpp=grid.mpp, scale=grid.downsample_x)
+
+    def part(self, *, x_px: float, y_px: float, side_px: float, mpp: float) -> Picture:
+        """A square of ``side_px`` input pixels from ``x_px``, ``y_px``, at ``mpp`` or the input's own coarser one."""
+        if self._rgb is not None:
+            x0, y0 = max(0, round(x_px)), max(0, round(y_px))
+            rgb = self._rgb[y0 : max(y0 + 1, round(y_px + side_px)), x0 : max(x0 + 1, round(x_px + side_px))]
+            small = shrunk(rgb, max(1, round(max(rgb.shape[:2]) * min(1.0, self._mpp / mpp))))
+            scale = rgb.shape[1] / small.shape[1]
+            return Picture(rgb=small, mpp=self._mpp * scale, x_px=x0, y_px=y0, scale=scale)
+        assert self._slide is not None
+        grid = self._slide.grid(max(mpp, self._mpp))
+        rect = grid.covering(
+            Rect(x0=int(x_px), y0=int(y_px), x1=int(x_px + side_px), y1=int(y_px + side_px)),
+        )
+        rect = Rect(x0=max(0, rect.x0), y0=max(0, rect.y0), x1=min(grid.width, rect.x1), y1=min(grid.height, rect.y1))
+        return Picture(
+            rgb=self._slide.read(rect, grid).rgb,
+            mpp=grid.mpp,
+            x_px=rect.x0 * grid.downsample_x,
+            y_px=rect.y0 * grid.downsample_y,
+            scale=grid.downsample_x,
+        )
+
+
+def plain_picture(path: Path, *, max_side_px: int) -> UInt8Array:
+    """A picture of any image or slide, whatever its pixel size: companions, and overlays drawn when it was scored."""
+    if not is_whole_slide(path):
+        return shrunk(decode_image(path).rgb, max_side_px)
+    with open_slide(path, mpp=1.0) as slide:  # only for its pixels
+        grid = slide.grid(max(1.0, max(slide.width, slide.height) / max_side_px))
+        return slide.read(Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid).rgb
+
+
+def shrunk(rgb: UInt8Array, max_side_px: int) -> UInt8Array:
+    """The picture with its longer side at most ``max_side_px``; a smaller one as it is."""
+    longer = max(rgb.shape[:2])
+    if longer <= max_side_px:
+        return rgb
+    scale = max_side_px / longer
+    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def jpeg_uri(rgb: UInt8Array, *, quality: int) -> str:
+    """The picture as a data URI; the same pixels give the same text."""
+    stream = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(rgb)).save(stream, "JPEG", quality=quality, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(stream.getvalue()).decode("ascii")

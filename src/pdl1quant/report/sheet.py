@@ -1,0 +1,217 @@
+"""One case as the templates show it: texts, drawings, quality, origin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pdl1quant.model import Flag, Status
+from pdl1quant.report import plots, words
+from pdl1quant.report.figures import Figures, figures_of
+from pdl1quant.stages.score import format_tps
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from markupsafe import Markup
+
+    from pdl1quant.model import StainEstimate
+    from pdl1quant.outputs.reviewed import ReviewedRow
+    from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.report.gather import ReportCase, ReportRun
+    from pdl1quant.report.viewer import Shown
+
+_SWATCH_OD = 0.6
+"""Density at which the colour of a stain is shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One line of the quality panel; ``share`` 0-1 where it is one, ``is_high`` where it should be looked at."""
+
+    name: str
+    text: str
+    share: float | None = None
+    is_high: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swatch:
+    """A colour of the staining: its hex code, and how it was got."""
+
+    name: str
+    colour: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """What is shown of one case."""
+
+    number: int
+    name: str
+    row: ScoreRow
+    score: str
+    interval: str
+    bar: Markup
+    small_bar: Markup
+    status: str
+    adequacy: str
+    flags: tuple[words.FlagText, ...]
+    figures: Figures
+    images: tuple[ScoreRow, ...]
+    checks: tuple[Check, ...]
+    swatches: tuple[Swatch, ...]
+    extra: tuple[tuple[str, str], ...]
+    reviewed: ReviewedRow | None
+    reviewed_score: str
+    digests: tuple[tuple[str, str], ...]
+    shown: Shown
+    page: str = ""
+    """Address of the case's own page, from the cohort's."""
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether there is a TPS."""
+        return self.row.tps is not None
+
+    def without_viewer(self) -> Sheet:
+        """The sheet without the pictures of the case's own page: a cohort of them has to fit into memory."""
+        shown = replace(self.shown, data={}, unsure=(), sure=(), companions=())
+        return replace(self, shown=shown)
+
+
+def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, page: str = "") -> Sheet:
+    """Put together what is shown of a case."""
+    row, pack = case.row, run.results.pack
+    lines = pack.reference_lines_pct
+    reviewed = case.reviewed
+    return Sheet(
+        number=number,
+        name=row.case or "(no name)",
+        row=row,
+        score=format_tps(row.tps),
+        interval=_interval(row.tps_low, row.tps_high),
+        bar=plots.interval_bar(row.tps, row.tps_low, row.tps_high, lines=lines, large=True),
+        small_bar=plots.interval_bar(row.tps, row.tps_low, row.tps_high, lines=lines),
+        status=words.STATUS_TEXTS[row.status],
+        adequacy=_adequacy(row, pack.min_tumour_cells),
+        flags=tuple(words.sorted_flags(row.flags)),
+        figures=figures_of(case, config=run.results.config, pack=pack),
+        images=tuple(image.row for image in case.images),
+        checks=tuple(_checks(case, max_share=run.results.config.score.max_excluded_share)),
+        swatches=tuple(_swatches(case.estimate)) if case.estimate is not None else (),
+        extra=_extra(case),
+        reviewed=reviewed if reviewed is not None and reviewed.n_edits else None,
+        reviewed_score=_with_interval(reviewed.reviewed_tps, reviewed.reviewed_tps_low, reviewed.reviewed_tps_high)
+        if reviewed is not None
+        else "",
+        digests=tuple(
+            (image.row.image, image.result.sha256) for image in case.images if image.result and image.result.sha256
+        ),
+        shown=shown,
+        page=page,
+    )
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{format_tps(low)}\N{EN DASH}{format_tps(high)}"
+
+
+def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+    interval = _interval(low, high)
+    return format_tps(value) + (f" % ({interval})" if interval else "" if value is None else " %")
+
+
+def _adequacy(row: ScoreRow, least: int) -> str:
+    if row.status in (Status.REFUSED, Status.FAILED):
+        return ""
+    n = row.n_tumour or 0
+    verdict = "evaluable" if row.evaluable else "not evaluable"
+    return f"{verdict}: {n:,} viable tumour cells, at least {least:,} are asked for"
+
+
+def _extra(case: ReportCase) -> tuple[tuple[str, str], ...]:
+    """Free columns: what all images of the case share, else what each says."""
+    names = dict.fromkeys(name for image in case.images for name in image.row.extra)
+    found = []
+    for name in names:
+        values = dict.fromkeys(image.row.extra.get(name, "") for image in case.images)
+        text = "; ".join(value for value in values if value)
+        if text:
+            found.append((name, text))
+    return tuple(found)
+
+
+def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
+    cells = case.cells
+    if cells is None or cells.empty:
+        return []
+    flags = cells["flags"].to_numpy(np.int64)
+
+    def share(flag: Flag, name: str, *, of_all: bool = False) -> Check:
+        n = int(np.count_nonzero(flags & int(flag)))
+        part = n / len(flags)
+        return Check(
+            name=name,
+            text=f"{_per_cent(part)} of cells ({n:,})",
+            share=part,
+            is_high=part > max_share and not of_all,
+        )
+
+    sharpness = float(np.nanmedian(cells["nucleus_sharpness_od"])) if len(cells) else 0.0
+    residual = float(np.nanmedian(cells["cell_residual_od_mean"]))
+    return [
+        share(Flag.OUT_OF_FOCUS, "Out of focus"),
+        Check(name="Sharpness of nuclei", text=f"{sharpness:.3f} OD per µm (median)"),
+        share(Flag.PIGMENT, "Covered by pigment"),
+        share(Flag.PYKNOTIC, "Not viable (pyknotic)"),
+        share(Flag.SATURATED, "Too dark for the stain split"),
+        share(Flag.TOUCHES_EDGE, "Cut by the edge", of_all=True),
+        share(Flag.OUTSIDE_ROI, "Outside the drawn region", of_all=True),
+        Check(name="Colour neither stain explains", text=f"{residual:.3f} OD (median of cells)"),
+        Check(name="Pen and folds", text="not measured; look at the picture"),
+    ]
+
+
+def _per_cent(part: float) -> str:
+    return "0 %" if part == 0 else "< 1 %" if part < 0.01 else f"{100 * part:.0f} %"
+
+
+def _swatches(estimate: StainEstimate) -> list[Swatch]:
+    white = np.asarray(estimate.white)
+
+    def colour(vector: Sequence[float]) -> str:
+        return _hex(white * 10 ** (-_SWATCH_OD * np.asarray(vector)))
+
+    got = words.how_vectors_were_got(estimate)
+    return [
+        Swatch(
+            name="Empty glass",
+            colour=_hex(white),
+            text=f"{', '.join(f'{level:.0f}' for level in estimate.white)} (RGB); {words.how_white_was_got(estimate)}",
+        ),
+        Swatch(
+            name="Haematoxylin", colour=colour(estimate.haematoxylin), text=f"{_vector(estimate.haematoxylin)}; {got}"
+        ),
+        Swatch(name="DAB", colour=colour(estimate.dab), text=f"{_vector(estimate.dab)}; {got}"),
+    ]
+
+
+def _vector(vector: Sequence[float]) -> str:
+    return ", ".join(f"{part:.3f}" for part in vector)
+
+
+def _hex(rgb: Any) -> str:
+    return "#" + "".join(f"{int(level):02x}" for level in np.clip(np.rint(rgb), 0, 255))
+
+
+def shared_flags(sheets: Sequence[Sheet]) -> tuple[words.FlagText, ...]:
+    """Flags that every scored case carries: said once, above the table."""
+    scored = [sheet for sheet in sheets if sheet.is_scored]
+    if len(scored) < 2:
+        return ()
+    common = set.intersection(*({flag.name for flag in sheet.flags} for sheet in scored))
+    return tuple(words.sorted_flags(tuple(common)))

@@ -1,0 +1,332 @@
+"""The pictures of a case with their cells, as the viewer in the page reads them."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pdl1quant.errors import InputError
+from pdl1quant.outputs.files import result_path
+from pdl1quant.outputs.overview import STEPS
+from pdl1quant.outputs.palette import KINDS, kinds_of
+from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD_UM, Field, fields_of, heat
+from pdl1quant.report.outlines import draw_cells, packed, read_rings, within
+from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, shrunk
+from pdl1quant.report.words import CELL_FLAG_TEXTS
+from pdl1quant.review.uncertain import uncertainty
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pdl1quant.model import UInt8Array
+    from pdl1quant.report.gather import ReportCase, ReportImage, ReportRun
+
+MAX_CELLS = 20_000
+"""Cells that can be clicked on in one page: some 4 MB of outlines, drawn in a few hundredths of a second."""
+_MAX_SIDE_PX = 4096
+_MAX_SIDE_OF_MANY_PX = 2048
+_MANY = 8
+_OVERVIEW_SIDE_PX = 2048
+_QUALITY = 85
+_SHEET_SIDE_PX = 560
+_SHEET_QUALITY = 72
+_THUMB_SIDE_PX = 88
+_THUMB_QUALITY = 65
+_CROP_SIDE_PX = 256
+_CROP_QUALITY = 78
+_FIELD_MPP = 0.5
+_N_FIELDS = 4
+"""So many of the most, and of the least, certain fields are shown."""
+_COMPANION_SIDE_PX = 1400
+
+_MEASURES: tuple[tuple[str, str], ...] = (
+    ("membrane_dab_od_run", "Membrane, best run (OD)"),
+    ("membrane_completeness", "Membrane above threshold (share)"),
+    ("cytoplasm_dab_od_mean", "Cytoplasm, mean (OD)"),
+    ("cell_dab_od_mean", "Whole cell, mean (OD)"),
+    ("nucleus_dab_od_mean", "Nucleus, mean DAB (OD)"),
+    ("nucleus_haematoxylin_od_mean", "Nucleus, mean haematoxylin (OD)"),
+    ("nucleus_area_um2", "Nucleus (µm²)"),
+    ("cell_area_um2", "Cell (µm²)"),
+)
+"""Columns of the cells table that a click shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crop:
+    """One field as it is shown among the most or least certain."""
+
+    uri: str
+    image: str
+    text: str
+    picture: int
+    """Number of the viewer's picture that shows it; -1 for none."""
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """All pictures of one case.
+
+    ``data`` is what the viewer in the page reads. ``thumb`` and ``sheet`` are data URIs, empty without any picture.
+    """
+
+    data: dict[str, Any]
+    thumb: str
+    sheet: str
+    unsure: tuple[Crop, ...]
+    sure: tuple[Crop, ...]
+    companions: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...]
+
+
+def show_case(run: ReportRun, case: ReportCase, *, full: bool, max_cells: int = MAX_CELLS) -> Shown:
+    """Make the pictures of a case.
+
+    Parameters
+    ----------
+    run, case
+        The run, and one case of it.
+    full
+        With the pictures of the viewer and their cells; else those of the case's sheet only.
+    max_cells
+        Cells that can be clicked on; of images beyond that only the pixels are shown.
+    """
+    making = _Making(run=run, case=case, left=max_cells)
+    with ExitStack() as files:
+        for image in case.images:
+            if image.cells is not None:
+                making.add(image, files=files, full=full)
+        if full:
+            making.add_fields()
+    companions, remarks = _companions(case) if full else ((), ())
+    return Shown(
+        data=viewer_data(making.pictures),
+        thumb=making.thumb,
+        sheet=making.sheet,
+        unsure=tuple(making.unsure),
+        sure=tuple(making.sure),
+        companions=companions,
+        remarks=(*making.remarks, *remarks),
+    )
+
+
+def viewer_data(pictures: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the viewer reads: the pictures, and the words and colours that they share."""
+    return {
+        "pictures": pictures,
+        "kinds": [
+            {"name": kind.name, "rgb": list(kind.rgb), "dot": kind.has_dot, "dashed": kind.is_dashed} for kind in KINDS
+        ],
+        "steps": [{"name": name, "rgb": list(rgb)} for _, name, rgb in STEPS],
+        "measures": [text for _, text in _MEASURES],
+        "flags": [[int(flag), text] for flag, text in CELL_FLAG_TEXTS.items()],
+    }
+
+
+class _Making:
+    """The pictures of a case while they are made, image by image."""
+
+    def __init__(self, *, run: ReportRun, case: ReportCase, left: int) -> None:
+        self.run, self.case, self.left = run, case, left
+        self.pictures: list[dict[str, Any]] = []
+        self.thumb = self.sheet = ""
+        self.unsure: list[Crop] = []
+        self.sure: list[Crop] = []
+        self.remarks: list[str] = []
+        self._ranked: list[tuple[Field, Source, ReportImage, int]] = []
+
+    def add(self, image: ReportImage, *, files: ExitStack, full: bool) -> None:
+        """Take over one image that was scored."""
+        assert image.result is not None
+        assert image.mpp is not None
+        if self.sheet and not full:
+            return
+        try:
+            source = None if image.path is None else Source(image.path, mpp=image.mpp, files=files)
+        except InputError:  # it could be read when it was scored: an extra, or memory, is missing here
+            source = None
+        if source is None:
+            self._add_overlay(image, full=full)
+            return
+        if not self.sheet:
+            self._take_sheet(image, source)
+        if full:
+            self._add_picture(image, source)
+
+    def _add_overlay(self, image: ReportImage, *, full: bool) -> None:
+        """What was drawn when the image was scored, in its place."""
+        assert image.result is not None
+        name, overlay = image.row.image, result_path(self.run.results.out, "overlays", image.result.stem)
+        if not overlay.is_file():
+            self.remarks.append(f"{name}: neither the image nor its overlay is there any more.")
+            return
+        rgb = plain_picture(overlay, max_side_px=_MAX_SIDE_OF_MANY_PX)
+        self._set_sheet(rgb)
+        if full:
+            self.remarks.append(f"{name}: the image is not where it was scored; what was drawn then is shown.")
+            self.pictures.append(_picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay"))
+
+    def _take_sheet(self, image: ReportImage, source: Source) -> None:
+        assert image.cells is not None
+        whole = source.whole(max_side_px=2 * _SHEET_SIDE_PX)
+        drawn = whole.rgb
+        if not source.is_slide and len(image.cells) and whole.mpp < 1.5 * _FIELD_MPP * 2:
+            rings = self._rings(image, np.arange(len(image.cells)))
+            drawn = draw_cells(whole, image.cells, rings, compartment=self.run.results.pack.compartment, thickness=2)
+        self._set_sheet(drawn)
+
+    def _set_sheet(self, rgb: UInt8Array) -> None:
+        if not self.sheet:
+            self.sheet = jpeg_uri(shrunk(rgb, _SHEET_SIDE_PX), quality=_SHEET_QUALITY)
+            self.thumb = jpeg_uri(shrunk(rgb, _THUMB_SIDE_PX), quality=_THUMB_QUALITY)
+
+    def _add_picture(self, image: ReportImage, source: Source) -> None:
+        assert image.cells is not None
+        assert image.mpp is not None
+        results = self.run.results
+        many = len(self.case.images) > _MANY
+        side = _OVERVIEW_SIDE_PX if source.is_slide else _MAX_SIDE_OF_MANY_PX if many else _MAX_SIDE_PX
+        picture = source.whole(max_side_px=side)
+        role = "slide" if source.is_slide else "image"
+        entry = _picture_entry(image.row.image, picture, role=role)
+        side_um = SLIDE_FIELD_UM if source.is_slide else IMAGE_FIELD_UM
+        squares = fields_of(image.cells, side_um=side_um, mpp=image.mpp, config=results.config, pack=results.pack)
+        entry["heat"] = [_heat_entry(field, picture) for field in heat(squares)]
+        if not source.is_slide:
+            if len(image.cells) <= self.left:
+                self.left -= len(image.cells)
+                entry["cells"] = self._cells(image, np.arange(len(image.cells)), picture)
+            else:
+                self.remarks.append(f"{image.row.image}: its {len(image.cells):,} cells are too many for one page.")
+        if image.is_counted:
+            number = len(self.pictures)
+            self._ranked += [(each, source, image, number) for each in squares if each.n_tumour >= MIN_FIELD_CELLS]
+        self.pictures.append(entry)
+
+    def add_fields(self) -> None:
+        """The least certain fields and the most certain ones, of all images together."""
+        ranked = sorted(self._ranked, key=lambda each: -each[0].unsure)
+        n = min(_N_FIELDS, len(ranked) // 2)
+        for chosen, crops, word in ((ranked[:n], self.unsure, "least"), (ranked[::-1][:n], self.sure, "most")):
+            for place in chosen:
+                crops.append(self._crop(*place, word=word))
+
+    def _crop(self, field: Field, source: Source, image: ReportImage, number: int, *, word: str) -> Crop:
+        assert image.cells is not None
+        part = source.part(x_px=field.x_px, y_px=field.y_px, side_px=field.side_px, mpp=_FIELD_MPP)
+        rows = np.flatnonzero(within(image.cells, part))
+        rings = self._rings(image, rows)
+        cells = image.cells.iloc[rows]
+        drawn = draw_cells(part, cells, rings, compartment=self.run.results.pack.compartment)
+        name = image.row.image
+        text = f"TPS {field.tps:.0f} % of {field.n_tumour} tumour cells; doubt {field.unsure:.2f}"
+        x = (field.x_px + field.side_px / 2 - 0) / 1
+        y = field.y_px + field.side_px / 2
+        if source.is_slide and len(rows) <= self.left:
+            self.left -= len(rows)
+            entry = _picture_entry(f"{name}: {word} certain at {x:.0f}, {y:.0f}", part, role="field")
+            entry["cells"] = self._cells(image, rows, part)
+            number = len(self.pictures)
+            self.pictures.append(entry)
+        whole = self.pictures[number]
+        return Crop(
+            uri=jpeg_uri(shrunk(drawn, _CROP_SIDE_PX), quality=_CROP_QUALITY),
+            image=name,
+            text=text,
+            picture=number,
+            x=round((x - whole["x_px"]) / whole["scale"], 1),
+            y=round((y - whole["y_px"]) / whole["scale"], 1),
+        )
+
+    def _rings(self, image: ReportImage, rows: Any) -> Any:
+        assert image.cells is not None
+        assert image.result is not None
+        assert image.mpp is not None
+        result = image.result
+        return read_rings(self.run.results.out, result.stem, image.cells, rows, mpp=image.mpp, image_id=result.sha256)
+
+    def _cells(self, image: ReportImage, rows: Any, picture: Picture) -> dict[str, Any]:
+        assert image.cells is not None
+        results = self.run.results
+        cells = image.cells.iloc[rows]
+        unsure = uncertainty(cells, config=results.config, pack=results.pack)
+        return cells_entry(cells, picture, self._rings(image, rows), unsure, results.pack.compartment)
+
+
+def cells_entry(cells: pd.DataFrame, picture: Picture, rings: Any, unsure: Any, compartment: Any) -> dict[str, Any]:
+    """Cells by column, as the viewer reads them; places in pixels of the picture."""
+    classes = cells["cell_class"].cat.categories.tolist()
+    codes = cells["cell_class"].cat.codes.to_numpy()
+    probabilities = cells[[f"{name}_probability" for name in classes]].to_numpy(np.float64)
+    of_class = probabilities[np.arange(len(cells)), np.maximum(codes, 0)]
+    positives = sum(
+        cells[name].to_numpy(np.int64) << bit
+        for bit, name in enumerate(("membrane_positive", "cytoplasm_positive", "cell_positive"))
+    )
+    return {
+        "label": cells["label"].tolist(),
+        "x": _rounded((cells["x_px"].to_numpy(np.float64) + 0.5 - picture.x_px) / picture.scale, 1),
+        "y": _rounded((cells["y_px"].to_numpy(np.float64) + 0.5 - picture.y_px) / picture.scale, 1),
+        "kind": kinds_of(cells, compartment).tolist(),
+        "class": codes.tolist(),
+        "classes": classes,
+        "sure": _rounded(of_class, 2),
+        "unsure": _rounded(unsure, 2),
+        "positive": np.asarray(positives).tolist(),
+        "grade": cells["dab_grade"].tolist(),
+        "flags": cells["flags"].tolist(),
+        "rings": packed(rings, picture),
+        "values": [_rounded(cells[name].to_numpy(np.float64), 3) for name, _ in _MEASURES],
+    }
+
+
+def _picture_entry(title: str, picture: Picture, *, role: str) -> dict[str, Any]:
+    return {
+        "title": title,
+        "role": role,
+        "width": picture.width,
+        "height": picture.height,
+        "mpp": round(picture.mpp, 6),
+        "x_px": picture.x_px,
+        "y_px": picture.y_px,
+        "scale": picture.scale,
+        "uri": jpeg_uri(picture.rgb, quality=_QUALITY),
+        "heat": [],
+    }
+
+
+def _heat_entry(field: Field, picture: Picture) -> list[Any]:
+    side = field.side_px / picture.scale
+    return [
+        round(field.x_px / picture.scale, 1),
+        round(field.y_px / picture.scale, 1),
+        round(side, 1),
+        field.step,
+        round(field.tps, 1),
+        field.n_tumour,
+    ]
+
+
+def _companions(case: ReportCase) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    shown, remarks = [], []
+    for companion in case.companions:
+        try:
+            rgb = plain_picture(companion.path, max_side_px=_COMPANION_SIDE_PX)
+        except Exception as error:  # noqa: BLE001  a broken neighbour must not cost the report
+            remarks.append(f"{companion.title}: {' '.join(str(error).split())}")
+            continue
+        shown.append((companion.title, jpeg_uri(rgb, quality=_QUALITY)))
+    return tuple(shown), tuple(remarks)
+
+
+def _rounded(values: Any, decimals: int) -> list[float | None]:
+    """JSON has no NaN: what is not known is null."""
+    rounded = np.round(np.asarray(values, np.float64), decimals)
+    return [
+        value if known else None for value, known in zip(rounded.tolist(), np.isfinite(rounded).tolist(), strict=True)
+    ]

@@ -1,0 +1,250 @@
+"""What flags, numbers and the method mean, in plain words for who reads a report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pdl1quant.model import Compartment, Flag, ResultFlag, Status
+
+if TYPE_CHECKING:
+    from pdl1quant.config import Config
+    from pdl1quant.model import Indication, RulePack, StainEstimate
+
+RESEARCH_USE_ONLY = "Research use only. Not for use in diagnostic procedures."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagText:
+    """A flag as a reader meets it; ``weight`` is ``doubt`` (may move the number) or ``note`` (how to read it)."""
+
+    name: str
+    short: str
+    text: str
+    weight: str = "note"
+
+
+FLAG_TEXTS: dict[str, FlagText] = {
+    each.name: each
+    for each in (
+        FlagText(
+            name=ResultFlag.TUMOUR_UNCONFIRMED,
+            short="tumour unconfirmed",
+            text="No person has said where tumour is: the program believes that these are tumour cells. "
+            "Draw the tumour and score with --roi, or review the cells.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.WHITE_ASSUMED,
+            short="white assumed",
+            text="No empty glass was seen and the white level was assumed; densities may be shifted. Give --white.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.VECTORS_FIXED,
+            short="textbook stain colours",
+            text="Too little of both stains to measure their colours; textbook colours were used.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.NO_DAB_SEEN,
+            short="no brown seen",
+            text="No brown was seen: hold the staining against its positive control before reading this as negative.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.MPP_OVERRIDDEN,
+            short="pixel size overridden",
+            text="The pixel size that was given contradicts the file's own. Check it: all areas depend on it.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.NUCLEUS_SIZE,
+            short="unusual nucleus size",
+            text="Nuclei are unusually large or small; most often the pixel size is wrong.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.PARTIAL,
+            short="partial",
+            text="Part of the tissue or of the tumour cells could not be judged (blur, pigment, dead cells, unread "
+            "images); what is left may not stand for the rest.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.NO_TUMOUR_CELLS,
+            short="no tumour cells",
+            text="No viable tumour cell was found, so there is no TPS.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.TOO_FEW_CELLS,
+            short="too few cells",
+            text="Fewer viable tumour cells than the assay asks for: not evaluable.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.FEW_BLOCKS,
+            short="little tissue",
+            text="Little tissue: how much the score varies over it is assumed, not measured; the interval is widened.",
+        ),
+        FlagText(
+            name=ResultFlag.SELECTED_FIELDS,
+            short="selected fields",
+            text="Somebody chose these fields; the rest of the section may differ.",
+        ),
+        FlagText(
+            name=ResultFlag.NO_MACROPHAGE_CLASS,
+            short="no CPS",
+            text="Macrophages were not told apart, so there is no CPS.",
+        ),
+        FlagText(
+            name=ResultFlag.NO_TUMOUR_ROI,
+            short="no tumour region",
+            text="No tumour region was drawn, so there are no scores by area (IC, TAP).",
+        ),
+        FlagText(
+            name=ResultFlag.UNCALIBRATED,
+            short="grades uncalibrated",
+            text="Grades 1 to 3 and the H-score are bins of optical density, not a pathologist's 1+, 2+, 3+.",
+        ),
+        FlagText(
+            name=ResultFlag.DUPLICATE,
+            short="duplicate image",
+            text="The same file content was given twice; it is counted once.",
+        ),
+    )
+}
+"""Every flag of a result, the weightier first."""
+
+CELL_FLAG_TEXTS: dict[Flag, str] = {
+    Flag.TOUCHES_EDGE: "cut by the edge of the image",
+    Flag.PIGMENT: "covered by pigment (carbon, ink)",
+    Flag.OUT_OF_FOCUS: "out of focus",
+    Flag.PYKNOTIC: "shrunken or fragmented nucleus: not viable",
+    Flag.OUTSIDE_ROI: "outside the region to be scored",
+    Flag.SATURATED: "too dark for the stain split (stays in the score)",
+    Flag.NO_CYTOPLASM: "no cytoplasm seen (stays in the score)",
+    Flag.SHARED_MEMBRANE: "brown line given to a neighbour (stays in the score)",
+    Flag.EDITED: "changed by a reviewer",
+}
+"""What is said of a cell, those that leave the score first."""
+
+STATUS_TEXTS: dict[Status, str] = {
+    Status.OK: "scored",
+    Status.PARTIAL: "partly scored",
+    Status.NO_TISSUE: "no tissue",
+    Status.REFUSED: "refused",
+    Status.FAILED: "failed",
+}
+
+RATE_NAMES: dict[Compartment, str] = {
+    Compartment.MEMBRANE: "Brown membrane",
+    Compartment.CYTOPLASM: "Brown cytoplasm or membrane",
+    Compartment.CYTOPLASM_ONLY: "Brown cytoplasm, membrane not",
+    Compartment.CELL: "Whole cell brown on average",
+}
+
+
+def flag_text(name: str) -> FlagText:
+    """The words for a flag; one that this version does not know is shown by its name."""
+    return FLAG_TEXTS.get(name) or FlagText(name=name, short=name.replace("_", " "), text=name.replace("_", " "))
+
+
+def sorted_flags(names: tuple[str, ...]) -> list[FlagText]:
+    """The weightier first, each once."""
+    known = [FLAG_TEXTS[name] for name in FLAG_TEXTS if name in names]
+    return known + [flag_text(name) for name in sorted(set(names) - set(FLAG_TEXTS))]
+
+
+def how_white_was_got(estimate: StainEstimate) -> str:
+    """In a few words."""
+    words = {"glass": "measured on empty glass", "given": "given by the user", "assumed": "assumed: no glass was seen"}
+    return words.get(estimate.white_source, estimate.white_source)
+
+
+def how_vectors_were_got(estimate: StainEstimate) -> str:
+    """In a few words."""
+    words = {
+        "estimated": "measured on this case",
+        "haematoxylin_estimated": "haematoxylin measured; DAB from the textbook, as too little was seen",
+        "fixed": "fixed, not measured",
+    }
+    return words.get(estimate.vectors_source, estimate.vectors_source)
+
+
+def method(pack: RulePack, config: Config, indication: Indication | None) -> list[tuple[str, str]]:
+    """How the number was made: a heading and a sentence or two each."""
+    positivity, score = config.positivity, config.score
+    counted = {
+        Compartment.MEMBRANE: "its membrane is brown",
+        Compartment.CYTOPLASM: "its cytoplasm or its membrane is brown",
+        Compartment.CYTOPLASM_ONLY: "its cytoplasm is brown and its membrane is not",
+        Compartment.CELL: "the whole cell is brown on average",
+    }[pack.compartment]
+    reading = (
+        "The interval is held against published cut-offs"
+        + (f" of {indication.title}" if indication is not None else ", once an indication is given")
+        + ": at least, below, or indeterminate."
+        if pack.makes_calls
+        else "This reading is not that of the label of the assay: it is compared with no cut-off, and no call is made. "
+        "Reference lines are for orientation only."
+    )
+    return [
+        (
+            "What is counted",
+            (
+                f"{pack.score_name} = 100 x positive viable tumour cells / viable tumour cells. "
+                f"A tumour cell is positive when {counted}. {reading}"
+            ),
+        ),
+        (
+            "When is it brown",
+            (
+                f"Cytoplasm: mean DAB at or above {positivity.dab_od:g} (apparent optical density, log10). "
+                f"Membrane: one unbroken run at or above it over at least {100 * positivity.min_run:g} % of the "
+                f"perimeter, standing out by {positivity.min_membrane_contrast_od:g} from the cell's own cytoplasm "
+                "unless that is brown itself. At x200 both lie one or two pixels apart: diffuse brown up to the edge "
+                "counts as both."
+            ),
+        ),
+        (
+            "The interval",
+            (
+                "The widest of three doubts: that only so many cells were seen (95 %), that neighbouring tissue is "
+                f"alike, and that the threshold might lie {score.threshold_margin_od:g} higher or lower. It does not "
+                "cover cells that are named wrongly."
+            ),
+        ),
+        (
+            "What was left out",
+            (
+                "Cells cut by the edge of the image, covered by pigment, out of focus, not viable, or outside the "
+                "drawn region stay in the table and leave numerator and denominator. When more than "
+                f"{100 * score.max_excluded_share:g} % of the tumour cells go, the result is called partial."
+            ),
+        ),
+        (
+            "Density is apparent",
+            (
+                "DAB scatters light and cameras encode it: densities compare on one scanner with one protocol and are "
+                "not an amount of protein. Melanin and haemosiderin are brown, too: only a negative-reagent section "
+                "tells."
+            ),
+        ),
+        (
+            "Who says it is tumour",
+            (
+                "Cells are named by a program. The network that comes with it was trained on rendered fields, not on "
+                "tissue. Without a region drawn by a person, or a review, it is a belief; above all in lymphoma, "
+                "reactive or normal epithelium."
+            ),
+        ),
+        (
+            "What it is not",
+            (
+                "It measures stained sections. It was not tested on patients' outcomes, does not predict a response "
+                "to treatment, and is not a medical device."
+            ),
+        ),
+    ]

@@ -1,0 +1,89 @@
+"""Where a report is written: ``report.html``, and for a cohort a page per case in ``report/`` beside it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pdl1quant.outputs.files import ENDINGS, REPORT_NAME, REPORTS_NAME, is_result, replace_atomically
+from pdl1quant.report.gather import load_case, open_run
+from pdl1quant.report.page import case_page, cohort_page
+from pdl1quant.report.sheet import sheet_of
+from pdl1quant.report.viewer import MAX_CELLS, show_case
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+(_SUFFIX,) = ENDINGS[REPORTS_NAME]
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_LENGTH = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What was written: the report, and the pages of its cases (none for a case alone, which is in the report)."""
+
+    report: Path
+    pages: tuple[Path, ...]
+
+
+def write_report(out: Path, *, images: Path | None = None, all_cells: bool = False) -> Written:
+    """Write the report of a finished run into its folder; an earlier one is replaced.
+
+    A case alone is one file. Of several cases ``report.html`` holds the table and a sheet per case, and each case has
+    a page of its own in ``report/``. The same folder and images give the same bytes.
+
+    Parameters
+    ----------
+    out
+        The folder of the run.
+    images
+        Where the images are now, if they moved. Images that are not found are shown as the run drew them.
+    all_cells
+        Every cell can be clicked on, however large the page becomes.
+
+    Raises
+    ------
+    UsageError
+        ``out`` is no folder of results.
+    ReviewError
+        Another version of pdl1quant made them.
+    OutputError
+        A result is damaged, or the report cannot be written.
+    """
+    run = open_run(out, images=images)
+    max_cells = 10**9 if all_cells else MAX_CELLS
+    _remove_pages(out)
+    if len(run.case_rows) == 1:
+        case = load_case(run, run.case_rows[0])
+        sheet = sheet_of(run, case, show_case(run, case, full=True, max_cells=max_cells), number=1)
+        return Written(report=_write(out / REPORT_NAME, case_page(run, sheet)), pages=())
+    sheets, pages = [], []
+    for number, row in enumerate(run.case_rows, start=1):
+        case = load_case(run, row)
+        name = page_name(row.case, number)
+        shown = show_case(run, case, full=True, max_cells=max_cells)
+        sheet = sheet_of(run, case, shown, number=number, page=f"{REPORTS_NAME}/{name}")
+        pages.append(_write(out / REPORTS_NAME / name, case_page(run, sheet, home=f"../{REPORT_NAME}")))
+        sheets.append(sheet.without_viewer())
+    return Written(report=_write(out / REPORT_NAME, cohort_page(run, sheets)), pages=tuple(pages))
+
+
+def page_name(case: str, number: int) -> str:
+    """File name of a case's page: its number, and of its name what is harmless in every file system."""
+    plain = _UNSAFE.sub("_", case).strip("._")[:_NAME_LENGTH]
+    return f"{number:04d}_{plain}{_SUFFIX}" if plain else f"{number:04d}{_SUFFIX}"
+
+
+def _remove_pages(out: Path) -> None:
+    """Pages of an earlier report: cases may have other names now."""
+    for path in sorted((out / REPORTS_NAME).glob(f"*{_SUFFIX}")):
+        if is_result(path):
+            path.unlink()
+
+
+def _write(path: Path, html: str) -> Path:
+    with replace_atomically(path) as partial:
+        partial.write_bytes(html.encode("utf-8", errors="backslashreplace"))
+    return path

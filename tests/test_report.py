@@ -1,0 +1,135 @@
+"""The report of a run: whole, of the same bytes, without a network, and no text of a user becomes code."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+
+import pytest
+
+from batch_runs import Deaf, draw_phantom, run
+from pdl1quant.errors import UsageError
+from pdl1quant.outputs.files import claim_output
+from pdl1quant.report import write_report
+from pdl1quant.report.write import page_name
+from review_runs import make_results
+
+HOSTILE = "<script>alert(1)</script>\"'&=cmd|' /C calc'!A0"
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A run over one rendered field."""
+    folder = tmp_path_factory.mktemp("report") / "tiles"
+    folder.mkdir()
+    draw_phantom(folder / "field.png")
+    run(folder, folder.parent / "out")
+    return folder.parent / "out"
+
+
+def data_of(page):
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL).group(1)
+    return json.loads(text)
+
+
+def test_score_writes_a_report_of_one_file_for_a_case_alone(scored):
+    page = (scored / "report.html").read_text()
+    assert not (scored / "report").exists()
+    assert "TPS (cytoplasm)" in page
+    assert "Research use only. Not for use in diagnostic procedures." in page
+    (picture,) = data_of(page)["pictures"]
+    assert len(picture["cells"]["x"]) == len(picture["cells"]["rings"]) > 20
+
+
+def test_same_results_give_the_same_bytes(scored):
+    first = (scored / "report.html").read_bytes()
+    write_report(scored)
+    assert (scored / "report.html").read_bytes() == first
+
+
+def test_page_names_no_address_but_its_own_data(scored):
+    page = (scored / "report.html").read_text()
+    own = re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL)
+    assert re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', own) == []
+    assert "http" not in re.sub(r'http-equiv|"http://www.w3.org/2000/svg"', "", own)
+    policy = html.unescape(re.search(r'Content-Security-Policy" content="([^"]*)"', page).group(1))
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy
+
+
+def test_outlines_lie_on_their_cells(scored):
+    (picture,) = data_of((scored / "report.html").read_text())["pictures"]
+    cells = picture["cells"]
+    for x, y, ring in zip(cells["x"], cells["y"], cells["rings"], strict=True):
+        columns, rows = ring[0::2], ring[1::2]
+        xs = [sum(columns[: k + 1]) / 10 for k in range(len(columns))]
+        ys = [sum(rows[: k + 1]) / 10 for k in range(len(rows))]
+        assert min(xs) - 1 <= x <= max(xs) + 1
+        assert min(ys) - 1 <= y <= max(ys) + 1
+
+
+def test_cohort_has_a_page_per_case(tmp_path):
+    for case in ("a", "b"):
+        (tmp_path / "tiles" / case).mkdir(parents=True)
+        draw_phantom(tmp_path / "tiles" / case / f"{case}.png")
+    run(tmp_path / "tiles", tmp_path / "out")
+    pages = sorted(path.name for path in (tmp_path / "out" / "report").iterdir())
+    assert pages == ["0001_a.html", "0002_b.html"]
+    table = (tmp_path / "out" / "report.html").read_text()
+    assert all(f'href="report/{name}"' in table for name in pages)
+
+
+def test_image_that_moved_is_shown_as_it_was_drawn(scored, tmp_path):
+    field = scored.parent / "tiles" / "field.png"
+    field.rename(tmp_path / "field.png")
+    try:
+        write_report(scored)
+        page = (scored / "report.html").read_text()
+        assert "is not where it was scored" in page
+        write_report(scored, images=tmp_path)
+        assert "is not where it was scored" not in (scored / "report.html").read_text()
+    finally:
+        (tmp_path / "field.png").rename(field)
+        write_report(scored)
+
+
+def test_report_that_cannot_be_written_does_not_lose_the_scores(tmp_path):
+    for case in ("a", "b"):
+        (tmp_path / "tiles" / case).mkdir(parents=True)
+        draw_phantom(tmp_path / "tiles" / case / f"{case}.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report").touch()  # a file where the pages' folder would be
+    listener = Deaf()
+    run(tmp_path / "tiles", tmp_path / "out", listener=listener, resume=True)
+    assert (tmp_path / "out" / "scores.csv").is_file()
+    (complaint,) = listener.complaints
+    assert complaint.startswith("report.html: not written")
+
+
+def test_hostile_names_are_text(tmp_path):
+    out = make_results(tmp_path, case=HOSTILE)
+    write_report(out)
+    page = (out / "report.html").read_text()
+    assert HOSTILE not in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+@pytest.mark.parametrize("case", [HOSTILE, "../../etc", "", "con", "a" * 300, "Fall ü"])
+def test_page_names_are_harmless(case):
+    name = page_name(case, 7)
+    assert re.fullmatch(r"0007(_[A-Za-z0-9._-]{1,60})?\.html", name)
+    assert ".." not in name
+
+
+def test_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="no results of a finished run"):
+        write_report(tmp_path)
+
+
+def test_overwriting_a_run_removes_its_report(tmp_path):
+    out = make_results(tmp_path)
+    write_report(out)
+    claim_output(out, overwrite=True)
+    assert list(out.glob("**/*.html")) == []
