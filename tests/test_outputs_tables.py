@@ -58,6 +58,7 @@ ISSUE_ORDER = [
     "evaluable",
     "calls",
     "flags",
+    "artefact_pct",
     "mpp",
     "assay",
     "schema",
@@ -105,7 +106,7 @@ def test_parquet_explains_itself_to_other_readers(tmp_path):
         assert texts[b"unit"].decode() == column.unit
         assert texts[b"description"].decode() == column.description
     assert schema.metadata[b"config_digest"] == b"abc"
-    assert schema.metadata[b"schema"] == b"1"
+    assert schema.metadata[b"schema"] == b"2"
     assert pa.types.is_dictionary(schema.field("cell_class").type)
 
 
@@ -215,7 +216,7 @@ def test_free_columns_follow_in_order_of_appearance(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change", [lambda text: text[:-40], lambda text: text.replace(",1,0", ",2,0"), lambda _: "a,b"]
+    "change", [lambda text: text[:-40], lambda text: text.replace(",2,0", ",1,0"), lambda _: "a,b"]
 )
 def test_damaged_scores_are_named(tmp_path, change):
     path = tmp_path / "scores.csv"

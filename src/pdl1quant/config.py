@@ -70,6 +70,32 @@ class TissueConfig(_Section):
     """Smaller islands are not tissue."""
 
 
+class ArtefactsConfig(_Section):
+    """What is no picture of tissue: looked for once per slide, at 8 um. Its cells are flagged and leave the score."""
+
+    find: bool = True
+    """Whether whole slides are searched; ``false`` leaves everything in the score that single cells do not rule out."""
+    black_od: float = Field(default=0.35, gt=0, le=3)
+    """OD of neutral black, averaged over 8 um, from which a place is ink, pigment or the rim of a bubble."""
+    min_pen_um2: float = Field(default=20000.0, ge=0)
+    """Smaller spots of foreign colour are not pen: a square of 140 um."""
+    min_bubble_um2: float = Field(default=10000.0, ge=0)
+    """Smaller rings are not bubbles: a circle of 110 um."""
+    min_pigment_um2: float = Field(default=400.0, ge=0)
+    """Smaller spots of black are left to single cells (``quality.min_pigment_share``): a square of 20 um."""
+    min_fold_um: float = Field(default=150.0, ge=0)
+    """Shorter bands are not folds."""
+    min_fold_ratio: float = Field(default=1.4, gt=1, le=5)
+    """How many times as dark as the tissue around it (240 um) a fold is at least: the section lies double or more."""
+    max_fold_grain: float = Field(default=0.5, gt=0, le=1)
+    """Grain for its darkness that a fold has at most, as a share of what is usual on the slide: it is out of focus."""
+    max_blur_sharpness: float = Field(default=0.30, ge=0, le=1)
+    """Contrast of edges (below 2 um) against that of whole nuclei (up to 8 um), from which a place is in focus. Real
+    fields in focus have 0.36 to 1.5, places blurred by 5 um 0.12 to 0.25."""
+    min_blur_um2: float = Field(default=20000.0, ge=0)
+    """Smaller places out of focus are left to single cells (``quality.min_sharpness_od``)."""
+
+
 class NucleiConfig(_Section):
     """Nucleus detection."""
 
@@ -171,6 +197,7 @@ class Config(_Section):
     stains: StainsConfig = StainsConfig()
     quality: QualityConfig = QualityConfig()
     tissue: TissueConfig = TissueConfig()
+    artefacts: ArtefactsConfig = ArtefactsConfig()
     nuclei: NucleiConfig = NucleiConfig()
     cells: CellsConfig = CellsConfig()
     positivity: PositivityConfig = PositivityConfig()

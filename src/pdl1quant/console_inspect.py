@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_BOXES = 5
 """Damaged boxes that are printed; JSON lists all."""
+MIN_SHARE = 0.0005
+"""Artefacts of a smaller share are not printed; JSON lists all."""
 
 
 def inspect_all(paths: Sequence[Path], *, config: Config, mpp: float | None, as_json: bool) -> int:
@@ -65,6 +67,9 @@ def text_lines(found: Inspection) -> list[str]:
     if found.tissue_share is not None and found.tissue_mm2 is not None:
         share = f"{100 * found.tissue_share:.0f} % of the slide, {found.tissue_mm2:.3g} mm2 (estimate)"
         lines.append(_line("tissue", share))
+    if found.artefacts is not None:
+        shares = [f"{kind} {100 * share:.1f} %" for kind, share in found.artefacts.items() if share >= MIN_SHARE]
+        lines.append(_line("artefacts", f"{', '.join(shares)} of the tissue" if shares else "none found"))
     if found.effort is not None:
         effort = f"about {_duration(found.effort.seconds)} on one core as busy as now (estimate)"
         lines.append(_line("time", effort))

@@ -1,7 +1,7 @@
 """What a slide is, how it is stained and what scoring it would take: a first look, before any score.
 
 Files are opened, one overview is read, and a few windows of tissue: seconds, whatever the size of the slide. White
-level and stain vectors are those of a sample; a small image is looked at as a whole, so its are those of its score.
+level and stain vectors are those of its score; of a slide without small levels those of a few windows.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from pdl1quant import pipeline
 from pdl1quant.assays import load_pack
 from pdl1quant.errors import RefusedError
 from pdl1quant.model import Rect, StainEstimate, Tile
-from pdl1quant.slides.opening import open_slide
+from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.stages import quality, stains, tissue
+from pdl1quant.stages.artefacts import DETAIL_MPP
 from pdl1quant.stages.stains import StainSample
+from pdl1quant.whole_slides.masking import mask_artefacts
+from pdl1quant.whole_slides.survey import sample_slide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +92,8 @@ class Inspection:
     staining: Staining | None = None
     tissue_share: float | None = None
     tissue_mm2: float | None = None
+    artefacts: dict[str, float] | None = None
+    """Share (0-1) of the tissue that each kind covers."""
     effort: Effort | None = None
     remarks: tuple[str, ...] = ()
 
@@ -100,6 +105,7 @@ class _Look:
     windows: tuple[UInt8Array, ...]
     overview: StainSample | None
     tissue_share: float | None
+    found: BoolArray | None = None
 
 
 def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> Inspection:
@@ -123,12 +129,15 @@ def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> In
         grid = slide.grid(config.working_mpp)
         remarks: list[str] = []
         look = _look_at(slide, grid, config=config, remarks=remarks)
-        staining, effort = None, None
+        staining, effort, artefacts = None, None, None
         if not look.windows:
             remarks.append("no tissue found")
         else:
             try:
-                staining = _staining(look, config=config)
+                is_tiled = look.found is not None and is_whole_slide(path)
+                samples = [sample_slide(slide, config=config)] if is_tiled else _samples(look, config=config)
+                staining = _staining(samples, config=config)
+                artefacts = _artefacts(slide, look, staining.estimate, config=config)
                 effort = _effort(
                     look, grid, staining.estimate, config=config, is_tiled=grid.width * grid.height > SMALL_PX
                 )
@@ -151,6 +160,7 @@ def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> In
             staining=staining,
             tissue_share=look.tissue_share,
             tissue_mm2=None if look.tissue_share is None else look.tissue_share * mm2,
+            artefacts=artefacts,
             effort=effort,
             remarks=tuple(remarks),
         )
@@ -160,7 +170,7 @@ def _look_at(slide: Slide, grid: SlideGrid, *, config: Config, remarks: list[str
     if grid.width * grid.height <= SMALL_PX:
         rgb = slide.read(Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid).rgb
         found = _find_tissue(rgb, grid.mpp, stains.sample_stains(rgb), config=config)
-        return _Look(windows=(rgb,), overview=None, tissue_share=float(found.mean()))
+        return _Look(windows=(rgb,), overview=None, tissue_share=float(found.mean()), found=found)
     area_um2 = slide.width * slide.mpp_x * slide.height * slide.mpp_y
     coarse = slide.grid(max(tissue.STEP_UM, math.sqrt(area_um2 / MAX_OVERVIEW_PX)))
     stored = slide.levels[coarse.level]
@@ -172,7 +182,7 @@ def _look_at(slide: Slide, grid: SlideGrid, *, config: Config, remarks: list[str
     sample = stains.sample_stains(overview)
     found = _find_tissue(overview, coarse.mpp, sample, config=config)
     corners = _spread(grid, found)
-    return _Look(windows=_windows(slide, grid, corners), overview=sample, tissue_share=float(found.mean()))
+    return _Look(windows=_windows(slide, grid, corners), overview=sample, tissue_share=float(found.mean()), found=found)
 
 
 def _find_tissue(rgb: UInt8Array, mpp: float, sample: StainSample, *, config: Config) -> BoolArray:
@@ -214,13 +224,17 @@ def _windows(slide: Slide, grid: SlideGrid, corners: Sequence[tuple[int, int]]) 
     return tuple(region.rgb for region in regions if not region.damage)
 
 
-def _staining(look: _Look, *, config: Config) -> Staining:
+def _samples(look: _Look, *, config: Config) -> list[StainSample]:
     samples = [stains.sample_stains(window) for window in look.windows]
     pixels = np.concatenate([sample.pixels for sample in samples])
     if look.overview is not None:  # glass of the whole slide, stains of the windows: coarse pixels mix both
         whole = StainSample(pixels=pixels[:0], glass=look.overview.glass, n_blocks=look.overview.n_blocks)
         samples = [replace(sample, glass=pixels[:0], n_blocks=0) for sample in samples] + [whole]
     quality.check_hdab(pixels, stains.white_level(samples, config=config.stains))
+    return samples
+
+
+def _staining(samples: Sequence[StainSample], *, config: Config) -> Staining:
     estimate = pipeline.estimate_case(samples, config=config)
     return Staining(
         estimate=estimate,
@@ -232,6 +246,15 @@ def _staining(look: _Look, *, config: Config) -> Staining:
 def _colour(white: Sequence[float], vector: Sequence[float]) -> tuple[int, int, int]:
     red, green, blue = np.clip(np.rint(np.asarray(white) * 10 ** (-SWATCH_OD * np.asarray(vector))), 0, 255).tolist()
     return int(red), int(green), int(blue)
+
+
+def _artefacts(slide: Slide, look: _Look, estimate: StainEstimate, *, config: Config) -> dict[str, float] | None:
+    """Shares of the tissue; None where nobody looked, as on slides of which all would have to be decoded."""
+    stored = slide.levels[slide.grid(DETAIL_MPP).level]
+    if look.found is None or not config.artefacts.find or stored.width * stored.height > MAX_DECODED_PX:
+        return None
+    found, ground = mask_artefacts(slide, look.found, estimate=estimate, config=config)
+    return {str(kind): share for kind, share in found.shares(ground).items()}
 
 
 def _effort(look: _Look, grid: SlideGrid, estimate: StainEstimate, *, config: Config, is_tiled: bool) -> Effort | None:

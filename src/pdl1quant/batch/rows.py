@@ -47,6 +47,7 @@ def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
         case=image.case,
         status=outcome.status,
         error=outcome.error,
+        artefact_pct=None if outcome.artefacts is None else 100 * sum(outcome.artefacts.values()),
         mpp=outcome.mpp,
         extra=dict(image.extra),
         **_values(outcome.counts, outcome.score, flags=outcome.flags),

@@ -116,7 +116,9 @@ def run(job: Job, *, listener: Listener) -> Summary:
     ledger.finish()
     write_run_record(
         job.output / RUN_RECORD_NAME,
-        record_of(job, work.images, estimates=work.estimates, started=started, seconds=work.seconds),
+        record_of(
+            job, work.images, estimates=work.estimates, started=started, seconds=work.seconds, artefacts=work.artefacts
+        ),
     )
     _write_report(job.output, listener)
     n_unscored = sum(row.level == "image" and row.status in UNSCORED for row in rows)
@@ -156,6 +158,7 @@ class _Work:
     images: list[Image] = field(default_factory=list)
     estimates: dict[str, StainEstimate] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    artefacts: dict[str, dict[str, float]] = field(default_factory=dict)
     unscored: list[tuple[str, str]] = field(default_factory=list)
     """Name and error of images of which nothing was said yet."""
 
@@ -274,6 +277,8 @@ class _Work:
         self._took(image, done)
         if done.trace:
             write_trace(self.job.output, image.stem, done.trace)
+        if done.outcome.artefacts is not None:
+            self.artefacts[image.stem] = done.outcome.artefacts
         if done.outcome.is_scored:
             self.ledger.add_outcome(image.stem, key=_key(case, image), outcome=done.outcome)
         else:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pdl1quant.batch.work import Done, Outcome, Task, guarded, result_metadata, result_paths
 from pdl1quant.errors import RefusedError, UnreadableError
 from pdl1quant.model import ResultFlag
+from pdl1quant.outputs.artefacts import write_artefacts
 from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.geojson import geojson_writer, outline_cells
 from pdl1quant.outputs.maps import write_map
@@ -87,7 +88,7 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
         if Note.MPP_OVERRIDDEN in slide.notes:
             flags.add(ResultFlag.MPP_OVERRIDDEN)
         places = work.places(plan.config)
-        tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=rois)
+        tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=rois, artefacts=work.artefacts)
         tally.damage |= dict.fromkeys(known_damage(slide, work))
         tasks = [
             TileTask(
@@ -121,6 +122,9 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
                     write_json(counted.cells, counted.outlines)
         result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
         _write_pictures(result, tally, work, image, plan)
+        if work.artefacts is not None:
+            size = {"width": slide.width, "height": slide.height}
+            write_artefacts(work.artefacts, paths["artefacts"], image_id=image.sha256, **size)
         damage = tuple(tally.damage)
     return Done(
         outcome=Outcome(
@@ -131,6 +135,9 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
             flags=result.flags,
             mpp=result.mpp,
             blocks=result.blocks,
+            artefacts=None
+            if result.artefacts is None
+            else {str(kind): share for kind, share in result.artefacts.items()},
             has_tumour_roi=bool(of_kind(rois, RoiKind.TUMOUR)),
         )
     )
@@ -210,6 +217,7 @@ def _write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image,
         mpp=work.overview.grid.mpp,
         square_um=HEAT_UM,
         compartment=plan.pack.compartment,
+        artefacts=work.artefacts,
     )
     write_map(
         tally.heat,

@@ -72,6 +72,8 @@ class Outcome:
     mpp: float | None = None
     blocks: tuple[Counts, ...] = ()
     has_tumour_roi: bool = False
+    artefacts: dict[str, float] | None = None
+    """Share (0-1) of the tissue that each kind covers; None where nobody looked for them."""
 
     @property
     def is_scored(self) -> bool:
@@ -152,6 +154,8 @@ def result_paths(image: Image, plan: Plan) -> dict[str, Path]:
         paths["labels"] = result_path(plan.output, "labels", image.stem)
     if image.is_slide:
         paths["maps"] = result_path(plan.output, "maps", image.stem)
+    if image.is_slide and plan.config.artefacts.find:
+        paths["artefacts"] = result_path(plan.output, "artefacts", image.stem)
     return paths
 
 

@@ -6,6 +6,7 @@ Pixel convention: ``array[y, x]``; the centre of the first pixel is (0, 0). Opti
 
 from __future__ import annotations
 
+from pdl1quant.model.artefacts import ArtefactKind, ArtefactMap
 from pdl1quant.model.cells import (
     CELL_CLASS_DTYPE,
     CELL_COLUMNS,
@@ -56,6 +57,8 @@ __all__ = [
     "CLASS_PROBABILITIES",
     "EXCLUDING_FLAGS",
     "MEMBRANE_SECTORS",
+    "ArtefactKind",
+    "ArtefactMap",
     "BoolArray",
     "Call",
     "CallResult",

@@ -38,9 +38,13 @@ class Flag(IntFlag):
     """Brown membrane was not counted because a neighbour explains it."""
     EDITED = 256
     """Changed by a reviewer."""
+    ARTEFACT = 512
+    """In a part of the slide that is spoilt: pen, fold, bubble, blur or pigment."""
 
 
-EXCLUDING_FLAGS = Flag.TOUCHES_EDGE | Flag.PIGMENT | Flag.OUT_OF_FOCUS | Flag.PYKNOTIC | Flag.OUTSIDE_ROI
+EXCLUDING_FLAGS = (
+    Flag.TOUCHES_EDGE | Flag.PIGMENT | Flag.OUT_OF_FOCUS | Flag.PYKNOTIC | Flag.OUTSIDE_ROI | Flag.ARTEFACT
+)
 """A cell with one of these stays in the table and leaves the numerator and the denominator."""
 
 

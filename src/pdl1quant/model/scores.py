@@ -7,8 +7,11 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
+    from pdl1quant.model.artefacts import ArtefactKind
     from pdl1quant.model.pixels import Compartments, StainEstimate
 
 _Sum = TypeVar("_Sum", "PositiveCounts", "Counts")
@@ -202,7 +205,8 @@ class SlideResult:
 
     ``cells`` follows ``CELL_COLUMNS``. ``blocks`` are the ``Counts`` of blocks of tissue that sum to ``counts``.
     ``compartments`` are label images at ``working_mpp``, kept only when asked for. ``shape_px`` is (height, width) of
-    the input image and ``mpp`` its pixel size in um.
+    the input image and ``mpp`` its pixel size in um. ``artefacts`` are shares (0-1) of the tissue; None where nobody
+    looked for them.
     """
 
     status: Status
@@ -217,3 +221,4 @@ class SlideResult:
     tissue_area_um2: float
     flags: tuple[ResultFlag, ...] = ()
     compartments: Compartments | None = None
+    artefacts: Mapping[ArtefactKind, float] | None = None

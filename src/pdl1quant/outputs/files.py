@@ -31,6 +31,7 @@ SUFFIXES = {
     "geojson": ".geojson",
     "labels": ".ome.tif",
     "maps": ".ome.tif",
+    "artefacts": ".geojson",
 }
 """Folder of each kind of result -> ending of its files."""
 COMPRESSED = {"none": "", "gzip": ".gz", "zip": ".zip"}

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 
 from pdl1quant import __version__
+from pdl1quant.model import ArtefactKind
+from pdl1quant.outputs.artefacts import ARTEFACT_RGB
 from pdl1quant.outputs.captions import LegendEntry, draw_caption
 from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.outputs.overlays import stack_caption
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pdl1quant.model import BoolArray, Compartment, Counts, UInt8Array
+    from pdl1quant.model import ArtefactMap, BoolArray, Compartment, Counts, UInt8Array
     from pdl1quant.outputs.captions import Caption
 
 MAX_SIDE_PX = 2048
@@ -44,6 +46,7 @@ def draw_overview(
     mpp: float,
     square_um: float,
     compartment: Compartment,
+    artefacts: ArtefactMap | None = None,
 ) -> UInt8Array:
     """Draw a slide at low resolution.
 
@@ -63,6 +66,8 @@ def draw_overview(
         Side of the squares, um.
     compartment
         Whose positives are counted.
+    artefacts
+        What spoils each place, if anybody looked.
     """
     scale = min(1.0, MAX_SIDE_PX / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
@@ -86,6 +91,8 @@ def draw_overview(
     legend = [
         LegendEntry(name=name, rgb=colour, n_cells=n) for (_, name, colour), n in zip(STEPS, n_squares, strict=True)
     ]
+    if artefacts is not None:
+        legend += _draw_artefacts(picture, artefacts)
     below = draw_caption(caption, legend, width=size[0], um_per_px=mpp * rgb.shape[1] / size[0])
     return stack_caption(picture, below)
 
@@ -98,6 +105,19 @@ def step_of(counts: Counts, compartment: Compartment) -> int | None:
     return next(number for number, (end, _, _) in enumerate(STEPS) if tps < end)
 
 
+def _draw_artefacts(picture: UInt8Array, found: ArtefactMap) -> list[LegendEntry]:
+    """Outline each kind in its colour; their legend counts the pieces."""
+    height, width = picture.shape[:2]
+    to_picture = np.array([[width / found.columns, 0, 0], [0, height / found.rows, 0]])
+    entries = []
+    for kind in ArtefactKind:
+        mask = cv2.warpAffine(found.mask(kind).view(np.uint8), to_picture, (width, height), flags=cv2.INTER_NEAREST)
+        pieces, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        cv2.drawContours(picture, pieces, -1, ARTEFACT_RGB[kind], 2, cv2.LINE_AA)
+        entries.append(LegendEntry(name=f"Left out: {kind}", rgb=ARTEFACT_RGB[kind], n_cells=len(pieces)))
+    return entries
+
+
 def write_overview(
     rgb: UInt8Array,
     tissue: BoolArray,
@@ -108,6 +128,7 @@ def write_overview(
     mpp: float,
     square_um: float,
     compartment: Compartment,
+    artefacts: ArtefactMap | None = None,
 ) -> None:
     """Draw with `draw_overview` and write a PNG.
 
@@ -117,7 +138,8 @@ def write_overview(
         The file cannot be written.
     """
     picture = draw_overview(
-        rgb, tissue, squares, caption=caption, mpp=mpp, square_um=square_um, compartment=compartment
-    )
+        rgb, tissue, squares,
+        caption=caption, mpp=mpp, square_um=square_um, compartment=compartment, artefacts=artefacts,
+    )  # fmt: skip
     with replace_atomically(path) as partial:
         partial.write_bytes(encode_png(picture, texts={"Software": f"pdl1quant {__version__}"}))

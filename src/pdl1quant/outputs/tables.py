@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import Counts, ResultFlag, Score
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised when a column of the cells or of the scores changes its name, unit or meaning."""
 
 DECIMALS = 4
@@ -210,6 +210,7 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("evaluable", "bool", "", "whether the case has enough viable tumour cells; empty for an image"),
     ScoreColumn("calls", "list", "", "the interval against each cut-off: `>= 1 %`, `< 1 %` or `indeterminate at 1 %`"),
     ScoreColumn("flags", "list", "", "what a reader of the score has to know, a word each"),
+    ScoreColumn("artefact_pct", "float", "%", "spoilt tissue of a slide, left out; empty where nobody looked for it"),
     ScoreColumn("mpp", "float", "um", "side of a pixel of the image; empty for a case whose images differ"),
     ScoreColumn("assay", "text", "", "name of the rule pack: how the stain was read"),
     ScoreColumn("schema", "int", "", "number of this set of columns"),
@@ -251,6 +252,7 @@ class ScoreRow:
     evaluable: bool | None = None
     calls: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    artefact_pct: float | None = None
     mpp: float | None = None
     assay: str = ""
     schema: int = SCHEMA

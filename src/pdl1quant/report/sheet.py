@@ -163,6 +163,7 @@ def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
 
     sharpness = float(np.nanmedian(cells["nucleus_sharpness_od"])) if len(cells) else 0.0
     residual = float(np.nanmedian(cells["cell_residual_od_mean"]))
+    spoilt = "In pen, folds, bubbles, blur"
     return [
         share(Flag.OUT_OF_FOCUS, "Out of focus"),
         Check(name="Sharpness of nuclei", text=f"{sharpness:.3f} OD per µm (median)"),
@@ -172,7 +173,9 @@ def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
         share(Flag.TOUCHES_EDGE, "Cut by the edge", of_all=True),
         share(Flag.OUTSIDE_ROI, "Outside the drawn region", of_all=True),
         Check(name="Colour neither stain explains", text=f"{residual:.3f} OD (median of cells)"),
-        Check(name="Pen and folds", text="not measured; look at the picture"),
+        share(Flag.ARTEFACT, spoilt)
+        if (flags & int(Flag.ARTEFACT)).any()
+        else Check(name=spoilt, text="none found, or not looked for (whole slides only); look at the picture"),
     ]
 
 

@@ -123,6 +123,7 @@ CELL_FLAG_TEXTS: dict[Flag, str] = {
     Flag.OUT_OF_FOCUS: "out of focus",
     Flag.PYKNOTIC: "shrunken or fragmented nucleus: not viable",
     Flag.OUTSIDE_ROI: "outside the region to be scored",
+    Flag.ARTEFACT: "in a spoilt part of the slide: pen, fold, bubble, blur or pigment",
     Flag.SATURATED: "too dark for the stain split (stays in the score)",
     Flag.NO_CYTOPLASM: "no cytoplasm seen (stays in the score)",
     Flag.SHARED_MEMBRANE: "brown line given to a neighbour (stays in the score)",
@@ -219,9 +220,9 @@ def method(pack: RulePack, config: Config, indication: Indication | None) -> lis
         (
             "What was left out",
             (
-                "Cells cut by the edge of the image, covered by pigment, out of focus, not viable, or outside the "
-                "drawn region stay in the table and leave numerator and denominator. When more than "
-                f"{100 * score.max_excluded_share:g} % of the tumour cells go, the result is called partial."
+                "Cells cut by the edge of the image, covered by pigment, out of focus, not viable, in a spoilt part "
+                "of a slide, or outside the drawn region stay in the table and leave numerator and denominator. When "
+                f"more than {100 * score.max_excluded_share:g} % of the tumour cells go, the result is called partial."
             ),
         ),
         (

@@ -212,6 +212,11 @@ def flag_beyond(cells: pd.DataFrame, *, scored: BoolArray, tumour: BoolArray | N
     return cells.assign(flags=cells["flags"].to_numpy() | outside)
 
 
+def flag_artefacts(cells: pd.DataFrame, spoilt: BoolArray) -> pd.DataFrame:
+    """Flag the cells that lie in artefacts, ``spoilt`` (n,) bool."""
+    return cells.assign(flags=cells["flags"].to_numpy() | np.where(spoilt, int(Flag.ARTEFACT), 0).astype(np.int32))
+
+
 def flag_pyknotic(cells: pd.DataFrame, *, estimate: StainEstimate) -> Int32Array:
     """(n,) bits of `Flag`: `Flag.PYKNOTIC` for small, dense nuclei of tumour class; fragments count as nuclei.
 

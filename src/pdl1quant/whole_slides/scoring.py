@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.config import Config
-    from pdl1quant.model import Indication, RulePack, Slide, SlideDamage, StainEstimate
+    from pdl1quant.model import ArtefactMap, Indication, RulePack, Slide, SlideDamage, StainEstimate
     from pdl1quant.whole_slides.judging import Band
     from pdl1quant.whole_slides.measuring import TileCells
     from pdl1quant.whole_slides.survey import Work
@@ -40,6 +40,7 @@ class Tally:
     config: Config
     pack: RulePack
     rois: tuple[Roi, ...] = ()
+    artefacts: ArtefactMap | None = None
     blocks: dict[tuple[int, int], Counts] = field(default_factory=dict)
     heat: dict[tuple[int, int], Counts] = field(default_factory=dict)
     damage: dict[SlideDamage, None] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Tally:
         return area_px * self.slide.mpp_x * self.slide.mpp_y
 
     def add(self, band: Band) -> Band:
-        """Count a band; returns it with the cells outside the regions flagged."""
+        """Count a band; returns it with the cells in artefacts and outside the regions flagged."""
         cells = self._flagged(band.cells)
         self._sum(self.blocks, cells, self.config.score.block_um)
         self._sum(self.heat, cells, HEAT_UM)
@@ -78,9 +79,12 @@ class Tally:
             into[key] = into.get(key, Counts()) + each
 
     def _flagged(self, cells: pd.DataFrame) -> pd.DataFrame:
+        x, y = cells["x_px"].to_numpy(), cells["y_px"].to_numpy()
+        if self.artefacts is not None:
+            spoilt = self.artefacts.at((x + 0.5) / self.slide.width, (y + 0.5) / self.slide.height)
+            cells = quality.flag_artefacts(cells, spoilt)
         if not self.rois:
             return cells
-        x, y = cells["x_px"].to_numpy(), cells["y_px"].to_numpy()
         scored, tumour = points_in_rois(self.rois, x, y), None
         near = np.zeros(len(cells), bool)
         if of_kind(self.rois, RoiKind.TUMOUR):
@@ -126,7 +130,7 @@ def finish(
     return SlideResult(
         status=status, cells=measure.empty_cells(), counts=sum(blocks, Counts()), blocks=blocks, score=score,
         estimate=estimate, mpp=tally.mpp, working_mpp=work.grid.mpp, shape_px=(slide.height, slide.width),
-        tissue_area_um2=work.tissue_area_um2, flags=score.flags,
+        tissue_area_um2=work.tissue_area_um2, flags=score.flags, artefacts=work.spoilt,
     )  # fmt: skip
 
 
@@ -170,7 +174,7 @@ def analyse_slide(
     work = plan_work(slide, estimate=estimate, config=config, rois=rois)
     flags = check_scale(slide, work, estimate=estimate, config=config)
     places = work.places(config)
-    tally = Tally(slide=slide, config=config, pack=pack, rois=tuple(rois))
+    tally = Tally(slide=slide, config=config, pack=pack, rois=tuple(rois), artefacts=work.artefacts)
     tally.damage |= dict.fromkeys(known_damage(slide, work))
 
     def measured() -> Iterable[tuple[int, TileCells]]:

@@ -18,12 +18,13 @@ from pdl1quant.networks.card import load_model, model_folder
 from pdl1quant.slides.roi import scored_region
 from pdl1quant.stages import nuclei, quality, stains, tissue
 from pdl1quant.tiling import BLOCK_PX, TilePlace, place_tiles, shape_in_blocks
+from pdl1quant.whole_slides.masking import find_ink, mask_artefacts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pdl1quant.config import Config
-    from pdl1quant.model import BoolArray, Slide, SlideDamage, SlideGrid, UInt8Array
+    from pdl1quant.model import ArtefactKind, ArtefactMap, BoolArray, Slide, SlideDamage, SlideGrid, UInt8Array
     from pdl1quant.slides.roi import Roi
     from pdl1quant.stages.stains import StainSample
 
@@ -62,7 +63,8 @@ class Work:
     """What there is to do on a slide.
 
     ``blocks`` (rows, columns) bool says which blocks of the working ``grid`` are work; ``tissue`` is a mask over the
-    slide, coarser than the overview.
+    slide, coarser than the overview. ``artefacts`` is None where nobody looked for them, ``spoilt`` holds their shares
+    of the tissue.
     """
 
     grid: SlideGrid
@@ -70,6 +72,8 @@ class Work:
     tissue: BoolArray
     tissue_area_um2: float
     overview: Overview
+    artefacts: ArtefactMap | None = None
+    spoilt: Mapping[ArtefactKind, float] | None = None
 
     def places(self, config: Config) -> tuple[TilePlace, ...]:
         """The tiles, row by row."""
@@ -96,8 +100,11 @@ def sample_slide(slide: Slide, *, config: Config) -> StainSample:
     whole = _with_scanned_glass(stains.sample_stains(overview.rgb))
     grid = slide.grid(config.working_mpp)
     white = stains.white_level([whole], config=config.stains)
-    found = tissue.find_tissue(_tile(overview), _only_white(white, config), config=config.tissue)
-    samples = [stains.sample_stains(rgb) for rgb in _windows(slide, grid, found, n=MAX_WINDOWS)]
+    assumed = _only_white(white, config)
+    found = tissue.find_tissue(_tile(overview), assumed, config=config.tissue)
+    ink = find_ink(overview.rgb, found.shape, estimate=assumed, config=config)
+    windows = _windows(slide, grid, found & ~ink, n=MAX_WINDOWS, ink=ink)
+    samples = [stains.sample_stains(rgb) for rgb in windows]
     pixels = np.concatenate([sample.pixels for sample in samples]) if samples else whole.pixels
     stride = len(pixels) // (5 * stains.MAX_SAMPLES) + 1
     sample = replace(whole, pixels=np.ascontiguousarray(pixels[::stride]))
@@ -111,12 +118,18 @@ def plan_work(slide: Slide, *, estimate: StainEstimate, config: Config, rois: Se
     tile = _tile(overview)
     found = tissue.find_tissue(tile, estimate, config=config.tissue)
     grid = slide.grid(config.working_mpp)
+    masked, spoilt = None, None
+    if config.artefacts.find:
+        masked, ground = mask_artefacts(slide, found, estimate=estimate, config=config)
+        spoilt = masked.shares(ground)
     return Work(
         grid=grid,
         blocks=_blocks_of(found, grid) & _blocks_in(rois, grid),
         tissue=found,
         tissue_area_um2=tissue.tissue_area_um2(found, tile),
         overview=overview,
+        artefacts=masked,
+        spoilt=spoilt,
     )
 
 
@@ -193,8 +206,10 @@ def _only_white(white: tuple[float, float, float], config: Config) -> StainEstim
     )
 
 
-def _windows(slide: Slide, grid: SlideGrid, found: BoolArray, *, n: int) -> Iterable[UInt8Array]:
-    """Up to ``n`` undamaged windows that hold tissue, evenly from all that do."""
+def _windows(
+    slide: Slide, grid: SlideGrid, found: BoolArray, *, n: int, ink: BoolArray | None = None
+) -> Iterable[UInt8Array]:
+    """Up to ``n`` undamaged windows that hold tissue, evenly from all that do; ``ink`` is painted over with white."""
     rows, columns = max(1, grid.height // WINDOW_PX), max(1, grid.width // WINDOW_PX)
     share = np.asarray(cv2.resize(found.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA))
     held = np.argwhere(share >= min(MIN_TISSUE_SHARE, float(share.max()))) if found.any() else np.empty((0, 2), int)
@@ -203,8 +218,19 @@ def _windows(slide: Slide, grid: SlideGrid, found: BoolArray, *, n: int) -> Iter
         x0, y0 = column * WINDOW_PX, row * WINDOW_PX
         rect = Rect(x0=x0, y0=y0, x1=min(x0 + WINDOW_PX, grid.width), y1=min(y0 + WINDOW_PX, grid.height))
         region = slide.read(rect, grid)
-        if not region.damage:
-            yield region.rgb
+        if region.damage:
+            continue
+        yield region.rgb if ink is None else _without(ink, region.rgb, rect, grid)
+
+
+def _without(ink: BoolArray, rgb: UInt8Array, rect: Rect, grid: SlideGrid) -> UInt8Array:
+    """A window without what lies below a mask over the slide."""
+    if not ink.any():
+        return rgb
+    height, width = ink.shape
+    row = (np.arange(rect.y0, rect.y1) * height // grid.height).clip(max=height - 1)
+    column = (np.arange(rect.x0, rect.x1) * width // grid.width).clip(max=width - 1)
+    return np.where(ink[np.ix_(row, column)][:, :, None], np.uint8(255), rgb)
 
 
 def _blocks_of(found: BoolArray, grid: SlideGrid) -> BoolArray:
