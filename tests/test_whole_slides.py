@@ -90,8 +90,8 @@ def test_a_slide_has_the_cells_of_the_image_in_one_piece(by_tile_px, image, esti
 
 
 def test_too_small_a_halo_shows(path, by_tile_px, estimate, monkeypatch):
-    """The comparison above can fail: with 12 px of surroundings cells at seams are others."""
-    monkeypatch.setattr(survey, "OBJECTS_UM", -40.0)
+    """The comparison above can fail: with 6 px of surroundings cells at seams are others."""
+    monkeypatch.setattr(survey, "OBJECTS_UM", 3.0)
     _, cells = analysed(path, config_of("watershed", 512), estimate=estimate)
     assert len(cells.merge(by_tile_px("watershed", 2048)[1], on=["x_px", "y_px"])) < len(cells)
 

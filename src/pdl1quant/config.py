@@ -180,9 +180,10 @@ class ScoreConfig(_Section):
 class TilingConfig(_Section):
     """Whole slides in tiles."""
 
-    tile_px: int = Field(default=1536, ge=256, le=4096, multiple_of=256)
-    """Side (working pixels, a multiple of 256) of the squares of a whole slide that are worked on at a time. Moves no
-    number: larger ones need more memory, smaller ones read and compute more of their margins twice."""
+    tile_px: int | None = Field(default=None, ge=256, le=4096, multiple_of=256)
+    """Side (working pixels, a multiple of 256) of the squares of a whole slide that are worked on at a time; when none
+    is given, one with which a worker stays below 1 GB. Moves no number: smaller ones need less memory, and compute more
+    of their margins twice."""
     outlines: bool = True
     """Whether the outlines of a whole slide's cells are written (``geojson/``)."""
     outlines_compression: Literal["none", "gzip", "zip"] = "none"

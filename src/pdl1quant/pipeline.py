@@ -186,8 +186,12 @@ def judge_cells(
 
 
 def find_cells(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: Config) -> FoundCells:
-    """Cells of one tile, measured and not yet named; arguments as in `analyse_tile`."""
+    """Cells of one tile, measured and not yet named; arguments as in `analyse_tile`.
+
+    Of a tile with an ``inner`` part the label images are those of this part.
+    """
     seen = SEGMENTERS[config.nuclei.segmenter](tile, od, estimate=estimate, config=config.nuclei)
+    tile, od = tile.cropped(), od.cropped(tile.inner)
     parts = cell_stage.grow_cells(seen, od, mpp=tile.mpp, config=config.cells)
     black = stains.pigment_residual_od(estimate, config.quality.pigment_od)
     measured = measure.measure_cells(tile, od, parts, stains=config.stains, pigment_residual_od=black)

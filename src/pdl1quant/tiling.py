@@ -20,19 +20,34 @@ if TYPE_CHECKING:
 
 BLOCK_PX = 256
 """Side of a block; sides of tiles are multiples of it."""
+TIES_PX = 12
+"""Coarse grids of 4 px and ties broken in 3 x 3 px lie alike in tiles, and in what is cut out of them, that begin at
+multiples of this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Margins:
+    """What is read around a core.
+
+    Objects on which a cell of the core depends reach ``objects_px`` beyond it; to find them takes another ``looks_px``
+    (0: the segmenter does not tell the two apart). Tiles begin at multiples of ``step_px``, a multiple of `TIES_PX`.
+    """
+
+    looks_px: int
+    objects_px: int
+    step_px: int = TIES_PX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TilePlace:
-    """Where a tile lies, in pixels of the slide's grid: ``rect`` is read, ``core`` is owned."""
+    """Where a tile lies, in pixels of the slide's grid: ``rect`` is read, ``inner`` has objects, ``core`` is owned."""
 
     rect: Rect
+    inner: Rect
     core: Rect
 
 
-def place_tiles(
-    blocks: BoolArray, *, width: int, height: int, tile_px: int, halo_px: int, step_px: int
-) -> tuple[TilePlace, ...]:
+def place_tiles(blocks: BoolArray, *, width: int, height: int, tile_px: int, margins: Margins) -> tuple[TilePlace, ...]:
     """The tiles that cover all blocks of work, row by row.
 
     Parameters
@@ -43,11 +58,10 @@ def place_tiles(
         Size of the grid in pixels; nothing reaches beyond it.
     tile_px
         Side of the squares that are worked on at a time, a multiple of ``BLOCK_PX``.
-    halo_px
+    margins
         How much is read around each core, at least.
-    step_px
-        Tiles begin at multiples of this.
     """
+    halo_px, step_px = margins.looks_px + margins.objects_px, margins.step_px
     per_tile = tile_px // BLOCK_PX
     assert per_tile * BLOCK_PX == tile_px
     places = []
@@ -68,7 +82,13 @@ def place_tiles(
                 x1=min(core.x1 + halo_px, width),
                 y1=min(core.y1 + halo_px, height),
             )
-            places.append(TilePlace(rect=rect, core=core))
+            inner = Rect(
+                x0=max(rect.x0, (core.x0 - margins.objects_px) // TIES_PX * TIES_PX),
+                y0=max(rect.y0, (core.y0 - margins.objects_px) // TIES_PX * TIES_PX),
+                x1=min(core.x1 + margins.objects_px, width),
+                y1=min(core.y1 + margins.objects_px, height),
+            )
+            places.append(TilePlace(rect=rect, inner=inner if margins.looks_px else rect, core=core))
     return tuple(places)
 
 

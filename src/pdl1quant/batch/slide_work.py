@@ -166,12 +166,12 @@ def measure(task: TileTask) -> TileCells:
     found = measure_tile(slide, task.grid, task.place, blocks=task.blocks, estimate=task.estimate, config=task.config)
     if not task.config.tiling.outlines:
         return found.owned
-    grid, rect = task.grid, task.place.rect
+    grid, inner = task.grid, task.place.inner
     outlines = outline_cells(
         found.owned_parts(),
         found.owned.cells["label"].to_numpy("int32"),
-        x_px=rect.x0 * grid.downsample_x,
-        y_px=rect.y0 * grid.downsample_y,
+        x_px=inner.x0 * grid.downsample_x,
+        y_px=inner.y0 * grid.downsample_y,
         downsample_x=grid.downsample_x,
         downsample_y=grid.downsample_y,
         simplified=True,

@@ -7,7 +7,7 @@ Pixel convention: ``array[y, x]``; the centre of the first pixel is (0, 0). Opti
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ Int32Array: TypeAlias = NDArray[np.int32]
 Int64Array: TypeAlias = NDArray[np.int64]
 IntpArray: TypeAlias = NDArray[np.intp]
 BoolArray: TypeAlias = NDArray[np.bool_]
+
+_T = TypeVar("_T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,14 @@ class Rect:
         """Rows."""
         return self.y1 - self.y0
 
+    def moved(self, x: int, y: int) -> Rect:
+        """The same rectangle elsewhere."""
+        return Rect(x0=self.x0 + x, y0=self.y0 + y, x1=self.x1 + x, y1=self.y1 + y)
+
+    def of(self, image: NDArray[_T]) -> NDArray[_T]:
+        """These pixels of an image (H, W, ...): a view."""
+        return image[self.y0 : self.y1, self.x0 : self.x1]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
@@ -47,7 +57,8 @@ class Tile:
 
     ``rgb`` is (H, W, 3) uint8 at ``mpp`` um per pixel. Its first pixel lies at (``x_px``, ``y_px``) of the input image
     and each of its pixels spans ``downsample_x`` by ``downsample_y`` input pixels. It owns the cells whose centroid
-    lies in ``core`` (pixels of ``rgb``).
+    lies in ``core`` (pixels of ``rgb``). Objects are looked for in ``inner`` (the same), all of it when None: what lies
+    beyond is there to be seen by the segmenter alone.
     """
 
     rgb: UInt8Array
@@ -57,11 +68,27 @@ class Tile:
     y_px: float = 0.0
     downsample_x: float = 1.0
     downsample_y: float = 1.0
+    inner: Rect | None = None
 
     @classmethod
     def whole(cls, rgb: UInt8Array, mpp: float) -> Tile:
         """The tile that owns all of its pixels: a plain image."""
         return cls(rgb=rgb, mpp=mpp, core=Rect(x0=0, y0=0, x1=rgb.shape[1], y1=rgb.shape[0]))
+
+    def cropped(self) -> Tile:
+        """The tile that is the ``inner`` part of this one."""
+        inner = self.inner
+        if inner is None:
+            return self
+        return Tile(
+            rgb=np.ascontiguousarray(inner.of(self.rgb)),
+            mpp=self.mpp,
+            core=self.core.moved(-inner.x0, -inner.y0),
+            x_px=self.x_px + inner.x0 * self.downsample_x,
+            y_px=self.y_px + inner.y0 * self.downsample_y,
+            downsample_x=self.downsample_x,
+            downsample_y=self.downsample_y,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +109,14 @@ class StainOD:
     haematoxylin: Float32Array
     dab: Float32Array
     residual: Float32Array
+
+    def cropped(self, rect: Rect | None) -> StainOD:
+        """The part in a rectangle; all of it when None."""
+        if rect is None:
+            return self
+        planes = (np.ascontiguousarray(rect.of(plane)) for plane in (self.haematoxylin, self.dab, self.residual))
+        haematoxylin, dab, residual = planes
+        return StainOD(haematoxylin=haematoxylin, dab=dab, residual=residual)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

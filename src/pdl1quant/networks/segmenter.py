@@ -16,7 +16,7 @@ import numpy as np
 from pdl1quant.basins import borders, climb
 from pdl1quant.kernels.extent import nearest_label, take_nearest, widen
 from pdl1quant.kernels.labels import groups_of, label_areas, overlaps, paint_runs, renumber, runs_meet, runs_of
-from pdl1quant.model import Segmentation
+from pdl1quant.model import Rect, Segmentation
 from pdl1quant.networks.card import load_model, model_files, model_folder
 from pdl1quant.networks.files import check_hash
 from pdl1quant.networks.nuclei_only import segment_by_plane
@@ -60,7 +60,7 @@ SAME_MPP = 0.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maps:
-    """What the network says, float32, 0-1, (H, W) on the tile's grid.
+    """What the network says, float32, 0-1, (H, W) on the tile's grid; of its ``inner`` part if it has one.
 
     ``classes`` (n, h, w) lies on a coarser one: ``class_at`` holds the tile's row of each of its rows, and the tile's
     column of each of its columns; -1 outside the tile.
@@ -138,17 +138,18 @@ def predict(model: Model, tile: Tile) -> Maps:
     padded = cv2.copyMakeBorder(rgb, top, bottom, left, right, cv2.BORDER_REFLECT)
     nuclei, cells = _run(model, np.asarray(padded, dtype=np.uint8))
     whole = (rgb.shape[1] + left + right, rgb.shape[0] + top + bottom)
+    inner = tile.inner or Rect(x0=0, y0=0, x1=width, y1=height)
 
     def on_tile(plane: Float32Array) -> Float32Array:
         inside = _resized(plane, whole)[top : top + rgb.shape[0], left : left + rgb.shape[1]]
-        return _resized(inside, (width, height))
+        return np.ascontiguousarray(inner.of(_resized(inside, (width, height))))
 
     classes, class_at = None, None
     if cells is not None and card.classes:
         classes = cells[2:]
         class_at = (
-            _tile_index(classes.shape[1], whole[1], top, rgb.shape[0], height),
-            _tile_index(classes.shape[2], whole[0], left, rgb.shape[1], width),
+            _within(_tile_index(classes.shape[1], whole[1], top, rgb.shape[0], height), inner.y0, inner.y1),
+            _within(_tile_index(classes.shape[2], whole[0], left, rgb.shape[1], width), inner.x0, inner.x1),
         )
     return Maps(
         nucleus=on_tile(nuclei[0]),
@@ -165,6 +166,11 @@ def _tile_index(n_coarse: int, n_fine: int, before: int, inside: int, n_tile: in
     fine = (np.arange(n_coarse) + 0.5) * n_fine / n_coarse - before
     index = np.floor(fine * n_tile / inside).astype(np.intp)
     return np.where((index >= 0) & (index < n_tile), index, -1)
+
+
+def _within(index: IntpArray, start: int, stop: int) -> IntpArray:
+    """Places counted from ``start``; -1 for those outside."""
+    return np.where((index >= start) & (index < stop), index - start, -1)
 
 
 def _resized(plane: Float32Array, size: tuple[int, int]) -> Float32Array:

@@ -141,6 +141,7 @@ def _open(weights: Path, sha256: str) -> InferenceSession:  # noqa: ARG001 - oth
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # a second plan of memory for each shape: twice the memory, no faster
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])

@@ -80,11 +80,13 @@ def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: 
     Returns
     -------
     Segmentation
-        ``nuclei`` (H, W) int32 with labels exactly 1..n; no cells, no scores.
+        ``nuclei`` (H, W) int32 with labels exactly 1..n, of the tile's ``inner`` part; no cells, no scores.
     """
     signal = nucleus_signal(od, name=config.signal, mpp=tile.mpp)
     threshold = estimate.nucleus_od
     background = _local_background(signal, mpp=tile.mpp)
+    if tile.inner is not None:
+        signal, background = (np.ascontiguousarray(tile.inner.of(plane)) for plane in (signal, background))
     foreground = _foreground(signal, background, threshold=threshold, mpp=tile.mpp)
     if not foreground.any():
         return Segmentation(nuclei=np.zeros(foreground.shape, np.int32))

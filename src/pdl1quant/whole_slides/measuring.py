@@ -9,7 +9,7 @@ import numpy as np
 
 from pdl1quant import pipeline
 from pdl1quant.kernels.labels import renumber
-from pdl1quant.model import Flag, MembraneProfile, Rect, Tile
+from pdl1quant.model import Flag, MembraneProfile, Tile
 from pdl1quant.stages import quality, stains
 from pdl1quant.tiling import owned
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Float32Array,
         Float64Array,
         Int32Array,
+        Rect,
         Slide,
         SlideDamage,
         SlideGrid,
@@ -56,7 +57,7 @@ class TileCells:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredTile:
-    """What a tile owns, and the label images of all that was found in it (their ``label`` is that of the table)."""
+    """What a tile owns, and the label images of all that was found in its ``inner`` part, labels as in the table."""
 
     owned: TileCells
     parts: Compartments
@@ -87,14 +88,20 @@ def measure_tile(
     """
     region = slide.read(place.rect, grid)
     x0, y0 = place.rect.x0, place.rect.y0
-    core = Rect(x0=place.core.x0 - x0, y0=place.core.y0 - y0, x1=place.core.x1 - x0, y1=place.core.y1 - y0)
-    tile = Tile(rgb=region.rgb, mpp=grid.mpp, core=core, x_px=float(x0), y_px=float(y0))
+    tile = Tile(
+        rgb=region.rgb,
+        mpp=grid.mpp,
+        core=place.core.moved(-x0, -y0),
+        inner=None if place.inner == place.rect else place.inner.moved(-x0, -y0),
+        x_px=float(x0),
+        y_px=float(y0),
+    )
     od = stains.deconvolve(region.rgb, estimate)
     found = pipeline.find_cells(tile, od, estimate=estimate, config=config)
     cells, membrane = found.measured.cells, found.measured.membrane
     if len(cells):
         cells["flags"] = quality.flag_cells(cells, found.parts, config=config.quality)
-        cells["flags"] |= _cut_by_damage(found.parts, region.damage, grid, place.rect)
+        cells["flags"] |= _cut_by_damage(found.parts, region.damage, grid, place.inner)
     mine = owned(cells["x_px"].to_numpy(), cells["y_px"].to_numpy(), place.core, blocks)
     membrane, foreign = _own_membranes(membrane, mine)
     scores = None if found.class_scores is None else found.class_scores[mine]

@@ -17,7 +17,7 @@ from pdl1quant.model import Rect, ResultFlag, StainEstimate, Tile
 from pdl1quant.networks.card import load_model, model_folder
 from pdl1quant.slides.roi import scored_region
 from pdl1quant.stages import nuclei, quality, stains, tissue
-from pdl1quant.tiling import BLOCK_PX, TilePlace, place_tiles, shape_in_blocks
+from pdl1quant.tiling import BLOCK_PX, TIES_PX, Margins, TilePlace, place_tiles, shape_in_blocks
 from pdl1quant.whole_slides.masking import find_ink, mask_artefacts
 
 if TYPE_CHECKING:
@@ -43,10 +43,12 @@ OBJECTS_UM = 48.0
 """How far the objects reach of which a cell depends: its nucleus, that of a neighbour, how far both grow."""
 RULES_UM = 46.0
 """How far the rules look: a hole in the brown (20 um) against its background (24 um), on a grid of 2 um."""
+TILE_PX = {"watershed": 2048, "network": 1280}
+"""Side of a tile with which a worker stays below 1 GB, measured."""
+OTHER_TILE_PX = 1024
+"""The same for segmenters that were not measured."""
 LIBRARIES_UM = 32.0
 """The same of models in other libraries, which do not say."""
-TIES_PX = 12
-"""Coarse grids of 4 px and ties broken in 3 x 3 px lie alike in tiles that begin at multiples of this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +79,12 @@ class Work:
 
     def places(self, config: Config) -> tuple[TilePlace, ...]:
         """The tiles, row by row."""
-        halo_px, step_px = _margins(config, self.grid.mpp)
         return place_tiles(
             self.blocks,
             width=self.grid.width,
             height=self.grid.height,
-            tile_px=config.tiling.tile_px,
-            halo_px=halo_px,
-            step_px=step_px,
+            tile_px=tile_side_px(config),
+            margins=_margins(config, self.grid.mpp),
         )
 
 
@@ -171,15 +171,22 @@ def read_overview(slide: Slide) -> Overview:
     return Overview(rgb=region.rgb, grid=grid, damage=region.damage)
 
 
-def _margins(config: Config, mpp: float) -> tuple[int, int]:
-    """Halo around a core, and the step at which tiles begin, in px."""
-    reach_px, step_px = math.ceil(LIBRARIES_UM / mpp), TIES_PX
-    if config.nuclei.segmenter == "network":
-        card = load_model(model_folder(config.nuclei)).card
-        reach_px, step_px = math.ceil(card.reach_px * card.mpp / mpp), math.lcm(TIES_PX, card.multiple_px)
-    elif config.nuclei.segmenter == "watershed":
-        reach_px = math.ceil(RULES_UM / mpp)
-    return reach_px + math.ceil(OBJECTS_UM / mpp), step_px
+def tile_side_px(config: Config) -> int:
+    """Side of the squares that are worked on at a time, in working px."""
+    return config.tiling.tile_px or TILE_PX.get(config.nuclei.segmenter, OTHER_TILE_PX)
+
+
+def _margins(config: Config, mpp: float) -> Margins:
+    objects_px = math.ceil(OBJECTS_UM / mpp)
+    if config.nuclei.segmenter == "watershed":
+        return Margins(looks_px=math.ceil(RULES_UM / mpp), objects_px=objects_px)
+    if config.nuclei.segmenter != "network":
+        return Margins(looks_px=0, objects_px=math.ceil(LIBRARIES_UM / mpp) + objects_px)
+    card = load_model(model_folder(config.nuclei)).card
+    reach_px, step_px = math.ceil(card.reach_px * card.mpp / mpp), math.lcm(TIES_PX, card.multiple_px)
+    if card.nuclei_gives != "depth":
+        return Margins(looks_px=0, objects_px=reach_px + objects_px, step_px=step_px)
+    return Margins(looks_px=reach_px, objects_px=objects_px, step_px=step_px)
 
 
 def _tile(overview: Overview) -> Tile:
