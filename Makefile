@@ -7,7 +7,7 @@ DEMO ?= demo_result
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint pages pictures clean python
+.PHONY: demo test lint pages pictures notebooks site clean python
 
 demo: $(VENV)/.installed
 	$(BIN)/pdl1quant score sample_slides/ihc sample_slides/phantoms -o $(DEMO) --overwrite
@@ -18,6 +18,7 @@ demo: $(VENV)/.installed
 
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) tests
+	$(BIN)/python -m pytest -n $(WORKERS) --nbmake notebooks
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -34,6 +35,15 @@ pictures: demo $(VENV)/.installed-dev
 	$(BIN)/pdl1quant figures $(DEMO) -q
 	$(BIN)/python docs/make_pictures.py $(DEMO)
 	$(BIN)/python docs/make_figures.py
+	$(BIN)/python docs/make_notebook_pictures.py
+
+# notebooks/*.ipynb, without outputs, from the .py beside them
+notebooks: $(VENV)/.installed-dev
+	cd notebooks && ../$(BIN)/jupytext --to ipynb --update-metadata '{"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}' 0*.py
+
+# the pages as a site that can be read from disk: site/index.html
+site: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict
 
 $(VENV)/.installed: pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)
@@ -49,4 +59,4 @@ python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pdl1quant needs Python 3.11 or newer; pass PYTHON=python3.12, say")'
 
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(DEMO) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -24,9 +24,10 @@ from pdl1quant.cli import cli
 from pdl1quant.errors import UsageError
 from pdl1quant.exports import EXPORTS, ExportJob, export_results
 from pdl1quant.exports.h5ad import MEASURED
+from pdl1quant.exports.ro_crate import MEANINGS
 from pdl1quant.exports.source import flag_names
 from pdl1quant.model import CELL_COLUMNS, Flag
-from pdl1quant.outputs.files import claim_output
+from pdl1quant.outputs.files import ENDINGS, claim_output
 from pdl1quant.outputs.palette import outcomes
 from pdl1quant.outputs.tables import read_cells
 from pdl1quant.review import EditKind, Review, open_results
@@ -238,6 +239,10 @@ def test_ro_crate_names_every_result_and_its_inputs(out):
     assert f"urn:sha256:{digest.hexdigest()}" in {entity.id for entity in action["object"]}
     assert action["instrument"]["name"] == "pdl1quant"
     assert str(out.parent) not in (out / "ro-crate-metadata.json").read_text()
+
+
+def test_ro_crate_has_words_for_every_kind_of_result():
+    assert ENDINGS.keys() <= MEANINGS.keys()
 
 
 @pytest.mark.parametrize("to", EXPORTS)

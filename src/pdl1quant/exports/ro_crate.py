@@ -46,10 +46,11 @@ _TYPES = {
     ".zip": "application/zip",
     ".dcm": "application/dicom",
 }
-_MEANINGS = {
+MEANINGS = {
     SCORES_NAME: "Scores of images and cases, with intervals, flags and status",
     REVIEWED_NAME: "Scores after review, beside those of the run",
     RUN_RECORD_NAME: "Record of the run: settings, versions, hashes of the inputs",
+    "artefacts": "What of one slide was left out as spoilt, outlined",
     "cells": "Cells of one image: place, class, positivity, measurements",
     "overlays": "One image with the outlines of its cells",
     "geojson": "Cells of one image as objects of QuPath",
@@ -138,6 +139,6 @@ def _files(out: Path) -> Iterator[Path]:
 
 def _about(path: Path, out: Path) -> dict[str, Any]:
     kind = path.relative_to(out).parts[0]
-    about = {"name": path.name, "description": _MEANINGS[kind], "contentSize": str(path.stat().st_size)}
+    about = {"name": path.name, "description": MEANINGS[kind], "contentSize": str(path.stat().st_size)}
     form = _TYPES.get(path.suffix)
     return about | ({"encodingFormat": form} if form else {})

@@ -45,8 +45,7 @@ def columns_markdown() -> str:
         [
             "# Columns",
             "",
-            "Written by `pdl1quant.outputs.columns_page.columns_markdown`; change the schema, not this page.",
-            f"Schema {SCHEMA}.",
+            f"What each column of the results says. Schema {SCHEMA}; this page is written from it by `make pages`.",
             "",
             "## `scores.csv`: a row per image, then per case",
             "",
