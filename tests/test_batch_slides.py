@@ -143,3 +143,24 @@ def test_a_region_beside_the_slide_is_refused_by_name(slide, tmp_path):
     (row,) = rows_of(tmp_path / "out", "image")
     assert row.status is Status.REFUSED
     assert "far.geojson" in row.error
+
+
+def test_label_pyramid_paints_each_cell_of_the_table_once_whatever_the_tiles(slide, scored, tmp_path):
+    planes = {}
+    for tile_px, workers in ((512, 1), (1024, 2)):
+        tiling = CONFIG.tiling.model_copy(update={"tile_px": tile_px, "outlines": False})
+        out = tmp_path / f"{tile_px}"
+        config = CONFIG.model_copy(update={"tiling": tiling})
+        run(slide, out, config=config, mpp=None, keep_labels=True, workers=workers)
+        planes[tile_px] = tifffile.imread(out / "labels" / "slide.ome.tif")
+    np.testing.assert_array_equal(planes[512], planes[1024])
+    nucleus, cell, cytoplasm, membrane = planes[512]
+    cells = read_cells(scored / "cells" / "slide.parquet")
+    assert np.array_equal(np.unique(cell), np.arange(len(cells) + 1))
+    assert np.array_equal(nucleus + cytoplasm + membrane, cell)
+    areas = np.bincount(cell.ravel())[1:] * 0.25
+    np.testing.assert_allclose(areas, cells["cell_area_um2"], rtol=1e-6)
+    row, column = np.indices(nucleus.shape)
+    for index, name in ((column, "x_px"), (row, "y_px")):
+        centres = np.bincount(nucleus.ravel(), index.ravel())[1:] / np.bincount(nucleus.ravel())[1:]
+        np.testing.assert_allclose(centres, cells[name], atol=0.01)

@@ -106,8 +106,6 @@ def run(job: Job, *, listener: Listener) -> Summary:
     for message in (*complaints((row.image, row.error) for row in rows), *region_warnings(images, job.roi)):
         listener.complain(message)
     n_workers = job.workers if any(image.is_slide for image in images) else min(job.workers, max(1, len(images)))
-    if job.keep_labels and any(image.is_slide for image in images):
-        listener.complain("--labels: label images are not written for whole slides; their outlines are in geojson/")
     with Workers(n_workers) as workers:
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):

@@ -7,7 +7,7 @@ few rows of tiles; the files grow band by band, and appear when the slide is don
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdl1quant.batch.work import Done, Outcome, Task, guarded, result_metadata, result_paths
@@ -16,6 +16,7 @@ from pdl1quant.model import ResultFlag
 from pdl1quant.outputs.artefacts import write_artefacts
 from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.geojson import geojson_writer, outline_cells
+from pdl1quant.outputs.label_pyramid import label_writer
 from pdl1quant.outputs.maps import write_map
 from pdl1quant.outputs.overview import write_overview
 from pdl1quant.outputs.tables import cells_writer
@@ -24,6 +25,7 @@ from pdl1quant.slides.raster import Note
 from pdl1quant.slides.roi import RoiKind, of_kind, read_geojson_rois
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import TileCells, measure_tile
+from pdl1quant.whole_slides.painting import Painter, pack_parts
 from pdl1quant.whole_slides.scoring import HEAT_UM, Tally, finish, known_damage
 from pdl1quant.whole_slides.survey import check_scale, plan_work, sample_slide
 
@@ -51,6 +53,7 @@ class TileTask:
     blocks: BoolArray
     estimate: StainEstimate
     config: Config
+    keep_labels: bool = False
 
 
 def take_slide_sample(task: Task) -> Done:
@@ -99,28 +102,14 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
                 blocks=work.blocks,
                 estimate=estimate,
                 config=plan.config,
+                keep_labels=plan.keep_labels,
             )
             for place in places
         ]
         measured = _measured(tasks, workers=workers, tally=tally, progress=progress)
-        paths = result_paths(image, plan)
-        metadata = result_metadata(image, plan, mpp=tally.mpp, working_mpp=work.grid.mpp)
-        if tally.tumour_area_um2:
-            metadata["tumour_area_um2"] = repr(tally.tumour_area_um2)
-        with ExitStack() as files:
-            write_cells = files.enter_context(cells_writer(paths["cells"], metadata=metadata))
-            write_json = None
-            if plan.config.tiling.outlines:
-                json_file = geojson_writer(paths["geojson"], image_id=image.sha256, compartment=plan.pack.compartment)
-                write_json = files.enter_context(json_file)
-            for band in judge_bands(
-                measured, places, grid=work.grid, estimate=estimate, config=plan.config, pack=plan.pack
-            ):
-                counted = tally.add(band)
-                write_cells(counted.cells)
-                if write_json is not None:
-                    write_json(counted.cells, counted.outlines)
+        _write_cells(measured, places, tally=tally, work=work, task=task)
         result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
+        paths = result_paths(image, plan)
         _write_pictures(result, tally, work, image, plan)
         if work.artefacts is not None:
             size = {"width": slide.width, "height": slide.height}
@@ -160,23 +149,73 @@ def _measured(
         yield index, tile
 
 
+def _write_cells(
+    measured: Iterator[tuple[int, TileCells]],
+    places: tuple[TilePlace, ...],
+    *,
+    tally: Tally,
+    work: Work,
+    task: Task,
+) -> None:
+    """Judge the cells of the tiles band by band, count them, and write them to all files as they come."""
+    assert task.estimate is not None
+    plan, image = task.plan, task.image
+    paths = result_paths(image, plan)
+    metadata = result_metadata(image, plan, mpp=tally.mpp, working_mpp=work.grid.mpp)
+    if tally.tumour_area_um2:
+        metadata["tumour_area_um2"] = repr(tally.tumour_area_um2)
+    with ExitStack() as files:
+        write_table = files.enter_context(cells_writer(paths["cells"], metadata=metadata))
+        write_json, painter = None, None
+        if plan.config.tiling.outlines:
+            json_file = geojson_writer(paths["geojson"], image_id=image.sha256, compartment=plan.pack.compartment)
+            write_json = files.enter_context(json_file)
+        if plan.keep_labels:
+            grid = work.grid
+            pyramid = label_writer(paths["labels"], width=grid.width, height=grid.height, mpp=grid.mpp)
+            painter = Painter(places, emit=files.enter_context(pyramid))
+            measured = _held(measured, painter)
+        bands = judge_bands(
+            measured, places, grid=work.grid, estimate=task.estimate, config=plan.config, pack=plan.pack
+        )
+        for band in bands:
+            counted = tally.add(band)
+            write_table(counted.cells)
+            if write_json is not None:
+                write_json(counted.cells, counted.outlines)
+            if painter is not None:
+                painter.number(counted)
+        if painter is not None:
+            painter.finish()
+
+
+def _held(measured: Iterator[tuple[int, TileCells]], painter: Painter) -> Iterator[tuple[int, TileCells]]:
+    """The same tiles, without their pixels, which the painter keeps."""
+    for index, tile in measured:
+        painter.hold(index, tile)
+        yield index, replace(tile, painted=b"")
+
+
 def measure(task: TileTask) -> TileCells:
     """Measure one tile; called in a worker."""
     slide = _opened(task.path, task.mpp)
     found = measure_tile(slide, task.grid, task.place, blocks=task.blocks, estimate=task.estimate, config=task.config)
+    owned, labels = found.owned, found.owned.cells["label"].to_numpy("int32")
+    if task.keep_labels:
+        owned = replace(owned, painted=pack_parts(found.parts, labels))
     if not task.config.tiling.outlines:
-        return found.owned
+        return owned
     grid, inner = task.grid, task.place.inner
     outlines = outline_cells(
         found.owned_parts(),
-        found.owned.cells["label"].to_numpy("int32"),
+        labels,
         x_px=inner.x0 * grid.downsample_x,
         y_px=inner.y0 * grid.downsample_y,
         downsample_x=grid.downsample_x,
         downsample_y=grid.downsample_y,
         simplified=True,
     )
-    return found.owned.with_outlines(outlines)
+    return replace(owned, outlines=outlines)
 
 
 _open_slides: dict[tuple[Path, float | None], Slide] = {}

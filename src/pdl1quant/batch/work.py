@@ -144,13 +144,12 @@ def outcome_of(error: Exception, image: Image) -> Outcome:
 
 def result_paths(image: Image, plan: Plan) -> dict[str, Path]:
     """Where the results of an image lie, by kind."""
-    has_labels = plan.keep_labels and not image.is_slide
     has_outlines = plan.config.tiling.outlines or not image.is_slide
     paths = {kind: result_path(plan.output, kind, image.stem) for kind in ("cells", "overlays")}
     if has_outlines:
         compression = plan.config.tiling.outlines_compression if image.is_slide else "none"
         paths["geojson"] = result_path(plan.output, "geojson", image.stem, compression=compression)
-    if has_labels:
+    if plan.keep_labels:
         paths["labels"] = result_path(plan.output, "labels", image.stem)
     if image.is_slide:
         paths["maps"] = result_path(plan.output, "maps", image.stem)

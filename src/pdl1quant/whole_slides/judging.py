@@ -19,7 +19,7 @@ from pdl1quant.model import MembraneProfile
 from pdl1quant.stages import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pdl1quant.config import Config
     from pdl1quant.model import Float32Array, Float64Array, Int32Array, IntpArray, RulePack, SlideGrid, StainEstimate
@@ -36,17 +36,25 @@ SAME_CENTRE_PX = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """Judged cells of one band: the rows of the slide's table, places in level-0 pixels, and their outlines."""
+    """Judged cells of one band: the rows of the slide's table, places in level-0 pixels, and their outlines.
+
+    ``tiles`` and ``tile_labels``, each (n,), say which tile owns each cell, and under which label; the band ends at row
+    ``y1`` of the working grid.
+    """
 
     cells: pd.DataFrame
     outlines: tuple[tuple[str, str], ...]
+    tiles: IntpArray
+    tile_labels: Int32Array
+    y1: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Gathered:
-    """Cells of several tiles, sorted by y, then x."""
+    """Cells of several tiles, sorted by y, then x; ``tiles`` says whose they are."""
 
     cells: pd.DataFrame
+    tiles: IntpArray
     membrane: MembraneProfile
     class_scores: Float32Array | None
     outlines: tuple[tuple[str, str], ...]
@@ -90,7 +98,11 @@ def judge_bands(
             index, tile = next(arriving)
             waiting.discard(index)
             held[index] = tile
-        near = [held[index] for index in sorted(held) if places[index].core.y0 < high and places[index].core.y1 > low]
+        near = {
+            index: held[index]
+            for index in sorted(held)
+            if places[index].core.y0 < high and places[index].core.y1 > low and len(held[index].cells)
+        }
         gathered = _gather(near, low=low, high=high)
         if gathered is not None:
             band = _judge(gathered, top=top, grid=grid, estimate=estimate, config=config, pack=pack, first=n_before + 1)
@@ -103,9 +115,9 @@ def judge_bands(
         pass
 
 
-def _gather(tiles: Sequence[TileCells], *, low: float, high: float) -> _Gathered | None:
+def _gather(near: Mapping[int, TileCells], *, low: float, high: float) -> _Gathered | None:
     """The cells of tiles between two rows, each with its neighbours' rows; None without any."""
-    tiles = [tile for tile in tiles if len(tile.cells)]
+    tiles = list(near.values())
     if not tiles:
         return None
     cells = pd.concat([tile.cells for tile in tiles], ignore_index=True)
@@ -121,6 +133,7 @@ def _gather(tiles: Sequence[TileCells], *, low: float, high: float) -> _Gathered
     outlines = [outline for tile in tiles for outline in tile.outlines]
     return _Gathered(
         cells=cells.iloc[chosen].reset_index(drop=True),
+        tiles=np.repeat(list(near), [len(tile.cells) for tile in tiles])[chosen],
         membrane=MembraneProfile(
             dab_od=np.concatenate([tile.membrane.dab_od for tile in tiles])[chosen],
             weight=np.concatenate([tile.membrane.weight for tile in tiles])[chosen],
@@ -173,8 +186,9 @@ def _judge(
     y = cells["y_px"].to_numpy()
     inside = np.flatnonzero((y >= top - 0.5) & (y < top + BAND_PX - 0.5))
     cells = cells.iloc[inside].reset_index(drop=True)
+    tile_labels = cells["label"].to_numpy(np.int32, copy=True)
     cells["label"] = np.arange(first, first + len(cells), dtype=np.int32)
     cells["x_px"] = (cells["x_px"] + 0.5) * grid.downsample_x - 0.5
     cells["y_px"] = (cells["y_px"] + 0.5) * grid.downsample_y - 0.5
     outlines = tuple(gathered.outlines[index] for index in inside.tolist()) if gathered.outlines else ()
-    return Band(cells=cells, outlines=outlines)
+    return Band(cells=cells, outlines=outlines, tiles=gathered.tiles[inside], tile_labels=tile_labels, y1=top + BAND_PX)

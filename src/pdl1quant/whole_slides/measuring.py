@@ -38,7 +38,7 @@ class TileCells:
 
     ``membrane.neighbour`` counts rows of ``cells`` first and then those of ``foreign`` (m, 2: x, y), the centres of
     neighbours that other tiles own. ``outlines`` are (n,) pairs of GeoJSON geometries of cell and nucleus, if asked
-    for. ``n_px`` is how many pixels were owned.
+    for; ``painted`` the same for their pixels, packed (`painting`). ``n_px`` is how many pixels were owned.
     """
 
     cells: pd.DataFrame
@@ -48,11 +48,7 @@ class TileCells:
     damage: tuple[SlideDamage, ...]
     n_px: int
     outlines: tuple[tuple[str, str], ...] = ()
-
-    def with_outlines(self, outlines: tuple[tuple[str, str], ...]) -> TileCells:
-        """The same with outlines, one for each row."""
-        assert len(outlines) == len(self.cells)
-        return replace(self, outlines=outlines)
+    painted: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

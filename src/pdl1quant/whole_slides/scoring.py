@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,7 +68,7 @@ class Tally:
         self.n_cells += len(cells)
         brown = cells["cell_dab_od_mean"] >= np.float32(self.config.positivity.dab_od)
         self.saw_dab |= bool(brown.any() or cells["positive"].any())
-        return type(band)(cells=cells, outlines=band.outlines)
+        return replace(band, cells=cells)
 
     def _sum(self, into: dict[tuple[int, int], Counts], cells: pd.DataFrame, block_um: float) -> None:
         row, column = scoring.block_places(cells, block_um=block_um, mpp=self.mpp)
