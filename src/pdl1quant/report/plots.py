@@ -135,10 +135,10 @@ def od_histogram(tumour: Float64Array, others: Float64Array, *, cuts: Sequence[f
         np.histogram(np.clip(values[np.isfinite(values)], 0, OD_MAX - 1e-9), edges)[0] for values in (tumour, others)
     )
     most = max(1, int(counts.max(initial=0)), int(rest.max(initial=0)))
-    frame = _Frame(x_max=OD_MAX, y_max=float(most))
+    frame = _Frame(x_max=OD_MAX, y_max=float(most), y_root=True)
     parts = [
-        *frame.axes(x_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2), y_ticks=_count_ticks(most)),
-        *frame.titles("DAB of the scored compartment (apparent OD)", "cells"),
+        *frame.axes(x_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2), y_ticks=_root_ticks(most)),
+        *frame.titles("DAB of the scored compartment (apparent OD)", "cells (square-root scale)"),
     ]
     base = frame.y(0)
     for low, n in zip(edges.tolist(), counts.tolist(), strict=False):
@@ -175,7 +175,7 @@ def _spread_rows(spots: Sequence[Spot], *, total: float | None, what: str) -> Ma
     frame = _Frame(x_max=100.0, y_max=1.0, left=128, bottom_room=44)
     parts = [
         *frame.axes(x_ticks=(0, 25, 50, 75, 100), y_ticks=()),
-        *frame.titles(f"TPS of each {what}, % (number: tumour cells)", ""),
+        *frame.titles("TPS, %  (number: tumour cells)", ""),
     ]
     if total is not None:
         x = _n(frame.x(total))
@@ -225,17 +225,21 @@ def _spread_histogram(spots: Sequence[Spot], *, total: float | None, what: str) 
 class _Frame:
     """The axes of a plot: where values lie in the drawing."""
 
-    def __init__(self, *, x_max: float, y_max: float, left: int = 44, bottom_room: int = 60) -> None:
+    def __init__(
+        self, *, x_max: float, y_max: float, left: int = 44, bottom_room: int = 60, y_root: bool = False
+    ) -> None:
         self.width, self.height = 400, 264
         self.left, self.right, self.top = left, self.width - 10, 8
         self.bottom = self.height - bottom_room
         self._x_max, self._y_max = x_max, y_max
+        self._y_power = 0.5 if y_root else 1.0
 
     def x(self, value: float) -> float:
         return self.left + (self.right - self.left) * min(1.0, max(0.0, value / self._x_max))
 
     def y(self, value: float) -> float:
-        return self.bottom - (self.bottom - self.top) * min(1.0, max(0.0, value / self._y_max))
+        share = float(min(1.0, max(0.0, value / self._y_max)) ** self._y_power)
+        return self.bottom - (self.bottom - self.top) * share
 
     def axes(self, *, x_ticks: Iterable[float], y_ticks: Iterable[float]) -> list[str]:
         parts = [f'<line class="axis" x1="{self.left}" x2="{self.right}" y1="{self.bottom}" y2="{self.bottom}"/>']
@@ -244,12 +248,10 @@ class _Frame:
             parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{self.bottom}" y2="{self.bottom + 4}"/>')
             parts.append(f'<text class="tick" x="{x}" y="{self.bottom + 16}" text-anchor="middle">{tick:g}</text>')
         for tick in y_ticks:
-            y = _n(self.y(tick))
+            y, below = _n(self.y(tick)), _n(self.y(tick) + 3.5)
             if tick:
                 parts.append(f'<line class="grid" x1="{self.left}" x2="{self.right}" y1="{y}" y2="{y}"/>')
-            parts.append(
-                f'<text class="tick" x="{self.left - 6}" y="{_n(self.y(tick) + 3.5)}" text-anchor="end">{tick:g}</text>'
-            )
+            parts.append(f'<text class="tick" x="{self.left - 6}" y="{below}" text-anchor="end">{tick:,g}</text>')
         return parts
 
     def titles(self, x_title: str, y_title: str) -> list[str]:
@@ -274,7 +276,7 @@ def _legend(entries: Sequence[tuple[str, str]], *, x: float, y: float) -> list[s
         else:
             parts.append(f'<line class="{css}" x1="{_n(x)}" x2="{_n(x + 18)}" y1="{_n(y - 4)}" y2="{_n(y - 4)}"/>')
         parts.append(f'<text class="tick" x="{_n(x + 22)}" y="{_n(y)}">{escape(name)}</text>')
-        x += 34 + 5.6 * len(name)
+        x += 40 + 5.9 * len(name)
     return parts
 
 
@@ -290,6 +292,16 @@ def _count_ticks(most: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(max(1, most)))
     step = next(each * power for each in (0.25, 0.5, 1, 2) if most <= 4 * each * power or each == 2)
     return [tick for tick in np.arange(0, most + 0.5, max(1.0, step)).tolist() if tick <= most]
+
+
+def _root_ticks(most: int) -> list[float]:
+    """Round numbers that lie apart on a square-root scale: 1, 10, 50, 200 ..."""
+    ticks, least = [0.0], 0.0
+    for tick in (step * 10.0**power for power in range(9) for step in (1, 2, 5)):
+        if tick <= most and math.sqrt(tick / most) - least >= 0.13:
+            ticks.append(tick)
+            least = math.sqrt(tick / most)
+    return ticks
 
 
 def _svg(parts: Iterable[str], *, width: int, height: int, label: str, css: str) -> Markup:

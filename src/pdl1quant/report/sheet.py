@@ -130,7 +130,7 @@ def _adequacy(row: ScoreRow, least: int) -> str:
         return ""
     n = row.n_tumour or 0
     verdict = "evaluable" if row.evaluable else "not evaluable"
-    return f"{verdict}: {n:,} viable tumour cells, at least {least:,} are asked for"
+    return f"{verdict}: {n:,} viable tumour cells ({least:,} are asked for)"
 
 
 def _extra(case: ReportCase) -> tuple[tuple[str, str], ...]:
@@ -172,7 +172,7 @@ def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
         share(Flag.SATURATED, "Too dark for the stain split"),
         share(Flag.TOUCHES_EDGE, "Cut by the edge", of_all=True),
         share(Flag.OUTSIDE_ROI, "Outside the drawn region", of_all=True),
-        Check(name="Colour neither stain explains", text=f"{residual:.3f} OD (median of cells)"),
+        Check(name="Colour neither stain explains", text=f"{round(residual, 3) + 0.0:.3f} OD (median of cells)"),
         share(Flag.ARTEFACT, spoilt)
         if (flags & int(Flag.ARTEFACT)).any()
         else Check(name=spoilt, text="none found, or not looked for (whole slides only); look at the picture"),

@@ -32,12 +32,17 @@ _MANY = 8
 _OVERVIEW_SIDE_PX = 2048
 _QUALITY = 85
 _SHEET_SIDE_PX = 560
-_SHEET_QUALITY = 72
+_SHEET_STEPS = ((560, 76), (560, 66), (480, 62), (400, 58), (320, 54), (240, 50))
+"""Longer side (px) and quality of the picture on a sheet: the first that fits into the room there is."""
+MAX_SHEET_LENGTH = 140_000
+"""Characters of the picture on the sheet of a case alone."""
 _THUMB_SIDE_PX = 88
 _THUMB_QUALITY = 65
 _CROP_SIDE_PX = 256
 _CROP_QUALITY = 78
 _FIELD_MPP = 0.5
+_OUTLINES_MPP = 1.6
+"""Where pixels are larger, outlines of cells hide the tissue."""
 _N_FIELDS = 4
 """So many of the most, and of the least, certain fields are shown."""
 _COMPANION_SIDE_PX = 1400
@@ -84,26 +89,31 @@ class Shown:
     remarks: tuple[str, ...]
 
 
-def show_case(run: ReportRun, case: ReportCase, *, full: bool, max_cells: int = MAX_CELLS) -> Shown:
+def show_case(
+    run: ReportRun,
+    case: ReportCase,
+    *,
+    max_cells: int = MAX_CELLS,
+    max_sheet_length: int = MAX_SHEET_LENGTH,
+) -> Shown:
     """Make the pictures of a case.
 
     Parameters
     ----------
     run, case
         The run, and one case of it.
-    full
-        With the pictures of the viewer and their cells; else those of the case's sheet only.
     max_cells
         Cells that can be clicked on; of images beyond that only the pixels are shown.
+    max_sheet_length
+        Characters that the picture on the case's sheet may take.
     """
-    making = _Making(run=run, case=case, left=max_cells)
+    making = _Making(run=run, case=case, left=max_cells, max_sheet_length=max_sheet_length)
     with ExitStack() as files:
         for image in case.images:
             if image.cells is not None:
-                making.add(image, files=files, full=full)
-        if full:
-            making.add_fields()
-    companions, remarks = _companions(case) if full else ((), ())
+                making.add(image, files=files)
+        making.add_fields()
+    companions, remarks = _companions(case)
     return Shown(
         data=viewer_data(making.pictures),
         thumb=making.thumb,
@@ -131,8 +141,9 @@ def viewer_data(pictures: list[dict[str, Any]]) -> dict[str, Any]:
 class _Making:
     """The pictures of a case while they are made, image by image."""
 
-    def __init__(self, *, run: ReportRun, case: ReportCase, left: int) -> None:
+    def __init__(self, *, run: ReportRun, case: ReportCase, left: int, max_sheet_length: int) -> None:
         self.run, self.case, self.left = run, case, left
+        self.max_sheet_length = max_sheet_length
         self.pictures: list[dict[str, Any]] = []
         self.thumb = self.sheet = ""
         self.unsure: list[Crop] = []
@@ -140,25 +151,22 @@ class _Making:
         self.remarks: list[str] = []
         self._ranked: list[tuple[Field, Source, ReportImage, int]] = []
 
-    def add(self, image: ReportImage, *, files: ExitStack, full: bool) -> None:
+    def add(self, image: ReportImage, *, files: ExitStack) -> None:
         """Take over one image that was scored."""
         assert image.result is not None
         assert image.mpp is not None
-        if self.sheet and not full:
-            return
         try:
             source = None if image.path is None else Source(image.path, mpp=image.mpp, files=files)
         except InputError:  # it could be read when it was scored: an extra, or memory, is missing here
             source = None
         if source is None:
-            self._add_overlay(image, full=full)
+            self._add_overlay(image)
             return
         if not self.sheet:
             self._take_sheet(image, source)
-        if full:
-            self._add_picture(image, source)
+        self._add_picture(image, source)
 
-    def _add_overlay(self, image: ReportImage, *, full: bool) -> None:
+    def _add_overlay(self, image: ReportImage) -> None:
         """What was drawn when the image was scored, in its place."""
         assert image.result is not None
         name, overlay = image.row.image, result_path(self.run.results.out, "overlays", image.result.stem)
@@ -167,22 +175,24 @@ class _Making:
             return
         rgb = plain_picture(overlay, max_side_px=_MAX_SIDE_OF_MANY_PX)
         self._set_sheet(rgb)
-        if full:
-            self.remarks.append(f"{name}: the image is not where it was scored; what was drawn then is shown.")
-            self.pictures.append(_picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay"))
+        self.remarks.append(f"{name}: the image is not where it was scored; what was drawn then is shown.")
+        self.pictures.append(_picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay"))
 
     def _take_sheet(self, image: ReportImage, source: Source) -> None:
         assert image.cells is not None
-        whole = source.whole(max_side_px=2 * _SHEET_SIDE_PX)
+        whole = source.whole(max_side_px=_SHEET_SIDE_PX)
         drawn = whole.rgb
-        if not source.is_slide and len(image.cells) and whole.mpp < 1.5 * _FIELD_MPP * 2:
+        if not source.is_slide and len(image.cells) and whole.mpp < _OUTLINES_MPP:
             rings = self._rings(image, np.arange(len(image.cells)))
-            drawn = draw_cells(whole, image.cells, rings, compartment=self.run.results.pack.compartment, thickness=2)
+            drawn = draw_cells(whole, image.cells, rings, compartment=self.run.results.pack.compartment)
         self._set_sheet(drawn)
 
     def _set_sheet(self, rgb: UInt8Array) -> None:
         if not self.sheet:
-            self.sheet = jpeg_uri(shrunk(rgb, _SHEET_SIDE_PX), quality=_SHEET_QUALITY)
+            for side_px, quality in _SHEET_STEPS:
+                self.sheet = jpeg_uri(shrunk(rgb, side_px), quality=quality)
+                if len(self.sheet) <= self.max_sheet_length:
+                    break
             self.thumb = jpeg_uri(shrunk(rgb, _THUMB_SIDE_PX), quality=_THUMB_QUALITY)
 
     def _add_picture(self, image: ReportImage, source: Source) -> None:
@@ -225,7 +235,7 @@ class _Making:
         drawn = draw_cells(part, cells, rings, compartment=self.run.results.pack.compartment)
         name = image.row.image
         text = f"TPS {field.tps:.0f} % of {field.n_tumour} tumour cells; doubt {field.unsure:.2f}"
-        x = (field.x_px + field.side_px / 2 - 0) / 1
+        x = field.x_px + field.side_px / 2
         y = field.y_px + field.side_px / 2
         if source.is_slide and len(rows) <= self.left:
             self.left -= len(rows)

@@ -86,7 +86,7 @@ FLAG_TEXTS: dict[str, FlagText] = {
         FlagText(
             name=ResultFlag.FEW_BLOCKS,
             short="little tissue",
-            text="Little tissue: how much the score varies over it is assumed, not measured; the interval is widened.",
+            text="How much the score varies over the tissue is assumed, not measured; the interval is widened.",
         ),
         FlagText(
             name=ResultFlag.SELECTED_FIELDS,

@@ -10,7 +10,7 @@ from pdl1quant.outputs.files import ENDINGS, REPORT_NAME, REPORTS_NAME, is_resul
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import case_page, cohort_page
 from pdl1quant.report.sheet import sheet_of
-from pdl1quant.report.viewer import MAX_CELLS, show_case
+from pdl1quant.report.viewer import MAX_CELLS, MAX_SHEET_LENGTH, show_case
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 (_SUFFIX,) = ENDINGS[REPORTS_NAME]
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_LENGTH = 60
+_PICTURES_LENGTH = 35_000_000
+"""Characters of all pictures in the page of a cohort: 500 cases with their drawings stay below 60 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +59,14 @@ def write_report(out: Path, *, images: Path | None = None, all_cells: bool = Fal
     _remove_pages(out)
     if len(run.case_rows) == 1:
         case = load_case(run, run.case_rows[0])
-        sheet = sheet_of(run, case, show_case(run, case, full=True, max_cells=max_cells), number=1)
+        sheet = sheet_of(run, case, show_case(run, case, max_cells=max_cells), number=1)
         return Written(report=_write(out / REPORT_NAME, case_page(run, sheet)), pages=())
     sheets, pages = [], []
+    room = min(MAX_SHEET_LENGTH, _PICTURES_LENGTH // max(1, len(run.case_rows)))
     for number, row in enumerate(run.case_rows, start=1):
         case = load_case(run, row)
         name = page_name(row.case, number)
-        shown = show_case(run, case, full=True, max_cells=max_cells)
+        shown = show_case(run, case, max_cells=max_cells, max_sheet_length=room)
         sheet = sheet_of(run, case, shown, number=number, page=f"{REPORTS_NAME}/{name}")
         pages.append(_write(out / REPORTS_NAME / name, case_page(run, sheet, home=f"../{REPORT_NAME}")))
         sheets.append(sheet.without_viewer())

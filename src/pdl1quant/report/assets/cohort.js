@@ -27,7 +27,6 @@
       return sign * order || a.index - b.index;
     });
     body.append(...rows.map((each) => each.row));
-    at("sheets").append(...rows.map((each) => each.sheet)); // printed in the order of the table
   }
 
   table.tHead.addEventListener("click", (event) => {
@@ -60,7 +59,17 @@
   filters.addEventListener("submit", (event) => event.preventDefault());
   filters.addEventListener("reset", () => setTimeout(filter));
 
+  function fill(sheet) {
+    const template = sheet.querySelector("template");
+    if (template) template.replaceWith(template.content);
+  }
+  window.addEventListener("beforeprint", () => {
+    for (const { row, sheet } of rows) if (!row.hidden) fill(sheet);
+    at("sheets").append(...rows.map((each) => each.sheet)); // in the order of the table
+  });
+
   function choose(each) {
+    fill(each.sheet);
     if (chosen) { chosen.row.classList.remove("chosen"); chosen.sheet.classList.remove("chosen"); }
     chosen = each;
     each.row.classList.add("chosen");
@@ -90,7 +99,8 @@
     choose(next);
   });
 
-  const first = rows.find((each) => `#${each.sheet.id}` === location.hash) || rows[0];
+  const asked = rows.find((each) => `#${each.sheet.id}` === location.hash);
+  const first = asked || rows[0];
   if (first) choose(first);
   filter(); // a browser may have kept what was typed
 })();

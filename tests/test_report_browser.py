@@ -1,0 +1,268 @@
+"""The report in a real browser: quiet, without requests, usable by mouse, keyboard and on paper."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from dataclasses import replace
+
+import pytest
+
+import gui
+from batch_runs import draw_phantom, run
+from pdl1quant.report import write_report
+from pdl1quant.report.gather import load_case, open_run
+from pdl1quant.report.page import cohort_page
+from pdl1quant.report.sheet import sheet_of
+from pdl1quant.report.viewer import show_case
+from report_runs import label_rules, make_cohort
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not gui.must_run(), reason="no chromium on this machine: apt-get install chromium"
+)
+
+HOSTILE = "<script>document.title='run'</script><img src=x onerror=alert(1)>\"'`${1}=cmd|' /C calc'!A0"
+NAMES = ["case 2", "case 10", HOSTILE, "Fall ü", *(f"case {number}" for number in range(20, 28))]
+EXTRA = {"block": "A1", "fixation": "formalin <b>24 h</b>", "antibody lot": "=HYPERLINK(1)"}
+WIDTHS = (768, 1280, 1920, 3840)
+PAINTED = """async (act) => {
+    const search = document.getElementById("search");
+    if (act === "sort") document.querySelector('button[data-sort="tps"]').click();
+    else if (act === "choose") document.querySelectorAll("#cases tbody tr")[300].click();
+    else { search.value = act; search.dispatchEvent(new Event("input", { bubbles: true })); }
+    await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+NO_SERIOUS = {"serious", "critical"}
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The report of one rendered field."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "tiles").mkdir()
+    draw_phantom(folder / "tiles" / "field.png")
+    run(folder / "tiles", folder / "out")
+    return folder / "out" / "report.html"
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """The report of a dozen cases that were held against cut-offs."""
+    out = make_cohort(tmp_path_factory.mktemp("cohort"), NAMES, extra=EXTRA, **label_rules("nsclc"))
+    return write_report(out).report
+
+
+@pytest.fixture
+def visit(browser):
+    """Open a page, and see at the end that it was quiet and asked for nothing."""
+    contexts, said, asked = [], [], []
+
+    def visit(path, *, width=1440, height=900):
+        context = browser.new_context(viewport={"width": width, "height": height})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert said == []
+    assert [url for url in asked if not re.match(r"(file|data|blob):", url)] == []
+    assert len([url for url in asked if url.startswith("file:")]) == len(contexts)
+
+
+def painted(page):
+    """How many pixels of the canvas above the picture are not empty."""
+    page.wait_for_timeout(300)
+    return page.evaluate(
+        """() => { const c = document.querySelector("canvas.cells"), copy = document.createElement("canvas");
+                   copy.width = c.width; copy.height = c.height;
+                   const pen = copy.getContext("2d", { willReadFrequently: true });
+                   pen.drawImage(c, 0, 0);
+                   const d = pen.getImageData(0, 0, c.width, c.height).data;
+                   let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; }"""
+    )
+
+
+def names_in(page):
+    return page.locator("#cases tbody tr:visible th a").all_inner_texts()
+
+
+def test_viewer_shows_picture_and_cells(visit, alone):
+    page = visit(alone)
+    page.wait_for_timeout(500)
+    assert painted(page) > 2000
+    assert page.locator("#kinds label").count() >= 2
+
+
+def test_outlines_and_kinds_can_be_switched_off(visit, alone):
+    page = visit(alone)
+    page.wait_for_timeout(500)
+    whole = painted(page)
+    page.locator("#positive-kinds").click()
+    some = painted(page)
+    assert 0 < some < whole
+    page.locator("#all-kinds").click()
+    page.locator("#outlines").click()
+    assert page.locator("#outlines").get_attribute("aria-pressed") == "false"
+    assert painted(page) == 0
+
+
+def test_click_on_a_cell_shows_its_measurements(visit, alone):
+    page = visit(alone)
+    page.wait_for_timeout(500)
+    page.locator("#osd").scroll_into_view_if_needed()
+    box = page.locator("#osd").bounding_box()
+    for part in (0.42, 0.46, 0.5, 0.54, 0.58):
+        page.mouse.click(box["x"] + part * box["width"], box["y"] + part * box["height"])
+        page.wait_for_timeout(100)
+        if page.locator("#cell h3").count():
+            break
+    assert re.match(r"Cell \d+: (tumour|lymphocyte|macrophage|stroma|other)", page.locator("#cell h3").inner_text())
+    assert "Cytoplasm, mean (OD)" in page.locator("#cell").inner_text()
+
+
+def test_viewer_is_used_by_keyboard_alone(visit, alone):
+    page = visit(alone)
+    page.wait_for_timeout(500)
+    page.locator("#osd").focus()
+    page.keyboard.press("n")
+    first = page.locator("#cell h3").inner_text()
+    page.keyboard.press("n")
+    assert page.locator("#cell h3").inner_text() != first
+    page.keyboard.press("p")
+    assert page.locator("#cell h3").inner_text() == first
+    page.keyboard.press("o")
+    assert page.locator("#outlines").get_attribute("aria-pressed") == "false"
+    page.keyboard.press("Escape")
+    assert page.locator("#cell h3").count() == 0
+
+
+def test_field_opens_in_the_viewer(visit, cohort):
+    page = visit(cohort.parent / "report" / "0001_case_2.html")
+    page.wait_for_timeout(500)
+    page.locator(".crop").first.click()
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement.id") == "osd"
+
+
+def test_table_sorts_by_number_and_by_name(visit, cohort):
+    page = visit(cohort)
+    page.locator('button[data-sort="tps"]').click()
+    ascending = [
+        float(each) for each in page.eval_on_selector_all("#cases tbody tr", "rows => rows.map(r => r.dataset.tps)")
+    ]
+    assert ascending == sorted(ascending)
+    page.locator('button[data-sort="tps"]').click()
+    descending = page.eval_on_selector_all("#cases tbody tr", "rows => rows.map(r => Number(r.dataset.tps))")
+    assert descending == sorted(ascending, reverse=True)
+    assert page.locator('th[aria-sort="descending"]').count() == 1
+    page.locator('button[data-sort="name"]').click()
+    names = names_in(page)
+    assert names.index("case 2") < names.index("case 10") < names.index("case 20")
+
+
+def test_table_filters_by_words_tps_and_flag(visit, cohort):
+    page = visit(cohort)
+    page.locator("#search").fill("fall ü")
+    assert names_in(page) == ["Fall ü"]
+    assert page.locator("#count").inner_text() == f"1 of {len(NAMES)} cases"
+    page.locator('button[type="reset"]').click()
+    page.wait_for_timeout(50)
+    assert len(names_in(page)) == len(NAMES)
+    page.locator("#from").fill("50")
+    assert 0 < len(names_in(page)) < len(NAMES)
+    page.locator('button[type="reset"]').click()
+    page.locator("#flag").select_option("vectors_fixed")
+    assert 0 < len(names_in(page)) < len(NAMES)
+
+
+def test_arrow_keys_move_from_case_to_case(visit, cohort):
+    page = visit(cohort)
+    page.locator("#cases tbody tr th a").first.focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.textContent") == NAMES[1]
+    assert page.locator(".sheet:visible h2").inner_text() == NAMES[1]
+
+
+def test_hostile_names_are_shown_as_they_are_written(visit, cohort):
+    page = visit(cohort)
+    assert HOSTILE in names_in(page)
+    assert page.title() == "PD-L1 cohort report"
+    assert page.locator("#cases img[onerror]").count() == 0
+    (path,) = (cohort.parent / "report").glob("0003_*.html")
+    case = visit(path)
+    assert case.locator("h1").inner_text() == HOSTILE
+    assert "<b>24 h</b>" in case.locator(".extra").first.inner_text()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_fit_the_width_of_the_screen(visit, alone, cohort, width):
+    for path in (alone, cohort):
+        page = visit(path, width=width, height=1000)
+        page.wait_for_timeout(200)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("which", ["alone", "cohort", "case"])
+def test_axe_finds_no_serious_fault(visit, alone, cohort, which):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    path = {"alone": alone, "cohort": cohort, "case": cohort.parent / "report" / "0001_case_2.html"}[which]
+    page = visit(path)
+    page.wait_for_timeout(400)
+    found = axe.Axe().run(page).response["violations"]
+    serious = [(each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in NO_SERIOUS]
+    assert serious == []
+
+
+def pages_of(pdf):
+    return len(re.findall(rb"/Type\s*/Page[^s]", pdf))
+
+
+def test_print_gives_a_page_per_case(visit, alone, cohort):
+    assert pages_of(visit(alone).pdf(prefer_css_page_size=True, print_background=True)) == 1
+    page = visit(cohort)
+    assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == len(NAMES)
+    page.locator("#search").fill("fall")
+    assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == 1
+
+
+def busy_s(counters):
+    """Seconds that the page's thread has worked."""
+    metrics = counters.send("Performance.getMetrics")["metrics"]
+    return next(each["value"] for each in metrics if each["name"] == "TaskDuration")
+
+
+def test_five_hundred_cases_are_small_and_quick(visit, cohort, tmp_path):
+    report = open_run(cohort.parent)
+    case = load_case(report, report.case_rows[3])
+    sheet = sheet_of(report, case, show_case(report, case, max_sheet_length=70_000), number=1)
+    sheets = [
+        replace(sheet, number=number, name=f"case {number}", row=replace(sheet.row, tps=float(number % 101)))
+        for number in range(1, 501)
+    ]
+    path = tmp_path / "report.html"
+    path.write_text(cohort_page(report, sheets), encoding="utf-8")
+    assert path.stat().st_size < 60e6
+    page = visit(path)
+    counters = page.context.new_cdp_session(page)
+    counters.send("Performance.enable", {"timeDomain": "threadTicks"})  # others use the machine, too
+    for act in ("sort", "case 49", "", "choose"):
+        began = busy_s(counters)
+        page.evaluate(PAINTED, act)
+        assert busy_s(counters) - began < 1
