@@ -36,6 +36,7 @@ pictures: demo $(VENV)/.installed-dev
 	$(BIN)/python docs/make_pictures.py $(DEMO)
 	$(BIN)/python docs/make_figures.py
 	$(BIN)/python docs/make_notebook_pictures.py
+	xvfb-run -a -s "-screen 0 1600x1200x24" $(BIN)/python docs/make_screenshots.py $(DEMO)
 
 # notebooks/*.ipynb, without outputs, from the .py beside them
 notebooks: $(VENV)/.installed-dev

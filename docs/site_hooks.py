@@ -34,7 +34,7 @@ DOWNLOADS = {
     "models/cells-1/card.toml": "files/card.toml",
     **{f"notebooks/{path.name}": f"files/{path.name}" for path in sorted((ROOT / "notebooks").glob("*.ipynb"))},
 }
-_LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?(\))")
+_LINK = re.compile(r"(\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 _SOURCES = {uri: source for source, uri in PAGES.items()}
 
 
