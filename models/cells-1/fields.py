@@ -84,12 +84,13 @@ def inflamed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettin
 
 def netted(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
     """The same tissue with nests and glands in a net of membranes far darker than the pale nuclei between them."""
-    slender = rng.random() < 0.5
+    slender, mucous = rng.random() < 0.5, rng.random() < 0.4
     return dataclasses.replace(
         tissue,
         tumour_share=float(rng.uniform(0.35, 0.9)),
-        gland_share=float(rng.choice([0.0, 0.5, 1.0])),
-        goblet_share=float(rng.choice([0.0, rng.uniform(0.1, 0.9)])),
+        gland_share=float(1.0 if mucous else rng.choice([0.0, 0.5, 1.0])),
+        goblet_share=float(rng.uniform(0.3, 1.0) if mucous else 0.0),
+        tumour_nucleus_um2=float(rng.uniform(18, 45) if mucous else tissue.tumour_nucleus_um2),
         nest_um=float(rng.uniform(40, 200)),
         tps_pct=float(rng.uniform(70, 100)),
         pattern=str(rng.choice(["membrane", "mixed"], p=[0.8, 0.2])),
@@ -142,7 +143,30 @@ def smudged(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSetting
     )
 
 
-THEMES = {each.__name__: each for each in (dark_glands, netted, inflamed, lymphoid, smudged)}
+def unstained(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """Pale tissue with hardly a brown tumour cell, and immune cells of a brown that catches the eye."""
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.25, 0.8)),
+        tps_pct=float(rng.choice([0.0, rng.uniform(0, 10)])),
+        pattern=str(rng.choice(["both", "membrane", "mixed"])),
+        dab_od=float(rng.uniform(0.4, 1.6)),
+        positive_immune_share=float(rng.uniform(0.2, 1.0)),
+        lymphocyte_share=float(rng.uniform(0.1, 0.7)),
+        macrophage_share=float(rng.uniform(0.05, 0.4)),
+        haematoxylin_od=float(rng.uniform(0.2, 0.55)),
+        background_od=float(rng.uniform(0.04, 0.13)),
+        tumour_nucleus_um2=float(min(rng.uniform(45, 110), 0.5 * tissue.tumour_cell_um**2)),
+        tumour_blue=float(rng.uniform(0.6, 1.1)),
+        nest_spacing=float(rng.uniform(0.6, 1.1)),
+        nest_um=float(rng.uniform(40, 250)),
+        column_um=float(rng.uniform(20, 55)),
+        column_width_um=float(rng.uniform(5, 8.5)),
+        stratification=float(rng.uniform(0.0, 1.0)),
+    )
+
+
+THEMES = {each.__name__: each for each in (dark_glands, netted, inflamed, lymphoid, smudged, unstained)}
 """What some of the fields show; their shares are in the configuration, by these names."""
 
 
