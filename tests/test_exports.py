@@ -126,8 +126,8 @@ def test_reviewed_exports_hold_what_a_person_said(out, to):
     assert table["reviewed_class"].iloc[tumour[0]] == "stroma"
 
 
-def segment_areas(path):
-    """Pixels of each segment by its label, and the image reference, read by highdicom."""
+def read_segments(path):
+    """A segmentation, the pixels of each segment by its label, and the label of each pixel, read by highdicom."""
     import highdicom
 
     segmentation = highdicom.seg.segread(path)
@@ -137,7 +137,8 @@ def segment_areas(path):
     labels = {number: segmentation.get_segment_description(number).segment_label
               for number in segmentation.segment_numbers}  # fmt: skip
     areas = {name: int((pixels == number).sum()) for number, name in labels.items()}
-    return segmentation, areas
+    names = np.array(["", *(labels[number] for number in sorted(labels))], dtype=object)
+    return segmentation, areas, names[pixels]
 
 
 @pytest.mark.parametrize("name", ["-a+b", "slide"])
@@ -145,7 +146,7 @@ def test_dicom_segmentation_covers_the_pixels_of_its_cells(out, finished, name):
     import pydicom
 
     paths = exported(out, "dicom-seg")
-    segmentation, areas = segment_areas(paths[f"{name}.seg.dcm"])
+    segmentation, areas, named = read_segments(paths[f"{name}.seg.dcm"])
     cells = cells_of(out, name)
     labels = (
         cells["cell_class"].astype(str).str.capitalize() + ": " + outcomes(cells, open_results(out).pack.compartment)
@@ -155,6 +156,8 @@ def test_dicom_segmentation_covers_the_pixels_of_its_cells(out, finished, name):
     assert areas.keys() == set(expected.index)
     for label, area in areas.items():  # outlines fill holes, and leave out parts that touch by a corner
         assert area == pytest.approx(expected[label], rel=0.02)
+    x, y = (np.rint(cells[column].to_numpy()).astype(int) for column in ("x_px", "y_px"))
+    assert np.mean(named[y, x] == labels.to_numpy()) > 0.97  # a few centres lie outside of their bent nuclei
     made = paths[f"{name}.seg.dcm"].with_name(f"{name}.image.dcm")
     assert made.exists() == (name == "-a+b")
     image = pydicom.dcmread(made if made.exists() else finished.parent / "=fields" / "slide.dcm")

@@ -11,6 +11,7 @@ import zipfile
 
 import numpy as np
 import pytest
+import shapely
 from click.testing import CliRunner
 from PIL import Image
 
@@ -21,7 +22,7 @@ from pdl1quant.config import Config
 from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.figures import FigureJob, draw_figures
 from pdl1quant.figures.drawing import FORMATS
-from pdl1quant.figures.overlay import round_length
+from pdl1quant.figures.overlay import round_length, smooth_rings
 from pdl1quant.figures.scores import draw_scores_figure
 from pdl1quant.figures.threshold import draw_threshold_figure
 from pdl1quant.figures.window import busiest_place
@@ -136,6 +137,13 @@ def test_outlines_are_those_of_the_rows_asked_for(results, tmp_path, compression
         assert outline.intersection(nucleus).area == pytest.approx(nucleus.area)
     with pytest.raises(OutputError, match="other cells"):
         read_outlines(results, "a $x$", rows, labels=labels + 1, image_id=image_id)
+
+
+def test_smoothed_outlines_round_corners_and_lie_inside():
+    square = np.array([shapely.box(10, 10, 40, 40)])
+    ring = smooth_rings(square, 0.5)[0]
+    assert shapely.hausdorff_distance(shapely.LinearRing(ring), square[0].exterior) < 3
+    assert shapely.box(10, 10, 40, 40).buffer(-0.4).covers(shapely.Polygon(ring))
 
 
 def test_busiest_place_holds_positive_and_negative_tumour_cells():

@@ -24,7 +24,7 @@ from pdl1quant.outputs.files import (
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pdl1quant.review import Results
@@ -79,7 +79,6 @@ def write_ro_crate(results: Results) -> Path:
     out = results.out
     started = read_run_record(out / RUN_RECORD_NAME)[TIMINGS]["started"]
     crate = import_extra("rocrate.rocrate", package="rocrate", extra=EXTRA).ROCrate()
-    entity = import_extra("rocrate.model.contextentity", package="rocrate", extra=EXTRA).ContextEntity
     crate.name = f"PD-L1 measurements: {results.pack.title}"
     crate.description = (
         f"{results.pack.score_name} of {len(results.case_rows)} cases on {len(results.images)} images, measured by "
@@ -91,38 +90,38 @@ def write_ro_crate(results: Results) -> Path:
     files = [
         crate.add_file(path, path.relative_to(out).as_posix(), properties=_about(path, out)) for path in _files(out)
     ]
-    software = crate.add(
-        entity(crate, "#pdl1quant", {"@type": "SoftwareApplication", "name": "pdl1quant", "version": __version__})
-    )
-    images = [
-        crate.add(
-            entity(
-                crate,
-                f"urn:sha256:{image.sha256}",
-                {"@type": "CreativeWork", "name": image.name, "identifier": f"sha256:{image.sha256}"},
-            )
-        )
-        for image in {image.sha256: image for image in results.images if image.sha256}.values()
-    ]
-    crate.add(
-        entity(
-            crate,
-            "#run",
-            {
-                "@type": "CreateAction",
-                "name": "Scoring",
-                "startTime": started,
-                "instrument": _reference(software),
-                "object": [_reference(each) for each in images],
-                "result": [_reference(each) for each in files],
-            },
-        )
-    )
+    _add_run(crate, results, files=files, started=started)
     path = out / CRATE_NAME
     with replace_atomically(path) as partial:
         text = json.dumps(crate.metadata.generate(), indent=2, sort_keys=True, ensure_ascii=False)
         partial.write_text(text + "\n", encoding="utf-8", newline="\n")
     return path
+
+
+def _add_run(crate: Any, results: Results, *, files: Sequence[Any], started: str) -> None:
+    """What was done: by which program, from which images, with which files as result."""
+    entity = import_extra("rocrate.model.contextentity", package="rocrate", extra=EXTRA).ContextEntity
+    software = {"@type": "SoftwareApplication", "name": "pdl1quant", "version": __version__}
+    images = {image.sha256: image for image in results.images if image.sha256}
+    inputs = [
+        crate.add(
+            entity(
+                crate,
+                f"urn:sha256:{sha256}",
+                {"@type": "CreativeWork", "name": image.name, "identifier": f"sha256:{sha256}"},
+            )
+        )
+        for sha256, image in images.items()
+    ]
+    action = {
+        "@type": "CreateAction",
+        "name": "Scoring",
+        "startTime": started,
+        "instrument": _reference(crate.add(entity(crate, "#pdl1quant", software))),
+        "object": [_reference(each) for each in inputs],
+        "result": [_reference(each) for each in files],
+    }
+    crate.add(entity(crate, "#run", action))
 
 
 def _reference(entity: Any) -> dict[str, str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _LINE_PT, _CASING_PT = 0.9, 1.9
 _DOT_PT = 2.2
+_SEGMENT_PX = 3.0
 _BAR_SHARE = 0.3  # a scale bar is at most this share of the picture
 _LEGEND_COLUMNS = 4
 _LEGEND_ROW_IN = 0.17
@@ -78,7 +79,7 @@ def _cells(axes: Any, window: Window, kinds: Any) -> None:
         chosen = kinds == index
         if not chosen.any():
             continue
-        rings = _smooth_rings(window.outlines[chosen], inset_px)
+        rings = smooth_rings(window.outlines[chosen], inset_px)
         colour = tuple(value / 255 for value in kind.rgb)
         dashes = {"linestyles": [(0, (2.5, 2.0))]} if kind.is_dashed else {}
         if not kind.is_dashed:  # a dark rim lifts bright lines off pale tissue
@@ -100,9 +101,10 @@ def _cells(axes: Any, window: Window, kinds: Any) -> None:
             )  # fmt: skip
 
 
-def _smooth_rings(outlines: Geometries, inset_px: float) -> list[Float64Array]:
+def smooth_rings(outlines: Geometries, inset_px: float) -> list[Float64Array]:
     """Rings of polygons, their pixel steps smoothed away, moved inwards so that the lines of neighbours both show."""
-    points, ring = shapely.get_coordinates(shapely.get_exterior_ring(outlines), return_index=True)
+    dense = shapely.segmentize(shapely.get_exterior_ring(outlines), _SEGMENT_PX)  # simplified ones have long sides
+    points, ring = shapely.get_coordinates(dense, return_index=True)
     is_end = np.append(ring[1:] != ring[:-1], True)  # rings repeat their first point at the end
     points, ring = points[~is_end], ring[~is_end]
     starts = np.flatnonzero(np.diff(ring, prepend=-1))
