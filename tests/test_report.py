@@ -8,12 +8,17 @@ import re
 
 import pytest
 
-from batch_runs import Deaf, draw_phantom, run
+import phantom_slides
+from batch_runs import Deaf, draw_phantom, draw_tile, run
+from pdl1quant.config import load_config
 from pdl1quant.errors import UsageError
 from pdl1quant.outputs.files import claim_output
 from pdl1quant.report import write_report
+from pdl1quant.report.gather import load_case, open_run
+from pdl1quant.report.viewer import show_case
 from pdl1quant.report.write import page_name
-from review_runs import make_results
+from pdl1quant.review import EditKind, rescore
+from review_runs import make_results, open_review, viable
 
 HOSTILE = "<script>alert(1)</script>\"'&=cmd|' /C calc'!A0"
 
@@ -133,3 +138,46 @@ def test_overwriting_a_run_removes_its_report(tmp_path):
     write_report(out)
     claim_output(out, overwrite=True)
     assert list(out.glob("**/*.html")) == []
+
+
+def test_other_sections_are_shown_and_files_elsewhere_are_not(scored, tmp_path):
+    (tmp_path / "study").mkdir()
+    draw_tile(tmp_path / "study" / "he.png")
+    draw_tile(tmp_path / "secret.png")
+    table = tmp_path / "study" / "cases.csv"
+    table.write_text("image,case,H&E section,negative\nfield.png,one,he.png,../secret.png\n")
+    out = tmp_path / "out"
+    run(scored.parent / "tiles", out, cases=table)
+    page = (out / "report.html").read_text()
+    assert page.count('alt="H&amp;E section"') == 1
+    assert 'alt="negative section"' not in page
+
+
+def test_reviewed_score_stands_beside_the_automated_one(tmp_path):
+    out = make_results(tmp_path)
+    review = open_review(out)
+    review.edit(EditKind.DELETE, cells=viable(review)[:5], reviewer="A. Reader <b>")
+    rescore(out, say=lambda _: None)
+    write_report(out)
+    page = (out / "report.html").read_text()
+    assert "after 1 edit by A. Reader &lt;b&gt;; not signed. Automated:" in page
+
+
+def test_slide_shows_its_map_and_its_fields(tmp_path):
+    rgb = phantom_slides.slide_image(1500, 1400)
+    slide = phantom_slides.write_slide(tmp_path / "slide.tif", rgb)
+    config = load_config(None, ["nuclei.segmenter=watershed"])
+    run(slide, tmp_path / "out", config=config, mpp=None)
+    whole, *fields = data_of((tmp_path / "out" / "report.html").read_text())["pictures"]
+    assert (whole["role"], "cells" in whole) == ("slide", False)
+    assert whole["heat"]
+    assert fields
+    assert all(field["role"] == "field" and field["cells"]["x"] for field in fields)
+
+
+def test_more_cells_than_a_page_may_hold_are_left_out_and_said(scored):
+    report = open_run(scored)
+    case = load_case(report, report.case_rows[0])
+    shown = show_case(report, case, max_cells=10)
+    assert "cells" not in shown.data["pictures"][0]
+    assert "are too many for one page" in shown.remarks[0]

@@ -10,7 +10,7 @@ import numpy as np
 from pdl1quant.model import Compartment
 from pdl1quant.outputs.overview import MIN_CELLS
 from pdl1quant.report import plots
-from pdl1quant.report.fields import fields_of, tumour_and_others
+from pdl1quant.report.fields import SLIDE_FIELD_UM, fields_of, tumour_and_others
 from pdl1quant.report.words import RATE_NAMES
 from pdl1quant.stages.score import format_tps, od_above_threshold, threshold_curve, wilson_interval
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pdl1quant.outputs.tables import ScoreRow
     from pdl1quant.report.gather import ReportCase
 
+_SQUARES_UM = (SLIDE_FIELD_UM, 100.0, 50.0)
+"""Sides of the squares of an image that is a case alone: the largest of which several lie side by side."""
 _CURVES = (Compartment.CYTOPLASM, Compartment.MEMBRANE, Compartment.CELL)
 _CURVE_NAMES = {
     Compartment.CYTOPLASM: "cytoplasm or membrane",
@@ -80,13 +82,13 @@ def figures_of(case: ReportCase, *, config: Config, pack: RulePack) -> Figures:
     if cells is None:
         return Figures(rates=rates, curve=None, histogram=None, spread=None, spread_title="")
     tumour, others = tumour_and_others(cells)
-    spots, what = _spots(case, config=config, pack=pack)
+    spots, title = _spots(case, config=config, pack=pack)
     return Figures(
         rates=rates,
         curve=_curve(cells, config=config, pack=pack) if len(tumour) else None,
         histogram=_histogram(tumour, others, config=config, pack=pack) if len(cells) else None,
-        spread=plots.spread(spots, total=case.row.tps, what=what) if len(spots) > 1 else None,
-        spread_title=f"TPS of each {what}",
+        spread=plots.spread(spots, total=case.row.tps, title=title) if len(spots) > 1 else None,
+        spread_title=title,
     )
 
 
@@ -120,7 +122,7 @@ def _histogram(tumour: pd.DataFrame, others: pd.DataFrame, *, config: Config, pa
 
 
 def _spots(case: ReportCase, *, config: Config, pack: RulePack) -> tuple[list[plots.Spot], str]:
-    """The images of the case, or, of one alone, its squares of tissue."""
+    """The images of the case, or, of one alone, its squares of tissue; and what they are called."""
     counted = [image for image in case.images if image.is_counted and image.row.tps is not None]
     if len(counted) != 1:
         return [
@@ -132,17 +134,17 @@ def _spots(case: ReportCase, *, config: Config, pack: RulePack) -> tuple[list[pl
                 n=image.row.n_tumour or 0,
             )
             for image in counted
-        ], "image"
+        ], "TPS of each image"
     (image,) = counted
     assert image.cells is not None
     assert image.mpp is not None
     extent_um = image.mpp * max(np.ptp(image.cells["x_px"]), np.ptp(image.cells["y_px"]))
-    side_um = config.score.block_um if extent_um > 4 * config.score.block_um else extent_um / 4
-    fields = fields_of(image.cells, side_um=max(side_um, 50.0), mpp=image.mpp, config=config, pack=pack)
+    side_um = next((each for each in _SQUARES_UM if extent_um >= 3 * each), _SQUARES_UM[-1])
+    fields = fields_of(image.cells, side_um=side_um, mpp=image.mpp, config=config, pack=pack)
+    least = MIN_CELLS if side_um >= SLIDE_FIELD_UM else MIN_CELLS // 4
     spots = []
     for number, field in enumerate(fields, start=1):
-        least = MIN_CELLS if side_um >= config.score.block_um else MIN_CELLS // 4
         if field.n_tumour >= least:
             low, high = wilson_interval(field.n_positive, field.n_tumour)
             spots.append(plots.Spot(name=f"square {number}", tps=field.tps, low=low, high=high, n=field.n_tumour))
-    return spots, f"square of {max(side_um, 50.0):.0f} µm"
+    return spots, f"TPS of squares of {side_um:g} µm"

@@ -46,6 +46,8 @@ class ReportImage:
     cells: pd.DataFrame | None = None
     mpp: float | None = None
     path: Path | None = None
+    artefacts: Mapping[str, float] | None = None
+    """Share of the tissue (0-1) that each kind of artefact covers; None where nobody looked."""
 
     @property
     def is_counted(self) -> bool:
@@ -165,7 +167,15 @@ def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> Re
         path = find_image(run.results, result, folder=run.images_folder)
     except (ReviewError, OSError):  # moved: the report shows what was drawn when it was scored
         path = None
-    return ReportImage(row=row, result=result, cells=loaded.cells, mpp=loaded.mpp, path=path)
+    entry: dict[str, Any] = next((each for each in run.record["images"] if each["results"] == result.stem), {})
+    return ReportImage(
+        row=row,
+        result=result,
+        cells=loaded.cells,
+        mpp=loaded.mpp,
+        path=path,
+        artefacts=entry.get("artefacts"),
+    )
 
 
 def _companions(extra: Mapping[str, str], roots: tuple[Path, ...]) -> tuple[Companion, ...]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import Slide, UInt8Array
 
-_OVERVIEW_MPP = 8.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
@@ -71,7 +69,7 @@ class Source:
             return Picture(rgb=rgb, mpp=self._mpp * scale, scale=scale)
         assert self._slide is not None
         side_um = max(self._slide.width * self._slide.mpp_x, self._slide.height * self._slide.mpp_y)
-        grid = self._slide.grid(max(_OVERVIEW_MPP, side_um / max_side_px))
+        grid = self._slide.grid(max(self._mpp, side_um / max_side_px))
         rect = Rect(x0=0, y0=0, x1=grid.width, y1=grid.height)
         return Picture(rgb=self._slide.read(rect, grid).rgb, mpp=grid.mpp, scale=grid.downsample_x)
 

@@ -165,13 +165,13 @@ def od_histogram(tumour: Float64Array, others: Float64Array, *, cuts: Sequence[f
     return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
 
 
-def spread(spots: Sequence[Spot], *, total: float | None, what: str) -> Markup:
+def spread(spots: Sequence[Spot], *, total: float | None, title: str) -> Markup:
     """TPS of each image or square: a row each while there are few, else how many have which TPS."""
     few = len(spots) <= _MAX_ROWS
-    return _spread_rows(spots, total=total, what=what) if few else _spread_histogram(spots, total=total, what=what)
+    return _spread_rows(spots, total=total, title=title) if few else _spread_histogram(spots, total=total, title=title)
 
 
-def _spread_rows(spots: Sequence[Spot], *, total: float | None, what: str) -> Markup:
+def _spread_rows(spots: Sequence[Spot], *, total: float | None, title: str) -> Markup:
     frame = _Frame(x_max=100.0, y_max=1.0, left=128, bottom_room=44)
     parts = [
         *frame.axes(x_ticks=(0, 25, 50, 75, 100), y_ticks=()),
@@ -195,17 +195,17 @@ def _spread_rows(spots: Sequence[Spot], *, total: float | None, what: str) -> Ma
         parts.append(f'<circle class="spot" cx="{_n(frame.x(spot.tps))}" cy="{_n(y)}" r="3.5"/>')
         at, anchor = (frame.right - 2, "end") if (spot.high or spot.tps) < 84 else (frame.left + 4, "start")
         parts.append(f'<text class="note" x="{at}" y="{_n(y + 3.5)}" text-anchor="{anchor}">{spot.n:,}</text>')
-    label = f"TPS of each {what}: " + "; ".join(f"{spot.name} {format_tps(spot.tps)} %" for spot in spots)
+    label = f"{title}: " + "; ".join(f"{spot.name} {format_tps(spot.tps)} %" for spot in spots)
     return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
 
 
-def _spread_histogram(spots: Sequence[Spot], *, total: float | None, what: str) -> Markup:
+def _spread_histogram(spots: Sequence[Spot], *, total: float | None, title: str) -> Markup:
     edges = np.arange(0.0, 100.1, 5.0)
     counts, _ = np.histogram([spot.tps for spot in spots], edges)
     frame = _Frame(x_max=100.0, y_max=float(max(1, counts.max())), bottom_room=44)
     parts = [
         *frame.axes(x_ticks=(0, 25, 50, 75, 100), y_ticks=_count_ticks(int(counts.max()))),
-        *frame.titles(f"TPS of the {len(spots):,} {what}s, %", f"{what}s"),
+        *frame.titles(f"TPS, %  ({len(spots):,} in all)", "how many"),
     ]
     for low, n in zip(edges.tolist(), counts.tolist(), strict=False):
         if n:
@@ -218,7 +218,7 @@ def _spread_histogram(spots: Sequence[Spot], *, total: float | None, what: str) 
         x = _n(frame.x(total))
         parts.append(f'<line class="total" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
     middle = float(np.median([spot.tps for spot in spots]))
-    label = f"TPS of {len(spots)} {what}s, median {format_tps(middle)} %"
+    label = f"{title}: {len(spots)}, median {format_tps(middle)} %"
     return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
 
 
@@ -226,7 +226,7 @@ class _Frame:
     """The axes of a plot: where values lie in the drawing."""
 
     def __init__(
-        self, *, x_max: float, y_max: float, left: int = 44, bottom_room: int = 60, y_root: bool = False
+        self, *, x_max: float, y_max: float, left: int = 54, bottom_room: int = 60, y_root: bool = False
     ) -> None:
         self.width, self.height = 400, 264
         self.left, self.right, self.top = left, self.width - 10, 8

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pdl1quant.model import Flag, Status
+from pdl1quant.model import ArtefactKind, Flag, Status
 from pdl1quant.report import plots, words
 from pdl1quant.report.figures import Figures, figures_of
 from pdl1quant.stages.score import format_tps
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pdl1quant.report.gather import ReportCase, ReportRun
     from pdl1quant.report.viewer import Shown
 
+_MUCH_SPOILT = 0.1
+"""Share of the tissue; so many tumour cells left out make a result partial, too."""
 _SWATCH_OD = 0.6
 """Density at which the colour of a stain is shown."""
 
@@ -163,7 +165,6 @@ def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
 
     sharpness = float(np.nanmedian(cells["nucleus_sharpness_od"])) if len(cells) else 0.0
     residual = float(np.nanmedian(cells["cell_residual_od_mean"]))
-    spoilt = "In pen, folds, bubbles, blur"
     return [
         share(Flag.OUT_OF_FOCUS, "Out of focus"),
         Check(name="Sharpness of nuclei", text=f"{sharpness:.3f} OD per µm (median)"),
@@ -173,10 +174,20 @@ def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
         share(Flag.TOUCHES_EDGE, "Cut by the edge", of_all=True),
         share(Flag.OUTSIDE_ROI, "Outside the drawn region", of_all=True),
         Check(name="Colour neither stain explains", text=f"{round(residual, 3) + 0.0:.3f} OD (median of cells)"),
-        share(Flag.ARTEFACT, spoilt)
-        if (flags & int(Flag.ARTEFACT)).any()
-        else Check(name=spoilt, text="none found, or not looked for (whole slides only); look at the picture"),
+        *_spoilt(case),
     ]
+
+
+def _spoilt(case: ReportCase) -> list[Check]:
+    """What of the tissue of its slides is spoilt, by kind; plain images are not searched."""
+    found = [image.artefacts for image in case.images if image.artefacts is not None]
+    if not found:
+        return [Check(name="Pen, folds, bubbles", text="not looked for on plain images")]
+    shares = {kind: max(each.get(kind, 0.0) for each in found) for kind in ArtefactKind}
+    of = "of the tissue" if len(found) == 1 else "of the tissue of one slide"
+    told = [f"{kind} {_per_cent(share)}" for kind, share in shares.items() if share > 0]
+    text = f"{', '.join(told)} {of}; left out" if told else "none found"
+    return [Check(name="Pen, folds, bubbles, blur", text=text, is_high=sum(shares.values()) > _MUCH_SPOILT)]
 
 
 def _per_cent(part: float) -> str:

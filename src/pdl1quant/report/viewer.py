@@ -220,7 +220,9 @@ class _Making:
 
     def add_fields(self) -> None:
         """The least certain fields and the most certain ones, of all images together."""
-        ranked = sorted(self._ranked, key=lambda each: -each[0].unsure)
+        usual = np.median([each[0].n_tumour for each in self._ranked]) if self._ranked else 0
+        full = [each for each in self._ranked if each[0].n_tumour >= usual / 2]  # edges of tissue show little
+        ranked = sorted(full, key=lambda each: -each[0].unsure)
         n = min(_N_FIELDS, len(ranked) // 2)
         for chosen, crops, word in ((ranked[:n], self.unsure, "least"), (ranked[::-1][:n], self.sure, "most")):
             for place in chosen:

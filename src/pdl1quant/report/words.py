@@ -140,10 +140,10 @@ STATUS_TEXTS: dict[Status, str] = {
 }
 
 RATE_NAMES: dict[Compartment, str] = {
-    Compartment.MEMBRANE: "Brown membrane",
-    Compartment.CYTOPLASM: "Brown cytoplasm or membrane",
-    Compartment.CYTOPLASM_ONLY: "Brown cytoplasm, membrane not",
-    Compartment.CELL: "Whole cell brown on average",
+    Compartment.MEMBRANE: "Membrane",
+    Compartment.CYTOPLASM: "Cytoplasm or membrane",
+    Compartment.CYTOPLASM_ONLY: "Cytoplasm, not membrane",
+    Compartment.CELL: "Whole cell, on average",
 }
 
 

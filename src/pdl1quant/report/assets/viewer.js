@@ -334,6 +334,7 @@
       at("osd").focus({ preventScroll: true });
     });
   }
+  if (at("beside")) at("beside").src = pictures[0].uri;
   listSteps();
   current = -1;
   open(0);
