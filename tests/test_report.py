@@ -7,12 +7,14 @@ import json
 import re
 
 import pytest
+from PIL import Image as PillowImage
 
 import phantom_slides
 from batch_runs import Deaf, draw_phantom, draw_tile, run
 from pdl1quant.config import load_config
 from pdl1quant.errors import UsageError
 from pdl1quant.outputs.files import claim_output
+from pdl1quant.outputs.tables import read_cells
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.viewer import show_case
@@ -163,16 +165,36 @@ def test_reviewed_score_stands_beside_the_automated_one(tmp_path):
     assert "after 1 edit by A. Reader &lt;b&gt;; not signed. Automated:" in page
 
 
-def test_slide_shows_its_map_and_its_fields(tmp_path):
-    rgb = phantom_slides.slide_image(1500, 1400)
-    slide = phantom_slides.write_slide(tmp_path / "slide.tif", rgb)
-    config = load_config(None, ["nuclei.segmenter=watershed"])
-    run(slide, tmp_path / "out", config=config, mpp=None)
-    whole, *fields = data_of((tmp_path / "out" / "report.html").read_text())["pictures"]
+@pytest.fixture(scope="module")
+def slide_out(tmp_path_factory):
+    """A run over one small slide."""
+    folder = tmp_path_factory.mktemp("slide")
+    slide = phantom_slides.write_slide(folder / "slide.tif", phantom_slides.slide_image(1500, 1400))
+    run(slide, folder / "out", config=load_config(None, ["nuclei.segmenter=watershed"]), mpp=None)
+    return folder / "out"
+
+
+def test_slide_shows_its_map_and_its_fields(slide_out):
+    write_report(slide_out)
+    whole, *fields = data_of((slide_out / "report.html").read_text())["pictures"]
     assert (whole["role"], "cells" in whole) == ("slide", False)
     assert whole["heat"]
     assert fields
     assert all(field["role"] == "field" and field["cells"]["x"] for field in fields)
+    assert not (slide_out / "report").exists()
+
+
+def test_tiles_hold_the_whole_slide_and_every_cell(slide_out):
+    write_report(slide_out, tiles=True)
+    (whole,) = data_of((slide_out / "report.html").read_text())["pictures"]
+    assert (whole["width"], whole["height"], whole["max_level"]) == (1500, 1400, 2)
+    assert len(whole["cells"]["x"]) == len(read_cells(slide_out / "cells" / "slide.parquet"))
+    tiles = sorted(path.name for path in (slide_out / whole["tiles"]).iterdir())
+    assert len([name for name in tiles if name.startswith("2_")]) == 3 * 3
+    with PillowImage.open(slide_out / whole["tiles"] / "2_2_2.jpg") as corner:
+        assert corner.size == (1500 - 1024, 1400 - 1024)
+    write_report(slide_out)
+    assert not (slide_out / "report").exists()
 
 
 def test_more_cells_than_a_page_may_hold_are_left_out_and_said(scored):

@@ -9,7 +9,9 @@ from dataclasses import replace
 import pytest
 
 import gui
+import phantom_slides
 from batch_runs import draw_phantom, run
+from pdl1quant.config import load_config
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import cohort_page
@@ -159,6 +161,27 @@ def test_field_opens_in_the_viewer(visit, cohort):
     page.locator(".crop").first.click()
     page.wait_for_timeout(300)
     assert page.evaluate("document.activeElement.id") == "osd"
+
+
+def test_tiles_beside_the_page_are_read_and_nothing_else(browser, tmp_path):
+    slide = phantom_slides.write_slide(tmp_path / "slide.tif", phantom_slides.slide_image(1500, 1400))
+    run(slide, tmp_path / "out", config=load_config(None, ["nuclei.segmenter=watershed"]), mpp=None)
+    path = write_report(tmp_path / "out", tiles=True).report
+    asked, said = [], []
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(path.as_uri())
+    page.wait_for_timeout(1000)
+    page.locator("#osd").focus()
+    page.keyboard.press("n")
+    assert page.locator("#cell h3").count() == 1
+    assert painted(page) > 1000
+    page.close()
+    assert said == []
+    here = path.parent.as_uri()
+    assert all(url.startswith((f"{here}/report.html", f"{here}/report/0001/0/", "data:", "blob:")) for url in asked)
+    assert any(url.endswith(".jpg") for url in asked)
 
 
 def test_table_sorts_by_number_and_by_name(visit, cohort):

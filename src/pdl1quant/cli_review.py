@@ -44,12 +44,12 @@ def rescore(out: Path, *, quiet: bool) -> int:
 @click.command()
 @click.argument("out", type=_RESULTS, metavar="OUT")
 @click.option("--images", type=_RESULTS, metavar="FOLDER", help="Where the images are now, if they moved.")
-@click.option("--all-cells", is_flag=True, help="Every cell can be clicked on, however large the pages become.")
-def report(out: Path, *, images: Path | None, all_cells: bool) -> None:
+@click.option("--tiles", is_flag=True, help="Whole slides in full, in tiles beside the pages; every cell on them.")
+def report(out: Path, *, images: Path | None, tiles: bool) -> None:
     """Write OUT/report.html anew: after a review, or when the images moved."""
     from pdl1quant.report import write_report  # noqa: PLC0415  the science is slow to import
 
-    written = write_report(out, images=images, all_cells=all_cells)
+    written = write_report(out, images=images, tiles=tiles)
     more = f" and {len(written.pages):,} pages of cases beside it" if written.pages else ""
     click.echo(f"{written.report}{more}")
 

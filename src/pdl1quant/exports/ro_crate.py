@@ -40,6 +40,7 @@ _TYPES = {
     ".tif": "image/tiff",
     ".pdf": "application/pdf",
     ".html": "text/html",
+    ".jpg": "image/jpeg",
     ".svg": "image/svg+xml",
     ".h5ad": "application/x-hdf5",
     ".gz": "application/gzip",

@@ -41,7 +41,7 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     "geojson": tuple(SUFFIXES["geojson"] + added for added in COMPRESSED.values()),
     FIGURES_NAME: (".pdf", ".svg", ".png"),
     EXPORTS_NAME: (".csv", ".h5ad", ".dcm"),
-    REPORTS_NAME: (".html",),
+    REPORTS_NAME: (".html", ".jpg"),
 }
 """Folders of results, and of what is made of them and goes with them -> endings of their files."""
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _JSON_ESCAPES = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 )
+_NO_FILES = "data: blob:"
+"""Pictures that are in the page itself. Pages with tiles beside them read those, too."""
 
 
 def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
@@ -43,6 +45,9 @@ def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
         sheet=sheet,
         home=home,
         data=_json(sheet.shown.data),
+        images="'self' file: data: blob:"
+        if any("tiles" in each for each in sheet.shown.data["pictures"])
+        else _NO_FILES,
     )
 
 
@@ -60,12 +65,13 @@ def cohort_page(run: ReportRun, sheets: Sequence[Sheet]) -> str:
         shared_names={flag.name for flag in shared},
         flag_choices=flags,
         columns=_columns(sheets),
+        images=_NO_FILES,
         n_images=len(run.image_rows),
         n_tumour=sum(sheet.row.n_tumour or 0 for sheet in sheets),
     )
 
 
-def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], **values: Any) -> str:
+def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], images: str, **values: Any) -> str:
     style = _asset("report.css")
     texts = [_asset(name) for name in scripts]
     results = run.results
@@ -76,7 +82,7 @@ def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], **values
             **values,
             style=Markup(style),  # noqa: S704  our own file
             scripts=[Markup(text) for text in texts],  # noqa: S704  our own files
-            policy=_policy(style, texts),
+            policy=_policy(style, texts, images=images),
             version=__version__,
             pack=results.pack,
             indication=results.indication,
@@ -115,10 +121,10 @@ def _asset(name: str) -> str:
     return files("pdl1quant.report").joinpath("assets", *name.split("/")).read_text(encoding="utf-8")
 
 
-def _policy(style: str, scripts: Sequence[str]) -> str:
+def _policy(style: str, scripts: Sequence[str], *, images: str) -> str:
     allowed = " ".join(_hash(text) for text in scripts)
     return (
-        f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; img-src data: blob:; "
+        f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; img-src {images}; "
         "base-uri 'none'; form-action 'none'"
     )
 

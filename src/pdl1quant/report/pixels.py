@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from pdl1quant.model import Rect
+from pdl1quant.report.tiles import write_tiles
 from pdl1quant.slides.images import decode_image
 from pdl1quant.slides.opening import is_whole_slide, open_slide
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdl1quant.model import Slide, UInt8Array
+    from pdl1quant.report.tiles import Pyramid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,11 @@ class Source:
         grid = self._slide.grid(max(self._mpp, side_um / max_side_px))
         rect = Rect(x0=0, y0=0, x1=grid.width, y1=grid.height)
         return Picture(rgb=self._slide.read(rect, grid).rgb, mpp=grid.mpp, scale=grid.downsample_x)
+
+    def write_tiles(self, folder: Path, *, mpp: float) -> Pyramid:
+        """Write a slide as tiles."""
+        assert self._slide is not None
+        return write_tiles(self._slide, folder, mpp=mpp)
 
     def part(self, *, x_px: float, y_px: float, side_px: float, mpp: float) -> Picture:
         """A square of ``side_px`` input pixels from ``x_px``, ``y_px``, at ``mpp`` or the input's own coarser one."""

@@ -15,10 +15,13 @@ from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD_UM, Field, fields_of, heat
 from pdl1quant.report.outlines import draw_cells, packed, read_rings, within
 from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, shrunk
+from pdl1quant.report.tiles import TILE_PX
 from pdl1quant.report.words import CELL_FLAG_TEXTS
 from pdl1quant.review.uncertain import uncertainty
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from pdl1quant.model import UInt8Array
@@ -74,6 +77,14 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TilePlace:
+    """Where the tiles of a case's slides go: a folder, and its address in the case's page."""
+
+    folder: Path
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
     """All pictures of one case.
 
@@ -93,8 +104,9 @@ def show_case(
     run: ReportRun,
     case: ReportCase,
     *,
-    max_cells: int = MAX_CELLS,
+    max_cells: int | None = MAX_CELLS,
     max_sheet_length: int = MAX_SHEET_LENGTH,
+    tiles: TilePlace | None = None,
 ) -> Shown:
     """Make the pictures of a case.
 
@@ -103,11 +115,14 @@ def show_case(
     run, case
         The run, and one case of it.
     max_cells
-        Cells that can be clicked on; of images beyond that only the pixels are shown.
+        Cells that can be clicked on, None for all; of images beyond that only the pixels are shown.
     max_sheet_length
         Characters that the picture on the case's sheet may take.
+    tiles
+        Where whole slides are written as tiles, with all their cells; None: an overview and some fields are shown.
     """
-    making = _Making(run=run, case=case, left=max_cells, max_sheet_length=max_sheet_length)
+    left = 10**12 if max_cells is None else max_cells
+    making = _Making(run=run, case=case, left=left, max_sheet_length=max_sheet_length, tiles=tiles)
     with ExitStack() as files:
         for image in case.images:
             if image.cells is not None:
@@ -141,8 +156,10 @@ def viewer_data(pictures: list[dict[str, Any]]) -> dict[str, Any]:
 class _Making:
     """The pictures of a case while they are made, image by image."""
 
-    def __init__(self, *, run: ReportRun, case: ReportCase, left: int, max_sheet_length: int) -> None:
-        self.run, self.case, self.left = run, case, left
+    def __init__(
+        self, *, run: ReportRun, case: ReportCase, left: int, max_sheet_length: int, tiles: TilePlace | None
+    ) -> None:
+        self.run, self.case, self.left, self.tiles = run, case, left, tiles
         self.max_sheet_length = max_sheet_length
         self.pictures: list[dict[str, Any]] = []
         self.thumb = self.sheet = ""
@@ -176,7 +193,8 @@ class _Making:
         rgb = plain_picture(overlay, max_side_px=_MAX_SIDE_OF_MANY_PX)
         self._set_sheet(rgb)
         self.remarks.append(f"{name}: the image is not where it was scored; what was drawn then is shown.")
-        self.pictures.append(_picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay"))
+        entry = _picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay")
+        self.pictures.append({**entry, "uri": jpeg_uri(rgb, quality=_QUALITY)})
 
     def _take_sheet(self, image: ReportImage, source: Source) -> None:
         assert image.cells is not None
@@ -199,24 +217,45 @@ class _Making:
         assert image.cells is not None
         assert image.mpp is not None
         results = self.run.results
-        many = len(self.case.images) > _MANY
-        side = _OVERVIEW_SIDE_PX if source.is_slide else _MAX_SIDE_OF_MANY_PX if many else _MAX_SIDE_PX
-        picture = source.whole(max_side_px=side)
-        role = "slide" if source.is_slide else "image"
-        entry = _picture_entry(image.row.image, picture, role=role)
+        if source.is_slide and self.tiles is not None:
+            picture, entry = self._tiled(image, source, self.tiles)
+        else:
+            many = len(self.case.images) > _MANY
+            side = _OVERVIEW_SIDE_PX if source.is_slide else _MAX_SIDE_OF_MANY_PX if many else _MAX_SIDE_PX
+            picture = source.whole(max_side_px=side)
+            role = "slide" if source.is_slide else "image"
+            entry = {
+                **_picture_entry(image.row.image, picture, role=role),
+                "uri": jpeg_uri(picture.rgb, quality=_QUALITY),
+            }
         side_um = SLIDE_FIELD_UM if source.is_slide else IMAGE_FIELD_UM
         squares = fields_of(image.cells, side_um=side_um, mpp=image.mpp, config=results.config, pack=results.pack)
-        entry["heat"] = [_heat_entry(field, picture) for field in heat(squares)]
-        if not source.is_slide:
+        entry["heat"] = [_heat_entry(field, scale=entry["scale"]) for field in heat(squares)]
+        if not source.is_slide or self.tiles is not None:
             if len(image.cells) <= self.left:
                 self.left -= len(image.cells)
                 entry["cells"] = self._cells(image, np.arange(len(image.cells)), picture)
             else:
-                self.remarks.append(f"{image.row.image}: its {len(image.cells):,} cells are too many for one page.")
+                n = len(image.cells)
+                self.remarks.append(f"{image.row.image}: its {n:,} cells are too many for one page; report --tiles.")
         if image.is_counted:
             number = len(self.pictures)
             self._ranked += [(each, source, image, number) for each in squares if each.n_tumour >= MIN_FIELD_CELLS]
         self.pictures.append(entry)
+
+    def _tiled(self, image: ReportImage, source: Source, place: TilePlace) -> tuple[Picture, dict[str, Any]]:
+        """The slide in tiles; the picture has no pixels, it says where they lie."""
+        number = str(len(self.pictures))
+        pyramid = source.write_tiles(place.folder / number, mpp=self.run.results.config.working_mpp)
+        picture = Picture(rgb=np.zeros((1, 1, 3), np.uint8), mpp=pyramid.mpp, scale=pyramid.downsample)
+        entry = _picture_entry(image.row.image, picture, role="slide") | {
+            "width": pyramid.width,
+            "height": pyramid.height,
+            "tiles": f"{place.address}/{number}",
+            "tile_px": TILE_PX,
+            "max_level": pyramid.max_level,
+        }
+        return picture, entry
 
     def add_fields(self) -> None:
         """The least certain fields and the most certain ones, of all images together."""
@@ -239,9 +278,10 @@ class _Making:
         text = f"TPS {field.tps:.0f} % of {field.n_tumour} tumour cells; doubt {field.unsure:.2f}"
         x = field.x_px + field.side_px / 2
         y = field.y_px + field.side_px / 2
-        if source.is_slide and len(rows) <= self.left:
+        if source.is_slide and self.tiles is None and len(rows) <= self.left:
             self.left -= len(rows)
             entry = _picture_entry(f"{name}: {word} certain at {x:.0f}, {y:.0f}", part, role="field")
+            entry["uri"] = jpeg_uri(part.rgb, quality=_QUALITY)
             entry["cells"] = self._cells(image, rows, part)
             number = len(self.pictures)
             self.pictures.append(entry)
@@ -307,17 +347,16 @@ def _picture_entry(title: str, picture: Picture, *, role: str) -> dict[str, Any]
         "x_px": picture.x_px,
         "y_px": picture.y_px,
         "scale": picture.scale,
-        "uri": jpeg_uri(picture.rgb, quality=_QUALITY),
         "heat": [],
     }
 
 
-def _heat_entry(field: Field, picture: Picture) -> list[Any]:
-    side = field.side_px / picture.scale
+def _heat_entry(field: Field, *, scale: float) -> list[Any]:
+    """Place and side in pixels of the picture, step, TPS, tumour cells."""
     return [
-        round(field.x_px / picture.scale, 1),
-        round(field.y_px / picture.scale, 1),
-        round(side, 1),
+        round(field.x_px / scale, 1),
+        round(field.y_px / scale, 1),
+        round(field.side_px / scale, 1),
         field.step,
         round(field.tps, 1),
         field.n_tumour,

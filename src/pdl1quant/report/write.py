@@ -10,12 +10,12 @@ from pdl1quant.outputs.files import ENDINGS, REPORT_NAME, REPORTS_NAME, is_resul
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import case_page, cohort_page
 from pdl1quant.report.sheet import sheet_of
-from pdl1quant.report.viewer import MAX_CELLS, MAX_SHEET_LENGTH, show_case
+from pdl1quant.report.viewer import MAX_CELLS, MAX_SHEET_LENGTH, TilePlace, show_case
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-(_SUFFIX,) = ENDINGS[REPORTS_NAME]
+_PAGE = ".html"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_LENGTH = 60
 _PICTURES_LENGTH = 35_000_000
@@ -30,7 +30,7 @@ class Written:
     pages: tuple[Path, ...]
 
 
-def write_report(out: Path, *, images: Path | None = None, all_cells: bool = False) -> Written:
+def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) -> Written:
     """Write the report of a finished run into its folder; an earlier one is replaced.
 
     A case alone is one file. Of several cases ``report.html`` holds the table and a sheet per case, and each case has
@@ -42,8 +42,9 @@ def write_report(out: Path, *, images: Path | None = None, all_cells: bool = Fal
         The folder of the run.
     images
         Where the images are now, if they moved. Images that are not found are shown as the run drew them.
-    all_cells
-        Every cell can be clicked on, however large the page becomes.
+    tiles
+        Whole slides at the pixel size that was measured, in tiles beside the pages; and every cell of the run can be
+        clicked on, however large its page becomes.
 
     Raises
     ------
@@ -55,18 +56,21 @@ def write_report(out: Path, *, images: Path | None = None, all_cells: bool = Fal
         A result is damaged, or the report cannot be written.
     """
     run = open_run(out, images=images)
-    max_cells = 10**9 if all_cells else MAX_CELLS
+    max_cells = None if tiles else MAX_CELLS
     _remove_pages(out)
     if len(run.case_rows) == 1:
         case = load_case(run, run.case_rows[0])
-        sheet = sheet_of(run, case, show_case(run, case, max_cells=max_cells), number=1)
+        place = TilePlace(folder=out / REPORTS_NAME / "0001", address=f"{REPORTS_NAME}/0001") if tiles else None
+        sheet = sheet_of(run, case, show_case(run, case, max_cells=max_cells, tiles=place), number=1)
         return Written(report=_write(out / REPORT_NAME, case_page(run, sheet)), pages=())
     sheets, pages = [], []
     room = min(MAX_SHEET_LENGTH, _PICTURES_LENGTH // max(1, len(run.case_rows)))
     for number, row in enumerate(run.case_rows, start=1):
         case = load_case(run, row)
         name = page_name(row.case, number)
-        shown = show_case(run, case, max_cells=max_cells, max_sheet_length=room)
+        stem = name.removesuffix(_PAGE)
+        place = TilePlace(folder=out / REPORTS_NAME / stem, address=stem) if tiles else None
+        shown = show_case(run, case, max_cells=max_cells, max_sheet_length=room, tiles=place)
         sheet = sheet_of(run, case, shown, number=number, page=f"{REPORTS_NAME}/{name}")
         pages.append(_write(out / REPORTS_NAME / name, case_page(run, sheet, home=f"../{REPORT_NAME}")))
         sheets.append(sheet.without_viewer())
@@ -76,14 +80,17 @@ def write_report(out: Path, *, images: Path | None = None, all_cells: bool = Fal
 def page_name(case: str, number: int) -> str:
     """File name of a case's page: its number, and of its name what is harmless in every file system."""
     plain = _UNSAFE.sub("_", case).strip("._")[:_NAME_LENGTH]
-    return f"{number:04d}_{plain}{_SUFFIX}" if plain else f"{number:04d}{_SUFFIX}"
+    return f"{number:04d}_{plain}{_PAGE}" if plain else f"{number:04d}{_PAGE}"
 
 
 def _remove_pages(out: Path) -> None:
-    """Pages of an earlier report: cases may have other names now."""
-    for path in sorted((out / REPORTS_NAME).glob(f"*{_SUFFIX}")):
-        if is_result(path):
+    """Pages and tiles of an earlier report: cases may have other names now."""
+    folder = out / REPORTS_NAME
+    for path in (*sorted(folder.rglob("*"), reverse=True), folder):  # a folder after what is in it
+        if path.name.endswith(ENDINGS[REPORTS_NAME]) and is_result(path):
             path.unlink()
+        elif path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
+            path.rmdir()
 
 
 def _write(path: Path, html: str) -> Path:

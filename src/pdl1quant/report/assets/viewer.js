@@ -24,23 +24,57 @@
   const pen = canvas.getContext("2d");
 
   // --- cells --------------------------------------------------------------------------------------------------------
+  const BUCKET_PX = 512, CELLS_FROM_SCALE = 0.08; // below it outlines are dust
+
   function prepare(picture) {
     const cells = picture.cells;
-    if (!cells || picture.paths) return;
-    picture.kindPaths = data.kinds.map(() => new Path2D());
+    if (!cells || picture.buckets) return;
+    picture.buckets = new Map(); // cells by the square of the picture that they lie in
     picture.counts = data.kinds.map(() => 0);
-    picture.paths = cells.rings.map((ring, i) => {
-      const path = new Path2D();
-      let x = 0, y = 0;
-      for (let k = 0; k < ring.length; k += 2) {
-        x += ring[k]; y += ring[k + 1];
-        if (k) path.lineTo(x / 10, y / 10); else path.moveTo(x / 10, y / 10);
-      }
-      path.closePath();
-      picture.kindPaths[cells.kind[i]].addPath(path);
-      picture.counts[cells.kind[i]] += 1;
-      return path;
+    picture.paths = [];
+    cells.kind.forEach((kind, i) => {
+      picture.counts[kind] += 1;
+      const key = place(cells.x[i], cells.y[i]);
+      if (picture.buckets.has(key)) picture.buckets.get(key).rows.push(i);
+      else picture.buckets.set(key, { rows: [i], kinds: null });
     });
+  }
+  function place(x, y) { return `${Math.floor(x / BUCKET_PX)},${Math.floor(y / BUCKET_PX)}`; }
+
+  function pathOf(picture, i) {
+    if (picture.paths[i]) return picture.paths[i];
+    const ring = picture.cells.rings[i], path = new Path2D();
+    let x = 0, y = 0;
+    for (let k = 0; k < ring.length; k += 2) {
+      x += ring[k]; y += ring[k + 1];
+      if (k) path.lineTo(x / 10, y / 10); else path.moveTo(x / 10, y / 10);
+    }
+    path.closePath();
+    picture.paths[i] = path;
+    return path;
+  }
+
+  function kindsOf(picture, bucket) {
+    if (!bucket.kinds) {
+      bucket.kinds = data.kinds.map(() => null);
+      for (const i of bucket.rows) {
+        const kind = picture.cells.kind[i];
+        bucket.kinds[kind] ??= { path: new Path2D(), rows: [] };
+        bucket.kinds[kind].path.addPath(pathOf(picture, i));
+        bucket.kinds[kind].rows.push(i);
+      }
+    }
+    return bucket.kinds;
+  }
+
+  function near(picture, left, top, right, bottom) {
+    const found = [];
+    for (let y = Math.floor(top / BUCKET_PX); y <= Math.floor(bottom / BUCKET_PX); y += 1)
+      for (let x = Math.floor(left / BUCKET_PX); x <= Math.floor(right / BUCKET_PX); x += 1) {
+        const bucket = picture.buckets.get(`${x},${y}`);
+        if (bucket) found.push(bucket);
+      }
+    return found;
   }
 
   function draw() {
@@ -60,7 +94,12 @@
     pen.setTransform(scale * ratio, 0, 0, scale * ratio, origin.x * ratio, origin.y * ratio);
     const picture = pictures[current];
     if (heat) drawHeat(picture);
-    if (outlines && picture.cells) drawCells(picture, scale);
+    if (outlines && picture.cells && scale > CELLS_FROM_SCALE) {
+      const margin = 60;
+      const seen = near(picture, -origin.x / scale - margin, -origin.y / scale - margin,
+        (width - origin.x) / scale + margin, (height - origin.y) / scale + margin);
+      drawCells(picture, seen.map((bucket) => kindsOf(picture, bucket)), scale);
+    }
     if (cell >= 0 && picture.cells) drawChosen(picture, scale);
     drawScale(picture, scale);
   }
@@ -72,36 +111,37 @@
     }
   }
 
-  function drawCells(picture, scale) {
+  function drawCells(picture, buckets, scale) {
     const thick = Math.min(2.2, Math.max(0.9, scale * 0.9));
+    const radius = Math.min(4.2, Math.max(1.6, 1.6 * scale)) / scale;
+    const { x, y } = picture.cells;
+    const dots = [], rims = new Path2D();
     data.kinds.forEach((kind, k) => {
-      if (!shown.has(k) || !picture.counts[k]) return;
+      if (!shown.has(k)) return;
+      const some = buckets.map((kinds) => kinds[k]).filter(Boolean);
       pen.setLineDash(kind.dashed ? [5 / scale, 3 / scale] : []);
       if (!kind.dashed && scale > 0.9) {
         pen.strokeStyle = "rgba(0,0,0,0.35)";
         pen.lineWidth = (thick + 1.4) / scale;
-        pen.stroke(picture.kindPaths[k]);
+        for (const each of some) pen.stroke(each.path);
       }
       pen.strokeStyle = colour(kind.rgb);
       pen.lineWidth = thick / scale;
-      pen.stroke(picture.kindPaths[k]);
+      for (const each of some) pen.stroke(each.path);
+      if (!kind.dot) return;
+      const path = new Path2D();
+      for (const each of some) for (const i of each.rows) {
+        path.moveTo(x[i] + radius, y[i]);
+        path.arc(x[i], y[i], radius, 0, 7);
+        rims.moveTo(x[i] + radius * 1.5, y[i]);
+        rims.arc(x[i], y[i], radius * 1.5, 0, 7);
+      }
+      dots.push([kind, path]);
     });
     pen.setLineDash([]);
-    const radius = Math.min(4.2, Math.max(1.6, 1.6 * scale)) / scale;
-    const { x, y, kind } = picture.cells;
-    const dots = data.kinds.map((each, k) => (each.dot && shown.has(k) ? new Path2D() : null));
-    const rims = new Path2D();
-    for (let i = 0; i < x.length; i += 1) {
-      const path = dots[kind[i]];
-      if (!path) continue;
-      path.moveTo(x[i] + radius, y[i]);
-      path.arc(x[i], y[i], radius, 0, 7);
-      rims.moveTo(x[i] + radius * 1.5, y[i]);
-      rims.arc(x[i], y[i], radius * 1.5, 0, 7);
-    }
     pen.fillStyle = "#fff";
     pen.fill(rims);
-    dots.forEach((path, k) => { if (path) { pen.fillStyle = colour(data.kinds[k].rgb); pen.fill(path); } });
+    for (const [kind, path] of dots) { pen.fillStyle = colour(kind.rgb); pen.fill(path); }
   }
 
   function drawChosen(picture, scale) {
@@ -109,7 +149,7 @@
     for (const [style, width] of [["#fff", 7], ["#000", 3]]) {
       pen.strokeStyle = style;
       pen.lineWidth = width / scale;
-      pen.stroke(picture.paths[cell]);
+      pen.stroke(pathOf(picture, cell));
     }
   }
 
@@ -121,25 +161,27 @@
     const power = 10 ** Math.floor(Math.log10(wanted));
     const length = [5, 2, 1].map((step) => step * power).find((each) => each <= wanted);
     at("bar").style.width = `${(length / picture.mpp) * scale}px`;
-    at("bar-text").textContent = length >= 1000 ? `${length / 1000} mm` : `${length} µm`;
+    at("bar-text").textContent = (length >= 1000 ? `${length / 1000} mm` : `${length} µm`) +
+      (outlines && picture.cells && scale <= CELLS_FROM_SCALE ? " · zoom in for cells" : "");
   }
 
   // --- one cell -----------------------------------------------------------------------------------------------------
   function found(point) {
-    const cells = pictures[current].cells;
+    const picture = pictures[current], cells = picture.cells;
     if (!cells) return -1;
     let best = -1, least = Infinity;
-    pictures[current].paths.forEach((path, i) => {
-      if (!shown.has(cells.kind[i])) return;
-      const away = Math.hypot(cells.x[i] - point.x, cells.y[i] - point.y);
-      if (away < 150 && away < least && (away < 3 || inside(i, point))) { best = i; least = away; }
-    });
+    for (const { rows } of near(picture, point.x - 60, point.y - 60, point.x + 60, point.y + 60))
+      for (const i of rows) {
+        if (!shown.has(cells.kind[i])) continue;
+        const away = Math.hypot(cells.x[i] - point.x, cells.y[i] - point.y);
+        if (away < least && (away < 3 || inside(i, point))) { best = i; least = away; }
+      }
     return best;
   }
   function inside(i, point) {
     pen.save();
     pen.setTransform(1, 0, 0, 1, 0, 0);
-    const hit = pen.isPointInPath(pictures[current].paths[i], point.x, point.y);
+    const hit = pen.isPointInPath(pathOf(pictures[current], i), point.x, point.y);
     pen.restore();
     return hit;
   }
@@ -213,6 +255,14 @@
     }
   }
 
+  function sourceOf(picture) {
+    if (!picture.tiles) return { type: "image", url: picture.uri };
+    return {
+      width: picture.width, height: picture.height, tileSize: picture.tile_px, minLevel: 0, maxLevel: picture.max_level,
+      getTileUrl: (level, x, y) => `${picture.tiles}/${level}_${x}_${y}.jpg`,
+    };
+  }
+
   // --- pictures and layers ------------------------------------------------------------------------------------------
   let pending = null;
   function open(number, then) {
@@ -224,7 +274,7 @@
     prepare(pictures[number]);
     listKinds();
     tell();
-    viewer.open({ type: "image", url: pictures[number].uri });
+    viewer.open(sourceOf(pictures[number]));
   }
   viewer.addHandler("open", () => { draw(); if (pending) { const then = pending; pending = null; then(); } });
   for (const name of ["update-viewport", "resize", "animation"]) viewer.addHandler(name, draw);
@@ -334,7 +384,7 @@
       at("osd").focus({ preventScroll: true });
     });
   }
-  if (at("beside")) at("beside").src = pictures[0].uri;
+  if (at("beside") && pictures[0].uri) at("beside").src = pictures[0].uri;
   listSteps();
   current = -1;
   open(0);
