@@ -38,6 +38,13 @@ class Rings:
     points: Float64Array
     starts: NDArray[np.int64]
 
+    def take(self, places: IntpArray) -> Rings:
+        """Those of some cells, in the order of ``places``."""
+        lengths = np.diff(self.starts)[places]
+        starts = np.append(0, np.cumsum(lengths))
+        corners = np.arange(starts[-1]) + np.repeat(self.starts[places] - starts[:-1], lengths)
+        return Rings(points=self.points[corners], starts=starts)
+
 
 def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, mpp: float, image_id: str) -> Rings:
     """Outlines of the chosen rows of a cells table, from the run's GeoJSON, smoothed and simplified.

@@ -13,18 +13,19 @@ from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.overview import STEPS
 from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD_UM, Field, fields_of, heat
-from pdl1quant.report.outlines import draw_cells, packed, read_rings, within
+from pdl1quant.report.outlines import Rings, draw_cells, packed, read_rings, within
 from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, shrunk
 from pdl1quant.report.tiles import TILE_PX
 from pdl1quant.report.words import CELL_FLAG_TEXTS
 from pdl1quant.review.uncertain import uncertainty
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
 
-    from pdl1quant.model import UInt8Array
+    from pdl1quant.model import BoolArray, IntpArray, UInt8Array
     from pdl1quant.report.gather import ReportCase, ReportImage, ReportRun
 
 MAX_CELLS = 20_000
@@ -46,6 +47,8 @@ _CROP_QUALITY = 78
 _FIELD_MPP = 0.5
 _OUTLINES_MPP = 1.6
 """Where pixels are larger, outlines of cells hide the tissue."""
+_MARGIN_PX = 16
+"""A picture of a field may begin so far outside it: on the grid of the level that it is read from."""
 _N_FIELDS = 4
 """So many of the most, and of the least, certain fields are shown."""
 _COMPANION_SIDE_PX = 1400
@@ -166,6 +169,7 @@ class _Making:
         self.unsure: list[Crop] = []
         self.sure: list[Crop] = []
         self.remarks: list[str] = []
+        self._outlines: dict[str, tuple[IntpArray, Rings]] = {}
         self._ranked: list[tuple[Field, Source, ReportImage, int]] = []
 
     def add(self, image: ReportImage, *, files: ExitStack) -> None:
@@ -263,6 +267,7 @@ class _Making:
         full = [each for each in self._ranked if each[0].n_tumour >= usual / 2]  # edges of tissue show little
         ranked = sorted(full, key=lambda each: -each[0].unsure)
         n = min(_N_FIELDS, len(ranked) // 2)
+        self._read_ahead([*ranked[:n], *ranked[len(ranked) - n :]])
         for chosen, crops, word in ((ranked[:n], self.unsure, "least"), (ranked[::-1][:n], self.sure, "most")):
             for place in chosen:
                 crops.append(self._crop(*place, word=word))
@@ -295,14 +300,35 @@ class _Making:
             y=round((y - whole["y_px"]) / whole["scale"], 1),
         )
 
-    def _rings(self, image: ReportImage, rows: Any) -> Any:
+    def _read_ahead(self, ranked: Sequence[tuple[Field, Source, ReportImage, int]]) -> None:
+        """The outlines of all fields of an image at once: those of a slide are in a file of a gigabyte."""
+        wanted: dict[str, tuple[ReportImage, BoolArray]] = {}
+        for field, _, image, _ in ranked:
+            assert image.cells is not None
+            assert image.result is not None
+            _, rows = wanted.setdefault(image.result.stem, (image, np.zeros(len(image.cells), bool)))
+            x, y = image.cells["x_px"].to_numpy(np.float64), image.cells["y_px"].to_numpy(np.float64)
+            rows |= (np.abs(x - field.x_px - field.side_px / 2) < field.side_px / 2 + _MARGIN_PX) & (
+                np.abs(y - field.y_px - field.side_px / 2) < field.side_px / 2 + _MARGIN_PX
+            )
+        for image, rows in wanted.values():
+            self._rings(image, np.flatnonzero(rows))
+
+    def _rings(self, image: ReportImage, rows: IntpArray) -> Rings:
+        """Outlines of some rows, from the file only where they were not read before."""
         assert image.cells is not None
         assert image.result is not None
         assert image.mpp is not None
         result = image.result
-        return read_rings(self.run.results.out, result.stem, image.cells, rows, mpp=image.mpp, image_id=result.sha256)
+        if result.stem in self._outlines:
+            known, rings = self._outlines[result.stem]
+            if np.isin(rows, known).all():
+                return rings.take(np.searchsorted(known, rows))
+        rings = read_rings(self.run.results.out, result.stem, image.cells, rows, mpp=image.mpp, image_id=result.sha256)
+        self._outlines[result.stem] = (rows, rings)
+        return rings
 
-    def _cells(self, image: ReportImage, rows: Any, picture: Picture) -> dict[str, Any]:
+    def _cells(self, image: ReportImage, rows: IntpArray, picture: Picture) -> dict[str, Any]:
         assert image.cells is not None
         results = self.run.results
         cells = image.cells.iloc[rows]
