@@ -40,6 +40,7 @@ ISSUE_ORDER = [
     "case",
     "status",
     "error",
+    "region",
     "n_cells",
     "n_tumour",
     "n_tumour_positive",

@@ -55,6 +55,24 @@ def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
     )
 
 
+def region_rows(image: Image, outcome: Outcome, *, plan: Plan) -> list[ScoreRow]:
+    """The rows of its regions; they have the case's name and no share in it."""
+    return [
+        ScoreRow(
+            level=each.level,
+            image=image.name,
+            case=image.case,
+            status=each.status,
+            region=each.name,
+            mpp=outcome.mpp,
+            extra=dict(image.extra),
+            **_values(each.counts, each.score),
+            **_same_for_all(plan),
+        )
+        for each in outcome.regions
+    ]
+
+
 def problem_row(name: str, case: str, message: str, *, plan: Plan) -> ScoreRow:
     """The row of something that was named and is no image; ``message`` does not repeat ``name``."""
     return ScoreRow(level="image", image=name, case=case, status=Status.FAILED, error=message, **_same_for_all(plan))

@@ -26,6 +26,7 @@ from pdl1quant.batch.rows import (
     complaints,
     image_row,
     problem_row,
+    region_rows,
 )
 from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
 from pdl1quant.batch.traces import clear_traces, write_trace
@@ -315,7 +316,9 @@ class _Work:
         if error:
             row = replace(row, status=Status.FAILED, error=error)
             report = replace(report, status=Status.FAILED)
-        self.rows += [*(image_row(image, outcome, plan=plan) for image, outcome in members), row]
+        for image, outcome in members:
+            self.rows += [image_row(image, outcome, plan=plan), *region_rows(image, outcome, plan=plan)]
+        self.rows.append(row)
         self.listener.case_done(report)
 
     def _case_score(self, case: _Case) -> tuple[Score | None, str]:

@@ -124,6 +124,7 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
             flags=result.flags,
             mpp=result.mpp,
             blocks=result.blocks,
+            regions=result.regions,
             artefacts=None
             if result.artefacts is None
             else {str(kind): share for kind, share in result.artefacts.items()},

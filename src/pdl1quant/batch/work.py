@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 
 from pdl1quant.batch.traces import trace_path
 from pdl1quant.errors import InputError, OutputError, RefusedError, UnreadableError
-from pdl1quant.model import Counts, Indication, ResultFlag, RoiMasks, RulePack, Score, StainEstimate, Status
+from pdl1quant.model import (
+    Counts,
+    Indication,
+    RegionScore,
+    ResultFlag,
+    RoiMasks,
+    RulePack,
+    Score,
+    StainEstimate,
+    Status,
+)
 from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.geojson import write_geojson
@@ -23,7 +33,8 @@ from pdl1quant.outputs.tables import write_cells
 from pdl1quant.pipeline import CaseMember, StainSample, analyse_image, sample_image
 from pdl1quant.slides.images import PlainImage, read_image
 from pdl1quant.slides.raster import Note
-from pdl1quant.slides.roi import RoiKind, read_geojson_rois, roi_mask
+from pdl1quant.slides.roi import Roi, RoiKind, read_geojson_rois, roi_mask
+from pdl1quant.whole_slides.regions import RegionTally, regions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,6 +85,7 @@ class Outcome:
     has_tumour_roi: bool = False
     artefacts: dict[str, float] | None = None
     """Share (0-1) of the tissue that each kind covers; None where nobody looked for them."""
+    regions: tuple[RegionScore, ...] = ()
 
     @property
     def is_scored(self) -> bool:
@@ -180,7 +192,8 @@ def _analyse(task: Task) -> Done:
     image, plan = task.image, task.plan
     read = _read(task)
     flags = task.flags + ((ResultFlag.MPP_OVERRIDDEN,) if Note.MPP_OVERRIDDEN in read.notes else ())
-    roi = _roi_masks(image, (read.rgb.shape[0], read.rgb.shape[1]))
+    rois = () if image.roi is None else read_geojson_rois(image.roi)
+    roi = _roi_masks(image, rois, (read.rgb.shape[0], read.rgb.shape[1]))
     result = analyse_image(
         read.rgb,
         mpp=read.mpp,
@@ -193,6 +206,10 @@ def _analyse(task: Task) -> Done:
         flags=flags,
     )
     _write(result, read.rgb, image, plan)
+    regions = RegionTally(
+        regions=regions_of(rois), mpp=read.mpp, px_um2=read.mpp**2, config=plan.config, pack=plan.pack
+    )
+    regions.add(result.cells)
     outcome = Outcome(
         status=result.status,
         counts=result.counts,
@@ -201,6 +218,7 @@ def _analyse(task: Task) -> Done:
         mpp=result.mpp,
         blocks=result.blocks,
         has_tumour_roi=roi is not None and roi.tumour is not None,
+        regions=regions.scores(flags=result.flags, has_tumour_roi=roi is not None and roi.tumour is not None),
     )
     return Done(outcome=outcome)
 
@@ -216,11 +234,10 @@ def result_metadata(image: Image, plan: Plan, *, mpp: float, working_mpp: float)
     }
 
 
-def _roi_masks(image: Image, shape: tuple[int, int]) -> RoiMasks | None:
+def _roi_masks(image: Image, rois: tuple[Roi, ...], shape: tuple[int, int]) -> RoiMasks | None:
     """What a person drew, in pixels of the image; without a tumour region nobody has said where tumour is."""
     if image.roi is None:
         return None
-    rois = read_geojson_rois(image.roi)
     scored = roi_mask(rois, shape)
     if not scored.any() and all(roi.kind is RoiKind.EXCLUDE for roi in rois):
         raise RefusedError(f"{image.name}: {image.roi.name} excludes the whole image; leave the image out of the run")

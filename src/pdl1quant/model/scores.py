@@ -200,6 +200,17 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RegionScore:
+    """The score of one region of an image: ``level`` is ``roi`` (drawn by a person) or ``core`` (of a microarray)."""
+
+    level: str
+    name: str
+    status: Status
+    counts: Counts
+    score: Score
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlideResult:
     """All that was measured on one image.
 
@@ -222,3 +233,4 @@ class SlideResult:
     flags: tuple[ResultFlag, ...] = ()
     compartments: Compartments | None = None
     artefacts: Mapping[ArtefactKind, float] | None = None
+    regions: tuple[RegionScore, ...] = ()

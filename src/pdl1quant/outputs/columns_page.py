@@ -47,7 +47,7 @@ def columns_markdown() -> str:
             "",
             f"What each column of the results says. Schema {SCHEMA}; this page is written from it by `make pages`.",
             "",
-            "## `scores.csv`: a row per image, then per case",
+            "## `scores.csv`: a row per image and per drawn region of it, then per case",
             "",
             _SPREADSHEET,
             "",

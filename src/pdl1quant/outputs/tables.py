@@ -181,11 +181,12 @@ class ScoreColumn(NamedTuple):
 
 
 SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
-    ScoreColumn("level", "text", "", "what the row is about: `image`, or `case` (all its images together)"),
+    ScoreColumn("level", "text", "", "what the row is about: `image`, `roi` (a drawn region of it), `core`, or `case`"),
     ScoreColumn("image", "text", "", "path of the image relative to the folder given; empty for a case"),
     ScoreColumn("case", "text", "", "the folder of the images, or what the cases table says"),
     ScoreColumn("status", "text", "", "`ok`, `partial`, `no_tissue`, `refused` (a score would be a guess) or `failed`"),
     ScoreColumn("error", "text", "", "why there is no score, or not of all, and what to do"),
+    ScoreColumn("region", "text", "", "name of the drawn region or core; empty for images and cases"),
     ScoreColumn("n_cells", "int", "", "all cells found, of any class, those that leave the score too"),
     ScoreColumn("n_tumour", "int", "", "viable tumour cells: the denominator of all rates below"),
     ScoreColumn(
@@ -234,6 +235,7 @@ class ScoreRow:
     case: str
     status: Status
     error: str = ""
+    region: str = ""
     n_cells: int | None = None
     n_tumour: int | None = None
     n_tumour_positive: int | None = None

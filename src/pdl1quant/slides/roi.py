@@ -44,6 +44,8 @@ class Roi:
     kind: RoiKind
     name: str
     geometry: shapely.Polygon | shapely.MultiPolygon
+    title: str = ""
+    """What the person called this one; ``name`` is its class."""
 
 
 def read_geojson_rois(path: Path) -> tuple[Roi, ...]:
@@ -219,7 +221,8 @@ def _as_roi(feature: dict[str, Any], path: Path) -> Roi | None:
     if area is None:
         return None
     name = _class_name(properties)
-    return Roi(kind=_kind_of(name), name=name, geometry=area)
+    title = properties.get("name")
+    return Roi(kind=_kind_of(name), name=name, geometry=area, title=title.strip() if isinstance(title, str) else "")
 
 
 def _closed(geometry: Any) -> Any:

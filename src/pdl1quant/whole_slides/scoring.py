@@ -12,9 +12,9 @@ from pdl1quant import pipeline
 from pdl1quant.model import CellClass, Counts, ResultFlag, SlideResult, Status
 from pdl1quant.slides.roi import Roi, RoiKind, distances_um, of_kind, points_in_rois, tumour_area_px
 from pdl1quant.stages import measure, quality
-from pdl1quant.stages import score as scoring
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import measure_tile
+from pdl1quant.whole_slides.regions import Blocks, RegionTally, add_blocks, regions_of
 from pdl1quant.whole_slides.survey import check_scale, plan_work, sample_slide
 
 if TYPE_CHECKING:
@@ -41,11 +41,21 @@ class Tally:
     pack: RulePack
     rois: tuple[Roi, ...] = ()
     artefacts: ArtefactMap | None = None
-    blocks: dict[tuple[int, int], Counts] = field(default_factory=dict)
-    heat: dict[tuple[int, int], Counts] = field(default_factory=dict)
+    blocks: Blocks = field(default_factory=dict)
+    heat: Blocks = field(default_factory=dict)
     damage: dict[SlideDamage, None] = field(default_factory=dict)
     n_cells: int = 0
     saw_dab: bool = False
+    regions: RegionTally = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.regions = RegionTally(
+            regions=regions_of(self.rois),
+            mpp=self.mpp,
+            px_um2=self.slide.mpp_x * self.slide.mpp_y,
+            config=self.config,
+            pack=self.pack,
+        )
 
     @property
     def mpp(self) -> float:
@@ -63,20 +73,13 @@ class Tally:
     def add(self, band: Band) -> Band:
         """Count a band; returns it with the cells in artefacts and outside the regions flagged."""
         cells = self._flagged(band.cells)
-        self._sum(self.blocks, cells, self.config.score.block_um)
-        self._sum(self.heat, cells, HEAT_UM)
+        for into, block_um in ((self.blocks, self.config.score.block_um), (self.heat, HEAT_UM)):
+            add_blocks(into, cells, block_um=block_um, mpp=self.mpp, config=self.config, pack=self.pack)
+        self.regions.add(cells)
         self.n_cells += len(cells)
         brown = cells["cell_dab_od_mean"] >= np.float32(self.config.positivity.dab_od)
         self.saw_dab |= bool(brown.any() or cells["positive"].any())
         return replace(band, cells=cells)
-
-    def _sum(self, into: dict[tuple[int, int], Counts], cells: pd.DataFrame, block_um: float) -> None:
-        row, column = scoring.block_places(cells, block_um=block_um, mpp=self.mpp)
-        keys = np.unique(np.stack([row, column], axis=1), axis=0).tolist()
-        counts = scoring.count_blocks(cells, block_um=block_um, mpp=self.mpp, config=self.config, pack=self.pack)
-        for (key_row, key_column), each in zip(keys, counts, strict=True):
-            key = (key_row, key_column)
-            into[key] = into.get(key, Counts()) + each
 
     def _flagged(self, cells: pd.DataFrame) -> pd.DataFrame:
         x, y = cells["x_px"].to_numpy(), cells["y_px"].to_numpy()
@@ -113,6 +116,7 @@ def finish(
         found.add(ResultFlag.PARTIAL)
     blocks = tuple(tally.blocks[key] for key in sorted(tally.blocks))
     has_tumour_roi = bool(of_kind(tally.rois, RoiKind.TUMOUR))
+    boxes = [each.rect for each in tally.damage]
     if has_tumour_roi:
         blocks = (*blocks, Counts(tumour_area_um2=tally.tumour_area_um2))
     score = pipeline.score_blocks(
@@ -131,6 +135,7 @@ def finish(
         status=status, cells=measure.empty_cells(), counts=sum(blocks, Counts()), blocks=blocks, score=score,
         estimate=estimate, mpp=tally.mpp, working_mpp=work.grid.mpp, shape_px=(slide.height, slide.width),
         tissue_area_um2=work.tissue_area_um2, flags=score.flags, artefacts=work.spoilt,
+        regions=tally.regions.scores(flags=found, has_tumour_roi=has_tumour_roi, damage=boxes),
     )  # fmt: skip
 
 
