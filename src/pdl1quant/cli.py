@@ -183,6 +183,7 @@ def cli() -> None:
     help="Folder made by `train`: what says which cell is tumour.",
 )
 @click.option("--roi", type=_EXISTING, help="Drawn regions: a GeoJSON file, or a folder with <image>.geojson.")
+@click.option("--tma", is_flag=True, help="Slides are tissue microarrays: find the cores, score each.")
 @click.option("--cases", type=_EXISTING_FILE, help="CSV with columns image, case and any others to carry along.")
 @click.option("--labels", is_flag=True, help="Write label images too.")
 @click.option(
@@ -220,6 +221,7 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
         roi=options["roi"],
         cases=options["cases"],
         keep_labels=options["labels"],
+        is_array=options["tma"],
         workers=options["workers"],
         overwrite=options["overwrite"],
         resume=options["resume"],

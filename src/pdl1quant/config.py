@@ -190,6 +190,17 @@ class TilingConfig(_Section):
     """How they are compressed, to a fifth: QuPath opens ``zip``, most other programs read ``gzip``."""
 
 
+class TmaConfig(_Section):
+    """Tissue microarrays (``--tma``)."""
+
+    core_um: float | None = Field(default=None, ge=200, le=5000)
+    """Diameter of the cores; measured on what is round where none is given."""
+    min_core_share: float = Field(default=0.25, gt=0, le=1)
+    """Share of its disc that is tissue from which a core is there; below, its place counts as empty."""
+    max_turn_deg: float = Field(default=10.0, ge=0, le=30)
+    """How far the grid may be turned on the slide, degrees either way."""
+
+
 class Config(_Section):
     """All settings of an analysis."""
 
@@ -204,6 +215,7 @@ class Config(_Section):
     positivity: PositivityConfig = PositivityConfig()
     score: ScoreConfig = ScoreConfig()
     tiling: TilingConfig = TilingConfig()
+    tma: TmaConfig = TmaConfig()
 
     @property
     def digest(self) -> str:

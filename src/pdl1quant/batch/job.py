@@ -30,6 +30,7 @@ class Job:
     roi: Path | None = None
     cases: Path | None = None
     keep_labels: bool = False
+    is_array: bool = False
     workers: int = 1
     overwrite: bool = False
     resume: bool = False
@@ -44,6 +45,7 @@ class Job:
             indication=self.indication,
             mpp=self.mpp,
             keep_labels=self.keep_labels,
+            is_array=self.is_array,
         )
 
 

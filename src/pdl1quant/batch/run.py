@@ -107,6 +107,8 @@ def run(job: Job, *, listener: Listener) -> Summary:
     for message in (*complaints((row.image, row.error) for row in rows), *region_warnings(images, job.roi)):
         listener.complain(message)
     n_workers = job.workers if any(image.is_slide for image in images) else min(job.workers, max(1, len(images)))
+    if job.is_array and not all(image.is_slide for image in images):
+        listener.complain("--tma: cores are looked for on whole slides only; other images are scored as a whole")
     with Workers(n_workers) as workers:
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import shapely
 
 from pdl1quant.batch.work import Done, Outcome, Task, guarded, result_metadata, result_paths
 from pdl1quant.errors import RefusedError, UnreadableError
@@ -91,7 +93,7 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
         if Note.MPP_OVERRIDDEN in slide.notes:
             flags.add(ResultFlag.MPP_OVERRIDDEN)
         places = work.places(plan.config)
-        tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=rois, artefacts=work.artefacts)
+        tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=work.rois, artefacts=work.artefacts)
         tally.damage |= dict.fromkeys(known_damage(slide, work))
         tasks = [
             TileTask(
@@ -135,7 +137,7 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
 
 def _planned(slide: Slide, image: Image, plan: Plan, estimate: StainEstimate, rois: tuple[Roi, ...]) -> Work:
     try:
-        return plan_work(slide, estimate=estimate, config=plan.config, rois=rois)
+        return plan_work(slide, estimate=estimate, config=plan.config, rois=rois, is_array=plan.is_array)
     except RefusedError as error:
         where = "" if image.roi is None else f"{image.roi.name}: "
         raise RefusedError(f"{image.name}: {where}{error}") from error
@@ -258,6 +260,7 @@ def _write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image,
         square_um=HEAT_UM,
         compartment=plan.pack.compartment,
         artefacts=work.artefacts,
+        regions=[(region.name, _on_overview(region.geometry, work)) for region in tally.regions.regions],
     )
     write_map(
         tally.heat,
@@ -267,6 +270,12 @@ def _write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image,
         square_um=HEAT_UM,
         compartment=plan.pack.compartment,
     )
+
+
+def _on_overview(geometry: Any, work: Work) -> Any:
+    """A geometry in level-0 pixels, in those of the overview."""
+    grid = work.overview.grid
+    return shapely.transform(geometry, lambda points: points / (grid.downsample_x, grid.downsample_y))
 
 
 def _damage_text(damage: Iterable[SlideDamage]) -> str:

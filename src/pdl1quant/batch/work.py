@@ -69,6 +69,8 @@ class Plan:
     indication: Indication | None = None
     mpp: float | None = None
     keep_labels: bool = False
+    is_array: bool = False
+    """Whether whole slides are microarrays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

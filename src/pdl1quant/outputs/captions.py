@@ -112,6 +112,20 @@ def draw_caption(caption: Caption, legend: Sequence[LegendEntry], *, width: int,
     return np.asarray(strip, np.uint8)
 
 
+def draw_names(picture: UInt8Array, names: Sequence[tuple[str, float, float]]) -> UInt8Array:
+    """A copy of a picture with names written above places (x, y), each centred, dark with a light rim."""
+    size = int(np.clip(max(picture.shape[:2]) / 90, 11, 22))
+    drawn = Image.fromarray(picture)
+    draw = ImageDraw.Draw(drawn)
+    font = _font(size)
+    for name, x, y in names:
+        text = _drawable(name)
+        left = np.clip(x - font.getlength(text) / 2, 2, max(2, picture.shape[1] - font.getlength(text) - 2))
+        at = (float(left), float(max(1, y - 1.2 * size)))
+        draw.text(at, text, font=font, fill=_INK, stroke_width=2, stroke_fill=_PAPER)
+    return np.asarray(drawn, np.uint8)
+
+
 def _per_cent(value: float) -> str:
     return "< 1" if 0 < value < 1 else f"{value:.0f}"
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+import shapely
 
 from pdl1quant import __version__
 from pdl1quant.model import ArtefactKind
 from pdl1quant.outputs.artefacts import ARTEFACT_RGB
-from pdl1quant.outputs.captions import LegendEntry, draw_caption
+from pdl1quant.outputs.captions import LegendEntry, draw_caption, draw_names
 from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.outputs.overlays import stack_caption
 from pdl1quant.outputs.png import encode_png
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pdl1quant.model import ArtefactMap, BoolArray, Compartment, Counts, UInt8Array
@@ -35,6 +36,7 @@ STEPS: tuple[tuple[float, str, tuple[int, int, int]], ...] = (
 """Upper end (per cent), name and colour of each step; the ends are the reference lines of the default rules."""
 OPACITY = 0.45
 OUTLINE_RGB = (20, 20, 20)
+REGION_RGB = (0, 120, 90)
 
 
 def draw_overview(
@@ -47,6 +49,7 @@ def draw_overview(
     square_um: float,
     compartment: Compartment,
     artefacts: ArtefactMap | None = None,
+    regions: Sequence[tuple[str, Any]] = (),
 ) -> UInt8Array:
     """Draw a slide at low resolution.
 
@@ -68,6 +71,8 @@ def draw_overview(
         Whose positives are counted.
     artefacts
         What spoils each place, if anybody looked.
+    regions
+        Names and (multi-)polygons, in pixels of ``rgb`` from its corner, of what is scored for itself.
     """
     scale = min(1.0, MAX_SIDE_PX / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
@@ -93,6 +98,7 @@ def draw_overview(
     ]
     if artefacts is not None:
         legend += _draw_artefacts(picture, artefacts)
+    picture = _draw_regions(picture, regions, scale=scale)
     below = draw_caption(caption, legend, width=size[0], um_per_px=mpp * rgb.shape[1] / size[0])
     return stack_caption(picture, below)
 
@@ -103,6 +109,20 @@ def step_of(counts: Counts, compartment: Compartment) -> int | None:
         return None
     tps = 100 * getattr(counts.positive, compartment) / counts.n_tumour
     return next(number for number, (end, _, _) in enumerate(STEPS) if tps < end)
+
+
+def _draw_regions(picture: UInt8Array, regions: Sequence[tuple[str, Any]], *, scale: float) -> UInt8Array:
+    """Outline the regions, and write their names beside their upper ends."""
+    names = []
+    for name, geometry in regions:
+        if geometry.is_empty:
+            continue
+        rings = shapely.get_exterior_ring(shapely.get_parts(geometry))
+        corners = [np.rint(shapely.get_coordinates(ring) * scale).astype(np.int32) for ring in rings]
+        cv2.polylines(picture, corners, True, REGION_RGB, 2, cv2.LINE_AA)
+        x0, y0, x1, _ = (side * scale for side in geometry.bounds)
+        names.append((name, (x0 + x1) / 2, y0))
+    return draw_names(picture, names) if names else picture
 
 
 def _draw_artefacts(picture: UInt8Array, found: ArtefactMap) -> list[LegendEntry]:
@@ -129,6 +149,7 @@ def write_overview(
     square_um: float,
     compartment: Compartment,
     artefacts: ArtefactMap | None = None,
+    regions: Sequence[tuple[str, Any]] = (),
 ) -> None:
     """Draw with `draw_overview` and write a PNG.
 
@@ -139,7 +160,7 @@ def write_overview(
     """
     picture = draw_overview(
         rgb, tissue, squares,
-        caption=caption, mpp=mpp, square_um=square_um, compartment=compartment, artefacts=artefacts,
+        caption=caption, mpp=mpp, square_um=square_um, compartment=compartment, artefacts=artefacts, regions=regions,
     )  # fmt: skip
     with replace_atomically(path) as partial:
         partial.write_bytes(encode_png(picture, texts={"Software": f"pdl1quant {__version__}"}))

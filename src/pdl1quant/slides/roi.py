@@ -46,6 +46,8 @@ class Roi:
     geometry: shapely.Polygon | shapely.MultiPolygon
     title: str = ""
     """What the person called this one; ``name`` is its class."""
+    is_core: bool = False
+    """Whether it is a core of a microarray, found and not drawn."""
 
 
 def read_geojson_rois(path: Path) -> tuple[Roi, ...]:

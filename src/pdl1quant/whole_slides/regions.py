@@ -51,14 +51,15 @@ class Region:
     tumour: Any
 
 
-def regions_of(rois: Sequence[Roi], *, level: str = "roi") -> tuple[Region, ...]:
-    """The regions that are scored for themselves, in the order of the file: all but those to exclude."""
+def regions_of(rois: Sequence[Roi]) -> tuple[Region, ...]:
+    """The regions that are scored for themselves, in the order given: all but those to exclude."""
     unwanted = shapely.union_all([roi.geometry for roi in of_kind(rois, RoiKind.EXCLUDE)])
     tumour = shapely.union_all([roi.geometry for roi in of_kind(rois, RoiKind.TUMOUR)])
     wanted = [roi for roi in rois if roi.kind is not RoiKind.EXCLUDE]
     regions = []
-    for roi, name in zip(wanted, _unlike([roi.title or roi.name or level for roi in wanted]), strict=True):
+    for roi, name in zip(wanted, _unlike([roi.title or roi.name or "roi" for roi in wanted]), strict=True):
         geometry = shapely.difference(roi.geometry, unwanted)
+        level = "core" if roi.is_core else "roi"
         regions.append(Region(level=level, name=name, geometry=geometry, tumour=shapely.intersection(geometry, tumour)))
     return tuple(regions)
 

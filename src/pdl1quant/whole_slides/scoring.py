@@ -152,6 +152,7 @@ def analyse_slide(
     estimate: StainEstimate | None = None,
     indication: Indication | None = None,
     rois: Sequence[Roi] = (),
+    is_array: bool = False,
     sink: Callable[[Band], None] = lambda _: None,
 ) -> SlideResult:
     """Measure a whole slide, tile after tile in this process.
@@ -166,6 +167,8 @@ def analyse_slide(
         Staining of its case; that of the slide when None.
     rois
         Drawn regions, in level-0 pixels.
+    is_array
+        Whether the slide is a microarray, whose cores are to be found and scored one by one.
     sink
         Is given the judged cells, band after band.
 
@@ -176,10 +179,10 @@ def analyse_slide(
     """
     if estimate is None:
         estimate = pipeline.estimate_case([sample_slide(slide, config=config)], config=config)
-    work = plan_work(slide, estimate=estimate, config=config, rois=rois)
+    work = plan_work(slide, estimate=estimate, config=config, rois=rois, is_array=is_array)
     flags = check_scale(slide, work, estimate=estimate, config=config)
     places = work.places(config)
-    tally = Tally(slide=slide, config=config, pack=pack, rois=tuple(rois), artefacts=work.artefacts)
+    tally = Tally(slide=slide, config=config, pack=pack, rois=work.rois, artefacts=work.artefacts)
     tally.damage |= dict.fromkeys(known_damage(slide, work))
 
     def measured() -> Iterable[tuple[int, TileCells]]:

@@ -18,6 +18,7 @@ from pdl1quant.networks.card import load_model, model_folder
 from pdl1quant.slides.roi import scored_region
 from pdl1quant.stages import nuclei, quality, stains, tissue
 from pdl1quant.tiling import BLOCK_PX, TIES_PX, Margins, TilePlace, place_tiles, shape_in_blocks
+from pdl1quant.whole_slides.arrays import array_cores
 from pdl1quant.whole_slides.masking import find_ink, mask_artefacts
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Work:
 
     ``blocks`` (rows, columns) bool says which blocks of the working ``grid`` are work; ``tissue`` is a mask over the
     slide, coarser than the overview. ``artefacts`` is None where nobody looked for them, ``spoilt`` holds their shares
-    of the tissue.
+    of the tissue. ``rois`` are the drawn regions and the cores of a microarray.
     """
 
     grid: SlideGrid
@@ -76,6 +77,7 @@ class Work:
     overview: Overview
     artefacts: ArtefactMap | None = None
     spoilt: Mapping[ArtefactKind, float] | None = None
+    rois: tuple[Roi, ...] = ()
 
     def places(self, config: Config) -> tuple[TilePlace, ...]:
         """The tiles, row by row."""
@@ -112,8 +114,16 @@ def sample_slide(slide: Slide, *, config: Config) -> StainSample:
     return sample
 
 
-def plan_work(slide: Slide, *, estimate: StainEstimate, config: Config, rois: Sequence[Roi] = ()) -> Work:
-    """Find the tissue, and the blocks that hold some of it and of what is to be scored."""
+def plan_work(
+    slide: Slide, *, estimate: StainEstimate, config: Config, rois: Sequence[Roi] = (), is_array: bool = False
+) -> Work:
+    """Find the tissue, and the blocks that hold some of it and of what is to be scored.
+
+    Raises
+    ------
+    RefusedError
+        Nothing of the slide is to be scored, or a microarray (``is_array``) has no cores.
+    """
     overview = read_overview(slide)
     tile = _tile(overview)
     found = tissue.find_tissue(tile, estimate, config=config.tissue)
@@ -122,6 +132,8 @@ def plan_work(slide: Slide, *, estimate: StainEstimate, config: Config, rois: Se
     if config.artefacts.find:
         masked, ground = mask_artefacts(slide, found, estimate=estimate, config=config)
         spoilt = masked.shares(ground)
+    if is_array:
+        rois = (*rois, *array_cores(slide, found, masked, config=config))
     return Work(
         grid=grid,
         blocks=_blocks_of(found, grid) & _blocks_in(rois, grid),
@@ -130,6 +142,7 @@ def plan_work(slide: Slide, *, estimate: StainEstimate, config: Config, rois: Se
         overview=overview,
         artefacts=masked,
         spoilt=spoilt,
+        rois=tuple(rois),
     )
 
 
