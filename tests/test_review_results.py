@@ -148,7 +148,7 @@ def test_cells_that_do_not_give_the_score_of_the_run_are_refused(out):
     text = (out / "scores.csv").read_text()
     row = next(line for line in text.splitlines() if ",a.png," in line)
     cells = row.split(",")
-    cells[8] = "99.0000"
+    cells[text.splitlines()[0].split(",").index("tps")] = "99.0000"
     (out / "scores.csv").write_text(text.replace(row, ",".join(cells)))
     assert "do not give the TPS" in rescore(out).problems[0]
 
