@@ -463,7 +463,7 @@ def test_a_run_with_drawn_tumour_and_a_duplicate_is_recounted_as_it_was(phantom_
         (rois / f"{name}.geojson").write_text(json.dumps(region))
     run(tiles, out, roi=rois)
     assert rescore(out).n_failed == 0
-    automated = {row.image or row.level: row for row in read_scores(out / "scores.csv")}
+    automated = {row.image or row.level: row for row in read_scores(out / "scores.csv") if row.level != "roi"}
     assert automated["case"].tap_area_pct is not None
     for name, row in table_of(out).items():
         assert (row["reviewed_tps"], row["reviewed_tps_low"]) == (row["tps"], row["tps_low"])
