@@ -7,24 +7,27 @@ Needs Debian's chromium, and a screen (``xvfb-run`` makes one).
 from __future__ import annotations
 
 import io
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 import napari
 import numpy as np
+from napari.utils.triangulation_backend import TriangulationBackend, set_backend
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from qtpy.QtWidgets import QApplication
 
-from pdl1quant.napari.layers import add_layers
-from pdl1quant.napari.reader import get_reader
+from pdl1quant.napari.review_widget import ReviewWidget
+from pdl1quant.review import EditKind
 
 IMAGES = Path(__file__).parent / "images"
 CHROMIUM = "/usr/bin/chromium"
 WIDTH_PX, HEIGHT_PX = 1280, 1160
 MAX_WIDTH_PX = 1000
 N_COLOURS = 256
-ZOOM = 3.2
-CENTRE_UM = (90.0, 130.0)
+FIELD, N_CORRECTED, ZOOM = "membrane_30", 3, 4.5
 
 
 def photograph_report(demo: Path) -> Image.Image:
@@ -41,15 +44,26 @@ def photograph_report(demo: Path) -> Image.Image:
 
 
 def photograph_viewer(demo: Path) -> Image.Image:
-    """A rendered field with its cells in napari."""
-    reader = get_reader(str(demo))
-    assert reader is not None
-    viewer = napari.Viewer(show=True)
-    viewer.window.resize(WIDTH_PX, 800)
-    add_layers(viewer, reader(None))
-    viewer.camera.center, viewer.camera.zoom = CENTRE_UM, ZOOM
-    taken = viewer.screenshot(canvas_only=False, flash=False)
-    viewer.close()
+    """A rendered field under review in napari, some cells corrected; the results themselves stay as they are."""
+    set_backend(TriangulationBackend.pure_python)
+    with tempfile.TemporaryDirectory() as folder:
+        out = shutil.copytree(demo, Path(folder) / "result")
+        viewer = napari.Viewer(show=True)
+        widget = ReviewWidget(viewer)
+        viewer.window.add_dock_widget(widget, name="pdl1quant review")
+        viewer.window.resize(WIDTH_PX, 860)
+        widget.reviewer.setText("A. Reviewer")
+        widget.open(out, image=FIELD)
+        for _ in range(N_CORRECTED):
+            widget.desk.next_uncertain()
+            widget.desk.edit_selected(EditKind.CLASS, "stroma")
+        widget.desk.next_uncertain()
+        viewer.scene.camera.zoom = ZOOM
+        for _ in range(20):
+            QApplication.processEvents()
+        taken = viewer.screenshot(canvas_only=False, flash=False)
+        widget.close()
+        viewer.close()
     return Image.fromarray(np.asarray(taken)[..., :3])
 
 

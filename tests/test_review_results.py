@@ -19,6 +19,7 @@ from pdl1quant.outputs.reviewed import reviewed_markdown
 from pdl1quant.outputs.tables import read_scores
 from pdl1quant.review import (
     EditKind,
+    Review,
     find_image,
     import_corrections,
     labels_from_reviews,
@@ -70,6 +71,24 @@ def pdl1quant(capsys):
 def table_of(out):
     with (out / "scores_reviewed.csv").open(newline="") as file:
         return {row["image"] or row["level"]: row for row in csv.DictReader(file)}
+
+
+# --- cases -----------------------------------------------------------------------------------------------------------
+def test_a_case_is_signed_locked_and_amended_by_commands(pdl1quant, out):
+    for act in ("sign", "lock"):
+        assert pdl1quant("review-case", out, "case", act, "--reviewer", "A")[0] == 0
+    assert all(Review(open_results(out), image).standing.locked_by == "A" for image in open_results(out).images)
+    code, _, error = pdl1quant("review-case", out, "case", "amend", "--reviewer", "B")
+    assert (code, "needs a reason" in error) == (WRONG_USAGE, True)
+    code, told, _ = pdl1quant("review-case", out, "case", "amend", "--reviewer", "B", "--reason", "second look")
+    assert code == 0
+    assert "locked" not in told
+    assert "signed" not in told
+
+
+def test_a_case_that_is_not_there_is_refused(pdl1quant, out):
+    code, _, error = pdl1quant("review-case", out, "another", "sign", "--reviewer", "A")
+    assert (code, "no scored image of a case 'another'" in error) == (WRONG_USAGE, True)
 
 
 # --- rescore ---------------------------------------------------------------------------------------------------------

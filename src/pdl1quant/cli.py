@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import click
 
 from pdl1quant.cli_exports import export, figures
-from pdl1quant.cli_review import report, rescore, review, review_import
+from pdl1quant.cli_review import report, rescore, review, review_case, review_import
 from pdl1quant.errors import Pdl1QuantError, UsageError
 
 if TYPE_CHECKING:
@@ -283,6 +283,7 @@ def train(
 cli.add_command(review)
 cli.add_command(report)
 cli.add_command(rescore)
+cli.add_command(review_case)
 cli.add_command(review_import)
 cli.add_command(figures)
 cli.add_command(export)

@@ -16,7 +16,9 @@ _EXIT_SOME_FAILED = 1
 @click.argument("out", type=_RESULTS, metavar="OUT")
 @click.argument("image", required=False, metavar="[IMAGE]")
 @click.option("--images", type=_RESULTS, help="Folder that the images moved to; they are known by their hash.")
-def review(out: Path, image: str | None, *, images: Path | None) -> None:
+@click.option("--reviewer", default="", help="Your name, as the ledger is to have it.")
+@click.option("--blind", is_flag=True, help="Hide what the machine found until your own score is given.")
+def review(out: Path, image: str | None, *, images: Path | None, reviewer: str, blind: bool) -> None:
     """Open results in napari, over their slide: look, correct, recount (extra `napari`)."""
     try:
         from pdl1quant.napari.opening import review_in_viewer  # noqa: PLC0415  slow to import, and an extra
@@ -25,7 +27,7 @@ def review(out: Path, image: str | None, *, images: Path | None) -> None:
             raise
         raise UsageError(f"review: needs {error.name}; run pip install 'pdl1quant[napari]'") from error
 
-    review_in_viewer(out, image=image, folder=images)
+    review_in_viewer(out, image=image, folder=images, reviewer=reviewer, blind=blind)
 
 
 @click.command()
@@ -52,6 +54,23 @@ def report(out: Path, *, images: Path | None, tiles: bool) -> None:
     written = write_report(out, images=images, tiles=tiles)
     more = f" and {len(written.pages):,} pages of cases beside it" if written.pages else ""
     click.echo(f"{written.report}{more}")
+
+
+@click.command("review-case")
+@click.argument("out", type=_RESULTS, metavar="OUT")
+@click.argument("case", metavar="CASE")
+@click.argument("act", type=click.Choice(["sign", "lock", "amend"]), metavar="sign|lock|amend")
+@click.option("--reviewer", required=True, help="Who says so; stands in the ledger.")
+@click.option("--reason", default="", help="Why a locked case is opened again; needed to amend.")
+def review_case(out: Path, case: str, act: str, *, reviewer: str, reason: str) -> None:
+    """Sign, lock or amend the review of a case: a line in the ledger of each of its images."""
+    from pdl1quant import review as reviews  # noqa: PLC0415  the science is slow to import
+
+    results = reviews.open_results(out)
+    opened = reviews.open_case(results, case)
+    reviews.say_of_case(opened, reviews.EditKind(act), reviewer=reviewer, reason=reason)
+    row = next(each for each in results.case_rows if each.case == case)
+    click.echo(f"{case}  {reviews.case_text(reviews.review_case(opened, row))}")
 
 
 @click.command("review-import")

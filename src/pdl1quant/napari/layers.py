@@ -9,6 +9,8 @@ import shapely
 from napari.layers import Layer
 
 from pdl1quant.napari import colours
+from pdl1quant.review import RoiRule
+from pdl1quant.review.regions import region
 from pdl1quant.slides.roi import CENTRE, RoiKind
 from pdl1quant.views import heat_map, slide_levels, stain_levels, tissue_mask
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
-SLIDE, HAEMATOXYLIN, DAB, TISSUE, HEAT, CELLS, CENTRES, TUMOUR, REGIONS = (
+ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, HEAT, CELLS, CENTRES, TUMOUR, REGIONS, SELECTED = (
     "Slide",
     "Haematoxylin OD",
     "DAB OD",
@@ -31,12 +33,16 @@ SLIDE, HAEMATOXYLIN, DAB, TISSUE, HEAT, CELLS, CENTRES, TUMOUR, REGIONS = (
     "Centroids",
     "Drawn for the run",
     "Regions",
+    "Selected",
 )
 """Names of the layers, from the bottom."""
 OUTLINE_PX = 2
 OD_LIMITS = (0.0, 1.0)
 """Densities from none to dark brown; the grades of DAB end at 0.6."""
 CENTRE_UM = 3.0
+SELECTED_UM = 22.0
+"""Around a tumour cell, not on it."""
+RULE_RGB = {RoiRule.INCLUDE: "#0a46f5", RoiRule.EXCLUDE: "#141414", RoiRule.ONLY: "#c80fb4"}
 ROI_RGB = {RoiKind.TUMOUR: "#c80fb4", RoiKind.INCLUDE: "#0a46f5", RoiKind.EXCLUDE: "#141414"}
 
 
@@ -47,7 +53,7 @@ def scene_layers(scene: Scene) -> list[LayerData]:
     layers: list[LayerData] = []
     if scene.slide is not None:
         rgb = slide_levels(scene.slide, scene.grids)
-        layers.append((_one_or_all(rgb), {**placed, "name": SLIDE, "rgb": True, "multiscale": len(rgb) > 1}, "image"))
+        layers += slide_layers(scene.slide, scene.grids, name=SLIDE)
         if scene.estimate is not None:
             layers += _stain_layers(rgb, scene, placed)
             layers.append(_tissue_layer(scene))
@@ -71,10 +77,38 @@ def add_layers(viewer: Any, layers: Iterable[LayerData]) -> None:
         viewer.add_layer(layer)
 
 
+def region_layer(scene: Scene) -> LayerData:
+    """The regions of the review, and where the next are drawn."""
+    grid, regions = scene.grids[0], scene.review.regions
+    parts = [(part, rule) for rule, geometry in regions for part in shapely.get_parts(region(geometry))]
+    rings = [to_layer(shapely.get_coordinates(part.exterior)[:-1] - CENTRE, grid) for part, _ in parts]
+    meta = {"name": REGIONS, "face_color": "transparent", "edge_width": 2.0, "edge_color": "#ffb000"}
+    meta["metadata"] = {"drawn": regions, "n_drawn": len(parts)}
+    if parts:
+        meta |= {"shape_type": "polygon", "edge_color": [RULE_RGB[rule] for _, rule in parts]}
+    return rings or None, {**meta, **placing(grid)}, "shapes"
+
+
+def selected_layer(scene: Scene) -> LayerData:
+    """Marks of the selected cells."""
+    meta = {"name": SELECTED, "border_color": "black", "border_width": 0.05, "opacity": 1.0, "ndim": 2}
+    return np.zeros((0, 2)), {**meta, **placing(scene.grids[0])}, "points"
+
+
+def selected_looks(scene: Scene, n: int) -> dict[str, Any]:
+    """How ``n`` selected cells are marked: one by a square around it, which no outline is; several by a dot each."""
+    mpp = scene.grids[0].mpp
+    if n == 1:
+        return {"symbol": "square", "face_color": "transparent", "size": SELECTED_UM / mpp}
+    return {"symbol": "disc", "face_color": "white", "size": CENTRE_UM * 1.5 / mpp}
+
+
 def slide_layers(slide: Slide, grids: tuple[SlideGrid, ...], *, name: str) -> list[LayerData]:
     """A slide without results."""
     rgb = slide_levels(slide, grids)
-    return [(_one_or_all(rgb), {**placing(grids[0]), "name": name, "rgb": True, "multiscale": len(rgb) > 1}, "image")]
+    meta = {"name": name, "rgb": True, "multiscale": len(rgb) > 1, **placing(grids[0])}
+    meta["metadata"] = {"path": str(slide.path), "grid": grids[0]}
+    return [(_one_or_all(rgb), meta, "image")]
 
 
 def placing(grid: SlideGrid) -> dict[str, Any]:

@@ -7,18 +7,19 @@ import sys
 from typing import TYPE_CHECKING
 
 import napari
+from napari.utils.triangulation_backend import TriangulationBackend, set_backend
 
 from pdl1quant.errors import UsageError
-from pdl1quant.napari.layers import add_layers, scene_layers
-from pdl1quant.napari.reader import first_image
+from pdl1quant.napari.review_widget import ReviewWidget
 from pdl1quant.review import open_results
-from pdl1quant.views import open_scene
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
-def review_in_viewer(out: Path, *, image: str | None = None, folder: Path | None = None) -> None:
+def review_in_viewer(
+    out: Path, *, image: str | None = None, folder: Path | None = None, reviewer: str = "", blind: bool = False
+) -> None:
     """Open results in a viewer, and return when it is closed.
 
     Parameters
@@ -29,6 +30,10 @@ def review_in_viewer(out: Path, *, image: str | None = None, folder: Path | None
         Which of its images; the first that was scored when None.
     folder
         Where the images lie now, if they moved.
+    reviewer
+        Name that edits carry.
+    blind
+        Whether the machine's cells and numbers are hidden until the reader gave an own score.
 
     Raises
     ------
@@ -37,11 +42,12 @@ def review_in_viewer(out: Path, *, image: str | None = None, folder: Path | None
     """
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise UsageError("review: there is no screen (DISPLAY is not set); correct in QuPath, then use review-import")
-    results = open_results(out)
-    scene = open_scene(results, first_image(results) if image is None else results.image(image), folder=folder)
-    viewer = napari.Viewer(title=f"{out.name}: {scene.review.image.name}")
-    add_layers(viewer, scene_layers(scene))
-    for note in scene.notes:
-        napari.utils.notifications.show_warning(note)
+    open_results(out)  # what is no folder of results is said before a window opens
+    set_backend(TriangulationBackend.pure_python)  # the others compile for seconds before the first shape
+    viewer = napari.Viewer(title=f"{out.name}: review")
+    widget = ReviewWidget(viewer)
+    viewer.window.add_dock_widget(widget, name="pdl1quant review", area="right")
+    widget.reviewer.setText(reviewer)
+    widget.case.blind.setChecked(blind)
+    widget.open(out, image=image, folder=folder)
     napari.run()
-    scene.close()

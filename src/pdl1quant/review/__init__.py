@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pdl1quant.review.cases import CaseReview, open_case, review_case, say_of_case
 from pdl1quant.review.corrections import Imported, import_corrections
+from pdl1quant.review.drawn import drawn_region, joined_cell, split_cells
 from pdl1quant.review.edits import Edit, EditKind, MadeCell, RoiRule, Standing
 from pdl1quant.review.labels import labels_from_reviews, mpp_of_runs, write_review_labels
 from pdl1quant.review.recount import review_cells
 from pdl1quant.review.rescore import Rescored, rescore
 from pdl1quant.review.results import ImageResult, Results, find_image, find_roi, open_results
 from pdl1quant.review.session import Review
+from pdl1quant.review.threshold import accept_threshold
 from pdl1quant.review.uncertain import next_uncertain, reviewed_curve, uncertainty
+from pdl1quant.review.wording import Comparison, case_text, cell_text, compare, flags_text
 
 __all__ = [
     "CaseReview",
+    "Comparison",
     "Edit",
     "EditKind",
     "ImageResult",
@@ -24,9 +28,16 @@ __all__ = [
     "Review",
     "RoiRule",
     "Standing",
+    "accept_threshold",
+    "case_text",
+    "cell_text",
+    "compare",
+    "drawn_region",
     "find_image",
     "find_roi",
+    "flags_text",
     "import_corrections",
+    "joined_cell",
     "labels_from_reviews",
     "mpp_of_runs",
     "next_uncertain",
@@ -37,6 +48,7 @@ __all__ = [
     "review_cells",
     "reviewed_curve",
     "say_of_case",
+    "split_cells",
     "uncertainty",
     "write_review_labels",
 ]

@@ -36,8 +36,8 @@ class CaseReview:
     own_scores: tuple[str, ...]
 
 
-def open_case(results: Results, case: str) -> tuple[Review, ...]:
-    """Open all images of a case that count.
+def open_case(results: Results, case: str, *, opened: Sequence[Review] = ()) -> tuple[Review, ...]:
+    """Open all images of a case that count; those among ``opened`` are taken from there.
 
     Raises
     ------
@@ -47,7 +47,8 @@ def open_case(results: Results, case: str) -> tuple[Review, ...]:
     images = results.of_case(case)
     if not images:
         raise ReviewError(f"{results.out}: no scored image of a case {case!r}; see scores.csv")
-    return tuple(Review(results, image) for image in images)
+    there = {each.image.stem: each for each in opened}
+    return tuple(there.get(image.stem) or Review(results, image) for image in images)
 
 
 def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:

@@ -13,7 +13,7 @@ from pdl1quant.outputs.tables import DECIMALS, ScoreRow
 from pdl1quant.review.cases import CaseReview, review_case
 from pdl1quant.review.results import ImageResult, Results, open_results
 from pdl1quant.review.session import Review
-from pdl1quant.stages.score import format_tps
+from pdl1quant.review.wording import tps_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,8 +67,8 @@ def case_line(row: ReviewedRow) -> str:
     """``case  TPS 42 % (35-50), reviewed 44 % (37-52)  12 edits by A, B  signed by A  locked``."""
     if row.status in {Status.FAILED, Status.REFUSED}:
         return f"{row.case or '.'}  not scored ({row.error or row.status})"
-    automated = _tps_text(row.tps, row.tps_low, row.tps_high)
-    reviewed = _tps_text(row.reviewed_tps, row.reviewed_tps_low, row.reviewed_tps_high)
+    automated = tps_text(row.tps, row.tps_low, row.tps_high)
+    reviewed = tps_text(row.reviewed_tps, row.reviewed_tps_low, row.reviewed_tps_high)
     n = row.n_edits or 0
     parts = [row.case or ".", f"TPS {automated}, reviewed {reviewed}", "1 edit" if n == 1 else f"{n:,} edits"]
     if row.reviewers:
@@ -76,12 +76,6 @@ def case_line(row: ReviewedRow) -> str:
     parts += [f"signed by {', '.join(row.signed)}"] if row.signed else []
     parts += ["locked"] if row.locked else []
     return "  ".join(parts)
-
-
-def _tps_text(tps: float | None, low: float | None, high: float | None) -> str:
-    if tps is None or low is None or high is None:
-        return format_tps(tps)
-    return f"{format_tps(tps)} % ({low:.0f}-{high:.0f})"
 
 
 def _rescored_case(results: Results, case_row: ScoreRow) -> Rescored:
@@ -118,7 +112,7 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> Rescored:
 def _opened(results: Results, image: ImageResult) -> Review:
     """The review of an image whose cells give the scores that the run wrote."""
     review = Review(results, image)
-    row, counts = image.row, sum(review.automated_blocks, Counts())
+    row, counts = image.row, review.automated_counts
     tps = review.automated.tps
     agrees = (tps is None) == (row.tps is None) and (
         tps is None or row.tps is None or round(tps, DECIMALS) == round(row.tps, DECIMALS)

@@ -8,7 +8,18 @@ import numpy as np
 
 from pdl1quant.errors import ReviewError
 from pdl1quant.model import CellClass, Counts, ResultFlag
-from pdl1quant.review.edits import CHANGES, MAKING, Edit, EditKind, MadeCell, Standing, active_ids, standing, wrong_with
+from pdl1quant.review.edits import (
+    CHANGES,
+    MAKING,
+    Edit,
+    EditKind,
+    MadeCell,
+    RoiRule,
+    Standing,
+    active_ids,
+    standing,
+    wrong_with,
+)
 from pdl1quant.review.ledger import EditLedger, ledger_path
 from pdl1quant.review.made import merged_cell
 from pdl1quant.review.recount import BlockCounts, score_blocks
@@ -53,7 +64,10 @@ class Review:
         self.state = CellState(self.cells, image_id=image.sha256, config=results.config, pack=results.pack)
         self._counts = BlockCounts(self.state, mpp=self.mpp, config=results.config, pack=results.pack)
         self.automated_blocks = self._with_area(self._counts.blocks)
+        self.automated_counts = sum(self.automated_blocks, Counts())
         self.automated = self._score(self.automated_blocks, is_reviewed=False)
+        self._counted: Counts | None = None
+        self._scored: Score | None = None
         self._changed: list[IntpArray] = []
         self._take_in()
 
@@ -67,12 +81,16 @@ class Review:
     @property
     def counts(self) -> Counts:
         """Their sum."""
-        return sum(self.blocks, Counts())
+        if self._counted is None:
+            self._counted = sum(self.blocks, Counts())
+        return self._counted
 
     @property
     def score(self) -> Score:
         """The reviewed score of the image; without edits the automated one, exactly."""
-        return self._score(self.blocks, is_reviewed=True)
+        if self._scored is None:
+            self._scored = self._score(self.blocks, is_reviewed=True)
+        return self._scored
 
     @property
     def standing(self) -> Standing:
@@ -80,9 +98,15 @@ class Review:
         return standing(self.ledger.edits)
 
     @property
+    def regions(self) -> tuple[tuple[RoiRule, dict[str, Any]], ...]:
+        """What each region of the review does, and its GeoJSON; those that hold, in the order of drawing."""
+        drawn = [each for each in self.ledger.edits if each.kind is EditKind.ROI and self.state.holds(each.id)]
+        return tuple((RoiRule(each.to), each.geometry or {}) for each in drawn)
+
+    @property
     def regions_changed(self) -> bool:
         """Whether a reviewer's region holds: the area of the tumour region drawn for the run is then not known."""
-        return any(edit.kind is EditKind.ROI and self.state.holds(edit.id) for edit in self.ledger.edits)
+        return bool(self.regions)
 
     @property
     def has_tumour_roi(self) -> bool:
@@ -258,6 +282,7 @@ class Review:
     def _take_in(self) -> None:
         new = self.ledger.edits[len(self.state.edits) :]
         if new:
+            self._counted = self._scored = None
             rows = self.state.take(new)
             self._counts.update(rows)
             self._changed.append(rows)

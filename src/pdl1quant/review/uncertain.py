@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from pdl1quant.model import CLASS_PROBABILITIES, EXCLUDING_FLAGS, CellClass, Float64Array
-from pdl1quant.stages.score import od_above_threshold, threshold_curve
+from pdl1quant.stages.positivity import grade_cells
+from pdl1quant.stages.score import od_above_threshold, positive_at, threshold_curve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,6 +91,30 @@ def reviewed_curve(state: CellState, thresholds: Sequence[float], *, config: Con
             "tps_reviewed": _tps(counted, thresholds, config=config, pack=pack),
         }
     )
+
+
+def at_cut_off(cells: pd.DataFrame, dab_od: float, *, config: Config, pack: RulePack) -> pd.DataFrame:
+    """Cells with the positives and grades that they would have at another t1; those a reviewer spoke of keep theirs.
+
+    Parameters
+    ----------
+    cells
+        From `CellState.counted`.
+    dab_od
+        The other t1, log10 OD.
+    config, pack
+        Settings and rules of the run.
+    """
+    measured = positive_at(cells, dab_od, config.positivity)
+    is_told = cells["cell_dab_od_mean"].isna().to_numpy()
+    names = ("membrane_positive", "cytoplasm_positive", "cell_positive")
+    values = (measured.membrane, measured.cytoplasm, measured.cell)
+    columns = {
+        name: np.where(is_told, cells[name].to_numpy(bool), value) for name, value in zip(names, values, strict=True)
+    }
+    moved = cells.assign(**columns, positive=columns["membrane_positive"] | columns["cytoplasm_positive"])
+    grade = grade_cells(moved, pack.compartment, config.positivity)
+    return moved.assign(dab_grade=np.where(is_told, cells["dab_grade"].to_numpy(), grade).astype(np.int8))
 
 
 def _tps(cells: pd.DataFrame, thresholds: Sequence[float], *, config: Config, pack: RulePack) -> Float64Array:

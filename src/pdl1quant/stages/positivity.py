@@ -58,13 +58,30 @@ def call_positive(
     cells["cytoplasm_positive"] = cytoplasm >= threshold
     cells["cell_positive"] = cells["cell_dab_od_mean"].to_numpy() >= threshold
     cells["positive"] = cells["membrane_positive"] | cells["cytoplasm_positive"]
-    cells["dab_grade"] = _grade(cells, compartment, config)
+    cells["dab_grade"] = grade_cells(cells, compartment, config)
     lost = (own < membrane.dab_od) & (membrane.dab_od >= threshold)
     counted_before = lost.any(axis=1) & ~cells["membrane_positive"].to_numpy()
     flags = np.where(counted_before, int(Flag.SHARED_MEMBRANE), 0)
     flags |= np.where(cells["cytoplasm_area_um2"].to_numpy() == 0, int(Flag.NO_CYTOPLASM), 0)
     cells["flags"] = (cells["flags"].to_numpy() | flags).astype(np.int32)
     return cells
+
+
+def grade_cells(cells: pd.DataFrame, compartment: Compartment, config: PositivityConfig) -> np.ndarray:
+    """Grade 0-3 of each row, (n,) int8, from its positives and densities; ``compartment`` as in `call_positive`."""
+    run, cytoplasm = cells["membrane_dab_od_run"].to_numpy(), cells["cytoplasm_dab_od_mean"].to_numpy()
+    match compartment:
+        case Compartment.MEMBRANE:
+            od, positive = run, cells["membrane_positive"]
+        case Compartment.CYTOPLASM:
+            od = np.maximum(np.where(cells["membrane_positive"], run, 0), cytoplasm)
+            positive = cells["positive"]
+        case Compartment.CYTOPLASM_ONLY:
+            od, positive = cytoplasm, cells["cytoplasm_positive"] & ~cells["membrane_positive"]
+        case _:
+            od, positive = cells["cell_dab_od_mean"].to_numpy(), cells["cell_positive"]
+    bins = np.array([config.grade_2_od, config.grade_3_od], np.float32)
+    return np.where(positive.to_numpy(), 1 + np.digitize(od, bins), 0).astype(np.int8)
 
 
 def _own_membrane(
@@ -131,22 +148,6 @@ def _membrane_positive(cells: pd.DataFrame, run: Float32Array, config: Positivit
     threshold = np.float32(config.dab_od)
     stands_out = run - cytoplasm >= np.float32(config.min_membrane_contrast_od)
     return np.asarray((run >= threshold) & (stands_out | (cytoplasm >= threshold)))
-
-
-def _grade(cells: pd.DataFrame, compartment: Compartment, config: PositivityConfig) -> np.ndarray:
-    run, cytoplasm = cells["membrane_dab_od_run"].to_numpy(), cells["cytoplasm_dab_od_mean"].to_numpy()
-    match compartment:
-        case Compartment.MEMBRANE:
-            od, positive = run, cells["membrane_positive"]
-        case Compartment.CYTOPLASM:
-            od = np.maximum(np.where(cells["membrane_positive"], run, 0), cytoplasm)
-            positive = cells["positive"]
-        case Compartment.CYTOPLASM_ONLY:
-            od, positive = cytoplasm, cells["cytoplasm_positive"] & ~cells["membrane_positive"]
-        case _:
-            od, positive = cells["cell_dab_od_mean"].to_numpy(), cells["cell_positive"]
-    bins = np.array([config.grade_2_od, config.grade_3_od], np.float32)
-    return np.where(positive.to_numpy(), 1 + np.digitize(od, bins), 0).astype(np.int8)
 
 
 def _share(weight: Float32Array, chosen: BoolArray) -> Float32Array:

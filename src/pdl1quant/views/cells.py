@@ -10,6 +10,7 @@ import shapely
 from pdl1quant.kernels.polygons import paint_polygons
 from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.review.regions import region
+from pdl1quant.review.uncertain import at_cut_off
 from pdl1quant.slides.roi import CENTRE
 from pdl1quant.views.levels import LevelArray
 
@@ -51,6 +52,7 @@ class CellView:
         self.kinds: Int32Array = np.full(len(review.cells), NOT_DRAWN, np.int32)
         """(n,) index into `KINDS` of each row, `NOT_DRAWN` for removed cells; rows as in ``review.state.table``."""
         self.levels = [self._level(grid) for grid in grids]
+        self._dab_od = review.results.config.positivity.dab_od
         self.update(np.arange(len(review.state.table)))
 
     @property
@@ -71,7 +73,22 @@ class CellView:
             self._append(n_new)
         present = rows[state.present[rows]]
         self.kinds[rows] = NOT_DRAWN
-        self.kinds[present] = kinds_of(state.counted(present), self._review.results.pack.compartment)
+        results = self._review.results
+        cells = state.counted(present)
+        if self._dab_od != results.config.positivity.dab_od:
+            cells = at_cut_off(cells, self._dab_od, config=results.config, pack=results.pack)
+        self.kinds[present] = kinds_of(cells, results.pack.compartment)
+
+    def look_at(self, dab_od: float) -> bool:
+        """Give the cells the kinds that they would have at another DAB cut-off; whether that is another than before.
+
+        For looking only: nothing that is counted changes.
+        """
+        if dab_od == self._dab_od:
+            return False
+        self._dab_od = dab_od
+        self.update(np.arange(len(self.kinds)))
+        return True
 
     def _append(self, n_new: int) -> None:
         made = {cell.id: cell for edit in self._review.ledger.edits for cell in edit.made}

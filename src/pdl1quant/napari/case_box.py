@@ -1,0 +1,149 @@
+"""What is said of a case: an own score, given blind if wanted; signed, locked, amended."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QGroupBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+)
+
+from pdl1quant.errors import Pdl1QuantError
+from pdl1quant.review import EditKind, Review, case_text, open_case, review_case, say_of_case
+
+if TYPE_CHECKING:
+    from pdl1quant.napari.desk import Desk
+
+MANY_IMAGES = 20
+"""Cases of more are counted when asked for: each of their images has to be read."""
+AFTER_MS = 200
+"""The case follows when the reviewer pauses."""
+
+
+class CaseBox(QGroupBox):
+    """Own score, signature, lock; each a line in the ledger of each image of the case."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__("Case")
+        self._desk = desk
+        self._reviews: tuple[Review, ...] = ()
+        self._saw_machine = False
+        self.blind = QCheckBox("Read blind: hide the machine's result until I scored")
+        self.blind.toggled.connect(self._blind_toggled)
+        self.own = QDoubleSpinBox()
+        self.own.setRange(0, 100)
+        self.own.setDecimals(1)
+        self.own.setSuffix(" %")
+        self.enter = QPushButton("Enter my TPS")
+        self.enter.clicked.connect(self.enter_own_score)
+        self.sign, self.lock, self.amend = (QPushButton(words) for words in ("Sign", "Lock", "Amend"))
+        self.count = QPushButton("Count")
+        self.reason = QLineEdit()
+        self.reason.setPlaceholderText("reason to amend a locked case")
+        self.standing = QLabel()
+        self.standing.setWordWrap(True)
+        for button, kind in ((self.sign, EditKind.SIGN), (self.lock, EditKind.LOCK), (self.amend, EditKind.AMEND)):
+            button.clicked.connect(lambda _=False, kind=kind: self.say(kind))
+        self.count.clicked.connect(self.show_case)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(AFTER_MS)
+        self._later.timeout.connect(self._show_if_few)
+        self._lay_out()
+        desk.opened.connect(self._opened)
+        desk.edited.connect(self._later.start)
+
+    def _lay_out(self) -> None:
+        own, acts = QHBoxLayout(), QHBoxLayout()
+        own.addWidget(self.own)
+        own.addWidget(self.enter)
+        for button in (self.sign, self.lock, self.amend, self.count):
+            acts.addWidget(button)
+        column = QVBoxLayout(self)
+        column.addWidget(self.blind)
+        column.addLayout(own)
+        column.addWidget(self.standing)
+        column.addLayout(acts)
+        column.addWidget(self.reason)
+
+    def _opened(self) -> None:
+        self._reviews = ()
+        self._saw_machine = not self._desk.is_blind
+        self.standing.setText("")
+        if self._desk.scene is not None:
+            self._later.start()
+
+    def _blind_toggled(self, is_blind: bool) -> None:
+        self._saw_machine = self._saw_machine or not is_blind
+        self._desk.set_blind(is_blind=is_blind)
+
+    def enter_own_score(self) -> None:
+        """Write the reader's score; blind if the machine's was hidden since the image was opened."""
+        desk = self._desk
+        if desk.review is None:
+            return
+        is_blind = desk.is_blind and not self._saw_machine
+        try:
+            desk.review.edit(
+                EditKind.OWN_SCORE, reviewer=desk.reviewer, to={"tps": self.own.value(), "blind": is_blind}
+            )
+        except Pdl1QuantError as error:
+            desk.said.emit(str(error))
+            return
+        self.blind.setChecked(False)
+        desk.said.emit("")
+        desk.edited.emit()
+
+    def say(self, kind: EditKind) -> None:
+        """Sign, lock or amend the case."""
+        desk = self._desk
+        if not self._open_reviews():
+            return
+        try:
+            say_of_case(self._reviews, kind, reviewer=desk.reviewer, reason=self.reason.text())
+        except Pdl1QuantError as error:
+            desk.said.emit(str(error))
+            return
+        self.reason.clear()
+        desk.said.emit("")
+        desk.edited.emit()
+        self.show_case()
+
+    def show_case(self) -> None:
+        """Count the case and say how it stands."""
+        desk = self._desk
+        if desk.review is None or desk.results is None or desk.is_blind or not self._open_reviews():
+            self.standing.setText("")
+            return
+        name = desk.review.image.case
+        row = next(each for each in desk.results.case_rows if each.case == name)
+        case = review_case(self._reviews, row)
+        own = [f"Own score of {each}" for each in case.own_scores]
+        self.standing.setText("\n".join([f"{name or desk.results.out.name}: {case_text(case)}", *own]))
+
+    def _show_if_few(self) -> None:
+        desk = self._desk
+        if desk.review is not None and desk.results is not None:
+            is_few = len(desk.results.of_case(desk.review.image.case)) <= MANY_IMAGES
+            if is_few or self._reviews:
+                self.show_case()
+
+    def _open_reviews(self) -> bool:
+        desk = self._desk
+        if desk.review is None or desk.results is None:
+            return False
+        if not self._reviews:
+            try:
+                self._reviews = open_case(desk.results, desk.review.image.case, opened=[desk.review])
+            except Pdl1QuantError as error:
+                desk.said.emit(str(error))
+                return False
+        return True

@@ -1,0 +1,360 @@
+"""A review in a viewer: which image is open, which cells are selected, and what is done to them.
+
+The desk knows layers, mouse and keys; the boxes of the widget show what it says. All counting is in `pdl1quant.review`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QObject, Signal
+
+from pdl1quant.errors import Pdl1QuantError
+from pdl1quant.model import CellClass
+from pdl1quant.napari.layers import (
+    ALL_NAMES,
+    CELLS,
+    CENTRES,
+    HEAT,
+    REGIONS,
+    SELECTED,
+    add_layers,
+    centre_colours,
+    from_layer,
+    region_layer,
+    scene_layers,
+    selected_layer,
+    selected_looks,
+    to_layer,
+)
+from pdl1quant.review import EditKind, MadeCell, drawn_region, joined_cell, next_uncertain, open_results, split_cells
+from pdl1quant.views import open_scene
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import napari
+
+    from pdl1quant.model import Float64Array, IntpArray
+    from pdl1quant.review import ImageResult, Results, Review, RoiRule
+    from pdl1quant.views import Scene
+
+NOTHING = np.zeros(0, np.intp)
+MACHINE_LAYERS = (CELLS, CENTRES, HEAT)
+"""What a blind reader must not see."""
+
+
+class Desk(QObject):
+    """The open review of a viewer.
+
+    Signals: ``opened`` (another image, or none), ``selected``, ``edited`` (counts may differ), ``said`` (a line for
+    the reviewer), ``mode_changed``.
+    """
+
+    opened = Signal()
+    selected = Signal()
+    edited = Signal()
+    said = Signal(str)
+    mode_changed = Signal(str)
+
+    def __init__(self, viewer: napari.Viewer, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.viewer = viewer
+        self.scene: Scene | None = None
+        self.results: Results | None = None
+        self.reviewer = ""
+        self.selection: IntpArray = NOTHING
+        self.is_blind = False
+        self.mode = "select"
+        """``select``, ``add`` or ``split``: what a click does."""
+        self.added_class = CellClass.TUMOUR
+        self._offered: int | None = None
+        self._passed_over: set[int] = set()
+        self._split_at: list[Float64Array] = []
+
+    @property
+    def review(self) -> Review | None:
+        """The image under review, if one is open."""
+        return None if self.scene is None else self.scene.review
+
+    # --- opening ---
+    def open_folder(self, out: Path, *, image: str | None = None, folder: Path | None = None) -> None:
+        """Open an image of a run: the first that was scored, unless its name is given."""
+        with self._telling():
+            results = open_results(out)
+            scored = [each for each in results.images if each.is_scored]
+            if image is None and not scored:
+                self.said.emit(f"{out}: no image of this run was scored; see the column error of scores.csv")
+                return
+            self.open_image(results, results.image(image) if image is not None else scored[0], folder=folder)
+
+    def open_image(self, results: Results, image: ImageResult, *, folder: Path | None = None) -> None:
+        """Show an image of a run in the place of what was open; what cannot be opened leaves that as it is."""
+        with self._telling():
+            scene = open_scene(results, image, folder=folder)
+            self.close()
+            self.results, self.scene = results, scene
+            add_layers(self.viewer, [*scene_layers(scene), selected_layer(scene)])
+            self._draw_regions()
+            self._show_machine(shown=not self.is_blind)
+            self._to_cells()
+            self.viewer.reset_view()
+            self.opened.emit()
+            self.said.emit("\n".join(scene.notes))
+
+    def close(self) -> None:
+        """Take the open image off the viewer."""
+        scene, self.scene = self.scene, None
+        self.selection, self._offered, self._passed_over, self._split_at = NOTHING, None, set(), []
+        if scene is not None:
+            with self.viewer.layers.batched_update():  # else napari collects garbage after each
+                for layer in [each for each in self.viewer.layers if each.name in ALL_NAMES]:
+                    self.viewer.layers.remove(layer)
+            scene.close()
+            self.opened.emit()
+
+    def layer(self, name: str) -> Any:
+        """A layer of the open image; None where it has none of this name (or the user removed it)."""
+        return self.viewer.layers[name] if name in self.viewer.layers else None  # noqa: SIM401  not a mapping
+
+    # --- blind ---
+    def set_blind(self, *, is_blind: bool) -> None:
+        """Hide what the machine says, or show it."""
+        self.is_blind = is_blind
+        self._show_machine(shown=not is_blind)
+        self.select(NOTHING)
+        self.edited.emit()
+
+    def _show_machine(self, *, shown: bool) -> None:
+        for name in MACHINE_LAYERS:
+            if (layer := self.layer(name)) is not None:
+                layer.visible = shown and (name == CELLS or (name == CENTRES and self.layer(CELLS) is None))
+
+    # --- selecting ---
+    def select(self, rows: IntpArray, *, offered: int | None = None) -> None:
+        """Select cells by their rows."""
+        self.selection, self._offered = rows, offered
+        self._split_at = []
+        layer = self.layer(SELECTED)
+        if self.scene is not None and layer is not None:
+            layer.data = to_layer(self.scene.cells.centres_px[rows], self.scene.grids[0])
+            layer.selected_data = set()
+            for name, value in selected_looks(self.scene, rows.size).items():
+                setattr(layer, name, value)
+        self.selected.emit()
+
+    def let_go(self) -> None:
+        """Select nothing; clicks select again."""
+        self.set_mode("select")
+        self.select(NOTHING)
+
+    def click(self, at: Float64Array, *, adds: bool = False) -> None:
+        """What a click at ``at`` (y, x in um) does, as `mode` says."""
+        if self.scene is None or self.is_blind:
+            return
+        x, y = self._place(at)
+        if self.mode == "add":
+            self.add_cell(x, y)
+        elif self.mode == "split":
+            self._split_click(np.array([x, y]))
+        else:
+            row = self.scene.cells.row_at(x, y)
+            new = NOTHING if row is None else np.array([row], np.intp)
+            if adds:
+                new = np.setxor1d(self.selection, new).astype(np.intp)
+            self.select(new)
+
+    def lasso(self, points: Float64Array) -> None:
+        """Select the cells inside a drawn line, (n, 2) y, x in um."""
+        if self.scene is not None and not self.is_blind:
+            grid = self.scene.grids[0]
+            self.select(self.scene.cells.rows_within(from_layer(points / grid.mpp, grid)))
+
+    def next_uncertain(self) -> None:
+        """Select the cell that the machine was least sure of among those that nobody spoke of or passed over."""
+        if self.scene is None or self.results is None or self.is_blind:
+            return
+        if self._offered is not None:
+            self._passed_over.add(self._offered)
+        order = next_uncertain(self.scene.review.state, config=self.results.config, pack=self.results.pack)
+        left = [row for row in order[: len(self._passed_over) + 1].tolist() if row not in self._passed_over]
+        if not left:
+            self._passed_over.clear()
+            self.said.emit("no uncertain cell is left" if not order.size else "all were passed over; U begins again")
+            return
+        self.select(np.array(left[:1], np.intp), offered=left[0])
+        y, x = to_layer(self.scene.cells.centres_px[left[:1]], self.scene.grids[0])[0] * self.scene.grids[0].mpp
+        self.viewer.scene.camera.center = (0, float(y), float(x))
+
+    def _place(self, at: Float64Array) -> tuple[float, float]:
+        assert self.scene is not None
+        grid = self.scene.grids[0]
+        x, y = from_layer(np.asarray(at, np.float64)[None, -2:] / grid.mpp, grid)[0]
+        return float(x), float(y)
+
+    # --- editing ---
+    def edit(self, kind: EditKind, **said: Any) -> bool:
+        """Write an edit as the reviewer; whether it was written."""
+        if self.scene is None or self.is_blind:
+            return False
+        with self._telling() as told:
+            self.scene.review.edit(kind, reviewer=self.reviewer, **said)
+            self.refresh()
+            self.said.emit("")
+        return not told
+
+    def edit_selected(self, kind: EditKind, to: Any = None) -> None:
+        """Write an edit about the selected cells."""
+        if self.scene is None or not self.selection.size:
+            self.said.emit("select a cell first: click on it, or draw around several with Shift")
+            return
+        is_offered = self._offered is not None and self.selection.tolist() == [self._offered]
+        cells = self.scene.review.ids(self.selection)
+        if self.edit(kind, cells=cells, to=to, uncertain_first=is_offered) and kind is EditKind.DELETE:
+            self.select(NOTHING)
+
+    def add_cell(self, x_px: float, y_px: float) -> None:
+        """Add a cell of the chosen class at a place."""
+        self.edit(EditKind.ADD, made=[MadeCell(x_px=x_px, y_px=y_px, cell_class=self.added_class, positive=False)])
+
+    def merge(self) -> None:
+        """Make one of the selected cells."""
+        if self.scene is None:
+            return
+        with self._telling():
+            parents = self.scene.review.state.table.take(self.selection)
+            made = joined_cell(parents, [self.scene.cells.outline(row) for row in self.selection.tolist()])
+            if self.edit(EditKind.MERGE, cells=self.scene.review.ids(self.selection), made=[made]):
+                self._select_last(1)
+
+    def _split_click(self, at: Float64Array) -> None:
+        assert self.scene is not None
+        if self.selection.size != 1:
+            self.said.emit("select the one cell that is to be split first")
+            return
+        self._split_at.append(at)
+        if len(self._split_at) < 2:
+            self.said.emit("now click into the other part")
+            return
+        points, self._split_at = np.array(self._split_at), []
+        row = int(self.selection[0])
+        with self._telling():
+            cell_class = CellClass(self.scene.review.state.now(self.selection)["cell_class"].iloc[0])
+            made = split_cells(self.scene.cells.outline(row), points, cell_class=cell_class)
+            if self.edit(EditKind.SPLIT, cells=self.scene.review.ids(self.selection), made=made):
+                self._select_last(2)
+                self.set_mode("select")
+
+    def _select_last(self, n: int) -> None:
+        assert self.scene is not None
+        end = len(self.scene.review.state.table)
+        self.select(np.arange(end - n, end))
+
+    def mark_regions(self, rule: RoiRule) -> None:
+        """Take the drawn shapes that are not of the review yet: ``include``, ``exclude`` or ``only``."""
+        layer = self.layer(REGIONS)
+        if self.scene is None:
+            return
+        grid = self.scene.grids[0]
+        new = [] if layer is None else list(layer.data)[layer.metadata["n_drawn"] :]
+        if not new:
+            self.said.emit("draw a region first")
+            return
+        with self._telling():
+            for geometry in [drawn_region(from_layer(ring, grid)) for ring in new]:
+                if not self.edit(EditKind.ROI, to=rule, geometry=geometry):
+                    return
+        self._to_cells()
+
+    def undo(self) -> None:
+        """Undo the reviewer's last change."""
+        self._again(redo=False)
+
+    def redo(self) -> None:
+        """Undo their last undo."""
+        self._again(redo=True)
+
+    def _again(self, *, redo: bool) -> None:
+        if self.scene is None or self.is_blind:
+            return
+        with self._telling():
+            review = self.scene.review
+            done = (review.redo if redo else review.undo)(reviewer=self.reviewer.strip())
+            self.refresh()
+            self.said.emit("" if done else f"{self.reviewer or 'nobody'} has nothing to {'redo' if redo else 'undo'}")
+
+    def refresh(self) -> None:
+        """Show what edits changed."""
+        if self.scene is None:
+            return
+        review, cells = self.scene.review, self.scene.cells
+        rows = review.changed_rows()
+        n_before = len(cells.kinds)
+        if rows.size:
+            cells.update(rows)
+            if (layer := self.layer(CELLS)) is not None:
+                layer.refresh(extent=False, thumbnail=False)
+            self._colour_centres(moved=len(cells.kinds) != n_before)
+        gone = self.selection[cells.kinds[self.selection] < 0]
+        if gone.size:
+            self.select(np.setdiff1d(self.selection, gone).astype(np.intp))
+        self._draw_regions()
+        self.edited.emit()
+
+    def _colour_centres(self, *, moved: bool) -> None:
+        layer = self.layer(CENTRES)
+        if layer is None or self.scene is None:
+            return
+        if moved:
+            layer.data = to_layer(self.scene.cells.centres_px, self.scene.grids[0])
+        if layer.visible:
+            for name, value in centre_colours(self.scene).items():
+                setattr(layer, name, value)
+        else:
+            layer.metadata["stale"] = True
+
+    def _draw_regions(self, *, wanted: bool = False) -> None:
+        """Show the regions of the review; without any there is no layer until one is ``wanted``."""
+        if self.scene is None:
+            return
+        layer, regions = self.layer(REGIONS), self.scene.review.regions
+        if regions == (() if layer is None else layer.metadata["drawn"]) and not (wanted and layer is None):
+            return
+        if layer is not None:
+            self.viewer.layers.remove(layer)
+        add_layers(self.viewer, [region_layer(self.scene)])
+        self._to_cells()
+
+    # --- modes ---
+    def set_mode(self, mode: str) -> None:
+        """Say what a click does."""
+        self.mode, self._split_at = mode, []
+        hints = {"add": "click where a cell is missing", "split": "click into both parts of the selected cell"}
+        self.said.emit(hints.get(mode, ""))
+        self.mode_changed.emit(mode)
+
+    def draw_region(self) -> None:
+        """Let the mouse draw a region."""
+        self._draw_regions(wanted=True)
+        if (layer := self.layer(REGIONS)) is not None:
+            self.viewer.layers.selection.active = layer
+            layer.mode = "add_polygon_lasso"
+
+    def _to_cells(self) -> None:
+        """Give keys and mouse to the cells."""
+        layer = self.layer(CELLS) or self.layer(CENTRES)
+        if layer is not None:
+            self.viewer.layers.selection.active = layer
+
+    @contextmanager
+    def _telling(self) -> Iterator[list[str]]:
+        """Say what goes wrong in a line instead of raising it; the block is given a list that then holds that line."""
+        told: list[str] = []
+        try:
+            yield told
+        except Pdl1QuantError as error:
+            told.append(str(error))
+            self.said.emit(str(error))

@@ -1,0 +1,98 @@
+"""Numbers of a review in words, for whoever shows them: automated and reviewed side by side."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant.model import Flag
+from pdl1quant.stages.score import format_tps
+
+if TYPE_CHECKING:
+    from pdl1quant.model import Counts, Score
+    from pdl1quant.review.cases import CaseReview
+    from pdl1quant.review.session import Review
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One number by name, as the run had it and as it is now."""
+
+    name: str
+    automated: str
+    reviewed: str
+
+
+def compare(review: Review) -> tuple[Comparison, ...]:
+    """The numbers of an image."""
+    before, now = review.automated, review.score
+    counts = (review.automated_counts, review.counts)
+    return (
+        Comparison(name=f"{now.score_name}, %", automated=format_tps(before.tps), reviewed=format_tps(now.tps)),
+        Comparison(name="Interval, %", automated=interval_text(before), reviewed=interval_text(now)),
+        Comparison(
+            name="Positive / tumour cells", automated=_cells(counts[0], before), reviewed=_cells(counts[1], now)
+        ),
+        Comparison(name="All cells", automated=f"{counts[0].n_cells:,}", reviewed=f"{counts[1].n_cells:,}"),
+        Comparison(name="CPS", automated=_number(before.cps), reviewed=_number(now.cps)),
+        Comparison(name="H-score", automated=_number(before.h_score), reviewed=_number(now.h_score)),
+    )
+
+
+def case_text(case: CaseReview) -> str:
+    """How a case stands: ``TPS (cytoplasm) 44 % (37-52), no call; 12 edits; signed by A; locked``."""
+    score = case.score
+    calls = ", ".join(str(call) for call in score.calls) or "no call"
+    parts = [f"{score.score_name} {tps_text(score.tps, score.tps_low, score.tps_high)}, {calls}"]
+    parts.append("1 edit" if case.n_edits == 1 else f"{case.n_edits:,} edits")
+    parts += [f"signed by {', '.join(case.signed_by)}"] if case.signed_by else []
+    parts += ["locked"] if case.locked else []
+    return "; ".join(parts)
+
+
+def flags_text(review: Review) -> str:
+    """What is to be known of the reviewed score, in a line."""
+    return ", ".join(str(flag).replace("_", " ") for flag in review.score.flags)
+
+
+def cell_text(review: Review, row: int) -> str:
+    """A cell in a line or two: what it counts as, its densities, what the run was unsure of."""
+    now = review.state.now(np.array([row]))
+    cell = review.state.table.iloc[row]
+    positive = "positive" if bool(now["positive"].iloc[0]) else "negative"
+    flags = [flag.name.lower().replace("_", " ") for flag in Flag(int(cell["flags"])) if flag.name]
+    parts = [
+        f"{str(now['cell_class'].iloc[0]).capitalize()}, {positive}",
+        f"membrane {_od(cell['membrane_dab_od_run'])}, cytoplasm {_od(cell['cytoplasm_dab_od_mean'])} OD",
+        f"tumour with probability {cell['tumour_probability']:.2f}",
+        *flags,
+    ]
+    return "; ".join(parts)
+
+
+def tps_text(tps: float | None, low: float | None, high: float | None) -> str:
+    """``44 % (37-52)``; integers, as a TPS is reported."""
+    if tps is None or low is None or high is None:
+        return format_tps(tps)
+    return f"{format_tps(tps)} % ({low:.0f}-{high:.0f})"
+
+
+def interval_text(score: Score) -> str:
+    """``37.2-51.8``."""
+    if score.tps_low is None or score.tps_high is None:
+        return "undefined"
+    return f"{score.tps_low:.1f}-{score.tps_high:.1f}"
+
+
+def _cells(counts: Counts, score: Score) -> str:
+    return f"{getattr(counts.positive, score.score_compartment):,} / {counts.n_tumour:,}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.1f}"
+
+
+def _od(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "not measured"

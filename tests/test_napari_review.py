@@ -1,0 +1,444 @@
+"""A review in napari: real windows, clicks, drags and keys; what is counted is what `pdl1quant.review` counts."""
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+from pdl1quant.model import CellClass
+from pdl1quant.review import Review, open_results, rescore
+from review_runs import make_results
+from viewers import *  # noqa: F403
+
+pytestmark = pytest.mark.viewer
+REVIEWER = "A. Reviewer"
+
+
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
+    from pdl1quant.napari.samples import score_field
+
+    return score_field(tmp_path_factory.mktemp("field"))
+
+
+@pytest.fixture
+def out(field, tmp_path):
+    return shutil.copytree(field, tmp_path / "result")
+
+
+@pytest.fixture
+def bench(make_napari_viewer, qtbot):
+    """Opens results in a viewer with the widget beside it, and gives hands to work with."""
+    benches = []
+
+    def start(out, **how):
+        benches.append(Bench(make_napari_viewer(show=True), qtbot, out, **how))
+        return benches[-1]
+
+    yield start
+    for each in benches:
+        each.widget.close()
+
+
+class Bench:
+    def __init__(self, viewer, qtbot, out, *, reviewer=REVIEWER, blind=False, **how):
+        from pdl1quant.napari.review_widget import ReviewWidget
+
+        self.viewer, self.qtbot, self.out = viewer, qtbot, out
+        self.widget = ReviewWidget(viewer)
+        viewer.window.add_dock_widget(self.widget, name="review")
+        viewer.window.resize(1300, 900)
+        self.widget.reviewer.setText(reviewer)
+        self.widget.case.blind.setChecked(blind)
+        self.widget.open(out, **how)
+        self.desk = self.widget.desk
+        self.canvas = viewer.window._qt_viewer.canvas.native
+        qtbot.waitExposed(self.canvas)
+        self.settle()
+
+    @property
+    def review(self):
+        return self.desk.review
+
+    @property
+    def message(self):
+        return self.widget.message.text()
+
+    def settle(self, ms=50):
+        self.qtbot.wait(ms)
+
+    def look_at(self, row):
+        """Bring a cell into the middle of the canvas, large."""
+        from pdl1quant.napari.layers import to_layer
+
+        grid = self.desk.scene.grids[0]
+        y, x = to_layer(self.desk.scene.cells.centres_px[[row]], grid)[0] * grid.mpp
+        self.viewer.scene.camera.center, self.viewer.scene.camera.zoom = (0, y, x), 20
+        self.settle()
+
+    def click(self, *, dx=0, dy=0, shift=False):
+        from qtpy.QtCore import QPoint, Qt
+
+        middle = self.canvas.rect().center() + QPoint(dx, dy)
+        self.qtbot.mouseClick(self.canvas, Qt.LeftButton, Qt.ShiftModifier if shift else Qt.NoModifier, pos=middle)
+        self.settle()
+
+    def press(self, *keys):
+        from qtpy.QtCore import Qt
+
+        for key in keys:
+            *modifiers, name = key.split("+")
+            held = Qt.NoModifier
+            for each in modifiers:
+                held |= {"Ctrl": Qt.ControlModifier, "Shift": Qt.ShiftModifier}[each]
+            self.qtbot.keyClick(self.canvas, getattr(Qt, f"Key_{name}"), held)
+            self.settle()
+
+    def drag(self, corners, *, shift=True):
+        """Drag along corners, in px from the middle of the canvas; QTest moves the pointer, which comes late."""
+        from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+        from qtpy.QtGui import QMouseEvent
+        from qtpy.QtWidgets import QApplication
+
+        held = Qt.ShiftModifier if shift else Qt.NoModifier
+        middle = self.canvas.rect().center()
+        steps = [(QEvent.MouseButtonPress, corners[0], Qt.LeftButton, Qt.LeftButton)]
+        steps += [(QEvent.MouseMove, corner, Qt.NoButton, Qt.LeftButton) for corner in corners[1:]]
+        steps += [(QEvent.MouseButtonRelease, corners[-1], Qt.LeftButton, Qt.NoButton)]
+        for kind, corner, button, buttons in steps:
+            at = middle + QPoint(*corner)
+            over = QPointF(self.canvas.mapToGlobal(at))
+            QApplication.sendEvent(self.canvas, QMouseEvent(kind, QPointF(at), over, button, buttons, held))
+            self.settle(10)
+        self.settle()
+
+    def kind(self, row):
+        from pdl1quant.outputs.palette import KINDS
+
+        return KINDS[self.desk.scene.cells.kinds[row]].name
+
+
+def tumour_rows(review, n=1):
+    cells = review.cells
+    inner = cells["x_px"].between(60, 450) & cells["y_px"].between(60, 450)
+    rows = np.flatnonzero((cells["cell_class"] == "tumour").to_numpy() & (cells["flags"] == 0).to_numpy() & inner)
+    return rows[:n].tolist()
+
+
+# --- cells -----------------------------------------------------------------------------------------------------------
+def test_a_click_and_a_key_change_a_cell_and_the_score(bench, out):
+    work = bench(out)
+    (row,) = tumour_rows(work.review)
+    before = work.widget.numbers.text(3, 2)
+    work.look_at(row)
+    work.click()
+    assert work.desk.selection.tolist() == [row]
+    assert "Tumour" in work.widget.edits.selected.text()
+    work.press("4")
+    assert work.kind(row) == "Stroma"
+    assert work.widget.numbers.text(3, 1) == before
+    assert work.widget.numbers.text(3, 2) != before
+    edit = work.review.ledger.edits[-1]
+    assert (edit.kind, edit.to, edit.before, edit.reviewer, edit.uncertain_first) == (
+        "class", "stroma", ("tumour",), REVIEWER, False,
+    )  # fmt: skip
+
+
+def test_each_class_has_its_key(bench, out):
+    work = bench(out)
+    work.desk.select(np.array(tumour_rows(work.review)))
+    work.press("1", "2", "3", "4", "5")
+    assert [edit.to for edit in work.review.ledger.edits] == list(CellClass)
+
+
+def test_positive_negative_delete_undo_redo_by_keys(bench, out):
+    work = bench(out)
+    row = tumour_rows(work.review)
+    automated = work.review.score
+    work.desk.select(np.array(row))
+    for key in ("P", "N"):
+        work.press(key)
+        assert work.review.state.now(np.array(row))["positive"].tolist() == [key == "P"]
+    work.press("Delete")
+    assert not work.review.state.present[row].any()
+    assert not work.desk.selection.size
+    work.press("Ctrl+Z", "Ctrl+Z", "Ctrl+Z")
+    assert work.review.score == automated
+    work.press("Ctrl+Shift+Z")
+    assert work.review.score != automated or work.review.standing.n_edits == 1
+    assert work.review.standing.n_edits == 1
+
+
+def test_shift_click_adds_and_takes_away(bench, out):
+    work = bench(out)
+    one, two = tumour_rows(work.review, 2)
+    work.look_at(one)
+    work.click()
+    work.look_at(two)
+    work.click(shift=True)
+    assert sorted(work.desk.selection.tolist()) == sorted([one, two])
+    work.click(shift=True)
+    assert work.desk.selection.tolist() == [one]
+
+
+def test_a_lasso_selects_what_lies_inside_and_does_not_move_the_image(bench, out):
+    work = bench(out)
+    work.viewer.scene.camera.center, work.viewer.scene.camera.zoom = (0, 128, 128), 4
+    work.settle()
+    work.drag([(-150, -150), (150, -150), (150, 150), (-150, 150)])
+    centres = work.desk.scene.cells.centres_px * 0.5
+    inside = (np.abs(centres - 128) < 150 / 4 - 1).all(axis=1)
+    near = (np.abs(centres - 128) < 150 / 4 + 1).all(axis=1)
+    chosen = np.zeros(len(centres), bool)
+    chosen[work.desk.selection] = True
+    assert chosen[inside].all()
+    assert not chosen[~near].any()
+    assert work.viewer.scene.camera.center[1:] == pytest.approx((128, 128))
+    assert "Lasso" not in work.viewer.layers
+    work.press("2")
+    assert set(work.review.state.now(work.desk.selection)["cell_class"]) == {"lymphocyte"}
+
+
+def test_dragging_moves_the_image_and_selects_nothing(bench, out):
+    work = bench(out)
+    before = work.viewer.scene.camera.center
+    work.drag([(0, 0), (60, 40), (90, 60)], shift=False)
+    assert work.viewer.scene.camera.center != before
+    assert not work.desk.selection.size
+    assert work.review.ledger.edits == []
+
+
+def test_merge_and_split_make_cells_with_outlines(bench, out):
+    work = bench(out)
+    one, two = tumour_rows(work.review, 2)
+    cells = work.desk.scene.cells
+    n = len(cells.kinds)
+    work.desk.select(np.array([one, two]))
+    work.press("M")
+    assert (cells.kinds[[one, two]] < 0).all()
+    assert work.desk.selection.tolist() == [n]
+    assert cells.outline(n).area >= cells.outline(one).area + cells.outline(two).area - 1
+    work.press("Ctrl+Z")
+    work.look_at(one)
+    work.click()
+    work.press("S")
+    work.click(dx=-50)
+    work.click(dx=50)
+    left, right = (cells.outline(row) for row in (n + 1, n + 2))
+    assert left.area + right.area == pytest.approx(cells.outline(one).area, rel=0.01)
+    assert left.centroid.x < right.centroid.x
+    assert work.desk.mode == "select"
+
+
+def test_a_cell_is_added_where_it_is_clicked(bench, out):
+    work = bench(out)
+    n = len(work.review.state.table)
+    work.look_at(tumour_rows(work.review)[0])
+    work.widget.edits.added.setCurrentText("lymphocyte")
+    work.press("A")
+    work.click()
+    assert work.kind(n) == "Lymphocyte, negative"
+    work.press("Escape")
+    assert work.desk.mode == "select"
+
+
+def test_uncertain_cells_come_first_and_are_marked(bench, out):
+    from pdl1quant.review import next_uncertain
+
+    work = bench(out)
+    config, pack = work.desk.results.config, work.desk.results.pack
+    order = next_uncertain(work.review.state, config=config, pack=pack)
+    work.press("U")
+    assert work.desk.selection.tolist() == [order[0]]
+    work.press("U")
+    assert work.desk.selection.tolist() == [order[1]]
+    work.press("5")
+    assert work.review.ledger.edits[-1].uncertain_first
+    work.desk.select(np.array(tumour_rows(work.review)))
+    work.press("5")
+    assert not work.review.ledger.edits[-1].uncertain_first
+
+
+# --- regions ---------------------------------------------------------------------------------------------------------
+def test_a_region_is_drawn_with_the_mouse_and_excludes(bench, out):
+    from qtpy.QtCore import Qt
+
+    work = bench(out)
+    work.viewer.scene.camera.center, work.viewer.scene.camera.zoom = (0, 128, 128), 3
+    work.settle()
+    work.qtbot.mouseClick(work.widget.edits.buttons["Draw region"], Qt.LeftButton)
+    work.drag([(-90, -90), (90, -90), (90, 90), (-90, 90), (-90, -80)], shift=False)
+    work.qtbot.mouseClick(work.widget.edits.buttons["Exclude"], Qt.LeftButton)
+    work.settle()
+    ((rule, geometry),) = work.review.regions
+    assert (rule, geometry["type"]) == ("exclude", "Polygon")
+    at = work.desk.scene.cells.centres_px
+    middle = np.flatnonzero((np.abs(at - 256) < 40).all(axis=1))
+    assert {work.kind(row) for row in middle} == {"Left out"}
+    work.press("Ctrl+Z")
+    assert work.review.regions == ()
+    assert len(work.viewer.layers["Regions"].data) == 0
+
+
+# --- reading blind, signing ------------------------------------------------------------------------------------------
+def test_a_blind_reader_sees_no_machine_until_scored(bench, out):
+    from qtpy.QtCore import Qt
+
+    from pdl1quant.napari.number_box import HIDDEN
+
+    work = bench(out, blind=True)
+    assert not any(work.viewer.layers[name].visible for name in ("Cells", "Centroids", "Heat map"))
+    assert work.widget.numbers.text(1, 1) == ""
+    assert work.widget.numbers._notes.text() == HIDDEN
+    work.settle(400)
+    assert work.widget.case.standing.text() == ""
+    work.click()
+    assert not work.desk.selection.size
+    work.widget.case.own.setValue(40)
+    work.qtbot.mouseClick(work.widget.case.enter, Qt.LeftButton)
+    assert work.review.ledger.edits[-1].to == {"tps": 40.0, "blind": True}
+    assert work.viewer.layers["Cells"].visible
+    assert work.widget.numbers.text(1, 1) != ""
+
+
+def test_a_score_is_not_blind_once_the_machine_was_seen(bench, out):
+    work = bench(out)
+    work.widget.case.blind.setChecked(True)
+    work.widget.case.own.setValue(40)
+    work.widget.case.enter_own_score()
+    assert work.review.ledger.edits[-1].to == {"tps": 40.0, "blind": False}
+
+
+def test_a_case_is_signed_locked_and_amended(bench, out):
+    from qtpy.QtCore import Qt
+
+    work = bench(out)
+    case = work.widget.case
+    for button in (case.sign, case.lock):
+        work.qtbot.mouseClick(button, Qt.LeftButton)
+    assert f"signed by {REVIEWER}; locked" in case.standing.text()
+    work.desk.select(np.array(tumour_rows(work.review)))
+    work.press("4")
+    assert "amend it first" in work.message
+    work.qtbot.mouseClick(case.amend, Qt.LeftButton)
+    assert "needs a reason" in work.message
+    case.reason.setText("second look")
+    work.qtbot.mouseClick(case.amend, Qt.LeftButton)
+    work.press("4")
+    assert [edit.kind for edit in work.review.ledger.edits] == ["sign", "lock", "amend", "class"]
+
+
+def test_the_widget_counts_what_rescore_counts(bench, out):
+    work = bench(out)
+    work.desk.select(np.array(tumour_rows(work.review, 20)))
+    work.press("3")
+    work.settle(400)
+    score = work.review.score
+    image, case = rescore(out).rows
+    assert (image.reviewed_tps, image.reviewed_tps_low, image.reviewed_n_tumour) == (
+        score.tps, score.tps_low, work.review.counts.n_tumour,
+    )  # fmt: skip
+    assert f"{case.reviewed_tps:.0f} % ({case.reviewed_tps_low:.0f}-{case.reviewed_tps_high:.0f})" in (
+        work.widget.case.standing.text()
+    )
+
+
+def test_without_a_name_nothing_is_written(bench, out):
+    work = bench(out, reviewer="")
+    work.desk.select(np.array(tumour_rows(work.review)))
+    work.press("4")
+    assert "needs the name of its reviewer" in work.message
+    assert work.review.ledger.edits == []
+
+
+# --- threshold -------------------------------------------------------------------------------------------------------
+def test_the_slider_recolours_and_counts_nothing(bench, out):
+    work = bench(out)
+    score, kinds = work.review.score, work.desk.scene.cells.kinds.copy()
+    work.widget.tabs.setCurrentIndex(2)
+    work.widget.threshold.slider.setValue(80)
+    work.settle(300)
+    assert work.widget.threshold.dab_od == 0.8
+    assert (work.desk.scene.cells.kinds != kinds).any()
+    assert work.review.score == score
+    work.widget.tabs.setCurrentIndex(0)
+    work.settle()
+    assert np.array_equal(work.desk.scene.cells.kinds, kinds)
+
+
+def test_an_accepted_threshold_is_for_the_next_run(bench, out, tmp_path):
+    from pdl1quant.config import load_config
+
+    work = bench(out)
+    work.widget.tabs.setCurrentIndex(2)
+    work.widget.threshold.slider.setValue(26)
+    work.widget.threshold.accept_into(tmp_path / "next.toml")
+    assert load_config(tmp_path / "next.toml").positivity.dab_od == 0.26
+    assert work.review.standing.threshold_moved
+    assert work.desk.results.config.positivity.dab_od == 0.2
+    work.widget.threshold.accept_into(tmp_path / "next.toml")
+    assert "is there already" in work.message
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+def test_a_moved_slide_is_asked_for_and_known_by_its_hash(bench, field, tmp_path):
+    out = shutil.copytree(field, tmp_path / "result")
+    name = "rendered_field.png"
+    wrong, right = tmp_path / "wrong", tmp_path / "right"
+    for folder in (wrong, right):
+        folder.mkdir()
+        shutil.copy(field.parent / name, folder)
+    with (wrong / name).open("ab") as file:
+        file.write(b" ")
+    work = bench(out, folder=wrong)
+    assert "its hash differs" in work.message
+    assert "Slide" not in work.viewer.layers
+    assert work.widget.find_button.isVisibleTo(work.widget)
+    work.desk.open_image(work.desk.results, work.review.image, folder=right)
+    assert "Slide" in work.viewer.layers
+    assert not work.widget.find_button.isVisibleTo(work.widget)
+
+
+def test_results_of_another_version_are_refused_and_the_open_ones_stay(bench, out, tmp_path):
+    (tmp_path / "old").mkdir()
+    old = make_results(tmp_path / "old", version={"config_digest": "0" * 12, "pdl1quant": "0.0.1"})
+    work = bench(out)
+    work.widget.open(old)
+    assert "made by pdl1quant 0.0.1" in work.message
+    assert work.review.image.name == "rendered_field.png"
+
+
+def test_a_half_written_ledger_is_told_and_nothing_is_lost(bench, out):
+    results = open_results(out)
+    review = Review(results, results.images[0])
+    review.edit("class", reviewer="B", cells=review.ids(tumour_rows(review)), to="other")
+    with review.ledger.path.open("ab") as file:
+        file.write(b'{"time": "2026')
+    work = bench(out)
+    assert "half-written" in work.message
+    assert len(work.review.ledger.edits) == 1
+    work.desk.select(np.array(tumour_rows(work.review)))
+    work.press("4")
+    assert len(Review(results, results.images[0]).ledger.edits) == 2
+
+
+def test_another_image_of_the_run_takes_the_place(bench, tmp_path):
+    out = make_results(tmp_path)
+    work = bench(out)
+    assert [work.widget.images.itemText(n) for n in range(work.widget.images.count())] == ["a.png", "b.png"]
+    n_layers = len(work.viewer.layers)
+    work.widget._image_chosen(1)
+    assert work.review.image.name == "b.png"
+    assert len(work.viewer.layers) == n_layers
+
+
+def test_closing_gives_back_keys_threads_and_files(bench, out):
+    before = set(threading.enumerate())
+    work = bench(out)
+    callbacks = list(work.viewer.mouse_drag_callbacks)
+    work.widget.close()
+    assert work.desk.scene is None
+    assert len(work.viewer.layers) == 0
+    assert len(work.viewer.mouse_drag_callbacks) == len(callbacks) - 1
+    assert set(threading.enumerate()) <= before
