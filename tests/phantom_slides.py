@@ -1,12 +1,14 @@
 """Whole slides put together from rendered tissue, for the tests of ``whole_slides`` and ``batch``."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
 import slide_files
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
+ROOT = Path(__file__).parents[1]
 MPP = 0.5
 WHITE = 243
 

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 BLOCK_PX = 256
 """Side of a block; sides of tiles are multiples of it."""
-TIES_PX = 12
-"""Coarse grids of 4 px and ties broken in 3 x 3 px lie alike in tiles, and in what is cut out of them, that begin at
-multiples of this."""
+TIES_PX = 48
+"""Coarse grids of 4 px, ties broken in 3 x 3 px, and the 16 px that OpenCV computes at a time (those that are left at
+the end of a row are rounded otherwise) lie alike in tiles, and in what is cut out of them, that begin at multiples of
+this."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
