@@ -73,7 +73,7 @@ def keep(picture: Image.Image, name: str) -> None:
     small = picture.convert("RGB").resize(
         (width, round(picture.height * width / picture.width)), Image.Resampling.LANCZOS
     )
-    small.quantize(N_COLOURS).save(IMAGES / f"{name}.png", optimize=True)
+    small.quantize(N_COLOURS, method=Image.Quantize.FASTOCTREE).save(IMAGES / f"{name}.png", optimize=True)
 
 
 def main() -> None:

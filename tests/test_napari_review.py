@@ -8,11 +8,11 @@ import pytest
 
 from pdl1quant.model import CellClass
 from pdl1quant.review import Review, open_results, rescore
+from review_bench import REVIEWER, Bench
 from review_runs import make_results
 from viewers import *  # noqa: F403
 
 pytestmark = pytest.mark.viewer
-REVIEWER = "A. Reviewer"
 
 
 @pytest.fixture(scope="module")
@@ -39,84 +39,6 @@ def bench(make_napari_viewer, qtbot):
     yield start
     for each in benches:
         each.widget.close()
-
-
-class Bench:
-    def __init__(self, viewer, qtbot, out, *, reviewer=REVIEWER, blind=False, **how):
-        from pdl1quant.napari.review_widget import ReviewWidget
-
-        self.viewer, self.qtbot, self.out = viewer, qtbot, out
-        self.widget = ReviewWidget(viewer)
-        viewer.window.add_dock_widget(self.widget, name="review")
-        viewer.window.resize(1300, 900)
-        self.widget.reviewer.setText(reviewer)
-        self.widget.case.blind.setChecked(blind)
-        self.widget.open(out, **how)
-        self.desk = self.widget.desk
-        self.canvas = viewer.window._qt_viewer.canvas.native
-        qtbot.waitExposed(self.canvas)
-        self.settle()
-
-    @property
-    def review(self):
-        return self.desk.review
-
-    @property
-    def message(self):
-        return self.widget.message.text()
-
-    def settle(self, ms=50):
-        self.qtbot.wait(ms)
-
-    def look_at(self, row):
-        """Bring a cell into the middle of the canvas, large."""
-        from pdl1quant.napari.layers import to_layer
-
-        grid = self.desk.scene.grids[0]
-        y, x = to_layer(self.desk.scene.cells.centres_px[[row]], grid)[0] * grid.mpp
-        self.viewer.scene.camera.center, self.viewer.scene.camera.zoom = (0, y, x), 20
-        self.settle()
-
-    def click(self, *, dx=0, dy=0, shift=False):
-        from qtpy.QtCore import QPoint, Qt
-
-        middle = self.canvas.rect().center() + QPoint(dx, dy)
-        self.qtbot.mouseClick(self.canvas, Qt.LeftButton, Qt.ShiftModifier if shift else Qt.NoModifier, pos=middle)
-        self.settle()
-
-    def press(self, *keys):
-        from qtpy.QtCore import Qt
-
-        for key in keys:
-            *modifiers, name = key.split("+")
-            held = Qt.NoModifier
-            for each in modifiers:
-                held |= {"Ctrl": Qt.ControlModifier, "Shift": Qt.ShiftModifier}[each]
-            self.qtbot.keyClick(self.canvas, getattr(Qt, f"Key_{name}"), held)
-            self.settle()
-
-    def drag(self, corners, *, shift=True):
-        """Drag along corners, in px from the middle of the canvas; QTest moves the pointer, which comes late."""
-        from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
-        from qtpy.QtGui import QMouseEvent
-        from qtpy.QtWidgets import QApplication
-
-        held = Qt.ShiftModifier if shift else Qt.NoModifier
-        middle = self.canvas.rect().center()
-        steps = [(QEvent.MouseButtonPress, corners[0], Qt.LeftButton, Qt.LeftButton)]
-        steps += [(QEvent.MouseMove, corner, Qt.NoButton, Qt.LeftButton) for corner in corners[1:]]
-        steps += [(QEvent.MouseButtonRelease, corners[-1], Qt.LeftButton, Qt.NoButton)]
-        for kind, corner, button, buttons in steps:
-            at = middle + QPoint(*corner)
-            over = QPointF(self.canvas.mapToGlobal(at))
-            QApplication.sendEvent(self.canvas, QMouseEvent(kind, QPointF(at), over, button, buttons, held))
-            self.settle(10)
-        self.settle()
-
-    def kind(self, row):
-        from pdl1quant.outputs.palette import KINDS
-
-        return KINDS[self.desk.scene.cells.kinds[row]].name
 
 
 def tumour_rows(review, n=1):
