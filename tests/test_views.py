@@ -260,6 +260,24 @@ def test_a_map_ends_where_the_slide_does(scene):
     assert (fine[:, 10:] == 0).all()
 
 
+def test_artefacts_of_the_run_are_a_mask(phantom_run, tmp_path):
+    out = shutil.copytree(phantom_run, tmp_path / "out")
+    ring = [[0, 0], [32, 0], [32, 64], [0, 64], [0, 0]]
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "properties": {"objectType": "annotation", "classification": {"name": "Ignore: pen"}},
+    }
+    (out / "artefacts").mkdir()
+    (out / "artefacts" / "one.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    results = open_results(out)
+    opened = open_scene(results, results.images[0])
+    opened.close()
+    expected = np.zeros((12, 12), bool)
+    expected[:4, :2] = True
+    assert np.array_equal(opened.artefacts, expected)
+
+
 def test_windows_lie_within(scene):
     assert np.asarray(scene.cells.levels[0]).shape == (scene.grids[0].height, scene.grids[0].width)
     assert scene.slide.read(Rect(x0=0, y0=0, x1=1, y1=1), scene.grids[0]).rgb.shape == (1, 1, 3)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _CLEAR = (0, 0, 0, 0)
 TISSUE_RGB = (0, 170, 200)
+ARTEFACT_RGB = (40, 40, 40)
 _WHITE = (1.0, 1.0, 1.0)
 
 
@@ -38,6 +39,11 @@ def heat_colours() -> CyclicLabelColormap:
 def tissue_colours() -> CyclicLabelColormap:
     """For a mask."""
     return _labels([TISSUE_RGB])
+
+
+def artefact_colours() -> CyclicLabelColormap:
+    """For what is spoilt."""
+    return _labels([ARTEFACT_RGB])
 
 
 def stain_colours(name: str, rgb: tuple[float, float, float]) -> Colormap:

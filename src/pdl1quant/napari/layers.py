@@ -13,21 +13,23 @@ from pdl1quant.review import RoiRule
 from pdl1quant.review.regions import region
 from pdl1quant.slides.roi import CENTRE, RoiKind
 from pdl1quant.views import heat_map, slide_levels, stain_levels, tissue_mask
+from pdl1quant.views.scene import ARTEFACT_UM
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pdl1quant.model import Float64Array, Slide, SlideGrid
+    from pdl1quant.model import BoolArray, Float64Array, Slide, SlideGrid
     from pdl1quant.slides.roi import Roi
     from pdl1quant.views import LevelArray, Scene
 
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
-ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, HEAT, CELLS, CENTRES, TUMOUR, REGIONS, SELECTED = (
+ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, TUMOUR, REGIONS, SELECTED = (
     "Slide",
     "Haematoxylin OD",
     "DAB OD",
     "Tissue",
+    "Artefacts",
     "Heat map",
     "Cells",
     "Centroids",
@@ -57,6 +59,8 @@ def scene_layers(scene: Scene) -> list[LayerData]:
         if scene.estimate is not None:
             layers += _stain_layers(rgb, scene, placed)
             layers.append(_tissue_layer(scene))
+    if scene.artefacts is not None:
+        layers.append(_artefact_layer(scene.artefacts, scene))
     layers.append(_heat_layer(scene))
     if scene.cells.has_outlines:
         levels = scene.cells.levels
@@ -157,6 +161,12 @@ def _tissue_layer(scene: Scene) -> LayerData:
     grid = scene.grids[0]
     sides = (grid.height * grid.mpp / mask.shape[0], grid.width * grid.mpp / mask.shape[1])
     meta = _coarse(sides, grid) | {"name": TISSUE, "colormap": colours.tissue_colours(), "opacity": 0.3}
+    return mask.astype(np.uint8), meta, "labels"
+
+
+def _artefact_layer(mask: BoolArray, scene: Scene) -> LayerData:
+    meta = _coarse((ARTEFACT_UM, ARTEFACT_UM), scene.grids[0])
+    meta |= {"name": ARTEFACTS, "colormap": colours.artefact_colours(), "opacity": 0.5}
     return mask.astype(np.uint8), meta, "labels"
 
 

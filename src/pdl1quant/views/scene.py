@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pdl1quant.errors import InputError, OutputError, ReviewError
 from pdl1quant.model import SlideGrid
+from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.written_outlines import find_outlines
 from pdl1quant.review import Review, find_image, find_roi
 from pdl1quant.slides.opening import open_slide
-from pdl1quant.slides.roi import read_geojson_rois
+from pdl1quant.slides.roi import RoiKind, read_geojson_rois, roi_mask
 from pdl1quant.views.cells import CellView
 from pdl1quant.views.levels import COARSEST_PX, slide_grids
 from pdl1quant.views.outlines import Outlines, no_outlines, read_outlines
@@ -20,10 +21,12 @@ from pdl1quant.views.outlines import Outlines, no_outlines, read_outlines
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pdl1quant.model import Slide, StainEstimate
+    from pdl1quant.model import BoolArray, Slide, StainEstimate
     from pdl1quant.review import ImageResult, Results
     from pdl1quant.slides.roi import Roi
 
+ARTEFACT_UM = 8.0
+"""Places of the map of artefacts."""
 _MARGIN_PX = 32
 """Around the cells, where the slide itself is not at hand."""
 
@@ -41,6 +44,8 @@ class Scene:
     grids: tuple[SlideGrid, ...]
     cells: CellView
     rois: tuple[Roi, ...]
+    artefacts: BoolArray | None
+    """(H, W) mask over the slide, as coarse as it was found; None where the run looked for none."""
     notes: tuple[str, ...]
 
     def close(self) -> None:
@@ -94,6 +99,7 @@ def open_scene(results: Results, image: ImageResult, *, folder: Path | None = No
         grids=grids,
         cells=CellView(review, outlines, grids),
         rois=rois,
+        artefacts=_artefacts(results, review, grids[0], notes),
         notes=tuple(notes),
     )
 
@@ -104,6 +110,21 @@ def _outlines(results: Results, review: Review) -> Outlines:
     if n == 0 or path is None:
         return no_outlines(n)
     return read_outlines(path, first_id=review.ids([0])[0], n=n)
+
+
+def _artefacts(results: Results, review: Review, grid: SlideGrid, notes: list[str]) -> BoolArray | None:
+    """What the run found spoilt; a file that cannot be read is noted."""
+    path = result_path(results.out, "artefacts", review.image.stem)
+    if not path.is_file() or b'"geometry"' not in path.read_bytes():
+        return None
+    try:
+        spoilt = [replace(each, kind=RoiKind.INCLUDE) for each in read_geojson_rois(path)]
+    except InputError as error:
+        notes.append(str(error))
+        return None
+    down_x, down_y = (ARTEFACT_UM / grid.mpp * each for each in (grid.downsample_x, grid.downsample_y))
+    shape = (-(-grid.height * grid.downsample_y // down_y), -(-grid.width * grid.downsample_x // down_x))
+    return roi_mask(spoilt, (int(shape[0]), int(shape[1])), downsample_x=down_x, downsample_y=down_y)
 
 
 def _bare_grids(review: Review) -> tuple[SlideGrid, ...]:
