@@ -111,8 +111,9 @@ def test_score_does_not_change_under_flips_and_quarter_turns(phantom, result, na
     """By rules: ties between pixels are broken by their place in the grid, which may change 2 % of the cells.
 
     The sides are multiples of 4 px, so that coarse grids lie in the same place. The network has seen turned fields in
-    training, but nothing makes it equal on them: up to 10 % of its cells are another's or moved by half a pixel. The
-    score moves by no more than half of that share, and one cell; by rules, where the share is small, two.
+    training, but nothing makes it equal on them: up to 10 % of its cells are another's or moved by half a pixel, and
+    2 % more are no tumour in either but of another kind. The score moves by no more than half of that share, and one
+    cell; by rules, where the share is small, two.
     """
     turn, place = TURNS[name]
     config = Config(nuclei=NucleiConfig(segmenter=segmenter))
@@ -125,9 +126,11 @@ def test_score_does_not_change_under_flips_and_quarter_turns(phantom, result, na
     few = (2 if segmenter == "watershed" else 1) * 100 / straight.counts.n_tumour
     moved_by = abs(turned.score.tps - straight.score.tps)
     assert moved_by <= 100 * share / 2 + few  # half of what may differ, all one way
-    for column in ("positive", "cell_class"):
-        one, other = (r.cells[column].to_numpy()[i] for r, i in ((straight, same.truth), (turned, same.found)))
-        assert (one == other).mean() >= 1 - share, column
+    one, other = (r.cells.iloc[i] for r, i in ((straight, same.truth), (turned, same.found)))
+    kinds, other_kinds = one["cell_class"].to_numpy(), other["cell_class"].to_numpy()
+    assert (one["positive"].to_numpy() == other["positive"].to_numpy()).mean() >= 1 - share
+    assert ((kinds == "tumour") == (other_kinds == "tumour")).mean() >= 1 - share
+    assert (kinds == other_kinds).mean() >= 1 - share - 0.02
 
 
 def test_score_does_not_depend_on_the_pixel_size_of_the_input(phantom, result):

@@ -175,12 +175,12 @@ def _least_steps(labels: Int32Array, steps: Float32Array, y: int, x: int, side: 
     height, width = labels.shape
     least = steps[y, x]
     if 0 <= x + side < width and labels[y, x + side] == labels[y, x]:
-        least = min(least, steps[y, x + side] + np.float32(1))
+        least = min(least, steps[y, x + side] + STEP)
     if 0 <= y + side < height:
         for other in range(max(0, x - 1), min(width, x + 2)):
             if labels[y + side, other] == labels[y, x]:
                 least = min(least, steps[y + side, other] + (STEP if other == x else CORNER))
-    return least
+    return np.float32(least)
 
 
 @compiled
