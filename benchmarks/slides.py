@@ -5,7 +5,8 @@ A synthetic slide (scikit-image's field, mirrored, with empty glass around it) i
 are those of the processors by default (``--clock wall`` where nothing else runs): of parent and workers together.
 Decoding is the time of reading every tile of tissue once, and nothing else: the floor. ``--peers`` runs the plain
 scikit-image pipeline, and HistomicsTK's nuclei detection where it is installed, over a window of the same slide between
-the runs; ratios are taken within a round, then their median.
+the runs; ratios are taken within a round, then their median. Linux tells the peak of a worker only where it is above
+that of the parent.
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ def test_swatches_are_blue_and_brown(half_glass):
 def test_memory_is_that_of_a_tile_where_the_slide_is_larger(half_glass, monkeypatch):
     at_once = inspect_slide(half_glass, config=CONFIG).effort
     monkeypatch.setattr(inspection, "SMALL_PX", 100_000)
-    monkeypatch.setattr(inspection, "TILE_PX", 100)
+    monkeypatch.setattr(inspection, "TILE_PX", {CONFIG.nuclei.segmenter: 100})
     in_tiles = inspect_slide(half_glass, config=CONFIG).effort
     assert at_once.seconds > 0
     assert in_tiles.memory_mb < at_once.memory_mb

@@ -43,8 +43,10 @@ MAX_WINDOWS = 16
 """Windows in which the stains of a slide are sampled, spread over its tissue."""
 MIN_TISSUE_SHARE = 0.5
 """Share of a window that is tissue, for its stains to be sampled."""
-TILE_PX = 1152
-"""Side of the part of a slide that a worker holds at a time: 1024 px and a margin."""
+TILE_PX = {"network": 1856, "watershed": 2424}
+"""Side of the part of a slide that a worker holds at a time: tile and margins; measured peaks were 818 and 735 MB."""
+OTHER_TILE_PX = 1184
+"""The same for segmenters that were not measured."""
 MEMORY_MB = {"network": (350.0, 105.0), "watershed": (320.0, 50.0)}
 """Of a worker: MB without an image, and MB for each million pixels at the working resolution; peaks measured on
 phantoms of 0.3 to 9.4 Mpx."""
@@ -272,7 +274,8 @@ def _effort(look: _Look, grid: SlideGrid, estimate: StainEstimate, *, config: Co
         seconds = min(seconds, time.perf_counter() - start)
     n_px = grid.width * grid.height
     n_scored = n_px * look.tissue_share if is_tiled else n_px
-    held_mpx = (TILE_PX**2 if is_tiled else n_px) / 1e6
+    side_px = TILE_PX.get(config.nuclei.segmenter, OTHER_TILE_PX)
+    held_mpx = (side_px**2 if is_tiled else n_px) / 1e6
     base, each = MEMORY_MB.get(config.nuclei.segmenter, OTHER_MEMORY_MB)
     return Effort(
         seconds=seconds * n_scored / (window.shape[0] * window.shape[1]),
