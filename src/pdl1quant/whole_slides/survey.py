@@ -18,6 +18,7 @@ from pdl1quant.networks.card import load_model, model_folder
 from pdl1quant.slides.roi import scored_region
 from pdl1quant.stages import nuclei, quality, stains, tissue
 from pdl1quant.tiling import BLOCK_PX, TIES_PX, Margins, TilePlace, place_tiles, shape_in_blocks
+from pdl1quant.whole_slides.agreement import check_levels
 from pdl1quant.whole_slides.arrays import array_cores
 from pdl1quant.whole_slides.masking import find_ink, mask_artefacts
 
@@ -97,10 +98,13 @@ def sample_slide(slide: Slide, *, config: Config) -> StainSample:
     ------
     NotHdabError
         Another stain, or no bright-field image.
+    UnreadableError
+        Its levels show different pictures.
     """
     overview = read_overview(slide)
     whole = _with_scanned_glass(stains.sample_stains(overview.rgb))
     grid = slide.grid(config.working_mpp)
+    check_levels(slide, grid, overview.grid, overview.rgb)
     white = stains.white_level([whole], config=config.stains)
     assumed = _only_white(white, config)
     found = tissue.find_tissue(_tile(overview), assumed, config=config.tissue)
