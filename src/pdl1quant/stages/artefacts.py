@@ -138,7 +138,7 @@ def find_artefacts(detail: Detail, *, black_residual_od: float, config: Artefact
     blur = _find_blur(detail, config)
     found = np.zeros(detail.od.shape, np.uint8)
     for kind, mask in (
-        (ArtefactKind.BLUR, blur & ~_grown(pen | bubble, 2 * WIDE_UM)),
+        (ArtefactKind.BLUR, blur & ~_grown(pen | bubble, 3 * WIDE_UM)),
         (ArtefactKind.PIGMENT, pigment),
         (ArtefactKind.FOLD, fold),
         (ArtefactKind.BUBBLE, bubble),
