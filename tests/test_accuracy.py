@@ -47,10 +47,10 @@ def test_tps_of_each_phantom_is_within_five_points(condition):
     assert abs(error_points(condition)) <= 5.0
 
 
-@pytest.mark.parametrize(("condition", "at_most"), [("none", 1.5), ("pigment", 0.5)])
-def test_a_negative_phantom_reads_nearly_nothing(condition, at_most):
-    """0.5 % is wanted in both; brown immune cells in nests are taken for tumour, see ``benchmarks/phantoms.py``."""
-    assert scored(condition)[1].score.tps <= at_most
+@pytest.mark.parametrize("condition", ["none", "pigment"])
+def test_a_negative_phantom_reads_nearly_nothing(condition):
+    """Heavy inflammation, where brown immune cells in nests are taken for tumour, reads more: `benchmarks/phantoms.py`."""
+    assert scored(condition)[1].score.tps <= 0.5
 
 
 def test_tumour_cells_are_counted_within_ten_per_cent():
