@@ -49,7 +49,7 @@ def test_tps_of_each_phantom_is_within_five_points(condition):
 
 @pytest.mark.parametrize("condition", ["none", "pigment"])
 def test_a_negative_phantom_reads_nearly_nothing(condition):
-    """Heavy inflammation, where brown immune cells in nests are taken for tumour, reads more: `benchmarks/phantoms.py`."""
+    """Heavy inflammation reads more: brown immune cells in nests are taken for tumour (`benchmarks/phantoms.py`)."""
     assert scored(condition)[1].score.tps <= 0.5
 
 

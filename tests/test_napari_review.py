@@ -160,7 +160,9 @@ def test_a_cell_is_added_where_it_is_clicked(bench, out):
     work.widget.edits.added.setCurrentText("lymphocyte")
     work.press("A")
     work.click()
-    assert work.kind(n) == "Lymphocyte, negative"
+    added = work.review.state.table.iloc[n]
+    assert added["cell_dab_od_mean"] > 0  # measured where it lies
+    assert work.kind(n) == f"Lymphocyte, {'positive' if added['positive'] else 'negative'}"
     work.press("Escape")
     assert work.desk.mode == "select"
 

@@ -1,5 +1,6 @@
 """What is seen of a result: lazy pixels, outlines, painted cells, masks. No viewer."""
 
+import dataclasses
 import gzip
 import json
 import shutil
@@ -15,7 +16,7 @@ from PIL import Image
 from batch_runs import draw_phantom, run
 from pdl1quant.errors import OutputError, ReviewError
 from pdl1quant.kernels.polygons import paint_polygons
-from pdl1quant.model import Rect, SlideGrid
+from pdl1quant.model import CellClass, Flag, Rect, SlideGrid
 from pdl1quant.outputs.labels import read_labels
 from pdl1quant.outputs.overview import MIN_CELLS, STEPS
 from pdl1quant.outputs.palette import KINDS, kinds_of
@@ -23,7 +24,16 @@ from pdl1quant.review import EditKind, MadeCell, Review, find_image, open_result
 from pdl1quant.slides.opening import open_slide
 from pdl1quant.slides.roi import Roi, RoiKind, roi_mask
 from pdl1quant.stages import stains
-from pdl1quant.views import CellView, LevelArray, heat_map, open_scene, read_outlines, slide_levels, stain_levels
+from pdl1quant.views import (
+    CellView,
+    LevelArray,
+    added_cell,
+    heat_map,
+    open_scene,
+    read_outlines,
+    slide_levels,
+    stain_levels,
+)
 from pdl1quant.views.levels import slide_grids
 from pdl1quant.views.outlines import no_outlines
 from review_runs import make_results, open_review, viable
@@ -193,6 +203,28 @@ def test_an_added_cell_is_painted_where_it_was_clicked(scene):
     assert len(cells.kinds) == n + 1
     assert n in rows_of(np.asarray(cells.levels[0]))
     assert cells.outline(n).covers(shapely.Point(90.5, 90.5))
+
+
+def test_an_added_cell_is_measured_as_the_cells_of_the_run(scene):
+    """Where a cell of the run lies; a circle is not that cell's outline: half of its density or more."""
+    table = scene.review.state.table
+    inside = table["flags"] & int(Flag.TOUCHES_EDGE) == 0
+    brown = table[inside & table["cell_class"].eq("tumour") & (table["cell_dab_od_mean"] > 0.3)].iloc[0]
+    made = added_cell(scene, brown["x_px"], brown["y_px"], cell_class=CellClass.TUMOUR)
+    assert made.measurements["cell_dab_od_mean"] > 0.5 * brown["cell_dab_od_mean"]
+    assert made.measurements["nucleus_area_um2"] == pytest.approx(38.5, abs=3)
+    n = len(table)
+    scene.review.edit(EditKind.ADD, reviewer="A", made=[made])
+    row = scene.review.state.table.iloc[n]
+    assert row["positive"]
+    assert row["cell_dab_od_mean"] == pytest.approx(made.measurements["cell_dab_od_mean"])
+
+
+def test_an_added_cell_is_negative_where_the_image_is_gone(scene):
+    made = added_cell(dataclasses.replace(scene, slide=None), 50.0, 40.0, cell_class=CellClass.LYMPHOCYTE)
+    assert made.measurements == {}
+    assert made.positive is False
+    assert shapely.from_geojson(json.dumps(made.geometry)).centroid.x == pytest.approx(50.5, abs=0.1)
 
 
 def test_a_click_meets_the_cell_that_is_seen_there(scene):

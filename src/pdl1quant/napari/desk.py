@@ -29,8 +29,8 @@ from pdl1quant.napari.layers import (
     selected_looks,
     to_layer,
 )
-from pdl1quant.review import EditKind, MadeCell, drawn_region, joined_cell, next_uncertain, open_results, split_cells
-from pdl1quant.views import open_scene
+from pdl1quant.review import EditKind, drawn_region, joined_cell, next_uncertain, open_results, split_cells
+from pdl1quant.views import added_cell, open_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -217,8 +217,9 @@ class Desk(QObject):
             self.select(NOTHING)
 
     def add_cell(self, x_px: float, y_px: float) -> None:
-        """Add a cell of the chosen class at a place."""
-        self.edit(EditKind.ADD, made=[MadeCell(x_px=x_px, y_px=y_px, cell_class=self.added_class, positive=False)])
+        """Add a cell of the chosen class at a place, measured there."""
+        if self.scene is not None:
+            self.edit(EditKind.ADD, made=[added_cell(self.scene, x_px, y_px, cell_class=self.added_class)])
 
     def merge(self) -> None:
         """Make one of the selected cells."""

@@ -45,7 +45,7 @@ class EditBox(QGroupBox):
         self.added.addItems([str(each) for each in CellClass])
         self.added.currentTextChanged.connect(self._class_chosen)
         added = QHBoxLayout()
-        added.addWidget(QLabel("Added cells are negative and"))
+        added.addWidget(QLabel("Added cells are"))
         added.addWidget(self.added)
         column = QVBoxLayout(self)
         column.addWidget(self.selected)

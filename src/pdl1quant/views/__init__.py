@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pdl1quant.views.added import added_cell
 from pdl1quant.views.cells import CellView
 from pdl1quant.views.levels import LevelArray, slide_levels, stain_levels
 from pdl1quant.views.masks import HeatMap, TissueMask, heat_map, tissue_mask
@@ -15,6 +16,7 @@ __all__ = [
     "Outlines",
     "Scene",
     "TissueMask",
+    "added_cell",
     "heat_map",
     "open_scene",
     "read_outlines",
