@@ -20,7 +20,7 @@ from pdl1quant.model import CellClass, Flag, Rect, SlideGrid
 from pdl1quant.outputs.labels import read_labels
 from pdl1quant.outputs.overview import MIN_CELLS, STEPS
 from pdl1quant.outputs.palette import KINDS, kinds_of
-from pdl1quant.review import EditKind, MadeCell, Review, find_image, open_results
+from pdl1quant.review import EditKind, MadeCell, Review, find_image, geometry_of, open_results
 from pdl1quant.slides.opening import open_slide
 from pdl1quant.slides.roi import Roi, RoiKind, roi_mask
 from pdl1quant.stages import stains
@@ -29,6 +29,7 @@ from pdl1quant.views import (
     LevelArray,
     added_cell,
     heat_map,
+    measured_cell,
     open_scene,
     read_outlines,
     slide_levels,
@@ -218,6 +219,21 @@ def test_an_added_cell_is_measured_as_the_cells_of_the_run(scene):
     row = scene.review.state.table.iloc[n]
     assert row["positive"]
     assert row["cell_dab_od_mean"] == pytest.approx(made.measurements["cell_dab_od_mean"])
+
+
+def test_the_outline_of_a_cell_of_the_run_measures_what_the_run_measured(scene):
+    """Its simplified outline, and a disc for its nucleus: within a tenth."""
+    table = scene.review.state.table
+    inside = table["flags"] & int(Flag.TOUCHES_EDGE) == 0
+    row = int(np.flatnonzero(inside & table["cell_class"].eq("tumour") & (table["cell_dab_od_mean"] > 0.3))[0])
+    cell = table.iloc[row]
+    made = MadeCell(
+        x_px=cell["x_px"], y_px=cell["y_px"], cell_class="tumour", geometry=geometry_of(scene.cells.outline(row))
+    )
+    found = measured_cell(scene, made, nucleus_um2=cell["nucleus_area_um2"], of_nucleus=False).measurements
+    for name in ("cell_dab_od_mean", "membrane_dab_od_mean", "cell_area_um2"):
+        assert found[name] == pytest.approx(cell[name], rel=0.1), name
+    assert not any(name.startswith("nucleus_") for name in found)
 
 
 def test_an_added_cell_is_negative_where_the_image_is_gone(scene):

@@ -30,7 +30,7 @@ from pdl1quant.napari.layers import (
     to_layer,
 )
 from pdl1quant.review import EditKind, drawn_region, joined_cell, next_uncertain, open_results, split_cells
-from pdl1quant.views import added_cell, open_scene
+from pdl1quant.views import added_cell, measured_cell, open_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,7 +227,9 @@ class Desk(QObject):
             return
         with self._telling():
             parents = self.scene.review.state.table.take(self.selection)
-            made = joined_cell(parents, [self.scene.cells.outline(row) for row in self.selection.tolist()])
+            joined = joined_cell(parents, [self.scene.cells.outline(row) for row in self.selection.tolist()])
+            nucleus_um2 = float(parents["nucleus_area_um2"].sum())
+            made = measured_cell(self.scene, joined, nucleus_um2=nucleus_um2, of_nucleus=False)
             if self.edit(EditKind.MERGE, cells=self.scene.review.ids(self.selection), made=[made]):
                 self._select_last(1)
 
@@ -244,7 +246,9 @@ class Desk(QObject):
         row = int(self.selection[0])
         with self._telling():
             cell_class = CellClass(self.scene.review.state.now(self.selection)["cell_class"].iloc[0])
-            made = split_cells(self.scene.cells.outline(row), points, cell_class=cell_class)
+            halves = split_cells(self.scene.cells.outline(row), points, cell_class=cell_class)
+            nucleus_um2 = float(self.scene.review.state.table["nucleus_area_um2"].iloc[row]) / 2
+            made = [measured_cell(self.scene, each, nucleus_um2=nucleus_um2, of_nucleus=False) for each in halves]
             if self.edit(EditKind.SPLIT, cells=self.scene.review.ids(self.selection), made=made):
                 self._select_last(2)
                 self.set_mode("select")

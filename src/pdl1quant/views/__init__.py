@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pdl1quant.views.added import added_cell
+from pdl1quant.views.added import added_cell, measured_cell
 from pdl1quant.views.cells import CellView
 from pdl1quant.views.levels import LevelArray, slide_levels, stain_levels
 from pdl1quant.views.masks import HeatMap, TissueMask, heat_map, tissue_mask
@@ -18,6 +18,7 @@ __all__ = [
     "TissueMask",
     "added_cell",
     "heat_map",
+    "measured_cell",
     "open_scene",
     "read_outlines",
     "slide_levels",

@@ -1,7 +1,9 @@
-"""The cell that a reviewer adds: a circle, measured as the run measures its cells."""
+"""Cells that a reviewer makes, measured as the run measures its cells."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,17 +18,18 @@ from pdl1quant.stages import measure, positivity, stains
 from pdl1quant.views.cells import DRAWN_RADIUS_UM
 
 if TYPE_CHECKING:
+    from pdl1quant.model import SlideGrid
     from pdl1quant.views.scene import Scene
 
-NUCLEUS_RADIUS_UM = 3.5
-"""A nucleus of 38 um2 in a cell of 12 um."""
-AROUND_UM = 12.0
-"""What is read around the place: the cell and as much again."""
+NUCLEUS_UM2 = 38.0
+"""Nucleus of an added cell, whose own nobody drew: typical of a cell of 12 um."""
+AROUND_UM = 2.0
+"""What is read around a cell."""
 _MEASURED = tuple(c.name for c in CELL_COLUMNS if c.dtype.startswith("float") and c.name not in {"x_px", "y_px"})
 
 
 def added_cell(scene: Scene, x_px: float, y_px: float, *, cell_class: CellClass) -> MadeCell:
-    """A new cell at a place, with its outline and, where the image is at hand, its densities.
+    """A new round cell at a place, with its outline and, where the image is at hand, its densities.
 
     Parameters
     ----------
@@ -44,41 +47,64 @@ def added_cell(scene: Scene, x_px: float, y_px: float, *, cell_class: CellClass)
     """
     radius_px = DRAWN_RADIUS_UM / scene.review.mpp
     outline = geometry_of(shapely.Point(x_px + CENTRE, y_px + CENTRE).buffer(radius_px, quad_segs=8))
-    densities = _densities(scene, x_px, y_px, cell_class=cell_class)
-    return MadeCell(
-        x_px=x_px,
-        y_px=y_px,
-        cell_class=cell_class,
-        positive=None if densities else False,
-        geometry=outline,
-        measurements=densities,
-    )
+    made = MadeCell(x_px=x_px, y_px=y_px, cell_class=cell_class, geometry=outline)
+    measured = measured_cell(scene, made, nucleus_um2=NUCLEUS_UM2)
+    return measured if measured.measurements else dataclasses.replace(made, positive=False)
 
 
-def _densities(scene: Scene, x_px: float, y_px: float, *, cell_class: CellClass) -> dict[str, float]:
-    """Columns of the cells table by name; none without image or estimate."""
-    if scene.slide is None or scene.estimate is None:
-        return {}
+def measured_cell(scene: Scene, made: MadeCell, *, nucleus_um2: float, of_nucleus: bool = True) -> MadeCell:
+    """The same cell with what is measured inside its outline; without image, estimate or outline as it is.
+
+    Parameters
+    ----------
+    scene
+        The image, and the run's staining and settings.
+    made
+        With its outline in input pixels from the corner of the first.
+    nucleus_um2
+        Area of the disc about its centre that is taken for the nucleus.
+    of_nucleus
+        Whether the columns of the nucleus are measured, too: not where they are known better from its parents.
+    """
+    if scene.slide is None or scene.estimate is None or made.geometry is None:
+        return made
     config = scene.review.results.config
     grid = scene.slide.grid(config.working_mpp)
-    column, row = (x_px + 0.5) / grid.downsample_x - 0.5, (y_px + 0.5) / grid.downsample_y - 0.5
-    around = round(AROUND_UM / grid.mpp)
-    left, top = max(0, round(column) - around), max(0, round(row) - around)
-    rect = Rect(x0=left, y0=top, x1=min(grid.width, round(column) + around), y1=min(grid.height, round(row) + around))
+    outline = shapely.from_geojson(json.dumps(made.geometry))
+    rect = _window(outline, grid)
+    if rect.width < 1 or rect.height < 1:
+        return made
     tile = Tile.whole(scene.slide.read(rect, grid).rgb, grid.mpp)
     od = stains.deconvolve(tile.rgb, scene.estimate)
-    rows, columns = np.ogrid[: tile.rgb.shape[0], : tile.rgb.shape[1]]
-    away_um = np.hypot(rows - (row - top), columns - (column - left)) * grid.mpp
-    nucleus, cell = ((away_um <= radius).astype(np.int32) for radius in (NUCLEUS_RADIUS_UM, DRAWN_RADIUS_UM))
+    x = (np.arange(rect.x0, rect.x1) + 0.5) * grid.downsample_x
+    y = (np.arange(rect.y0, rect.y1) + 0.5)[:, None] * grid.downsample_y
+    cell = shapely.contains_xy(outline, *np.broadcast_arrays(x, y)).astype(np.int32)
+    away_um = np.hypot(x - made.x_px - CENTRE, y - made.y_px - CENTRE) * scene.review.mpp
+    nucleus = cell * (np.pi * away_um**2 <= nucleus_um2)
     if not nucleus.any():
-        return {}
-    parts = cell_stage.grow_cells(Segmentation(nuclei=nucleus, cells=cell), od, mpp=grid.mpp, config=config.cells)
+        return made
+    seen = Segmentation(nuclei=nucleus.astype(np.int32), cells=cell)
+    parts = cell_stage.grow_cells(seen, od, mpp=grid.mpp, config=config.cells)
     black = stains.pigment_residual_od(scene.estimate, config.quality.pigment_od)
     measured = measure.measure_cells(tile, od, parts, stains=config.stains, pigment_residual_od=black)
-    classes = pd.Categorical([str(cell_class)], categories=[str(each) for each in CellClass])
-    named = measured.cells.assign(cell_class=classes)
-    compartment = scene.review.results.pack.compartment
-    judged = positivity.call_positive(named, measured.membrane, compartment=compartment, config=config.positivity).iloc[
-        0
-    ]
-    return {name: float(judged[name]) for name in _MEASURED if np.isfinite(judged[name])}
+    classes = pd.Categorical([str(made.cell_class)], categories=[str(each) for each in CellClass])
+    judged = positivity.call_positive(
+        measured.cells.assign(cell_class=classes),
+        measured.membrane,
+        compartment=scene.review.results.pack.compartment,
+        config=config.positivity,
+    )
+    row = judged[[name for name in _MEASURED if of_nucleus or not name.startswith("nucleus_")]].iloc[0]
+    return dataclasses.replace(made, measurements={str(k): float(v) for k, v in row.items() if np.isfinite(v)})
+
+
+def _window(outline: shapely.Geometry, grid: SlideGrid) -> Rect:
+    """The pixels of the grid around an outline in level-0 pixels."""
+    left, top, right, bottom = shapely.bounds(outline)
+    around = AROUND_UM / grid.mpp
+    return Rect(
+        x0=max(0, int(left / grid.downsample_x - around)),
+        y0=max(0, int(top / grid.downsample_y - around)),
+        x1=min(grid.width, int(right / grid.downsample_x + around) + 1),
+        y1=min(grid.height, int(bottom / grid.downsample_y + around) + 1),
+    )
