@@ -90,6 +90,13 @@ def test_an_image_that_moved_costs_its_own_figure_only(results, tmp_path):
     assert "give the folder it moved to" in problems[0]
 
 
+def test_a_place_outside_the_image_is_named_not_moved(results, tmp_path):
+    paths, problems = draw_figures(FigureJob(out=results, folder=tmp_path, at_px=(-500.0, 99999.0)))
+    assert not [path for path in paths if path.parent.name == "overlay"]
+    assert all("-500 99999 lies outside its" in problem for problem in problems)
+    assert problems
+
+
 def test_without_matplotlib_the_command_to_install_it_is_named(results, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(UsageError, match=r"pip install 'pdl1quant\[figures\]'"):

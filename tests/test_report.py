@@ -49,6 +49,16 @@ def test_score_writes_a_report_of_one_file_for_a_case_alone(scored):
     assert len(picture["cells"]["x"]) == len(picture["cells"]["rings"]) > 20
 
 
+def test_the_picture_of_a_case_of_several_images_says_which_it_is(tmp_path):
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    draw_phantom(folder / "one.png")
+    PillowImage.open(folder / "one.png").transpose(PillowImage.Transpose.ROTATE_90).save(folder / "two.png")
+    run(folder, tmp_path / "out")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "one.png, one of 2 images: the score is that of all" in page
+
+
 def test_same_results_give_the_same_bytes(scored):
     first = (scored / "report.html").read_bytes()
     write_report(scored)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pdl1quant.errors import UsageError
 from pdl1quant.model import CellClass, Rect
 from pdl1quant.outputs.palette import counts_as_positive, is_left_out
 from pdl1quant.outputs.written_outlines import read_outlines
@@ -76,12 +77,17 @@ def open_window(
 
     Raises
     ------
+    UsageError
+        ``at_px`` lies outside the image.
     InputError
         The image cannot be read.
     OutputError
         The outlines are missing, or of other cells.
     """
     with open_slide(image, mpp=mpp) as slide:
+        if at_px is not None and not (0 <= at_px[0] < slide.width and 0 <= at_px[1] < slide.height):
+            size = f"{slide.width} x {slide.height} px"
+            raise UsageError(f"{image.name}: {at_px[0]:g} {at_px[1]:g} lies outside its {size}; give a place inside")
         side = side_um / slide.mpp_x, side_um / slide.mpp_y
         middle = at_px or busiest_place(cells, side, compartment=compartment)
         rect = _square(slide, middle, side)

@@ -91,12 +91,14 @@ class TilePlace:
 class Shown:
     """All pictures of one case.
 
-    ``data`` is what the viewer in the page reads. ``thumb`` and ``sheet`` are data URIs, empty without any picture.
+    ``data`` is what the viewer in the page reads. ``thumb`` and ``sheet`` are data URIs, empty without any picture;
+    ``sheet_image`` is the image that they show.
     """
 
     data: dict[str, Any]
     thumb: str
     sheet: str
+    sheet_image: str
     unsure: tuple[Crop, ...]
     sure: tuple[Crop, ...]
     companions: tuple[tuple[str, str], ...]
@@ -136,6 +138,7 @@ def show_case(
         data=viewer_data(making.pictures),
         thumb=making.thumb,
         sheet=making.sheet,
+        sheet_image=making.sheet_image,
         unsure=tuple(making.unsure),
         sure=tuple(making.sure),
         companions=companions,
@@ -165,7 +168,7 @@ class _Making:
         self.run, self.case, self.left, self.tiles = run, case, left, tiles
         self.max_sheet_length = max_sheet_length
         self.pictures: list[dict[str, Any]] = []
-        self.thumb = self.sheet = ""
+        self.thumb = self.sheet = self.sheet_image = ""
         self.unsure: list[Crop] = []
         self.sure: list[Crop] = []
         self.remarks: list[str] = []
@@ -195,7 +198,7 @@ class _Making:
             self.remarks.append(f"{name}: neither the image nor its overlay is there any more.")
             return
         rgb = plain_picture(overlay, max_side_px=_MAX_SIDE_OF_MANY_PX)
-        self._set_sheet(rgb)
+        self._set_sheet(rgb, name)
         self.remarks.append(f"{name}: the image is not where it was scored; what was drawn then is shown.")
         entry = _picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay")
         self.pictures.append({**entry, "uri": jpeg_uri(rgb, quality=_QUALITY)})
@@ -207,10 +210,11 @@ class _Making:
         if not source.is_slide and len(image.cells) and whole.mpp < _OUTLINES_MPP:
             rings = self._rings(image, np.arange(len(image.cells)))
             drawn = draw_cells(whole, image.cells, rings, compartment=self.run.results.pack.compartment)
-        self._set_sheet(drawn)
+        self._set_sheet(drawn, image.row.image)
 
-    def _set_sheet(self, rgb: UInt8Array) -> None:
+    def _set_sheet(self, rgb: UInt8Array, name: str) -> None:
         if not self.sheet:
+            self.sheet_image = name
             for side_px, quality in _SHEET_STEPS:
                 self.sheet = jpeg_uri(shrunk(rgb, side_px), quality=quality)
                 if len(self.sheet) <= self.max_sheet_length:
