@@ -245,7 +245,11 @@ def test_an_interrupted_run_says_how_to_go_on(tiles, tmp_path):
         (tiles / f"tile_{number}.png").write_bytes((tiles / f"tile_{number % 3}.png").read_bytes() + bytes(number))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "pdl1quant", "score", tiles, "-o", out, "--mpp", "0.5", "--workers", "2"]
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # tests in the background may ignore it: so would it
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     deadline = time.monotonic() + 60
     while process.poll() is None and not list(out.rglob("*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.005)
