@@ -87,11 +87,15 @@ def test_contacts_are_all_pairs_that_touch_with_the_best_of_their_border(seed, h
             if a != b and a > 0 and b > 0:
                 pair = (min(a, b), max(a, b))
                 expected[pair] = max(expected.get(pair, 0), level)
-    pairs, saddle, peak = labels.contacts(image, landscape, highest)
+    pairs, saddle, peak = labels.contacts(image, landscape, np.ones(highest + 1, bool))
     first, second = pairs[:, 0], pairs[:, 1]
     assert dict(zip(zip(first.tolist(), second.tolist(), strict=True), saddle, strict=True)) == expected
     assert len(first) == len(expected)
     assert np.array_equal(peak[1:], [landscape[image == k].max(initial=0) for k in range(1, highest + 1)])
+    wanted = np.arange(highest + 1) % 3 == 0
+    pairs, saddle, _ = labels.contacts(image, landscape, wanted)
+    found = dict(zip(map(tuple, pairs[:, :2].tolist()), saddle, strict=True))
+    assert found == {pair: level for pair, level in expected.items() if wanted[list(pair)].any()}
 
 
 @settings(max_examples=25, deadline=None)
@@ -146,7 +150,9 @@ def test_runs_can_be_painted_and_held_against_another_image():
 def test_each_pixel_goes_to_the_highest_around_it(seed, height, width):
     landscape = np.random.default_rng(seed).random((height, width)).astype(np.float32)
     landscape[landscape < 0.3] = 0
-    target = ascent.uphill(ascent.level_keys(landscape, np.float32(9e5))).reshape(height, width)
+    target, summits = ascent.uphill(landscape, np.float32(9e5))
+    assert np.array_equal(summits, np.flatnonzero(target == np.arange(target.size)))
+    target = target.reshape(height, width)
     highest = ndimage.maximum_filter(landscape, 3, mode="constant")
     assert np.array_equal(target >= 0, landscape > 0)
     there = np.maximum(target, 0)
@@ -157,9 +163,9 @@ def test_each_pixel_goes_to_the_highest_around_it(seed, height, width):
 
 
 def test_equal_heights_do_not_send_pixels_in_circles():
-    target = ascent.uphill(ascent.level_keys(np.ones((9, 11), np.float32), np.float32(10)))
-    summits = ascent.summits_of(target)
-    assert (ascent.follow(target, summits) > 0).all()
+    target, summits = ascent.uphill(np.ones((9, 11), np.float32), np.float32(10))
+    ascent.follow(target, summits)
+    assert (target > 0).all()
 
 
 # --- extent ----------------------------------------------------------------------------------------------------------
@@ -194,8 +200,10 @@ def test_image_end_where_their_own_nucleus_is_too_far(seed, height, width, limit
         np.int32
     )
     nuclei = (image_ * (np.random.default_rng(seed).random(image_.shape) < 0.02)).astype(np.int32)
-    near = extent.nearest_label(nuclei)
-    kept = extent.within_own_reach(image_, nuclei, near, np.float32(limit_px))
+    near, shared = extent.nearest_label(nuclei), (image_, np.arange(3, dtype=np.int32))
+    guide = np.zeros(image_.shape, np.float32), np.ones(image_.shape, np.uint8)
+    limits = np.full(3, -1, np.float32), np.float32(limit_px)
+    kept = extent.settle(shared, nuclei, (near[0].copy(), near[1]), guide, limits)
     assert set(np.unique(kept[kept != image_])) <= {0}
     for label in (1, 2):
         away = np.full(image_.shape, np.inf, np.float32)
@@ -204,6 +212,15 @@ def test_image_end_where_their_own_nucleus_is_too_far(seed, height, width, limit
         assert not ((kept == label) & (away > 1.02 * limit_px)).any()
         own = (image_ == label) & (near[1] == label) & (near[0] <= limit_px)
         assert np.array_equal(kept[own], image_[own])
+
+
+def test_without_a_guide_pixels_go_to_the_nearest_and_so_does_what_is_left_over_close_by():
+    nuclei = np.array([[1, 0, 0, 0, 0, 2]], np.int32)
+    shared = np.array([[1, 0, 1, 0, 1, 2]], np.int32), np.arange(3, dtype=np.int32)
+    guide = np.array([[9, 1, 1, 1, 0, 9]], np.float32), np.array([[0, 1, 0, 0, 0, 0]], np.uint8)
+    limits = np.array([0, 1, 0], np.float32), np.float32(5)
+    settled = extent.settle(shared, nuclei, extent.nearest_label(nuclei), guide, limits)
+    assert settled.tolist() == [[1, 1, 1, 2, 0, 2]]
 
 
 @settings(max_examples=25, deadline=None)

@@ -14,7 +14,7 @@ from pdl1quant.kernels import ascent
 from pdl1quant.kernels.labels import contacts, groups_of, raw_moments, renumber
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Float32Array, Float64Array, Int32Array
+    from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array
 
 MIN_MERGED_REGULARITY = 0.95
 """Two pieces that fill the ellipse of their common moments to this share are one nucleus."""
@@ -37,12 +37,12 @@ def climb(landscape: Float32Array, *, top: float, min_distance_px: float) -> tup
     to which pixels of the domain lead within that distance, is no piece of its own. ``top`` is the highest possible
     height. Ties are broken by the place of a pixel in a grid of 3 x 3 from the map's corner.
     """
-    keys = ascent.level_keys(np.ascontiguousarray(landscape), _scale(top))
-    target = ascent.uphill(keys)
-    summits = ascent.summits_of(target)
-    target[summits] = ascent.higher_within(summits, keys, max(1, round(min_distance_px)))
+    landscape = np.ascontiguousarray(landscape)
+    target, summits = ascent.uphill(landscape, _scale(top))
+    target[summits] = ascent.higher_within(summits, landscape, _scale(top), max(1, round(min_distance_px)))
     summits = summits[target[summits] == summits]
-    return ascent.follow(target, summits).reshape(landscape.shape), len(summits)
+    ascent.follow(target, summits)
+    return target.reshape(landscape.shape), len(summits)
 
 
 def flood(landscape: Float32Array, seeds: Int32Array, *, top: float, max_barrier: float) -> Int32Array:
@@ -52,18 +52,23 @@ def flood(landscape: Float32Array, seeds: Int32Array, *, top: float, max_barrier
     ``max_barrier`` above its own summit; else its pixels are 0. Seeds must be higher than what surrounds them; ``top``
     is the highest possible height.
     """
+    return renumber(*share_out(landscape, seeds, top=top, max_barrier=max_barrier))
+
+
+def share_out(
+    landscape: Float32Array, seeds: Int32Array, *, top: float, max_barrier: float
+) -> tuple[Int32Array, Int32Array]:
+    """The same as pieces (H, W), 1..n, and the seed of each piece (n + 1,); 0 is none."""
     landscape = np.ascontiguousarray(landscape)
-    target = ascent.uphill(ascent.level_keys(landscape, _scale(top)))
-    first = ascent.gather_seeds(target, seeds.ravel(), int(seeds.max(initial=0)))
-    summits = ascent.summits_of(target)
-    pieces = ascent.follow(target, summits)
+    target, summits, first = ascent.uphill_to_seeds(landscape, _scale(top), seeds, int(seeds.max(initial=0)))
+    ascent.follow(target, summits)
     label = np.zeros(len(summits) + 1, np.int32)
     seen = np.flatnonzero(first >= 0)
-    label[pieces[first[seen]]] = seen
-    pieces = pieces.reshape(landscape.shape)
+    label[target[first[seen]]] = seen
+    pieces = target.reshape(landscape.shape)
     if np.count_nonzero(label) < len(summits):
         _take_in(label, pieces, landscape, max_barrier=max_barrier)
-    return renumber(pieces, label)
+    return pieces, label
 
 
 def _scale(top: float) -> np.float32:
@@ -73,7 +78,7 @@ def _scale(top: float) -> np.float32:
 
 def _take_in(label: Int32Array, pieces: Int32Array, landscape: Float32Array, *, max_barrier: float) -> None:
     """Give basins without a label that of their best neighbour, in place, from the labelled ones outwards."""
-    border = borders(pieces, landscape, len(label) - 1)
+    border = _borders(pieces, landscape, label == 0)
     pairs = np.concatenate([[border.first, border.second], [border.second, border.first]], axis=1)
     saddles = np.concatenate([border.saddle, border.saddle])
     order = np.argsort(saddles, kind="stable")
@@ -126,7 +131,11 @@ class Borders:
 
 def borders(labels: Int32Array, landscape: Float32Array, n: int) -> Borders:
     """Which labels 1..n of an image share an edge of a pixel, and how high the landscape is there."""
-    pairs, saddle, peak = contacts(labels, landscape, n)
+    return _borders(labels, landscape, np.ones(n + 1, bool))
+
+
+def _borders(labels: Int32Array, landscape: Float32Array, wanted: BoolArray) -> Borders:
+    pairs, saddle, peak = contacts(labels, landscape, wanted)
     first, second = pairs[:, 0], pairs[:, 1]
     order = np.lexsort((second, first))
     return Borders(first=first[order], second=second[order], saddle=saddle[order], peak=peak)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdl1quant.kernels.compiled import compiled
+from pdl1quant.planes import like
 
 if TYPE_CHECKING:
     from pdl1quant.model import Float32Array, Int32Array, Int64Array, UInt8Array
@@ -23,52 +24,71 @@ STEP, CORNER = np.float32(1), np.float32(np.sqrt(2))
 """Steps within a cell."""
 
 
-@compiled
 def nearest_label(labels: Int32Array) -> tuple[Float32Array, Int32Array]:
     """Chamfer distance (px) of each pixel to the nearest one with a label, and that label; two (H, W) images.
 
     Distances are those of OpenCV's ``distanceTransformWithLabels``; between equals the lower label wins.
     """
-    height, width = labels.shape
-    ways = np.empty((height + 4, width + 4), np.int64)
-    for y in range(-2, height + 2):
-        row = ways[y + 2]
-        for x in range(width + 4):
-            row[x] = FAR
-        if y < 0 or y >= height:
-            continue
-        to, own = row[2 : width + 2], labels[y]
-        _take_over(to, ways[y + 1], ways[y], -1)
-        for x in range(width):
-            to[x] = np.int64(own[x]) if own[x] > 0 else to[x]
-        before = FAR
-        for x in range(width):
-            before = min(before + STRAIGHT, to[x])
-            to[x] = before
-    distance, nearest = np.empty((height, width), np.float32), np.empty((height, width), np.int32)
-    for y in range(height - 1, -1, -1):
-        to = ways[y + 2, 2 : width + 2]
-        _take_over(to, ways[y + 3], ways[y + 4], 1)
-        before = FAR
-        for x in range(width - 1, -1, -1):
-            before = min(before + STRAIGHT, to[x])
-            to[x] = before
-        far, whose = distance[y], nearest[y]
-        for x in range(width):
-            far[x] = np.float32(to[x] >> _STEPS) * STEP_PX
-            whose[x] = np.int32(to[x] & 0x7FFFFFFF)
+    distance, nearest = like(labels, np.float32), like(labels)
+    _down_and_up(labels, distance, nearest)
     return distance, nearest
 
 
 @compiled
-def _take_over(to: Int64Array, near: Int64Array, far: Int64Array, side: int) -> None:
-    """Let a row take the way by the next row and the one after (two wider on each side) where that is shorter."""
+def _down_and_up(labels: Int32Array, distance: Float32Array, nearest: Int32Array) -> None:
+    """Fill distance and nearest label: down with what lies above, then up; the steps wait in the distance's place."""
+    height, width = labels.shape
+    steps = distance.view(np.int32)
+    above2, above, here = _far(width + 4), _far(width + 4), _far(width + 4)
+    for y in range(height):
+        own, to = labels[y], here[2 : width + 2]
+        _step_over(to, above, above2)
+        for x in range(width):
+            to[x] = (np.int64(own[x]) if own[x] > 0 else to[x]) - x * STRAIGHT
+        before = FAR
+        for x in range(width):  # all that waits on its neighbour is one comparison
+            before = min(before, to[x])
+            to[x] = before
+        far, whose = steps[y], nearest[y]
+        for x in range(width):
+            way = to[x] + x * STRAIGHT
+            to[x] = way
+            far[x], whose[x] = np.int32(way >> _STEPS), np.int32(way & 0x7FFFFFFF)
+        above2, above, here = above, here, above2
+    below2, below, here = _far(width + 4), _far(width + 4), _far(width + 4)
+    for y in range(height - 1, -1, -1):
+        far, whose, to = steps[y], nearest[y], here[2 : width + 2]
+        _step_over(to, below, below2)
+        for x in range(width):
+            to[x] = min(to[x], (np.int64(far[x]) << _STEPS) | np.int64(whose[x])) + x * STRAIGHT
+        before = FAR + width * STRAIGHT
+        for x in range(width - 1, -1, -1):
+            before = min(before, to[x])
+            to[x] = before
+        row = distance[y]
+        for x in range(width):
+            way = to[x] - x * STRAIGHT
+            to[x] = way
+            row[x], whose[x] = np.float32(way >> _STEPS) * STEP_PX, np.int32(way & 0x7FFFFFFF)
+        below2, below, here = below, here, below2
+
+
+@compiled
+def _far(n: int) -> Int64Array:
+    """A row of ways to nowhere."""
+    ways = np.empty(n, np.int64)
+    for x in range(n):
+        ways[x] = FAR
+    return ways
+
+
+@compiled
+def _step_over(to: Int64Array, near: Int64Array, far: Int64Array) -> None:
+    """The shortest way of each pixel of a row by the next row and the one after (two wider on each side)."""
     for x in range(len(to)):
-        here = x + 2
-        knight = min(far[here + side], far[here - side], near[here + 2 * side], near[here - 2 * side])
-        diagonal = min(near[here + side], near[here - side])
-        least = min(knight + KNIGHT, diagonal + DIAGONAL, near[here] + STRAIGHT)
-        to[x] = min(to[x], least)
+        knight = min(far[x + 1], far[x + 3], near[x], near[x + 4])
+        diagonal = min(near[x + 1], near[x + 3])
+        to[x] = min(knight + KNIGHT, diagonal + DIAGONAL, near[x + 2] + STRAIGHT, FAR)
 
 
 @compiled
@@ -96,7 +116,6 @@ def widen(labels: Int32Array, around: UInt8Array) -> Int32Array:
     return grown
 
 
-@compiled
 def take_nearest(
     labels: Int32Array,
     near: tuple[Float32Array, Int32Array],
@@ -105,16 +124,27 @@ def take_nearest(
     min_chance: np.float32,
 ) -> Int32Array:
     """Labels where there are any; else the nearest (distance, label) within its own reach (n + 1,) where likely."""
-    distance, nearest = near
-    taken = np.empty_like(labels)
-    for y in range(labels.shape[0]):
-        for x in range(labels.shape[1]):
-            reached = distance[y, x] <= reach_px[nearest[y, x]] and chance[y, x] >= min_chance
-            taken[y, x] = labels[y, x] if labels[y, x] > 0 else (nearest[y, x] if reached else 0)
+    taken = like(labels)
+    _take_nearest(labels, near, reach_px, (chance, min_chance), taken)
     return taken
 
 
 @compiled
+def _take_nearest(
+    labels: Int32Array,
+    near: tuple[Float32Array, Int32Array],
+    reach_px: Float32Array,
+    likely: tuple[Float32Array, np.float32],
+    taken: Int32Array,
+) -> None:
+    distance, nearest = near
+    chance, min_chance = likely
+    for y in range(labels.shape[0]):
+        for x in range(labels.shape[1]):
+            reached = distance[y, x] <= reach_px[nearest[y, x]] and chance[y, x] >= min_chance
+            taken[y, x] = labels[y, x] if labels[y, x] > 0 else (nearest[y, x] if reached else 0)
+
+
 def slopes(
     labels: Int32Array,
     near: tuple[Float32Array, Int32Array],
@@ -127,9 +157,21 @@ def slopes(
     ``scale``: height of a label, fall per px of distance, wall that counts as full, fall per unit of wall. The map is
     0 beyond the reach (n + 1,) of the nearest label.
     """
-    distance, nearest = near
+    landscape = like(wall)
+    _slopes((labels, near[0], near[1]), reach_px, wall, scale, landscape)
+    return landscape
+
+
+@compiled
+def _slopes(
+    seen: tuple[Int32Array, Float32Array, Int32Array],
+    reach_px: Float32Array,
+    wall: Float32Array,
+    scale: tuple[np.float32, np.float32, np.float32, np.float32],
+    landscape: Float32Array,
+) -> None:
+    labels, distance, nearest = seen
     top, per_px, full, per_wall = scale
-    landscape = np.empty_like(distance)
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):
             barrier = max(wall[y, x], np.float32(0))
@@ -137,81 +179,199 @@ def slopes(
             if distance[y, x] <= reach_px[nearest[y, x]]:
                 height = top - (distance[y, x] * per_px + min(barrier, full) * per_wall)
             landscape[y, x] = top if labels[y, x] > 0 else height
-    return landscape
+
+
+def settle(
+    shared: tuple[Int32Array, Int32Array],
+    nuclei: Int32Array,
+    near: tuple[Float32Array, Int32Array],
+    guide: tuple[Float32Array, UInt8Array],
+    limits: tuple[Float32Array, np.float32],
+) -> Int32Array:
+    """Labels (H, W) of cells: shared out where there is a guide, else the nearest, and none too far from its nucleus.
+
+    Parameters
+    ----------
+    shared
+        Pieces (H, W), and the label of each piece: what holds where the guide is.
+    nuclei
+        Labels of the nuclei.
+    near
+        Distance to the nearest nucleus, and its label. The distances are used up: the array is written into.
+    guide
+        Height map, above 0 where a cell may be, and whether each pixel has a guide; both (H, W).
+    limits
+        How near (n + 1,) whatever is left over belongs to the nearest nucleus, and how far from its own nucleus a
+        label may reach, going inside of the label. Where the nearest nucleus is the own one, the way is straight.
+        Elsewhere steps are 1 px and its diagonal; two rounds over the image: around more than that many corners nothing
+        is reached.
+    """
+    settled = like(nuclei)
+    _settle((*shared, nuclei), near, guide, limits, settled)
+    return settled
 
 
 @compiled
-def within_own_reach(
-    labels: Int32Array, nuclei: Int32Array, near: tuple[Float32Array, Int32Array], limit_px: np.float32
-) -> Int32Array:
-    """Labels (H, W) without what is farther than ``limit_px`` from their own nucleus, going inside of the label.
-
-    Where the nearest nucleus (``near``: distance, label) is the own one, the way is straight. Elsewhere steps are 1 px
-    and its diagonal; two rounds over the image: around more than that many corners nothing is reached.
-    """
-    distance, nearest = near
-    height, width = labels.shape
-    steps = np.empty((height, width), np.float32)
+def _settle(
+    shared: tuple[Int32Array, Int32Array, Int32Array],
+    near: tuple[Float32Array, Int32Array],
+    guide: tuple[Float32Array, UInt8Array],
+    limits: tuple[Float32Array, np.float32],
+    settled: Int32Array,
+) -> None:
+    pieces, number, nuclei = shared
+    steps, nearest = near
+    landscape, guided = guide
+    at_least_px, limit_px = limits
+    height, width = settled.shape
+    astray, straight, n_astray = np.empty((4 * width, 2), np.int32), np.empty(4 * width, np.float32), 0
+    left, n_left = np.empty((4 * width, 2), np.int32), 0
     for y in range(height):
-        for x in range(width):
-            astray = labels[y, x] != nearest[y, x] and labels[y, x] > 0 and nuclei[y, x] == 0
-            steps[y, x] = np.float32(np.inf) if astray else distance[y, x]
-    places = np.flatnonzero(steps == np.inf)
+        if max(n_astray, n_left) + width > len(straight):
+            astray, straight, left = _longer(astray), _longer(straight), _longer(left)
+        row = settled[y], pieces[y], nuclei[y], nearest[y], landscape[y], guided[y], steps[y]
+        n_astray, n_left = _settle_row(y, row, number, limits, (astray, straight, n_astray, left, n_left))
     for side in (-1, 1, -1, 1):
-        for index in range(len(places)):
-            place = places[index if side < 0 else len(places) - 1 - index]
-            y, x = place // width, place % width
-            steps[y, x] = _least_steps(labels, steps, y, x, side)
-    kept = np.empty_like(labels)
-    for y in range(height):
-        for x in range(width):
-            kept[y, x] = labels[y, x] if steps[y, x] <= limit_px else 0
-    return kept
+        for index in range(n_astray):
+            place = index if side < 0 else n_astray - 1 - index
+            y, x = astray[place, 0], astray[place, 1]
+            steps[y, x] = _least_steps(settled, steps, y, x, side)
+    for place in range(n_astray):
+        y, x = astray[place, 0], astray[place, 1]
+        if steps[y, x] > limit_px:
+            settled[y, x] = nearest[y, x] if straight[place] <= at_least_px[nearest[y, x]] else 0
+    for place in range(n_left):
+        y, x = left[place, 0], left[place, 1]
+        settled[y, x] = nearest[y, x]
+
+
+@compiled
+def _settle_row(
+    y: int,
+    row: tuple[Int32Array, Int32Array, Int32Array, Int32Array, Float32Array, UInt8Array, Float32Array],
+    number: Int32Array,
+    limits: tuple[Float32Array, np.float32],
+    noted: tuple[Int32Array, Float32Array, int, Int32Array, int],
+) -> tuple[int, int]:
+    """Fill a row; note pixels outside nuclei with another label than the nearest, and what is left over near a nucleus.
+
+    To the first no steps lead yet; how far they lie from the nearest is noted, too. Returns how many there are of both.
+    """
+    settled, pieces, nuclei, nearest, landscape, guided, steps = row
+    at_least_px, limit_px = limits
+    astray, straight, n_astray, left, n_left = noted
+    for x in range(len(settled)):
+        whose, apart = nearest[x], steps[x]
+        label = whose if landscape[x] > 0 else np.int32(0)
+        if guided[x] > 0:
+            label = number[pieces[x]]
+        if label > 0 and label != whose and nuclei[x] == 0:
+            astray[n_astray, 0], astray[n_astray, 1], straight[n_astray] = y, x, apart
+            n_astray += 1
+            steps[x] = np.inf
+        elif label == 0 or apart > limit_px:
+            label = np.int32(0)
+            if apart <= at_least_px[whose]:
+                left[n_left, 0], left[n_left, 1] = y, x
+                n_left += 1
+        settled[x] = label
+    return n_astray, n_left
+
+
+@compiled
+def _longer(values: Float32Array) -> Float32Array:
+    """The same with as much room again; of any dtype and shape."""
+    longer = np.empty((2 * len(values), *values.shape[1:]), values.dtype)
+    longer[: len(values)] = values
+    return longer
 
 
 @compiled
 def _least_steps(labels: Int32Array, steps: Float32Array, y: int, x: int, side: int) -> np.float32:
     """The steps to a place from its neighbours of the same label: beside it, and in the row above (-1) or below (1)."""
     height, width = labels.shape
-    least = steps[y, x]
-    if 0 <= x + side < width and labels[y, x + side] == labels[y, x]:
+    least, own, there = steps[y, x], labels[y, x], y + side
+    if 0 < x < width - 1 and 0 <= there < height:  # without a branch for each of the four
+        far = np.float32(np.inf)
+        beside = steps[y, x + side] if labels[y, x + side] == own else far
+        straight = steps[there, x] if labels[there, x] == own else far
+        one = steps[there, x - 1] if labels[there, x - 1] == own else far
+        other = steps[there, x + 1] if labels[there, x + 1] == own else far
+        return min(least, min(beside, straight) + STEP, min(one, other) + CORNER)
+    if 0 <= x + side < width and labels[y, x + side] == own:
         least = min(least, steps[y, x + side] + STEP)
-    if 0 <= y + side < height:
-        for other in range(max(0, x - 1), min(width, x + 2)):
-            if labels[y + side, other] == labels[y, x]:
-                least = min(least, steps[y + side, other] + (STEP if other == x else CORNER))
+    if 0 <= there < height:
+        for column in range(max(0, x - 1), min(width, x + 2)):
+            if labels[there, column] == own:
+                least = min(least, steps[there, column] + (STEP if column == x else CORNER))
     return np.float32(least)
 
 
-@compiled
 def split_cells(cell: Int32Array, nucleus: Int32Array, around: UInt8Array) -> tuple[Int32Array, Int32Array]:
     """Membrane and cytoplasm labels: what of a cell, its nucleus apart, lies at its edge, and the rest.
 
-    A pixel lies at the edge where another label, or none, is seen in ``around`` (odd, odd), a mask of where to look;
-    the border of the image is no edge.
+    A pixel lies at the edge where another label, or none, is seen in ``around`` (odd, odd), a mask of where to look
+    that narrows from its middle row and column outwards; the border of the image is no edge.
     """
-    height, width = cell.shape
-    reach_y, reach_x = around.shape[0] // 2, around.shape[1] // 2
-    membrane, cytoplasm = np.empty_like(cell), np.empty_like(cell)
-    wide = np.empty(width + 2 * reach_x, np.int32)
-    edge = np.empty(width, np.bool_)
-    for y in range(height):
-        own = cell[y]
-        for x in range(width):
-            edge[x] = False
-        for row in range(around.shape[0]):
-            there = cell[min(max(y + row - reach_y, 0), height - 1)]
-            for x in range(width):
-                wide[x + reach_x] = there[x]
-            for x in range(reach_x):
-                wide[x], wide[width + reach_x + x] = there[0], there[width - 1]
-            for column in range(around.shape[1]):
-                if around[row, column] > 0:
-                    seen = wide[column : column + width]
-                    for x in range(width):
-                        edge[x] |= seen[x] != own[x]
-        for x in range(width):
-            label = own[x] if nucleus[y, x] == 0 else 0
-            membrane[y, x] = label if edge[x] else 0
-            cytoplasm[y, x] = 0 if edge[x] else label
+    membrane, cytoplasm = like(cell), like(cell)
+    _split_cells((cell, nucleus), _half_widths(around), membrane, cytoplasm)
     return membrane, cytoplasm
+
+
+@compiled
+def _half_widths(around: UInt8Array) -> Int32Array:
+    """How far each row of a mask reaches to either side."""
+    reach = np.zeros(around.shape[0], np.int32)
+    for row in range(around.shape[0]):
+        for column in range(around.shape[1]):
+            if around[row, column] > 0:
+                reach[row] = max(reach[row], column - around.shape[1] // 2)
+    return reach
+
+
+@compiled
+def _split_cells(
+    parts: tuple[Int32Array, Int32Array], reach: Int32Array, membrane: Int32Array, cytoplasm: Int32Array
+) -> None:
+    """Another label is seen in a mask that hangs together where two neighbours differ within it."""
+    cell, nucleus = parts
+    height, width = cell.shape
+    n_rows, half, pad = len(reach), len(reach) // 2, max(reach)
+    across, down = np.zeros((n_rows, width + 2 * pad), np.uint8), np.zeros((n_rows, width + 2 * pad), np.uint8)
+    edge = np.empty(width, np.uint8)
+    for y in range(-half, height):
+        coming = y + half
+        if coming < height:
+            _differ(cell, coming, across[coming % n_rows, pad:], down[coming % n_rows, pad:])
+        if y < 0:
+            continue
+        for x in range(width):
+            edge[x] = 0
+        for row in range(max(0, half - y), min(n_rows, height - y + half)):
+            there = (y + row - half) % n_rows
+            for column in range(pad - reach[row], pad + reach[row]):
+                _or_into(edge, across[there, column : column + width])
+            if row > half - y and row > 0:  # ``down`` tells a row from the one above it
+                both = min(reach[row], reach[row - 1])
+                for column in range(pad - both, pad + both + 1):
+                    _or_into(edge, down[there, column : column + width])
+        for x in range(width):
+            label = cell[y, x] if nucleus[y, x] == 0 else 0
+            membrane[y, x] = label if edge[x] > 0 else 0
+            cytoplasm[y, x] = 0 if edge[x] > 0 else label
+
+
+@compiled
+def _differ(cell: Int32Array, y: int, across: UInt8Array, down: UInt8Array) -> None:
+    """Where a row differs from its next column, and from the row above; 0 or 1."""
+    own, above = cell[y], cell[max(y - 1, 0)]
+    for x in range(len(own) - 1):
+        across[x] = own[x] != own[x + 1]
+    for x in range(len(own)):
+        down[x] = own[x] != above[x]
+
+
+@compiled
+def _or_into(edge: UInt8Array, seen: UInt8Array) -> None:
+    for x in range(len(edge)):
+        edge[x] |= seen[x]

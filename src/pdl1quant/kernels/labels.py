@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdl1quant.kernels.compiled import compiled
+from pdl1quant.planes import like
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Float32Array, Float64Array, Int32Array, IntpArray, UInt8Array
+    from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array, IntpArray, UInt8Array
+
+
+def renumber(labels: Int32Array, number: Int32Array) -> Int32Array:
+    """``number[labels]``."""
+    new = like(labels)
+    _renumber(labels.ravel(), number, new.ravel())
+    return new
 
 
 @compiled
-def renumber(labels: Int32Array, number: Int32Array) -> Int32Array:
-    """``number[labels]``."""
-    new = np.empty(labels.shape, np.int32)
-    flat, old = new.ravel(), labels.ravel()
-    for at in range(old.size):
-        flat[at] = number[old[at]]
-    return new
+def _renumber(labels: Int32Array, number: Int32Array, new: Int32Array) -> None:
+    for at in range(labels.size):
+        new[at] = number[labels[at]]
 
 
 @compiled
@@ -63,24 +67,22 @@ def raw_moments(labels: Int32Array, n: int) -> Float64Array:
 
 
 @compiled
-def contacts(labels: Int32Array, heights: Float32Array, n: int) -> tuple[Int32Array, Float32Array, Float32Array]:
-    """Pairs of labels 1..n that share an edge of a pixel, in no order, and the heights there.
+def contacts(
+    labels: Int32Array, heights: Float32Array, wanted: BoolArray
+) -> tuple[Int32Array, Float32Array, Float32Array]:
+    """Pairs of labels 1..n that share an edge of a pixel, one of them ``wanted`` (n + 1,), and the heights there.
 
-    Returns the pairs (k, 3: the lower and the higher label, and what is of no use outside), the highest point of their
-    border (k,; the lower of the two pixels at an edge counts), and the peak (n + 1,) of each label, at least 0.
+    Returns the pairs in no order (k, 3: the lower and the higher label, and what is of no use outside), the highest
+    point of their border (k,; the lower of the two pixels at an edge counts), and the peak (n + 1,) of each label, at
+    least 0.
     """
-    height, width = labels.shape
+    n = len(wanted) - 1
     peak = np.zeros(n + 1, np.float32)
-    for y in range(height):
-        for x in range(width):
-            label = labels[y, x]
-            if label > 0:
-                peak[label] = max(peak[label], heights[y, x])
     room, size = 2 * n + 8, -1
     while size < 0:
         room *= 2
         pairs, saddle = np.empty((room, 3), np.int32), np.empty(room, np.float32)
-        size = _contacts(labels, heights, _nothing(n + 1), pairs, saddle)
+        size = _contacts((labels, heights), (wanted, peak), _nothing(n + 1), pairs, saddle)
     return pairs[:size], saddle[:size], peak
 
 
@@ -95,28 +97,37 @@ def _nothing(n: int) -> Int32Array:
 
 @compiled
 def _contacts(
-    labels: Int32Array, heights: Float32Array, newest: Int32Array, pairs: Int32Array, saddle: Float32Array
+    images: tuple[Int32Array, Float32Array],
+    known: tuple[BoolArray, Float32Array],
+    newest: Int32Array,
+    pairs: Int32Array,
+    saddle: Float32Array,
 ) -> int:
-    """Fill the table of pairs (lower label, higher label, entry before); their number, or -1 for want of room."""
+    """Fill peaks and the table of pairs (lower label, higher label, entry before); their number, or -1 without room."""
+    labels, heights = images
+    wanted, peak = known
     height, width = labels.shape
     size = 0
     for y in range(height):
+        below = min(y + 1, height - 1)
         for x in range(width):
             label = labels[y, x]
             if label == 0:
                 continue
+            level, beside = heights[y, x], min(x + 1, width - 1)
+            peak[label] = max(peak[label], level)
+            if labels[y, beside] == label and labels[below, x] == label:
+                continue
             for side in range(2):
-                if (y == height - 1 and side == 1) or (x == width - 1 and side == 0):
+                other_y, other_x = (y, beside) if side == 0 else (below, x)
+                other = labels[other_y, other_x]
+                if other == 0 or other == label or not (wanted[label] or wanted[other]):  # noqa: PLR1714 - as numba
                     continue
-                other = labels[y + side, x + 1 - side]
-                if other == 0 or other == label:  # noqa: PLR1714 - numba has no tuples of mixed integers
-                    continue
-                level = min(heights[y, x], heights[y + side, x + 1 - side])
-                known = size
+                shared, before = min(level, heights[other_y, other_x]), size
                 size, entry = _find(pairs, newest, size, min(label, other), max(label, other))
                 if entry < 0:
                     return -1
-                saddle[entry] = level if size > known else max(saddle[entry], level)
+                saddle[entry] = shared if size > before else max(saddle[entry], shared)
     return size
 
 

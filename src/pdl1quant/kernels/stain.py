@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdl1quant.kernels.compiled import compiled
+from pdl1quant.planes import like, plane
 
 if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Float32Array, UInt8Array
 
 
-@compiled
 def unmix(
     rgb: UInt8Array, amounts: Float32Array, black: Float32Array
 ) -> tuple[Float32Array, Float32Array, Float32Array]:
@@ -22,9 +22,18 @@ def unmix(
     from which a pixel is somewhat, and surely, black, and what such a residual adds to haematoxylin and DAB, which is
     taken out; nothing is with an infinite first.
     """
+    shape = rgb.shape[0], rgb.shape[1]
+    od = plane(shape, np.float32), plane(shape, np.float32), plane(shape, np.float32)
+    _unmix(rgb, amounts, black, od)
+    return od
+
+
+@compiled
+def _unmix(
+    rgb: UInt8Array, amounts: Float32Array, black: Float32Array, od: tuple[Float32Array, Float32Array, Float32Array]
+) -> None:
+    haematoxylin, dab, residual = od
     height, width = rgb.shape[:2]
-    haematoxylin, dab = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
-    residual = np.empty((height, width), np.float32)
     somewhat, range_od, in_haematoxylin, in_dab = black[0], black[1] - black[0], black[2], black[3]
     for y in range(height):
         for x in range(width):
@@ -35,10 +44,8 @@ def unmix(
                 h -= is_black * in_haematoxylin
                 d -= is_black * in_dab
             haematoxylin[y, x], dab[y, x], residual[y, x] = h, d, r
-    return haematoxylin, dab, residual
 
 
-@compiled
 def raise_in_holes(
     od: tuple[Float32Array, Float32Array],
     around: Float32Array,
@@ -48,19 +55,28 @@ def raise_in_holes(
 
     ``levels``: the cap, the DAB that a hole needs around it, the DAB from which on it leaks, the share that leaks.
     """
+    signal = like(around)
+    _raise_in_holes(od, around, levels, signal)
+    return signal
+
+
+@compiled
+def _raise_in_holes(
+    od: tuple[Float32Array, Float32Array],
+    around: Float32Array,
+    levels: tuple[np.float32, np.float32, np.float32, np.float32],
+    signal: Float32Array,
+) -> None:
     haematoxylin, dab = od
     cap, floor, leaks_from, leak = levels
     nothing, one = np.float32(0), np.float32(1)
-    signal = np.empty_like(haematoxylin)
     for y in range(signal.shape[0]):
         for x in range(signal.shape[1]):
             blue, brown, about = min(max(haematoxylin[y, x], nothing), cap), dab[y, x], around[y, x]
             hole = min(max((about - brown) / (max(about, nothing) + floor), nothing), one)
             signal[y, x] = min(max(blue * (one + hole) - leak * max(brown - leaks_from, nothing), nothing), cap)
-    return signal
 
 
-@compiled
 def height_map(
     depth: Float32Array,
     signal: tuple[Float32Array, Float32Array],
@@ -71,12 +87,41 @@ def height_map(
 
     ``scale``: weight of the depth, of the contrast, the most that contrast adds, the least height.
     """
-    smooth, background = signal
+    height = like(depth)
+    _height_map((depth, *signal), foreground, scale, height)
+    return height
+
+
+@compiled
+def _height_map(
+    planes: tuple[Float32Array, Float32Array, Float32Array],
+    foreground: BoolArray,
+    scale: tuple[np.float32, np.float32, np.float32, np.float32],
+    height: Float32Array,
+) -> None:
+    depth, smooth, background = planes
     per_depth, per_contrast, most, least = scale
-    height = np.empty_like(depth)
     for y in range(height.shape[0]):
         for x in range(height.shape[1]):
             contrast = min((smooth[y, x] - background[y, x]) * per_contrast, most)
             level = max(depth[y, x] * per_depth + contrast, least)
             height[y, x] = level if foreground[y, x] else np.float32(0)
-    return height
+
+
+def stands_out(
+    smooth: Float32Array, background: Float32Array, *, contrast: np.float32, least: np.float32
+) -> UInt8Array:
+    """Where a signal lies above its background by a contrast, and above the least; (H, W), 0 or 1."""
+    found = like(smooth, np.uint8)
+    _stands_out(smooth, background, (contrast, least), found)
+    return found
+
+
+@compiled
+def _stands_out(
+    smooth: Float32Array, background: Float32Array, needed: tuple[np.float32, np.float32], found: UInt8Array
+) -> None:
+    contrast, least = needed
+    for y in range(smooth.shape[0]):
+        for x in range(smooth.shape[1]):
+            found[y, x] = smooth[y, x] > max(background[y, x] + contrast, least)

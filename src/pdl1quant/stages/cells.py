@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.basins import flood
-from pdl1quant.kernels.extent import nearest_label, slopes, split_cells, take_nearest, within_own_reach
+from pdl1quant.basins import share_out
+from pdl1quant.kernels.extent import nearest_label, settle, slopes, split_cells, take_nearest
 from pdl1quant.kernels.labels import label_areas
-from pdl1quant.model import BoolArray, Compartments, Float32Array, Int32Array, Segmentation, StainOD, UInt8Array
+from pdl1quant.model import Compartments, Float32Array, Int32Array, Segmentation, StainOD, UInt8Array
+from pdl1quant.planes import like
 
 if TYPE_CHECKING:
     from pdl1quant.config import CellsConfig
@@ -74,24 +75,22 @@ def grow_cells(seen: Segmentation, od: StainOD, *, mpp: float, config: CellsConf
 def _grow(nucleus: Int32Array, n: int, dab: Float32Array, *, mpp: float, config: CellsConfig) -> Int32Array:
     near = nearest_label(nucleus)
     reach_px = _reach_px(label_areas(nucleus, n), mpp=mpp, config=config)
-    smooth = np.asarray(cv2.GaussianBlur(dab, (0, 0), MEMBRANE_SMOOTHING_UM / mpp), dtype=np.float32)
+    smooth = np.asarray(cv2.GaussianBlur(dab, (0, 0), MEMBRANE_SMOOTHING_UM / mpp, dst=like(dab)), dtype=np.float32)
     scale = (np.float32(TOP), np.float32(mpp), np.float32(MAX_MEMBRANE_OD), np.float32(UM_PER_OD))
     landscape = slopes(nucleus, near, reach_px, smooth, scale)
-    by_distance = take_nearest(nucleus, near, reach_px, landscape, np.float32(0))
     near_brown = _near((smooth > MIN_MEMBRANE_OD).view(np.uint8), reach_px=config.growth_um / mpp)
     if not near_brown.any():
-        return by_distance
-    guided = flood(landscape, nucleus, top=TOP, max_barrier=MAX_BARRIER_UM)
-    limit_px = np.float32(MAX_DETOUR * config.growth_um / mpp)
-    guided = within_own_reach(np.where(near_brown, guided, by_distance), nucleus, near, limit_px)
-    at_most = np.minimum(reach_px, np.float32(NEAR_UM / mpp))
-    return take_nearest(guided, near, at_most, landscape, np.float32(0))
+        return take_nearest(nucleus, near, reach_px, landscape, np.float32(0))
+    shared = share_out(landscape, nucleus, top=TOP, max_barrier=MAX_BARRIER_UM)
+    at_least_px = np.minimum(reach_px, np.float32(NEAR_UM / mpp))
+    limits = at_least_px, np.float32(MAX_DETOUR * config.growth_um / mpp)
+    return settle(shared, nucleus, near, (landscape, near_brown), limits)
 
 
-def _near(mask: UInt8Array, *, reach_px: float) -> BoolArray:
+def _near(mask: UInt8Array, *, reach_px: float) -> UInt8Array:
     """Within a square about any pixel of the mask."""
     side = 2 * int(np.ceil(reach_px)) + 1
-    return np.asarray(cv2.dilate(mask, np.ones((side, side), np.uint8)), dtype=bool)
+    return np.asarray(cv2.dilate(mask, np.ones((side, side), np.uint8)), dtype=np.uint8)
 
 
 def _reach_px(area_px: np.ndarray, *, mpp: float, config: CellsConfig) -> Float32Array:

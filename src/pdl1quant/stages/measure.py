@@ -40,6 +40,7 @@ from pdl1quant.model import (
     StainOD,
     Tile,
 )
+from pdl1quant.planes import like
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -178,7 +179,8 @@ def _ratio(total: NDArray[np.number], area: NDArray[np.number]) -> Float64Array:
 
 def _sharpness(nucleus: Int32Array, od: StainOD, *, mpp: float) -> Float64Array:
     """(n,) mean gradient of the summed OD (OD per um) along the inner edge of each nucleus."""
-    total = cv2.GaussianBlur(cv2.add(od.haematoxylin, od.dab), (0, 0), 0.5 / mpp)
+    total = cv2.add(od.haematoxylin, od.dab, dst=like(od.dab))
+    total = cv2.GaussianBlur(total, (0, 0), 0.5 / mpp, dst=like(od.dab))
     sums = edge_gradients(nucleus, np.asarray(total, dtype=np.float32), int(nucleus.max(initial=0)))[1:]
     return _ratio(sums[:, 0], sums[:, 1]) / (2 * mpp)
 
@@ -188,7 +190,7 @@ _ACROSS = ((-2, 0), (0, -2), (2, 0), (0, 2), (-2, -2), (-2, 2), (2, -2), (2, 2),
 
 
 def _membrane_profile(parts: Compartments, dab: Float32Array, shape: Ellipse) -> MembraneProfile:
-    ridge = np.asarray(cv2.dilate(dab, np.ones((3, 3), np.uint8)), dtype=np.float32)
+    ridge = np.asarray(cv2.dilate(dab, np.ones((3, 3), np.uint8), dst=like(dab)), dtype=np.float32)
     centres = np.stack([shape.x, shape.y], axis=1)
     sums, neighbour = sector_sums(
         (parts.membrane, parts.cell), ridge, centres, np.array(_ACROSS, np.int32), MEMBRANE_SECTORS

@@ -13,7 +13,7 @@ import numpy as np
 
 from pdl1quant.basins import climb, join_halves
 from pdl1quant.kernels.labels import paint_runs, renumber, runs_of
-from pdl1quant.kernels.stain import height_map, raise_in_holes
+from pdl1quant.kernels.stain import height_map, raise_in_holes, stands_out
 from pdl1quant.model import (
     BoolArray,
     Float32Array,
@@ -23,6 +23,7 @@ from pdl1quant.model import (
     Tile,
     UInt8Array,
 )
+from pdl1quant.planes import like
 
 if TYPE_CHECKING:
     from pdl1quant.config import NucleiConfig
@@ -86,7 +87,8 @@ def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: 
     threshold = estimate.nucleus_od
     background = _local_background(signal, mpp=tile.mpp)
     if tile.inner is not None:
-        signal, background = (np.ascontiguousarray(tile.inner.of(plane)) for plane in (signal, background))
+        signal, background = (tile.inner.of(plane) for plane in (signal, background))
+    signal, background = (np.ascontiguousarray(plane) for plane in (signal, background))
     foreground = _foreground(signal, background, threshold=threshold, mpp=tile.mpp)
     if not foreground.any():
         return Segmentation(nuclei=np.zeros(foreground.shape, np.int32))
@@ -105,11 +107,13 @@ def stained_width_um(od: StainOD, *, estimate: StainEstimate, mpp: float) -> flo
 
     In a disc the mean distance to the edge is a third of its radius; touching nuclei count as wider ones.
     """
-    signal = cv2.GaussianBlur(_clip(od.haematoxylin), (0, 0), FOREGROUND_SMOOTHING_UM / mpp)
-    stained = cv2.morphologyEx((signal > 0.8 * estimate.nucleus_od).view(np.uint8), cv2.MORPH_OPEN, _disk(0.5 / mpp))
+    signal = _smooth(_clip(od.haematoxylin), sigma_px=FOREGROUND_SMOOTHING_UM / mpp)
+    stained = like(signal, np.uint8)
+    np.greater(signal, 0.8 * estimate.nucleus_od, out=stained.view(bool))
+    stained = cv2.morphologyEx(stained, cv2.MORPH_OPEN, _disk(0.5 / mpp), dst=like(stained))
     if not stained.any() or stained.all():
         return None
-    distance = cv2.distanceTransform(stained, cv2.DIST_L2, cv2.DIST_MASK_5)
+    distance = cv2.distanceTransform(stained, cv2.DIST_L2, cv2.DIST_MASK_5, dst=signal)
     return float(6 * mpp * cv2.mean(distance, stained)[0])
 
 
@@ -127,7 +131,11 @@ def nucleus_signal(od: StainOD, *, name: str, mpp: float) -> Float32Array:
 
 
 def _clip(signal: Float32Array) -> Float32Array:
-    return np.clip(signal, 0, SIGNAL_CAP_OD).astype(np.float32, copy=False)
+    return np.clip(signal, np.float32(0), np.float32(SIGNAL_CAP_OD), out=like(signal))
+
+
+def _smooth(image: Float32Array, *, sigma_px: float) -> Float32Array:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px, dst=like(image)), dtype=np.float32)
 
 
 def _local_background(signal: Float32Array, *, mpp: float) -> Float32Array:
@@ -138,28 +146,29 @@ def _smooth_coarsely(image: Float32Array, *, sigma_px: float) -> Float32Array:
     """Wide Gaussian smoothing by way of a coarser grid."""
     height, width = image.shape
     if min(height, width) < 2 * BACKGROUND_STEP:
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma_px))
+        return _smooth(image, sigma_px=sigma_px)
     pad_y, pad_x = -height % BACKGROUND_STEP, -width % BACKGROUND_STEP
     padded = cv2.copyMakeBorder(image, 0, pad_y, 0, pad_x, cv2.BORDER_REPLICATE) if pad_y or pad_x else image
     size = (padded.shape[1] // BACKGROUND_STEP, padded.shape[0] // BACKGROUND_STEP)
     coarse = cv2.GaussianBlur(
         cv2.resize(padded, size, interpolation=cv2.INTER_AREA), (0, 0), sigma_px / BACKGROUND_STEP
     )
-    fine = cv2.resize(coarse, (padded.shape[1], padded.shape[0]), interpolation=cv2.INTER_LINEAR)
+    fine = cv2.resize(coarse, padded.shape[::-1], dst=like(padded), interpolation=cv2.INTER_LINEAR)
     return np.asarray(fine[:height, :width])
 
 
 def _foreground(signal: Float32Array, background: Float32Array, *, threshold: float, mpp: float) -> BoolArray:
-    smooth = cv2.GaussianBlur(signal, (0, 0), FOREGROUND_SMOOTHING_UM / mpp)
-    needed = np.maximum(background + LOCAL_CONTRAST * threshold, THRESHOLD_SHARE * threshold)
-    found = cv2.morphologyEx((smooth > needed).view(np.uint8), cv2.MORPH_OPEN, _disk(0.5 / mpp))
-    return _fill_small_holes(np.asarray(found, dtype=np.uint8), max_area_px=MAX_HOLE_UM2 / mpp**2)
+    smooth = _smooth(signal, sigma_px=FOREGROUND_SMOOTHING_UM / mpp)
+    contrast, least = np.float32(LOCAL_CONTRAST * threshold), np.float32(THRESHOLD_SHARE * threshold)
+    found = stands_out(smooth, background, contrast=contrast, least=least)
+    found = np.asarray(cv2.morphologyEx(found, cv2.MORPH_OPEN, _disk(0.5 / mpp), dst=like(found)), dtype=np.uint8)
+    return _fill_small_holes(found, max_area_px=MAX_HOLE_UM2 / mpp**2)
 
 
 def _fill_small_holes(mask: UInt8Array, *, max_area_px: float) -> BoolArray:
     """The mask without its holes up to an area; what touches the border of the image is no hole."""
     height, width = mask.shape
-    outside = (mask == 0).astype(np.int32)
+    outside = np.equal(mask, 0, out=like(mask, bool)).view(np.uint8)
     rows, starts, stops, hole = runs_of(outside)
     area = np.bincount(hole, weights=stops - starts, minlength=len(rows))
     open_ended = (starts == 0) | (stops == width) | (rows == 0) | (rows == height - 1)
@@ -167,20 +176,20 @@ def _fill_small_holes(mask: UInt8Array, *, max_area_px: float) -> BoolArray:
     small[hole[open_ended]] = False
     fill = small[hole]
     paint_runs(outside, (rows[fill], starts[fill], stops[fill]), 0)
-    return np.asarray(outside == 0)
+    return np.asarray(np.equal(outside, 0, out=like(mask, bool)))
 
 
 def _landscape(
     signal: Float32Array, background: Float32Array, foreground: BoolArray, *, threshold: float, mpp: float
 ) -> Float32Array:
     """Height map that is high in the middle of a nucleus; 0 outside the foreground."""
-    distance = cv2.distanceTransform(foreground.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-    depth = cv2.GaussianBlur(np.minimum(distance, np.float32(MAX_DEPTH_UM / mpp)), (0, 0), 0.5 / mpp)
-    smooth = cv2.GaussianBlur(signal, (0, 0), SEED_SMOOTHING_UM / mpp)
+    bits = foreground.view(np.uint8)
+    distance = cv2.distanceTransform(bits, cv2.DIST_L2, cv2.DIST_MASK_5, dst=like(signal))
+    depth = _smooth(np.minimum(distance, np.float32(MAX_DEPTH_UM / mpp), out=distance), sigma_px=0.5 / mpp)
+    smooth = _smooth(signal, sigma_px=SEED_SMOOTHING_UM / mpp)
     weights = ((1 - CONTRAST_WEIGHT) * mpp / DISTANCE_SCALE_UM, CONTRAST_WEIGHT / threshold, 2 * CONTRAST_WEIGHT)
     scale = (np.float32(weights[0]), np.float32(weights[1]), np.float32(weights[2]), np.float32(MIN_HEIGHT))
-    planes = [np.ascontiguousarray(plane, dtype=np.float32) for plane in (depth, smooth, background)]
-    return height_map(planes[0], (planes[1], planes[2]), foreground, scale)
+    return height_map(depth, (smooth, background), foreground, scale)
 
 
 def _disk(radius_px: float) -> UInt8Array:
