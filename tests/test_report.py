@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shutil
 
 import pytest
 from PIL import Image as PillowImage
@@ -205,6 +206,15 @@ def test_tiles_hold_the_whole_slide_and_every_cell(slide_out):
         assert corner.size == (1500 - 1024, 1400 - 1024)
     write_report(slide_out)
     assert not (slide_out / "report").exists()
+
+
+def test_outlines_that_are_gone_are_said(scored, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(scored, out)
+    (out / "geojson" / "field.geojson").unlink()
+    write_report(out)
+    assert "field.png: its outlines are missing or of other cells; circles" in (out / "report.html").read_text()
+    assert "its outlines are missing" not in (scored / "report.html").read_text()
 
 
 def test_more_cells_than_a_page_may_hold_are_left_out_and_said(scored):

@@ -114,6 +114,8 @@ def read_cells(path: Path) -> pd.DataFrame:
     """
     try:
         table = pq.read_table(path, partitioning=None)
+    except FileNotFoundError as error:
+        raise OutputError(f"{path}: the cells table is missing; score the image again") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise OutputError(f"{path}: no readable cells table ({_first_line(error)}); score the image again") from error
     found = (table.schema.metadata or {}).get(b"schema", b"").decode(errors="replace")

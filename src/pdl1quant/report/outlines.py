@@ -33,17 +33,21 @@ _CASING = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rings:
-    """Closed outlines, a ring per cell: ``points`` (n, 2) x, y in pixels of the input; ``starts`` (n_cells + 1,)."""
+    """Closed outlines, a ring per cell: ``points`` (n, 2) x, y in pixels of the input; ``starts`` (n_cells + 1,).
+
+    ``are_circles``: the run has no outlines of these cells, circles of their areas stand in.
+    """
 
     points: Float64Array
     starts: NDArray[np.int64]
+    are_circles: bool = False
 
     def take(self, places: IntpArray) -> Rings:
         """Those of some cells, in the order of ``places``."""
         lengths = np.diff(self.starts)[places]
         starts = np.append(0, np.cumsum(lengths))
         corners = np.arange(starts[-1]) + np.repeat(self.starts[places] - starts[:-1], lengths)
-        return Rings(points=self.points[corners], starts=starts)
+        return Rings(points=self.points[corners], starts=starts, are_circles=self.are_circles)
 
 
 def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, mpp: float, image_id: str) -> Rings:
@@ -94,7 +98,7 @@ def _circles(cells: pd.DataFrame, *, mpp: float) -> Rings:
     around = np.column_stack([np.cos(angles), np.sin(angles)])
     points = centres[:, None] + radius[:, None, None] * around
     starts = np.arange(len(cells) + 1, dtype=np.int64) * _CORNERS
-    return Rings(points=points.reshape(-1, 2), starts=starts)
+    return Rings(points=points.reshape(-1, 2), starts=starts, are_circles=True)
 
 
 def within(cells: pd.DataFrame, picture: Picture) -> BoolArray:

@@ -330,6 +330,9 @@ class _Making:
                 return rings.take(np.searchsorted(known, rows))
         rings = read_rings(self.run.results.out, result.stem, image.cells, rows, mpp=image.mpp, image_id=result.sha256)
         self._outlines[result.stem] = (rows, rings)
+        remark = f"{image.row.image}: its outlines are missing or of other cells; circles of the cells' areas stand in."
+        if rings.are_circles and remark not in self.remarks:
+            self.remarks.append(remark)
         return rings
 
     def _cells(self, image: ReportImage, rows: IntpArray, picture: Picture) -> dict[str, Any]:
