@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pdl1quant.kernels import ascent, extent, labels, sums
+from pdl1quant.kernels import ascent, extent, labels, places, stain, sums
 from pdl1quant.kernels.compiled import compiled
 
 SEEDS, SIDES = st.integers(0, 10_000), st.integers(1, 17)
@@ -166,6 +166,36 @@ def test_equal_heights_do_not_send_pixels_in_circles():
     target, summits = ascent.uphill(np.ones((9, 11), np.float32), np.float32(10))
     ascent.follow(target, summits)
     assert (target > 0).all()
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.integers(0, 60), st.sampled_from([1, 30, 10_000]), st.sampled_from([0.5, 2.0, 25.0]))
+def test_neighbours_are_all_points_within_reach_in_order(seed, n, span, reach):
+    points = np.random.default_rng(seed).integers(0, 4 * span + 1, (n, 2)) / 4.0
+    apart = np.sqrt(((points[:, None] - points) ** 2).sum(axis=2))
+    np.fill_diagonal(apart, np.inf)
+    nearest, count = places.around(points, reach)
+    starts, others, distance = places.neighbours_of(points, reach)
+    within = apart <= reach
+    assert np.array_equal(count, within.sum(axis=1))
+    assert np.array_equal(nearest, np.where(within, apart, np.inf).min(axis=1, initial=np.inf))
+    assert np.array_equal(np.diff(starts), count)
+    assert np.array_equal(others, np.nonzero(within)[1])
+    assert np.array_equal(distance, apart[within])
+
+
+# --- stain -----------------------------------------------------------------------------------------------------------
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES)
+def test_variance_is_that_of_whole_blocks(seed, height, width):
+    levels = np.random.default_rng(seed).integers(0, 256, (height, width)).astype(np.uint8)
+    found = stain.block_variance(levels, 4)
+    sides = min(4, height), min(4, width)
+    assert found.shape == (height // sides[0], width // sides[1])
+    for row, column in np.ndindex(found.shape):
+        block = levels[row * sides[0] : (row + 1) * sides[0], column * sides[1] : (column + 1) * sides[1]]
+        assert found[row, column] == pytest.approx(block.var(), abs=0.02)
 
 
 # --- extent ----------------------------------------------------------------------------------------------------------

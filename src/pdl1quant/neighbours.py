@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.spatial import cKDTree
+
+from pdl1quant.kernels.places import neighbours_of
 
 if TYPE_CHECKING:
     from pdl1quant.model import Float64Array
@@ -29,13 +30,9 @@ def neighbour_weights(centres_um: Float64Array, *, sd_um: float, reach_um: float
     csr_array
         (n, n); a cell is no neighbour of itself; rows sum to 1, or to 0 for a cell alone.
     """
-    tree = cKDTree(centres_um)
-    pairs = tree.query_pairs(reach_um, output_type="ndarray")
-    apart = np.linalg.norm(centres_um[pairs[:, 0]] - centres_um[pairs[:, 1]], axis=1)
-    weight = np.exp(-0.5 * (apart / sd_um) ** 2)
-    row, column = np.concatenate([pairs, pairs[:, ::-1]]).T
     n = len(centres_um)
-    weights = csr_array((np.concatenate([weight, weight]), (row, column)), shape=(n, n))
-    total = np.asarray(weights.sum(axis=1)).ravel()
+    starts, others, apart = neighbours_of(np.ascontiguousarray(centres_um, dtype=np.float64), reach_um)
+    weight = np.exp(-0.5 * (apart / sd_um) ** 2)
+    total = np.asarray(csr_array((weight, others, starts), shape=(n, n)).sum(axis=1)).ravel()
     scale = np.divide(1.0, total, out=np.zeros(n), where=total > 0)
-    return csr_array(weights.multiply(scale[:, None]))
+    return csr_array((weight * np.repeat(scale, np.diff(starts)), others, starts), shape=(n, n))

@@ -185,16 +185,21 @@ def judge_cells(
     return positivity.call_positive(cells, measured.membrane, compartment=pack.compartment, config=config.positivity)
 
 
-def find_cells(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: Config) -> FoundCells:
+def find_cells(
+    tile: Tile, od: StainOD, *, estimate: StainEstimate, config: Config, with_neighbours: bool = True
+) -> FoundCells:
     """Cells of one tile, measured and not yet named; arguments as in `analyse_tile`.
 
-    Of a tile with an ``inner`` part the label images are those of this part.
+    Of a tile with an ``inner`` part the label images are those of this part. Without neighbours nothing is said of
+    those of a cell: a tile of a slide does not know them all.
     """
     seen = SEGMENTERS[config.nuclei.segmenter](tile, od, estimate=estimate, config=config.nuclei)
     tile, od = tile.cropped(), od.cropped(tile.inner)
     parts = cell_stage.grow_cells(seen, od, mpp=tile.mpp, config=config.cells)
     black = stains.pigment_residual_od(estimate, config.quality.pigment_od)
-    measured = measure.measure_cells(tile, od, parts, stains=config.stains, pigment_residual_od=black)
+    measured = measure.measure_cells(
+        tile, od, parts, stains=config.stains, pigment_residual_od=black, with_neighbours=with_neighbours
+    )
     return FoundCells(measured=measured, parts=parts, class_scores=seen.class_scores)
 
 

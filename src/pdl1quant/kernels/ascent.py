@@ -229,6 +229,7 @@ def follow(target: Int32Array, summits: Int32Array) -> None:
     """
     for number in range(summits.size):
         target[summits[number]] = ~(number + 1)
+    _look_ahead(target)
     for at in range(target.size):
         if target[at] < 0:
             continue
@@ -241,3 +242,16 @@ def follow(target: Int32Array, summits: Int32Array) -> None:
             target[before] = end
     for at in range(target.size):
         target[at] = ~target[at]
+
+
+@compiled
+def _look_ahead(target: Int32Array) -> None:
+    """One look ahead for each pixel, in reading order and backwards: most ways lead up, or down, all along."""
+    for at in range(target.size):
+        to = target[at]
+        if to >= 0:
+            target[at] = target[to]
+    for at in range(target.size - 1, -1, -1):
+        to = target[at]
+        if to >= 0:
+            target[at] = target[to]

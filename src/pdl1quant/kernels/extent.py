@@ -224,55 +224,58 @@ def _settle(
     landscape, guided = guide
     at_least_px, limit_px = limits
     height, width = settled.shape
-    astray, straight, n_astray = np.empty((4 * width, 2), np.int32), np.empty(4 * width, np.float32), 0
-    left, n_left = np.empty((4 * width, 2), np.int32), 0
+    astray, straight, left = (
+        np.empty(4 * width, np.int32),
+        np.empty(4 * width, np.float32),
+        np.empty(4 * width, np.int32),
+    )
+    n_astray, n_left = 0, 0
     for y in range(height):
         if max(n_astray, n_left) + width > len(straight):
             astray, straight, left = _longer(astray), _longer(straight), _longer(left)
         row = settled[y], pieces[y], nuclei[y], nearest[y], landscape[y], guided[y], steps[y]
-        n_astray, n_left = _settle_row(y, row, number, limits, (astray, straight, n_astray, left, n_left))
-    for side in (-1, 1, -1, 1):
-        for index in range(n_astray):
-            place = index if side < 0 else n_astray - 1 - index
-            y, x = astray[place, 0], astray[place, 1]
-            steps[y, x] = _least_steps(settled, steps, y, x, side)
+        n_astray, n_left = _settle_row(y * width, row, number, limits, (astray, straight, n_astray, left, n_left))
+    _find_ways(settled, steps, astray[:n_astray])
+    labels, whose, apart = settled.ravel(), nearest.ravel(), steps.ravel()
     for place in range(n_astray):
-        y, x = astray[place, 0], astray[place, 1]
-        if steps[y, x] > limit_px:
-            settled[y, x] = nearest[y, x] if straight[place] <= at_least_px[nearest[y, x]] else 0
-    for place in range(n_left):
-        y, x = left[place, 0], left[place, 1]
-        settled[y, x] = nearest[y, x]
+        at = astray[place]
+        if apart[at] > limit_px:
+            labels[at] = whose[at] if straight[place] <= at_least_px[whose[at]] else 0
+    for at in left[:n_left]:
+        labels[at] = whose[at]
 
 
 @compiled
 def _settle_row(
-    y: int,
+    first: int,
     row: tuple[Int32Array, Int32Array, Int32Array, Int32Array, Float32Array, UInt8Array, Float32Array],
     number: Int32Array,
     limits: tuple[Float32Array, np.float32],
     noted: tuple[Int32Array, Float32Array, int, Int32Array, int],
 ) -> tuple[int, int]:
-    """Fill a row; note pixels outside nuclei with another label than the nearest, and what is left over near a nucleus.
+    """Fill a row that begins at a flat index, and note where it is not settled yet.
 
-    To the first no steps lead yet; how far they lie from the nearest is noted, too. Returns how many there are of both.
+    That are the pixels outside nuclei with another label than the nearest, to which no steps lead yet (how far they lie
+    from the nearest is noted, too), and what is left over near a nucleus. Returns how many there are of both.
     """
     settled, pieces, nuclei, nearest, landscape, guided, steps = row
     at_least_px, limit_px = limits
     astray, straight, n_astray, left, n_left = noted
     for x in range(len(settled)):
         whose, apart = nearest[x], steps[x]
-        label = whose if landscape[x] > 0 else np.int32(0)
+        label = np.int32(0)
         if guided[x] > 0:
             label = number[pieces[x]]
+        elif landscape[x] > 0:
+            label = whose
         if label > 0 and label != whose and nuclei[x] == 0:
-            astray[n_astray, 0], astray[n_astray, 1], straight[n_astray] = y, x, apart
+            astray[n_astray], straight[n_astray] = first + x, apart
             n_astray += 1
             steps[x] = np.inf
         elif label == 0 or apart > limit_px:
             label = np.int32(0)
             if apart <= at_least_px[whose]:
-                left[n_left, 0], left[n_left, 1] = y, x
+                left[n_left] = first + x
                 n_left += 1
         settled[x] = label
     return n_astray, n_left
@@ -287,23 +290,44 @@ def _longer(values: Float32Array) -> Float32Array:
 
 
 @compiled
-def _least_steps(labels: Int32Array, steps: Float32Array, y: int, x: int, side: int) -> np.float32:
+def _find_ways(labels: Int32Array, steps: Float32Array, places: Int32Array) -> None:
+    """Lower the steps at some places (flat indices, in order): two rounds over them, each there and back."""
+    height, width = labels.shape
+    label, apart = labels.ravel(), steps.ravel()
+    for side in (-1, 1, -1, 1):
+        for index in range(len(places)):
+            at = places[index if side < 0 else len(places) - 1 - index]
+            if width <= at < (height - 1) * width and 0 < at % width < width - 1:
+                apart[at] = _least_within(label, apart, at, (side, width))
+            else:
+                apart[at] = _least_steps(labels, steps, at, side)
+
+
+@compiled
+def _least_within(labels: Int32Array, steps: Float32Array, at: int, around: tuple[int, int]) -> np.float32:
+    """As `_least_steps`, away from the border and without a branch for each neighbour."""
+    side, width = around
+    own, there, far = labels[at], at + side * width, np.float32(np.inf)
+    beside, straight, one, other = steps[at + side], steps[there], steps[there - 1], steps[there + 1]
+    beside = beside if labels[at + side] == own else far
+    straight = straight if labels[there] == own else far
+    one = one if labels[there - 1] == own else far
+    other = other if labels[there + 1] == own else far
+    return min(steps[at], min(beside, straight) + STEP, min(one, other) + CORNER)
+
+
+@compiled
+def _least_steps(labels: Int32Array, steps: Float32Array, at: int, side: int) -> np.float32:
     """The steps to a place from its neighbours of the same label: beside it, and in the row above (-1) or below (1)."""
     height, width = labels.shape
-    least, own, there = steps[y, x], labels[y, x], y + side
-    if 0 < x < width - 1 and 0 <= there < height:  # without a branch for each of the four
-        far = np.float32(np.inf)
-        beside = steps[y, x + side] if labels[y, x + side] == own else far
-        straight = steps[there, x] if labels[there, x] == own else far
-        one = steps[there, x - 1] if labels[there, x - 1] == own else far
-        other = steps[there, x + 1] if labels[there, x + 1] == own else far
-        return min(least, min(beside, straight) + STEP, min(one, other) + CORNER)
-    if 0 <= x + side < width and labels[y, x + side] == own:
+    y, x = at // width, at % width
+    least = steps[y, x]
+    if 0 <= x + side < width and labels[y, x + side] == labels[y, x]:
         least = min(least, steps[y, x + side] + STEP)
-    if 0 <= there < height:
-        for column in range(max(0, x - 1), min(width, x + 2)):
-            if labels[there, column] == own:
-                least = min(least, steps[there, column] + (STEP if column == x else CORNER))
+    if 0 <= y + side < height:
+        for other in range(max(0, x - 1), min(width, x + 2)):
+            if labels[y + side, other] == labels[y, x]:
+                least = min(least, steps[y + side, other] + (STEP if other == x else CORNER))
     return np.float32(least)
 
 

@@ -125,3 +125,24 @@ def _stands_out(
     for y in range(smooth.shape[0]):
         for x in range(smooth.shape[1]):
             found[y, x] = smooth[y, x] > max(background[y, x] + contrast, least)
+
+
+@compiled
+def block_variance(levels: UInt8Array, side_px: int) -> Float32Array:
+    """(rows, columns) variance of the levels in each square block, at least one; no block holds what is left over."""
+    height, width = min(side_px, levels.shape[0]), min(side_px, levels.shape[1])
+    rows, columns = levels.shape[0] // height, levels.shape[1] // width
+    variance = np.empty((rows, columns), np.float32)
+    per_px = np.float32(1) / np.float32(height * width)
+    for row in range(rows):
+        for column in range(columns):
+            total, squares = np.int32(0), np.int32(0)
+            for y in range(row * height, (row + 1) * height):
+                part = levels[y, column * width : (column + 1) * width]
+                for x in range(width):
+                    level = np.int32(part[x])
+                    total += level
+                    squares += level * level
+            mean = np.float32(total) * per_px
+            variance[row, column] = np.float32(squares) * per_px - mean * mean
+    return variance

@@ -151,27 +151,3 @@ def _turn(x: np.float32, y: np.float32) -> np.float32:
     turn = np.float32(0.25) - turn if abs(y) > abs(x) else turn
     turn = np.float32(0.5) - turn if x < 0 else turn
     return np.float32(1.0) - turn if y < 0 else turn
-
-
-@compiled
-def best_runs(values: Float32Array, weight: Float32Array, needed: Float32Array) -> Float32Array:
-    """(n,) highest value at or above which contiguous places of a ring (n, places) have the weight needed (n,), or 0.
-
-    Places without weight are passed over.
-    """
-    n, places = values.shape
-    best = np.zeros(n, np.float32)
-    for row in range(n):
-        for start in range(places):
-            lowest, covered = np.float32(np.inf), np.float32(0)
-            for step in range(start, start + places):
-                at = step if step < places else step - places
-                if weight[row, at] > 0:
-                    lowest = min(lowest, values[row, at])
-                    covered += weight[row, at]
-                if lowest <= best[row]:
-                    break
-                if covered >= needed[row] and covered > 0:
-                    best[row] = lowest
-                    break
-    return best

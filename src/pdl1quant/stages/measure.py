@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from pdl1quant.basins import Ellipse, ellipse_of
 from pdl1quant.kernels.labels import raw_moments
+from pdl1quant.kernels.places import around
 from pdl1quant.kernels.sums import (
     BLACK,
     CYTOPLASM,
@@ -62,7 +63,13 @@ class Measured:
 
 
 def measure_cells(
-    tile: Tile, od: StainOD, parts: Compartments, *, stains: StainsConfig, pigment_residual_od: float
+    tile: Tile,
+    od: StainOD,
+    parts: Compartments,
+    *,
+    stains: StainsConfig,
+    pigment_residual_od: float,
+    with_neighbours: bool = True,
 ) -> Measured:
     """Measure every cell of a tile.
 
@@ -78,6 +85,8 @@ def measure_cells(
         Settings: the level of saturation.
     pigment_residual_od
         Residual from which a pixel is pigment; from ``stains.pigment_residual_od``, infinite where none can be told.
+    with_neighbours
+        Whether `neighbourhood` is looked at; its columns are 0 else.
 
     Returns
     -------
@@ -94,6 +103,9 @@ def measure_cells(
     )[1:]
     shape = ellipse_of(moments[1:])
     columns = _geometry(tile, shape, moments[1:], sums) | _densities(sums)
+    if with_neighbours:
+        names = ("neighbour_distance_um", "neighbours_25um")
+        columns |= dict(zip(names, neighbourhood(np.stack([shape.x, shape.y], axis=1) * tile.mpp), strict=True))
     columns["nucleus_sharpness_od"] = _sharpness(parts.nucleus, od, mpp=tile.mpp)
     cells = pd.DataFrame({c.name: _typed(columns.get(c.name), c.dtype, parts.n_cells) for c in CELL_COLUMNS})
     return Measured(cells=cells, membrane=_membrane_profile(parts, od.dab, shape))
@@ -106,7 +118,6 @@ def empty_cells() -> pd.DataFrame:
 
 def _geometry(tile: Tile, shape: Ellipse, moments: Float64Array, sums: Float64Array) -> dict[str, Float64Array]:
     um2 = tile.mpp**2
-    distance, neighbours = neighbourhood(np.stack([shape.x, shape.y], axis=1) * tile.mpp)
     x, y = _centres(tile, moments)
     return {
         "label": np.arange(1, len(sums) + 1, dtype=np.float64),
@@ -119,8 +130,6 @@ def _geometry(tile: Tile, shape: Ellipse, moments: Float64Array, sums: Float64Ar
         "nucleus_length_um": shape.length * tile.mpp,
         "nucleus_width_um": shape.width * tile.mpp,
         "nucleus_regularity": np.minimum(shape.regularity, 1.0),
-        "neighbour_distance_um": distance,
-        "neighbours_25um": neighbours,
     }
 
 
@@ -142,12 +151,11 @@ def neighbourhood(centres_um: Float64Array) -> tuple[Float64Array, Float64Array]
 
     ``centres_um`` is (n, 2); both answers are (n,).
     """
-    if len(centres_um) < 2:
-        return np.full(len(centres_um), np.inf), np.zeros(len(centres_um))
-    tree = cKDTree(centres_um)
-    nearest = np.asarray(tree.query(centres_um, k=2)[0])[:, 1]
-    within = np.asarray(tree.query_ball_point(centres_um, NEIGHBOURHOOD_UM, return_length=True), dtype=np.float64)
-    return nearest, within - 1
+    nearest, within = around(np.ascontiguousarray(centres_um), NEIGHBOURHOOD_UM)
+    lonely = np.flatnonzero(within == 0)
+    if len(lonely) and len(centres_um) > 1:
+        nearest[lonely] = cKDTree(centres_um).query(centres_um[lonely], k=2)[0][:, 1]
+    return nearest, within.astype(np.float64)
 
 
 def _densities(sums: Float64Array) -> dict[str, Float64Array]:

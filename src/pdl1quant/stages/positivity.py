@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pdl1quant.kernels.sums import best_runs
+from pdl1quant.kernels.membrane import best_runs, own_membranes
 from pdl1quant.model import BoolArray, CellClass, Compartment, Flag, Float32Array, MembraneProfile
 
 if TYPE_CHECKING:
@@ -95,44 +95,13 @@ def _own_membrane(
     the edge of the neighbour's brown cytoplasm. A first round finds who is brown all around of itself, the second uses
     it.
     """
-    immune = cells["cell_class"].isin(list(IMMUNE)).to_numpy()
-    threshold = np.float32(config.dab_od)
-    needed = config.min_run * membrane.weight.sum(axis=1)
-    cytoplasm = cells["cytoplasm_dab_od_mean"].to_numpy()
-    inner = (cytoplasm >= threshold)[:, None]
-    around = _share(membrane.weight, membrane.dab_od >= threshold)
-    ringed, open_ring = around >= RINGED, (around < OPEN_RING)[:, None]
-    has_neighbour, facing = membrane.neighbour >= 0, np.maximum(membrane.neighbour, 0)
-    plain = best_run(membrane.dab_od, membrane.weight, needed=needed)
-    positive = _membrane_positive(cells, plain, config)
-    shared = has_neighbour & (immune & (positive | inner[:, 0]))[facing] & ~immune[:, None]
-    by_cytoplasm = has_neighbour & ~inner & inner[:, 0][facing] & (cytoplasm[facing] >= FLUSH * membrane.dab_od)
-    for _ in range(2):
-        by_line = has_neighbour & ~inner & (inner[:, 0][facing] | ((ringed & positive)[facing] & open_ring))
-        explained = _widened(shared | by_cytoplasm | by_line)
-        alone = _share(membrane.weight, ~explained)[:, None]
-        explained &= shared | _widened(by_cytoplasm) | (alone >= MIN_ALONE) | open_ring
-        own = np.where(explained, np.float32(0), membrane.dab_od)
-        weight = np.where(explained, np.float32(0), membrane.weight)
-        run = np.where(explained.any(axis=1), best_run(own, weight, needed=needed), plain)
-        rest = np.where((explained.any(axis=1)) & (alone[:, 0] >= MIN_ALONE), _weighted_median(own, weight), 0)
-        run = np.maximum(run, rest).astype(np.float32)
-        positive = _membrane_positive(cells, run, config)
-    return run, own
-
-
-def _widened(sectors: BoolArray) -> BoolArray:
-    """One sector more on either side: a line does not end at a corner."""
-    return sectors | np.roll(sectors, 1, axis=1) | np.roll(sectors, -1, axis=1)
-
-
-def _weighted_median(od: Float32Array, weight: Float32Array) -> Float32Array:
-    """(n,) OD that half of the weight reaches; 0 without weight."""
-    order = np.argsort(-od, axis=1)
-    reached = np.cumsum(np.take_along_axis(weight, order, axis=1), axis=1)
-    half = reached[:, -1:] / 2
-    at = np.argmax(reached >= half, axis=1)[:, None]
-    return np.where(half[:, 0] > 0, np.take_along_axis(np.take_along_axis(od, order, axis=1), at, axis=1)[:, 0], 0)
+    rule = (config.dab_od, config.min_membrane_contrast_od, RINGED, OPEN_RING, FLUSH, MIN_ALONE)
+    return own_membranes(
+        (membrane.dab_od, membrane.weight, membrane.neighbour),
+        (cells["cytoplasm_dab_od_mean"].to_numpy(), cells["cell_class"].isin(list(IMMUNE)).to_numpy()),
+        config.min_run * membrane.weight.sum(axis=1),
+        tuple(np.float32(level) for level in rule),
+    )
 
 
 def best_run(dab_od: Float32Array, weight: Float32Array, *, needed: Float32Array) -> Float32Array:

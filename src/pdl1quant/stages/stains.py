@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.kernels.stain import unmix
+from pdl1quant.kernels.stain import block_variance, unmix
 from pdl1quant.model import Float32Array, Float64Array, StainEstimate, StainOD, UInt8Array
+from pdl1quant.planes import like, plane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,7 +72,7 @@ class StainSample:
 
 def sample_stains(rgb: UInt8Array) -> StainSample:
     """Sample the colours of one image, (H, W, 3) uint8, at the working resolution."""
-    smooth = cv2.GaussianBlur(rgb, (0, 0), 1.0)
+    smooth = cv2.GaussianBlur(rgb, (0, 0), 1.0, dst=like(rgb))
     step = max(1, int(np.ceil(np.sqrt(rgb.shape[0] * rgb.shape[1] / MAX_SAMPLES))))
     pixels = smooth[step // 2 :: step, step // 2 :: step].reshape(-1, 3)
     means, flat = _flat_blocks(np.asarray(smooth, dtype=np.uint8))
@@ -84,11 +85,9 @@ def _flat_blocks(smooth: UInt8Array) -> tuple[Float64Array, np.ndarray]:
     """Mean colour (n, 3) of each block and whether it is flat (n,)."""
     rows, columns = (max(1, side // BLOCK_PX) for side in smooth.shape[:2])
     whole = smooth[: rows * BLOCK_PX, : columns * BLOCK_PX]
-    grey = cv2.cvtColor(whole, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    size = (columns, rows)
-    mean = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-    variance = cv2.resize(grey * grey, size, interpolation=cv2.INTER_AREA) - mean * mean
-    means = cv2.resize(whole, size, interpolation=cv2.INTER_AREA).reshape(-1, 3).astype(np.float64)
+    grey = np.asarray(cv2.cvtColor(whole, cv2.COLOR_RGB2GRAY, dst=plane(whole.shape[:2], np.uint8)), dtype=np.uint8)
+    variance = block_variance(grey, BLOCK_PX)
+    means = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA).reshape(-1, 3).astype(np.float64)
     return means, (variance < FLAT_SD**2).ravel()
 
 

@@ -93,7 +93,7 @@ def measure_tile(
         y_px=float(y0),
     )
     od = stains.deconvolve(region.rgb, estimate)
-    found = pipeline.find_cells(tile, od, estimate=estimate, config=config)
+    found = pipeline.find_cells(tile, od, estimate=estimate, config=config, with_neighbours=False)
     cells, membrane = found.measured.cells, found.measured.membrane
     if len(cells):
         cells["flags"] = quality.flag_cells(cells, found.parts, config=config.quality)

@@ -162,7 +162,8 @@ def check_scale(slide: Slide, work: Work, *, estimate: StainEstimate, config: Co
     for rgb in _windows(slide, work.grid, work.tissue, n=SIZE_WINDOWS):
         tile = Tile.whole(rgb, work.grid.mpp)
         od = stains.deconvolve(rgb, estimate)
-        tables.append(pipeline.find_cells(tile, od, estimate=estimate, config=config).measured.cells)
+        found = pipeline.find_cells(tile, od, estimate=estimate, config=config, with_neighbours=False)
+        tables.append(found.measured.cells)
         widths.append(nuclei.stained_width_um(od, estimate=estimate, mpp=tile.mpp))
         grains.append(quality.blue_grain_um(od, mpp=tile.mpp))
     if not tables:
