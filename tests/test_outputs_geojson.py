@@ -10,9 +10,10 @@ import shapely
 
 from pdl1quant.errors import OutputError
 from pdl1quant.model import CELL_COLUMNS, CellClass, Compartments, Flag
-from pdl1quant.outputs.files import is_result
-from pdl1quant.outputs.geojson import MEASUREMENTS, geojson_writer, outline_cells, write_geojson
+from pdl1quant.outputs.files import is_result, result_path
+from pdl1quant.outputs.geojson import MEASUREMENTS, cell_id, geojson_writer, outline_cells, write_geojson
 from pdl1quant.outputs.objects import read_cell_objects
+from pdl1quant.outputs.written_outlines import read_outlines
 
 
 def make_compartments(shape=(60, 80), *, step=20):
@@ -148,3 +149,26 @@ def test_simplified_outlines_are_valid_and_much_shorter():
         assert shapely.from_geojson(other).is_valid
         assert shapely.from_geojson(other).area == pytest.approx(shapely.from_geojson(one).area, rel=0.03)
     assert sum(map(len, sum(short, ()))) < 0.6 * sum(map(len, sum(exact, ())))
+
+
+def test_a_cell_has_the_uuid_of_its_image_and_label():
+    space = uuid.uuid5(uuid.NAMESPACE_URL, "urn:pdl1quant:cell")
+    for label in range(1, 50):
+        assert cell_id("ab" * 32, label) == str(uuid.uuid5(space, f"{'ab' * 32}:{label}"))
+
+
+def test_outlines_are_read_alike_from_a_file_that_another_program_wrote_anew(tmp_path):
+    parts, cells = make_compartments(), make_table([1, 2])
+    path = result_path(tmp_path, "geojson", "a")
+    path.parent.mkdir()
+    write_geojson(cells, parts, path, image_id="0")
+    given = {"labels": cells["label"].to_numpy(np.int32), "image_id": "0"}
+    before = read_outlines(tmp_path, "a", np.arange(2), **given)
+    lines = path.read_text().splitlines()
+    again = [json.dumps(json.loads(line.rstrip(",")), indent=None) for line in lines[1:3]]
+    path.write_text("\n".join([lines[0], ",\n".join(again), *lines[3:]]))
+    for one, other in zip(before, read_outlines(tmp_path, "a", np.arange(2), **given), strict=True):
+        assert shapely.equals_exact(one, other).all()
+    path.write_text("\n".join([lines[0], lines[1].replace("Polygon", "Nothing"), lines[2]]))
+    with pytest.raises(OutputError, match="no readable outlines"):
+        read_outlines(tmp_path, "a", np.arange(2), **given)

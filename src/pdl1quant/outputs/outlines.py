@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from pdl1quant.kernels.outlines import Int64Array, count_edges, simplify_rings, trace_rings
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pdl1quant.model import BoolArray, Float64Array, Int32Array
+
+
+_T = TypeVar("_T", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +103,8 @@ def simple_rings(outlines: Outlines) -> Rings:
     """
     starts, x, y, stayed = simplify_rings((outlines.starts, outlines.x_px, outlines.y_px))
     return Rings(starts=starts, x_px=x / 2, y_px=y / 2, doubtful=outlines.touches & stayed)
+
+
+def split_rings(points: NDArray[_T], starts: NDArray[np.integer]) -> list[NDArray[_T]]:
+    """The rows of each ring, from its start to the next (n + 1,); ``np.split`` takes ten times as long."""
+    return [points[start:stop] for start, stop in itertools.pairwise(starts.tolist())]

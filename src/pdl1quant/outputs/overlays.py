@@ -7,6 +7,7 @@ of it. A dot in the middle says that the cell counts as positive.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -19,7 +20,7 @@ from pdl1quant import __version__
 from pdl1quant.model import Compartment
 from pdl1quant.outputs.captions import Caption, LegendEntry, draw_caption
 from pdl1quant.outputs.files import replace_atomically
-from pdl1quant.outputs.outlines import trace_outlines
+from pdl1quant.outputs.outlines import split_rings, trace_outlines
 from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.outputs.png import encode_png
 
@@ -230,7 +231,7 @@ def _draw_dots(picture: UInt8Array, centres: Float64Array, kinds: Int32Array, *,
 def _pieces(rings: _Rings, chosen: BoolArray) -> Polylines:
     lengths = np.diff(rings.starts)
     points = rings.points[np.repeat(chosen, lengths)]
-    return np.split(_fixed_point(points), np.cumsum(lengths[chosen])[:-1]) if points.size else []
+    return split_rings(_fixed_point(points), np.append(0, np.cumsum(lengths[chosen])))
 
 
 def _dashes(rings: _Rings, chosen: BoolArray, dash_px: float) -> Polylines:
@@ -248,8 +249,9 @@ def _dashes(rings: _Rings, chosen: BoolArray, dash_px: float) -> Polylines:
     dash = np.floor(np.cumsum(np.hypot(*np.diff(points, axis=0, prepend=points[:1]).T)) / dash_px).astype(np.int64)
     ring = np.repeat(np.repeat(np.arange(lengths.size), lengths)[is_chosen], steps)
     cuts = np.flatnonzero((np.diff(dash) != 0) | (np.diff(ring) != 0)) + 1
-    firsts = np.append(0, cuts)
-    return [piece for piece, first in zip(np.split(_fixed_point(points), cuts), firsts, strict=True) if dash[first] % 2]
+    pieces = split_rings(_fixed_point(points), np.concatenate([[0], cuts, [len(points)]]))
+    is_drawn = (dash[np.append(0, cuts)] % 2 > 0).tolist()
+    return list(itertools.compress(pieces, is_drawn))
 
 
 def _fixed_point(points: Float64Array) -> NDArray[np.int32]:

@@ -20,13 +20,15 @@ from pdl1quant.outputs.files import COMPRESSED, result_path
 from pdl1quant.outputs.geojson import cell_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from pdl1quant.model import Int32Array, IntpArray
 
 Geometries: TypeAlias = NDArray[Any]
 
+_FIRST, _THEN = b'{"type":"Feature","id":"', (b'","geometry":', b',"nucleusGeometry":', b',"properties":')
+"""How a line begins, and what stands behind the id and the geometries: what lies between need not be decoded."""
 UNPACKING_FAILURES = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile)
 """What reading a damaged file raises."""
 
@@ -67,13 +69,15 @@ def read_outlines(
         raise OutputError(f"{missing}: is missing; score the image again, with outlines (tiling.outlines=true)")
     try:
         with open_outlines(path) as file:
-            found = [json.loads(line.rstrip(b",\n")) for line in _picked(itertools.islice(file, 1, None), rows)]
+            found = [_feature(line) for line in _picked(itertools.islice(file, 1, None), rows)]
     except UNPACKING_FAILURES as error:
         raise OutputError(f"{path}: no readable outlines ({error}); score the image again") from error
-    expected = [cell_id(image_id, label) for label in labels.tolist()]
-    if [feature.get("id") for feature in found if isinstance(feature, dict)] != expected:
+    if [each[0] for each in found] != [cell_id(image_id, label) for label in labels.tolist()]:
         raise OutputError(f"{path}: holds other cells than the table; score the image again")
-    outlines, nuclei = (_parsed([each.get(key) for each in found]) for key in ("geometry", "nucleusGeometry"))
+    try:
+        outlines, nuclei = (np.asarray(shapely.from_geojson([each[part] for each in found]), object) for part in (1, 2))
+    except shapely.errors.ShapelyError as error:
+        raise OutputError(f"{path}: no readable outlines ({error}); score the image again") from error
     return outlines, nuclei
 
 
@@ -104,6 +108,18 @@ def _picked(lines: Iterator[bytes], rows: IntpArray) -> Iterator[bytes]:
         before = row + 1
 
 
-def _parsed(geometries: Sequence[Any]) -> Geometries:
-    texts = [None if each is None else json.dumps(each) for each in geometries]
-    return np.asarray(shapely.from_geojson(texts), dtype=object)
+def _feature(line: bytes) -> tuple[str | None, str | None, str | None]:
+    """Id of a cell and the geometries of cell and nucleus, of a line as `outputs.geojson` writes it or another did."""
+    begin, ends = len(_FIRST), [line.find(mark) for mark in _THEN]
+    name: str | None
+    if line.startswith(_FIRST) and begin <= ends[0] < ends[1] < ends[2]:
+        starts = begin, *(end + len(mark) for end, mark in zip(ends, _THEN, strict=True))
+        name, *geometries = (line[start:end].decode() for start, end in zip(starts, ends, strict=False))
+    else:
+        feature = json.loads(line.rstrip(b",\n"))
+        if not isinstance(feature, dict):
+            return None, None, None
+        name = feature.get("id")
+        geometries = [json.dumps(feature.get(key)) for key in ("geometry", "nucleusGeometry")]
+    outline, nucleus = (None if each == "null" else each for each in geometries)
+    return name, outline, nucleus

@@ -10,6 +10,7 @@ import numpy as np
 import shapely
 
 from pdl1quant.errors import OutputError
+from pdl1quant.outputs.outlines import split_rings
 from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.outputs.written_outlines import read_outlines
 
@@ -116,7 +117,7 @@ def draw_cells(
     kinds = kinds_of(cells, compartment)
     corner = np.array([picture.x_px, picture.y_px])
     points = (rings.points - corner) / picture.scale - 0.5
-    lines = np.split(np.rint(points * (1 << _SUBPIXEL_BITS)).astype(np.int32), rings.starts[1:-1])
+    lines = split_rings(np.rint(points * (1 << _SUBPIXEL_BITS)).astype(np.int32), rings.starts)
     centres = (cells[["x_px", "y_px"]].to_numpy(np.float64) + 0.5 - corner) / picture.scale - 0.5
     dots = np.rint(centres * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     for number, kind in enumerate(KINDS):
@@ -138,4 +139,4 @@ def packed(rings: Rings, picture: Picture) -> list[list[int]]:
     steps = np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int64))
     firsts = rings.starts[:-1][np.diff(rings.starts) > 0]
     steps[firsts] = points[firsts]
-    return [ring.ravel().tolist() for ring in np.split(steps, rings.starts[1:-1])] if len(rings.starts) > 1 else []
+    return [ring.ravel().tolist() for ring in split_rings(steps, rings.starts)]
