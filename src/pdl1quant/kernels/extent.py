@@ -91,16 +91,21 @@ def _step_over(to: Int64Array, near: Int64Array, far: Int64Array) -> None:
         to[x] = min(knight + KNIGHT, diagonal + DIAGONAL, near[x + 2] + STRAIGHT, FAR)
 
 
-@compiled
 def widen(labels: Int32Array, around: UInt8Array) -> Int32Array:
     """Labels grown over the background: the highest that is seen in ``around`` (odd, odd), a mask of where to look."""
+    grown = like(labels)
+    _widen(labels, around, grown)
+    return grown
+
+
+@compiled
+def _widen(labels: Int32Array, around: UInt8Array, grown: Int32Array) -> None:
     height, width = labels.shape
     reach_y, reach_x = around.shape[0] // 2, around.shape[1] // 2
     wide = np.zeros((height + 2 * reach_y, width + 2 * reach_x), np.int32)
     for y in range(height):
         for x in range(width):
             wide[y + reach_y, x + reach_x] = labels[y, x]
-    grown = np.empty_like(labels)
     for y in range(height):
         own, into = labels[y], grown[y]
         for x in range(width):
@@ -113,7 +118,6 @@ def widen(labels: Int32Array, around: UInt8Array) -> Int32Array:
                         into[x] = max(into[x], seen[x])
         for x in range(width):
             into[x] = own[x] if own[x] > 0 else into[x]
-    return grown
 
 
 def take_nearest(

@@ -21,6 +21,8 @@ from pdl1quant.networks.card import load_model, model_files, model_folder
 from pdl1quant.networks.files import check_hash
 from pdl1quant.networks.nuclei_only import segment_by_plane
 from pdl1quant.networks.session import run_model
+from pdl1quant.planes import like
+from pdl1quant.planes import plane as fresh
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,7 +179,8 @@ def _resized(plane: Float32Array, size: tuple[int, int]) -> Float32Array:
     """``plane`` with ``size`` (columns, rows)."""
     if plane.shape == size[::-1]:
         return plane
-    return np.asarray(cv2.resize(plane, size, interpolation=cv2.INTER_LINEAR), dtype=np.float32)
+    resized = cv2.resize(plane, size, dst=fresh(size[::-1], np.float32), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.float32)
 
 
 def _run(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | None]:
@@ -207,8 +210,9 @@ def _run(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | No
 
 def _split(maps: Maps, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array, int]:
     """Nucleus labels 1..n and n."""
-    hills = cv2.GaussianBlur(cv2.multiply(maps.nucleus_depth, maps.nucleus), (0, 0), SMOOTHING_UM / mpp)
-    landscape = np.maximum(np.asarray(hills, dtype=np.float32), np.float32(1e-3))
+    product = cv2.multiply(maps.nucleus_depth, maps.nucleus, dst=like(maps.nucleus))
+    hills = cv2.GaussianBlur(product, (0, 0), SMOOTHING_UM / mpp, dst=like(maps.nucleus))
+    landscape = np.maximum(np.asarray(hills, dtype=np.float32), np.float32(1e-3), out=product)
     np.putmask(landscape, maps.nucleus < MIN_NUCLEUS, 0)
     pieces, n_pieces = climb(landscape, top=1.0, min_distance_px=SEED_RADIUS_UM / mpp)
     border = borders(pieces, landscape, n_pieces)
@@ -244,7 +248,8 @@ def _grow(nuclei: Int32Array, n: int, maps: Maps, *, mpp: float) -> Int32Array:
     if n == 0:
         return nuclei.copy()
     insides = _insides(nuclei, n, maps.cell, maps.cell_depth, max_side_px=MAX_INSIDE_UM / mpp)
-    seeds = np.where(nuclei > 0, nuclei, insides)
+    seeds = insides
+    np.copyto(seeds, nuclei, where=nuclei > 0)
     reach_px = np.full(n + 1, MAX_GROWTH_UM / mpp, np.float32)
     cells = take_nearest(nuclei, nearest_label(seeds), reach_px, np.ascontiguousarray(maps.cell), np.float32(MIN_CELL))
     return _in_one_piece(cells, nuclei)
@@ -267,8 +272,11 @@ def _insides(
 
     Cut off by the border of a tile, a piece that spans many cells might show but one nucleus.
     """
-    deep = ((cell >= MIN_CELL) & (cell_depth >= CORE_DEPTH)).view(np.uint8)
-    n_pieces, found, boxes, _ = cv2.connectedComponentsWithStats(deep, connectivity=4, ltype=cv2.CV_32S)
+    deep = np.greater_equal(cell, np.float32(MIN_CELL), out=like(cell, bool))
+    deep &= np.greater_equal(cell_depth, np.float32(CORE_DEPTH), out=like(cell, bool))
+    n_pieces, found, boxes, _ = cv2.connectedComponentsWithStats(
+        deep.view(np.uint8), like(nuclei), connectivity=4, ltype=cv2.CV_32S
+    )
     pieces = np.asarray(found, dtype=np.int32)
     pairs, size = overlaps(nuclei, pieces, n)
     nucleus, piece = pairs[:, 0], pairs[:, 1]
