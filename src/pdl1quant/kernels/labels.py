@@ -262,6 +262,60 @@ def _unite(leader: Int32Array, a: int, b: int) -> None:
 
 
 @compiled
+def large_islands(mask: UInt8Array, min_area_px: float) -> UInt8Array:
+    """The pixels (1) of a mask that hang together, corners included, in islands of at least so many pixels."""
+    height = len(mask)
+    starts, stops, first = _runs_of_mask(mask)
+    leader = _numbers(len(starts))
+    for y in range(1, height):
+        above = first[y - 1]
+        for run in range(first[y], first[y + 1]):
+            while above < first[y] and stops[above] < starts[run]:
+                above += 1
+            other = above
+            while other < first[y] and starts[other] <= stops[run]:
+                _unite(leader, other, run)
+                other += 1
+    area = np.zeros(len(starts), np.intp)
+    for each in range(len(starts)):
+        leader[each] = leader[leader[each]]
+        area[leader[each]] += stops[each] - starts[each]
+    large = np.zeros(mask.shape, np.uint8)
+    for y in range(height):
+        for each in range(first[y], first[y + 1]):
+            if area[leader[each]] >= min_area_px:
+                large[y, starts[each] : stops[each]] = 1
+    return large
+
+
+@compiled
+def _runs_of_mask(mask: UInt8Array) -> tuple[Int32Array, Int32Array, IntpArray]:
+    """First column and last column + 1 of each stretch in the rows of a mask, and the first stretch of each row."""
+    height, width = mask.shape
+    first = np.zeros(height + 1, np.intp)
+    for y in range(height):
+        before = False
+        count = first[y]
+        for x in range(width):
+            inside = mask[y, x] > 0
+            count += inside and not before
+            before = inside
+        first[y + 1] = count
+    starts, stops = np.empty(first[height], np.int32), np.empty(first[height], np.int32)
+    for y in range(height):
+        run, before = first[y], False
+        for x in range(width):
+            inside = mask[y, x] > 0
+            if inside and not before:
+                starts[run] = x
+                run += 1
+            if inside:
+                stops[run - 1] = x + 1
+            before = inside
+    return starts, stops, first
+
+
+@compiled
 def paint_runs(image: Int32Array, runs: tuple[Int32Array, Int32Array, Int32Array], value: int) -> None:
     """Set the stretches (rows, starts, stops) of an image, in place."""
     rows, starts, stops = runs

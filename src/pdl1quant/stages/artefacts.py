@@ -7,16 +7,18 @@ a colour outside of the plane of the stains, black in bulk, dark bands without g
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from pdl1quant.kernels.labels import large_islands
 from pdl1quant.model import ArtefactKind, BoolArray, Float32Array, StainOD, UInt8Array
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pdl1quant.config import ArtefactsConfig
 
@@ -27,6 +29,8 @@ STEP_UM = DETAIL_MPP * STEP_PX
 """Pixel size of the maps and masks."""
 MARGIN_PX = 16
 """So far the maps look around, in pixels of ``DETAIL_MPP``: pieces need so much of their neighbours."""
+STRIP_PX = 256
+"""Rows of maps that are worked on at a time: those of a whole slide are large."""
 FINE_PX, MIDDLE_PX = 1.0, 4.0
 """Standard deviations that bound the two bands: edges of nuclei (below 2 um), and their bodies (up to 8 um)."""
 WIDE_UM = 32.0
@@ -66,15 +70,15 @@ FOLD_SHARPNESS, FOLD_EDGE = 0.65, 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detail:
-    """Maps (h, w) float32 with places of ``STEP_UM``.
+    """Maps (h, w) with places of ``STEP_UM``, float32 but for ``inked`` (bool).
 
-    ``od`` is averaged over the channels; ``fine`` and ``middle`` are the power (OD squared) of two bands.
+    ``od`` is averaged over the channels, ``residual`` is that of the stains; ``fine`` and ``middle`` are the power (OD
+    squared) of two bands; ``inked`` is where the colour is none that a mix of the stains has.
     """
 
     od: Float32Array
-    haematoxylin: Float32Array
-    dab: Float32Array
     residual: Float32Array
+    inked: BoolArray
     fine: Float32Array
     middle: Float32Array
 
@@ -94,21 +98,26 @@ def measure_detail(rgb: UInt8Array, od: StainOD, *, white: Sequence[float]) -> D
     mean = _mean_od(rgb, white)
     smooth = cv2.GaussianBlur(mean, (0, 0), FINE_PX)
     coarse = cv2.GaussianBlur(mean, (0, 0), MIDDLE_PX)
+    residual = _reduced(od.residual)
     return Detail(
         od=_reduced(mean),
-        haematoxylin=_reduced(od.haematoxylin),
-        dab=_reduced(od.dab),
-        residual=_reduced(od.residual),
+        residual=residual,
+        inked=_is_inked(_reduced(od.haematoxylin), _reduced(od.dab), residual),
         fine=_reduced(np.square(mean - smooth)),
         middle=_reduced(np.square(smooth - coarse)),
     )
 
 
-def plain_detail(rgb: UInt8Array, od: StainOD, *, white: Sequence[float]) -> Detail:
-    """The same of pixels that are as coarse as the maps already: nothing is known of the bands."""
-    unknown = np.zeros(rgb.shape[:2], np.float32)
-    stain = {"haematoxylin": od.haematoxylin, "dab": od.dab, "residual": od.residual}
-    return Detail(od=_mean_od(rgb, white), fine=unknown, middle=unknown, **stain)
+def ink_colours(od: StainOD, *, black_residual_od: float) -> tuple[BoolArray, BoolArray]:
+    """Where densities of about ``STEP_UM`` are black, and where no mix of the stains has them; for `find_pen`."""
+    return _is_black(od.residual, black_residual_od), _is_inked(od.haematoxylin, od.dab, od.residual)
+
+
+def _is_inked(haematoxylin: Float32Array, dab: Float32Array, residual: Float32Array) -> BoolArray:
+    blue = (dab <= BLUE_DAB_OD) & (haematoxylin >= BLUE_HAEMATOXYLIN_OD)
+    green = residual >= np.maximum(GREEN_RESIDUAL_OD, 0.4 * haematoxylin)
+    red = residual <= np.minimum(RED_RESIDUAL_OD, RED_PER_DAB * dab)
+    return np.asarray(blue | green | red)
 
 
 def find_artefacts(detail: Detail, *, black_residual_od: float, config: ArtefactsConfig) -> UInt8Array:
@@ -129,8 +138,8 @@ def find_artefacts(detail: Detail, *, black_residual_od: float, config: Artefact
         (h, w): the number of the kind of each place as in `ArtefactMap`, 0 for none. Where several meet, the first of
         pen, bubble, fold, pigment, blur.
     """
-    black = _is_black(detail, black_residual_od)
-    pen = find_pen(detail, black_residual_od=black_residual_od, config=config)
+    black = _is_black(detail.residual, black_residual_od)
+    pen = find_pen(black, detail.inked, config=config)
     bubble = _find_bubbles(detail, black & ~pen, config)
     taken = _grown(pen | bubble, 2 * STEP_UM)
     pigment = _without_small(_closed(black & ~taken, STEP_UM), config.min_pigment_um2)
@@ -148,15 +157,11 @@ def find_artefacts(detail: Detail, *, black_residual_od: float, config: Artefact
     return found
 
 
-def find_pen(detail: Detail, *, black_residual_od: float, config: ArtefactsConfig) -> BoolArray:
-    """(h, w) bool: ink, a colour that no mix of the stains has, or black in bulk. Arguments as in `find_artefacts`."""
-    black = _is_black(detail, black_residual_od)
+def find_pen(black: BoolArray, inked: BoolArray, *, config: ArtefactsConfig) -> BoolArray:
+    """(h, w) bool: ink, a colour that no mix of the stains has (``inked``), or black in bulk."""
     thick = cv2.morphologyEx(_bits(black), cv2.MORPH_OPEN, _disc(PEN_HALF_UM)) > 0
-    blue = (detail.dab <= BLUE_DAB_OD) & (detail.haematoxylin >= BLUE_HAEMATOXYLIN_OD)
-    green = detail.residual >= np.maximum(GREEN_RESIDUAL_OD, 0.4 * detail.haematoxylin)
-    red = detail.residual <= np.minimum(RED_RESIDUAL_OD, RED_PER_DAB * detail.dab)
     bulk = black & _grown(thick, PEN_HALF_UM)
-    ink = _closed(blue | green | red | bulk, STROKE_GAP_UM)
+    ink = _closed(inked | bulk, STROKE_GAP_UM)
     ink = cv2.morphologyEx(_bits(ink), cv2.MORPH_OPEN, _disc(2 * STEP_UM)) > 0
     ink = ~_without_small(~ink, config.min_pen_um2)
     return _grown(_without_small(ink, config.min_pen_um2), STEP_UM)
@@ -192,31 +197,75 @@ def _is_hollow(residual: Float32Array, rim: BoolArray, within: BoolArray) -> boo
 
 def _find_folds(detail: Detail, taken: BoolArray, config: ArtefactsConfig) -> BoolArray:
     """Long bands, dark against their surroundings, with less grain than so much stain has."""
-    od, fine, middle = (_mean(each, NARROW_UM) for each in (detail.od, detail.fine, detail.middle))
-    grain = np.sqrt(fine) / np.maximum(od, FOLD_OD / 2)
-    sharpness = np.sqrt(fine) / np.maximum(np.sqrt(middle), MIN_CONTRAST_OD)
+    grains, sharpnesses = [], []
+    for rows, inner in _strips(detail, NARROW_UM):
+        od, grain, sharpness = (each[inner] for each in _look_of(detail, rows))
+        tissue = od >= FOLD_OD / 2
+        grains.append(grain[tissue])
+        sharpnesses.append(sharpness[tissue])
+    core, wide = np.zeros(detail.od.shape, bool), np.zeros(detail.od.shape, bool)
+    usual_grain, usual_sharpness = _median(grains), _median(sharpnesses)
+    if usual_grain is None or usual_sharpness is None:
+        return core
+    for rows, inner in _strips(detail, NARROW_UM + AROUND_UM):
+        here = slice(rows.start + inner.start, rows.start + inner.stop)
+        od, grain, sharpness = _look_of(detail, rows)
+        dark = _is_dark(od, config)[inner] & ~taken[here]
+        dull = grain[inner] / usual_grain
+        core[here] = dark & (dull <= config.max_fold_grain) & (sharpness[inner] <= FOLD_SHARPNESS * usual_sharpness)
+        wide[here] = dark & (dull <= FOLD_EDGE * config.max_fold_grain)
+    return _long(_closed(wide & _grown(core, NARROW_UM), STEP_UM), config.min_fold_um)
+
+
+def _look_of(detail: Detail, rows: slice) -> tuple[Float32Array, Float32Array, Float32Array]:
+    """Of these rows: smoothed OD, grain for so much of it, and sharpness."""
+    od, fine, middle = (_mean(each[rows], NARROW_UM) for each in (detail.od, detail.fine, detail.middle))
+    fine = np.sqrt(fine)
+    grain, sharpness = fine / np.maximum(od, FOLD_OD / 2), fine / np.maximum(np.sqrt(middle), MIN_CONTRAST_OD)
+    return od, np.asarray(grain, np.float32), np.asarray(sharpness, np.float32)
+
+
+def _is_dark(od: Float32Array, config: ArtefactsConfig) -> BoolArray:
+    """Where it is as dark as a fold is against its surroundings."""
     tissue = od >= FOLD_OD / 2
-    if not tissue.any():
-        return tissue
     weight = _mean(tissue.astype(np.float32), AROUND_UM)
     around = _mean(np.where(tissue, od, 0).astype(np.float32), AROUND_UM) / np.maximum(weight, 0.05)
-    dark = (od >= config.min_fold_ratio * around) & (od >= FOLD_OD) & ~taken
-    dull = grain / float(np.median(grain[tissue]))
-    core = dark & (dull <= config.max_fold_grain) & (sharpness <= FOLD_SHARPNESS * float(np.median(sharpness[tissue])))
-    wide = dark & (dull <= FOLD_EDGE * config.max_fold_grain)
-    return _long(_closed(wide & _grown(core, NARROW_UM), STEP_UM), config.min_fold_um)
+    return np.asarray((od >= config.min_fold_ratio * around) & (od >= FOLD_OD))
 
 
 def _find_blur(detail: Detail, config: ArtefactsConfig) -> BoolArray:
     """Where the bodies of nuclei are seen and their edges are not."""
-    fine, middle = np.sqrt(_mean(detail.fine, WIDE_UM)), np.sqrt(_mean(detail.middle, WIDE_UM))
-    sharpness = fine / np.maximum(middle, MIN_CONTRAST_OD)
-    judged = middle >= MIN_CONTRAST_OD
+    sharpness, judged = np.empty(detail.od.shape, np.float32), np.empty(detail.od.shape, bool)
+    for rows, inner in _strips(detail, WIDE_UM):
+        here = slice(rows.start + inner.start, rows.start + inner.stop)
+        fine, middle = (np.sqrt(_mean(each[rows], WIDE_UM)[inner]) for each in (detail.fine, detail.middle))
+        sharpness[here] = fine / np.maximum(middle, MIN_CONTRAST_OD)
+        judged[here] = middle >= MIN_CONTRAST_OD
     core = _without_small(judged & (sharpness <= config.max_blur_sharpness), config.min_blur_um2 / 4)
-    if not core.any():
+    usual = _median([sharpness[judged]]) if core.any() else None
+    if usual is None:
         return core
-    wide = judged & (sharpness <= BLUR_EDGE * float(np.median(sharpness[judged])))
+    wide = judged & (sharpness <= BLUR_EDGE * usual)
     return _without_small(_closed(core | (wide & _grown(core, 2 * WIDE_UM)), WIDE_UM), config.min_blur_um2)
+
+
+def _strips(detail: Detail, sigma_um: float) -> Iterator[tuple[slice, slice]]:
+    """Rows that are worked on at a time with those that smoothing looks at, and which of them are no margin."""
+    height, reach = len(detail.od), _reach_px(sigma_um)
+    for top in range(0, height, STRIP_PX):
+        first = max(0, top - reach)
+        yield slice(first, min(top + STRIP_PX + reach, height)), slice(top - first, min(top + STRIP_PX, height) - first)
+
+
+def _reach_px(sigma_um: float) -> int:
+    """How far OpenCV smooths: 4 standard deviations."""
+    return math.ceil(4 * sigma_um / STEP_UM) + 1
+
+
+def _median(parts: Sequence[Float32Array]) -> float | None:
+    """Of the values of all parts; None without any."""
+    values = np.concatenate(parts)
+    return float(np.median(values, overwrite_input=True)) if values.size else None
 
 
 def _mean_od(rgb: UInt8Array, white: Sequence[float]) -> Float32Array:
@@ -226,8 +275,8 @@ def _mean_od(rgb: UInt8Array, white: Sequence[float]) -> Float32Array:
     return np.asarray(red + green + blue, np.float32)
 
 
-def _is_black(detail: Detail, black_residual_od: float) -> BoolArray:
-    return np.asarray(detail.residual >= max(black_residual_od, MIN_BLACK_RESIDUAL_OD))
+def _is_black(residual: Float32Array, black_residual_od: float) -> BoolArray:
+    return np.asarray(residual >= max(black_residual_od, MIN_BLACK_RESIDUAL_OD))
 
 
 def _reduced(image: Float32Array) -> Float32Array:
@@ -261,10 +310,7 @@ def _closed(mask: BoolArray, gap_um: float) -> BoolArray:
 
 
 def _without_small(mask: BoolArray, min_area_um2: float) -> BoolArray:
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(_bits(mask), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] * STEP_UM**2 >= min_area_um2
-    large[0] = False
-    return np.asarray(large[labels])
+    return large_islands(_bits(mask), min_area_um2 / STEP_UM**2).view(np.bool_)
 
 
 def _long(mask: BoolArray, min_length_um: float) -> BoolArray:

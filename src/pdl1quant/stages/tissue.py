@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from pdl1quant.kernels.labels import large_islands
+
 if TYPE_CHECKING:
     from pdl1quant.config import TissueConfig
-    from pdl1quant.model import BoolArray, Float32Array, StainEstimate, Tile, UInt8Array
+    from pdl1quant.model import BoolArray, StainEstimate, Tile, UInt8Array
 
 STEP_UM = 4.0
 """Tissue is outlined on a grid this coarse; half a nucleus."""
+SIGMAS = 4
+"""How far OpenCV smooths, in standard deviations."""
 STRIP_PX = 256
-"""Rows that are worked on at a time."""
+"""Rows that are worked on at a time: a whole slide is large."""
 
 
 def find_tissue(tile: Tile, estimate: StainEstimate, *, config: TissueConfig) -> BoolArray:
@@ -26,25 +31,25 @@ def find_tissue(tile: Tile, estimate: StainEstimate, *, config: TissueConfig) ->
     height, width = tile.rgb.shape[:2]
     step = STEP_UM / tile.mpp
     size = (max(1, round(width / step)), max(1, round(height / step)))
-    od = _mean_od(np.asarray(cv2.resize(tile.rgb, size, interpolation=cv2.INTER_AREA), np.uint8), estimate)
-    smooth = cv2.GaussianBlur(od, (0, 0), config.smoothing_um / STEP_UM / 2)
-    del od
-    found = (smooth >= config.min_od).astype(np.uint8)
-    del smooth
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(found, connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] * STEP_UM**2 >= min(config.min_area_um2, found.size * STEP_UM**2 / 4)
-    large[0] = False
-    return np.asarray(large[labels])
+    rgb = np.asarray(cv2.resize(tile.rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+    found = _is_stained(rgb, estimate, config)
+    min_area_um2 = min(config.min_area_um2, found.size * STEP_UM**2 / 4)
+    return large_islands(found, min_area_um2 / STEP_UM**2).view(np.bool_)
 
 
-def _mean_od(rgb: UInt8Array, estimate: StainEstimate) -> Float32Array:
-    """(H, W) float32: mean OD of the channels against the white level; in strips, for a whole slide is large."""
-    od = np.empty(rgb.shape[:2], np.float32)
+def _is_stained(rgb: UInt8Array, estimate: StainEstimate, config: TissueConfig) -> UInt8Array:
+    """(H, W) uint8: 1 where the smoothed mean OD of the channels against the white level is that of tissue."""
+    found = np.empty(rgb.shape[:2], np.uint8)
     white = np.asarray(estimate.white, np.float32)
+    sigma = config.smoothing_um / STEP_UM / 2
+    around = math.ceil(SIGMAS * sigma) + 1
     for top in range(0, len(rgb), STRIP_PX):
-        strip = rgb[top : top + STRIP_PX].astype(np.float32)
-        od[top : top + STRIP_PX] = -np.log10(np.maximum(strip, 1) / white).mean(axis=2, dtype=np.float32)
-    return od
+        first = max(0, top - around)
+        strip = rgb[first : top + STRIP_PX + around].astype(np.float32)
+        od = -np.log10(np.maximum(strip, 1) / white).mean(axis=2, dtype=np.float32)
+        smooth = np.asarray(cv2.GaussianBlur(od, (0, 0), sigma))
+        found[top : top + STRIP_PX] = smooth[top - first : top - first + STRIP_PX] >= config.min_od
+    return found
 
 
 def tissue_area_um2(tissue: BoolArray, tile: Tile) -> float:

@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pdl1quant.config import Config
-    from pdl1quant.model import ArtefactKind, ArtefactMap, BoolArray, Slide, SlideDamage, SlideGrid, UInt8Array
+    from pdl1quant.model import (
+        ArtefactKind,
+        ArtefactMap,
+        BoolArray,
+        IntpArray,
+        Slide,
+        SlideDamage,
+        SlideGrid,
+        UInt8Array,
+    )
     from pdl1quant.slides.roi import Roi
     from pdl1quant.stages.stains import StainSample
 
@@ -263,14 +272,27 @@ def _blocks_of(found: BoolArray, grid: SlideGrid) -> BoolArray:
     height, width = found.shape
     around = [math.ceil(MARGIN_UM / (side * grid.mpp / n)) for side, n in ((grid.height, height), (grid.width, width))]
     kernel = np.ones((2 * around[0] + 1, 2 * around[1] + 1), np.uint8)
-    rows, columns = np.nonzero(cv2.dilate(found.astype(np.uint8), kernel))
-    blocks = np.zeros(shape_in_blocks(grid.width, grid.height), bool)
+    near = np.asarray(cv2.dilate(found.view(np.uint8), kernel), np.uint8)
+    rows, columns = shape_in_blocks(grid.width, grid.height)
     # both corners of each place: a place is smaller than a block
-    for down, right in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        y = np.minimum((rows + down) * grid.height / height, grid.height - 1)
-        x = np.minimum((columns + right) * grid.width / width, grid.width - 1)
-        blocks[(y // BLOCK_PX).astype(int), (x // BLOCK_PX).astype(int)] = True
-    return blocks
+    by_row, by_block = np.zeros((rows, width), np.uint8), np.zeros((rows, columns), np.uint8)
+    for down in (0, 1):
+        _raise(by_row, _block_of(np.arange(height) + down, grid.height, height), near)
+    for right in (0, 1):
+        _raise(by_block.T, _block_of(np.arange(width) + right, grid.width, width), by_row.T)
+    return by_block > 0
+
+
+def _block_of(edge: IntpArray, side_px: int, n: int) -> IntpArray:
+    """The block in which the edge of each of ``n`` places along a side of the grid lies."""
+    px = np.minimum(edge * side_px / n, side_px - 1)
+    return np.asarray(px // BLOCK_PX, np.intp)
+
+
+def _raise(into: UInt8Array, index: IntpArray, lines: UInt8Array) -> None:
+    """Raise row ``index[k]`` (ascending) of ``into`` to row k of ``lines``, for all k."""
+    blocks, first = np.unique(index, return_index=True)
+    into[blocks] = np.maximum(into[blocks], np.maximum.reduceat(lines, first, axis=0))
 
 
 def _blocks_in(rois: Sequence[Roi], grid: SlideGrid) -> BoolArray:
