@@ -6,7 +6,7 @@ few rows of tiles; the files grow band by band, and appear when the slide is don
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
     assert task.estimate is not None
     image, plan, estimate = task.image, task.plan, task.estimate
     rois = () if image.roi is None else read_geojson_rois(image.roi)
-    with open_slide(image.path, mpp=plan.mpp) as slide:
+    with _shared(image.path, plan.mpp) as slide:
         work = _planned(slide, image, plan, estimate, rois)
         flags = {*task.flags, *check_scale(slide, work, estimate=estimate, config=plan.config)}
         if Note.MPP_OVERRIDDEN in slide.notes:
@@ -188,6 +188,7 @@ def _write_cells(
                 write_json(counted.cells, counted.outlines)
             if painter is not None:
                 painter.number(counted)
+            del band, counted  # not to be kept while the next tiles are measured
         if painter is not None:
             painter.finish()
 
@@ -227,11 +228,24 @@ _open_slides: dict[tuple[Path, float | None], Slide] = {}
 
 def _opened(path: Path, mpp: float | None) -> Slide:
     if (path, mpp) not in _open_slides:
-        for other in _open_slides.values():
-            other.close()
-        _open_slides.clear()
+        _close_slides()
         _open_slides[path, mpp] = open_slide(path, mpp=mpp)
     return _open_slides[path, mpp]
+
+
+@contextmanager
+def _shared(path: Path, mpp: float | None) -> Iterator[Slide]:
+    """The slide, opened once for the survey and the tiles that this process measures itself: what it keeps is large."""
+    try:
+        yield _opened(path, mpp)
+    finally:
+        _close_slides()
+
+
+def _close_slides() -> None:
+    for slide in _open_slides.values():
+        slide.close()
+    _open_slides.clear()
 
 
 def _lost(task: TileTask) -> TileCells:

@@ -104,11 +104,14 @@ def judge_bands(
             if places[index].core.y0 < high and places[index].core.y1 > low and len(held[index].cells)
         }
         gathered = _gather(near, low=low, high=high)
+        del near
         if gathered is not None:
             band = _judge(gathered, top=top, grid=grid, estimate=estimate, config=config, pack=pack, first=n_before + 1)
             n_before += len(band.cells)
             if len(band.cells):
                 yield band
+            del band  # not to be kept while the next tiles are measured
+        del gathered
         top += BAND_PX
         held = {index: tile for index, tile in held.items() if places[index].core.y1 > top - margin_px}
     for _ in arriving:  # what comes last may not be asked for: nothing is left but its end
