@@ -28,7 +28,7 @@ from pdl1quant.batch.rows import (
     problem_row,
     region_rows,
 )
-from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
+from pdl1quant.batch.slide_work import analyse_slide, prepare, take_slide_sample
 from pdl1quant.batch.traces import clear_traces, write_trace
 from pdl1quant.batch.work import (
     Done,
@@ -110,6 +110,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
     if job.is_array and not all(image.is_slide for image in images):
         listener.complain("--tma: cores are looked for on whole slides only; other images are scored as a whole")
     with Workers(n_workers) as workers:
+        workers.begin(prepare, job.config)
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
             work.score(wave)

@@ -15,6 +15,7 @@ import shapely
 from pdl1quant.batch.work import Done, Outcome, Task, guarded, result_metadata, result_paths
 from pdl1quant.errors import RefusedError, UnreadableError
 from pdl1quant.model import ResultFlag
+from pdl1quant.networks.chosen import pin_model
 from pdl1quant.outputs.artefacts import write_artefacts
 from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.geojson import geojson_writer, outline_cells
@@ -29,7 +30,7 @@ from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import TileCells, measure_tile
 from pdl1quant.whole_slides.painting import Painter, pack_parts
 from pdl1quant.whole_slides.scoring import HEAT_UM, Tally, finish, known_damage
-from pdl1quant.whole_slides.survey import check_scale, plan_work, sample_slide
+from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -56,6 +57,11 @@ class TileTask:
     estimate: StainEstimate
     config: Config
     keep_labels: bool = False
+
+
+def prepare(config: Config) -> None:
+    """What a worker needs some time for before its first image: to import all this, and to load a model."""
+    pin_model(config)
 
 
 def take_slide_sample(task: Task) -> Done:
@@ -89,12 +95,7 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
     rois = () if image.roi is None else read_geojson_rois(image.roi)
     with _shared(image.path, plan.mpp) as slide:
         work = _planned(slide, image, plan, estimate, rois)
-        flags = {*task.flags, *check_scale(slide, work, estimate=estimate, config=plan.config)}
-        if Note.MPP_OVERRIDDEN in slide.notes:
-            flags.add(ResultFlag.MPP_OVERRIDDEN)
         places = work.places(plan.config)
-        tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=work.rois, artefacts=work.artefacts)
-        tally.damage |= dict.fromkeys(known_damage(slide, work))
         tasks = [
             TileTask(
                 path=image.path,
@@ -108,7 +109,14 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
             )
             for place in places
         ]
-        measured = _measured(tasks, workers=workers, tally=tally, progress=progress)
+        tiles = workers.run(measure, tasks, crashed=_lost)  # the workers begin, and this process looks at the whole
+        flags = {*task.flags, *check_scale(slide, work, estimate=estimate, config=plan.config)}
+        if Note.MPP_OVERRIDDEN in slide.notes:
+            flags.add(ResultFlag.MPP_OVERRIDDEN)
+        work = look_for_artefacts(slide, work, estimate=estimate, config=plan.config)
+        tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=work.rois, artefacts=work.artefacts)
+        tally.damage |= dict.fromkeys(known_damage(slide, work))
+        measured = _counted(tiles, n=len(tasks), tally=tally, progress=progress)
         _write_cells(measured, places, tally=tally, work=work, task=task)
         result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
         paths = result_paths(image, plan)
@@ -143,12 +151,13 @@ def _planned(slide: Slide, image: Image, plan: Plan, estimate: StainEstimate, ro
         raise RefusedError(f"{image.name}: {where}{error}") from error
 
 
-def _measured(
-    tasks: list[TileTask], *, workers: Workers, tally: Tally, progress: Callable[[int, int], None]
+def _counted(
+    tiles: Iterable[tuple[int, TileCells]], *, n: int, tally: Tally, progress: Callable[[int, int], None]
 ) -> Iterator[tuple[int, TileCells]]:
-    for n_done, (index, tile) in enumerate(workers.run(measure, tasks, crashed=_lost), start=1):
+    """The same tiles; their damage is noted, and progress told."""
+    for n_done, (index, tile) in enumerate(tiles, start=1):
         tally.damage.update(dict.fromkeys(tile.damage))
-        progress(n_done, len(tasks))
+        progress(n_done, n)
         yield index, tile
 
 

@@ -47,6 +47,12 @@ class Workers:
             self._terminate()
         self._close()
 
+    def begin(self, function: Callable[[_Item], object], item: _Item) -> None:
+        """Let each worker start and do this once, while the caller goes on; what comes of it is not asked for."""
+        if self._n > 1:
+            for _ in range(self._n):
+                self._submit(function, item)
+
     def run(
         self,
         function: Callable[[_Item], _Result],
@@ -54,7 +60,7 @@ class Workers:
         *,
         crashed: Callable[[_Item], _Result],
     ) -> Iterator[tuple[int, _Result]]:
-        """Yield (index, result) for each item, in the order in which they are done.
+        """(index, result) for each item, in the order in which they are done; the first are begun at once.
 
         Parameters
         ----------
@@ -66,20 +72,22 @@ class Workers:
             Gives the result of an item whose worker died; called here.
         """
         if self._n == 1:
-            yield from ((index, function(item)) for index, item in enumerate(items))
-            return
-        waiting = deque(enumerate(items))
-        running: dict[Future[_Result], int] = {}
+            return ((index, function(item)) for index, item in enumerate(items))
+        waiting, running = deque(enumerate(items)), dict[Future[_Result], int]()
+        self._feed(function, waiting, running)
+        return self._results(function, items, waiting, running, crashed=crashed)
+
+    def _results(
+        self,
+        function: Callable[[_Item], _Result],
+        items: Sequence[_Item],
+        waiting: deque[tuple[int, _Item]],
+        running: dict[Future[_Result], int],
+        *,
+        crashed: Callable[[_Item], _Result],
+    ) -> Iterator[tuple[int, _Result]]:
         while waiting or running:
-            while waiting and len(running) < self._n * _QUEUED_PER_WORKER:
-                try:
-                    running[self._submit(function, waiting[0][1])] = waiting[0][0]
-                except BrokenProcessPool:  # those that run will say so; with none of them, a new pool is made
-                    if running:
-                        break
-                    self._close()
-                    continue
-                waiting.popleft()
+            self._feed(function, waiting, running)
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             suspects = []
             for future in done:
@@ -92,6 +100,22 @@ class Workers:
                 suspects += self._wait_for_the_end(running)
                 for index in sorted(suspects):
                     yield index, self._run_alone(function, items[index], crashed)
+
+    def _feed(
+        self,
+        function: Callable[[_Item], _Result],
+        waiting: deque[tuple[int, _Item]],
+        running: dict[Future[_Result], int],
+    ) -> None:
+        while waiting and len(running) < self._n * _QUEUED_PER_WORKER:
+            try:
+                running[self._submit(function, waiting[0][1])] = waiting[0][0]
+            except BrokenProcessPool:  # those that run will say so; with none of them, a new pool is made
+                if running:
+                    return
+                self._close()
+                continue
+            waiting.popleft()
 
     def _wait_for_the_end(self, running: dict[Future[_Result], int]) -> list[int]:
         """Indices of all that ran in a broken pool; it is closed."""

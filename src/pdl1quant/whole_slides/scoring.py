@@ -15,7 +15,7 @@ from pdl1quant.stages import measure, quality
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import measure_tile
 from pdl1quant.whole_slides.regions import Blocks, RegionTally, add_blocks, regions_of
-from pdl1quant.whole_slides.survey import check_scale, plan_work, sample_slide
+from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -181,6 +181,7 @@ def analyse_slide(
         estimate = pipeline.estimate_case([sample_slide(slide, config=config)], config=config)
     work = plan_work(slide, estimate=estimate, config=config, rois=rois, is_array=is_array)
     flags = check_scale(slide, work, estimate=estimate, config=config)
+    work = look_for_artefacts(slide, work, estimate=estimate, config=config)
     places = work.places(config)
     tally = Tally(slide=slide, config=config, pack=pack, rois=work.rois, artefacts=work.artefacts)
     tally.damage |= dict.fromkeys(known_damage(slide, work))

@@ -76,8 +76,8 @@ class Work:
     """What there is to do on a slide.
 
     ``blocks`` (rows, columns) bool says which blocks of the working ``grid`` are work; ``tissue`` is a mask over the
-    slide, coarser than the overview. ``artefacts`` is None where nobody looked for them, ``spoilt`` holds their shares
-    of the tissue. ``rois`` are the drawn regions and the cores of a microarray.
+    slide, coarser than the overview. ``artefacts`` is None where nobody looked for them (`look_for_artefacts`),
+    ``spoilt`` holds their shares of the tissue. ``rois`` are the drawn regions and the cores of a microarray.
     """
 
     grid: SlideGrid
@@ -132,6 +132,8 @@ def plan_work(
 ) -> Work:
     """Find the tissue, and the blocks that hold some of it and of what is to be scored.
 
+    Artefacts are looked for in a microarray (``is_array``) alone, whose cores are found without ink.
+
     Raises
     ------
     RefusedError
@@ -141,22 +143,25 @@ def plan_work(
     tile = _tile(overview)
     found = tissue.find_tissue(tile, estimate, config=config.tissue)
     grid = slide.grid(config.working_mpp)
-    masked, spoilt = None, None
-    if config.artefacts.find:
-        masked, ground = mask_artefacts(slide, found, estimate=estimate, config=config)
-        spoilt = masked.shares(ground)
-    if is_array:
-        rois = (*rois, *array_cores(slide, found, masked, config=config))
-    return Work(
+    work = Work(
         grid=grid,
-        blocks=_blocks_of(found, grid) & _blocks_in(rois, grid),
+        blocks=_blocks_of(found, grid),
         tissue=found,
         tissue_area_um2=tissue.tissue_area_um2(found, tile),
         overview=overview,
-        artefacts=masked,
-        spoilt=spoilt,
-        rois=tuple(rois),
     )
+    if is_array:
+        work = look_for_artefacts(slide, work, estimate=estimate, config=config)
+        rois = (*rois, *array_cores(slide, found, work.artefacts, config=config))
+    return replace(work, blocks=work.blocks & _blocks_in(rois, grid), rois=tuple(rois))
+
+
+def look_for_artefacts(slide: Slide, work: Work, *, estimate: StainEstimate, config: Config) -> Work:
+    """The same work with the artefacts of the slide, where they are to be found and nobody looked for them yet."""
+    if work.artefacts is not None or not config.artefacts.find:
+        return work
+    masked, ground = mask_artefacts(slide, work.tissue, estimate=estimate, config=config)
+    return replace(work, artefacts=masked, spoilt=masked.shares(ground))
 
 
 def check_scale(slide: Slide, work: Work, *, estimate: StainEstimate, config: Config) -> tuple[ResultFlag, ...]:
