@@ -78,3 +78,15 @@ def test_a_core_is_no_larger_than_its_work():
     )
     assert place.core == Rect(x0=768, y0=512, x1=1024, y1=768)
     assert place.rect == Rect(x0=576, y0=384, x1=1124, y1=868)
+
+
+def test_work_is_cut_evenly_and_over_small_gaps():
+    """Six blocks in a row, one of them glass, are two tiles of three; what lies far from them is a tile of its own."""
+    blocks = np.zeros((8, 14), bool)
+    blocks[2:4, [1, 2, 4, 5, 6]] = True
+    blocks[3, 12] = True
+    places = place_tiles(
+        blocks, width=3584, height=2048, tile_px=1280, margins=Margins(looks_px=0, objects_px=96, step_px=96)
+    )
+    cores = [[side // BLOCK_PX for side in (p.core.x0, p.core.y0, p.core.x1, p.core.y1)] for p in places]
+    assert cores == [[1, 2, 3, 4], [4, 2, 7, 4], [12, 3, 13, 4]]

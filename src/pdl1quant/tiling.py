@@ -1,9 +1,10 @@
 """Cutting a slide into tiles: half-open cores that share out the work, with a halo of what lies around each.
 
 Pure geometry on the grid of the slide's working pixels. The work is a set of square blocks (those that hold tissue);
-each core is the bounding box of the blocks within one square of ``tile_px``. Blocks belong to one core, a cell belongs
-to the block that holds its centroid: so no cell is lost or counted twice, and which blocks are work does not depend on
-the size of the tiles. Tiles begin at multiples of a step, so that whatever strides over pixels in them strides alike.
+each core is the bounding box of the blocks within a rectangle of up to ``tile_px``, into which stretches of work are
+cut evenly: a sliver would cost as much of a halo as a whole tile. Blocks belong to one core, a cell to the block that
+holds its centroid: so no cell is lost or counted twice, and which blocks are work does not depend on the size of the
+tiles. Tiles begin at multiples of a step, so that whatever strides over pixels in them strides alike.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 BLOCK_PX = 256
 """Side of a block; sides of tiles are multiples of it."""
+JOINED_BLOCKS = 2
+"""A tile reaches over so many blocks that are no work: their pixels cost less than another tile's halo."""
 TIES_PX = 48
 """Coarse grids of 4 px, ties broken in 3 x 3 px, and the 16 px that OpenCV computes at a time (those that are left at
 the end of a row are rounded otherwise) lie alike in tiles, and in what is cut out of them, that begin at multiples of
@@ -58,7 +61,7 @@ def place_tiles(blocks: BoolArray, *, width: int, height: int, tile_px: int, mar
     width, height
         Size of the grid in pixels; nothing reaches beyond it.
     tile_px
-        Side of the squares that are worked on at a time, a multiple of ``BLOCK_PX``.
+        Longest side of what is worked on at a time, a multiple of ``BLOCK_PX``.
     margins
         How much is read around each core, at least.
     """
@@ -66,16 +69,17 @@ def place_tiles(blocks: BoolArray, *, width: int, height: int, tile_px: int, mar
     per_tile = tile_px // BLOCK_PX
     assert per_tile * BLOCK_PX == tile_px
     places = []
-    for row in range(0, blocks.shape[0], per_tile):
-        for column in range(0, blocks.shape[1], per_tile):
-            rows, columns = np.nonzero(blocks[row : row + per_tile, column : column + per_tile])
+    for top, bottom in _stretches(np.asarray(blocks.any(axis=1)), at_most=per_tile):
+        band = np.asarray(blocks[top:bottom].any(axis=0))
+        for left, right in _stretches(band, at_most=per_tile):
+            rows, columns = np.nonzero(blocks[top:bottom, left:right])
             if rows.size == 0:
                 continue
             core = Rect(
-                x0=(column + int(columns.min())) * BLOCK_PX,
-                y0=(row + int(rows.min())) * BLOCK_PX,
-                x1=min((column + int(columns.max()) + 1) * BLOCK_PX, width),
-                y1=min((row + int(rows.max()) + 1) * BLOCK_PX, height),
+                x0=(left + int(columns.min())) * BLOCK_PX,
+                y0=(top + int(rows.min())) * BLOCK_PX,
+                x1=min((left + int(columns.max()) + 1) * BLOCK_PX, width),
+                y1=min((top + int(rows.max()) + 1) * BLOCK_PX, height),
             )
             rect = Rect(
                 x0=max(0, core.x0 - halo_px) // step_px * step_px,
@@ -91,6 +95,18 @@ def place_tiles(blocks: BoolArray, *, width: int, height: int, tile_px: int, mar
             )
             places.append(TilePlace(rect=rect, inner=inner if margins.looks_px else rect, core=core))
     return tuple(places)
+
+
+def _stretches(work: BoolArray, *, at_most: int) -> list[tuple[int, int]]:
+    """First and last + 1 of stretches of work, gaps up to ``JOINED_BLOCKS`` included, cut evenly where too long."""
+    at = np.flatnonzero(work)
+    found = []
+    for stretch in np.split(at, np.flatnonzero(np.diff(at) > JOINED_BLOCKS + 1) + 1):
+        if stretch.size:
+            first, length = int(stretch[0]), int(stretch[-1]) + 1 - int(stretch[0])
+            n = -(-length // at_most)
+            found += [(first + length * k // n, first + length * (k + 1) // n) for k in range(n)]
+    return found
 
 
 def owned(x_px: Float64Array, y_px: Float64Array, core: Rect, blocks: BoolArray) -> BoolArray:
