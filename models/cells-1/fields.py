@@ -152,6 +152,7 @@ def unstained(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSetti
         pattern=str(rng.choice(["both", "membrane", "mixed"])),
         dab_od=float(rng.uniform(0.4, 1.6)),
         positive_immune_share=float(rng.uniform(0.2, 1.0)),
+        intraepithelial_share=float(rng.uniform(0.0, 0.2)),
         lymphocyte_share=float(rng.uniform(0.1, 0.7)),
         macrophage_share=float(rng.uniform(0.05, 0.4)),
         haematoxylin_od=float(rng.uniform(0.2, 0.55)),
@@ -160,13 +161,47 @@ def unstained(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSetti
         tumour_blue=float(rng.uniform(0.6, 1.1)),
         nest_spacing=float(rng.uniform(0.6, 1.1)),
         nest_um=float(rng.uniform(40, 250)),
+        gland_share=float(rng.choice([0.0, 0.5, 1.0], p=[0.3, 0.3, 0.4])),
         column_um=float(rng.uniform(20, 55)),
         column_width_um=float(rng.uniform(5, 8.5)),
         stratification=float(rng.uniform(0.0, 1.0)),
+        tumour_stretch=float(rng.choice([0.0, rng.uniform(0.2, 1.0)])),
+        chromatin=float(rng.uniform(0.1, 1.2)),
     )
 
 
-THEMES = {each.__name__: each for each in (dark_glands, netted, inflamed, lymphoid, smudged, unstained)}
+def palisades(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """The same tissue with tall, slim cells side by side, all brown, darkest where they touch; nuclei are pale slots."""
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.5, 0.9)),
+        gland_share=1.0,
+        papillary=bool(rng.random() < 0.15),
+        nest_um=float(rng.uniform(80, 300)),
+        tps_pct=float(rng.choice([100.0, rng.uniform(80, 100)])),
+        pattern=str(rng.choice(["both", "membrane"], p=[0.75, 0.25])),
+        partial_share=float(rng.choice([0.0, rng.uniform(0, 0.3)])),
+        basolateral=0.0,
+        dab_od=float(rng.uniform(0.6, 2.0)),
+        dab_spread=float(rng.uniform(0.03, 0.25)),
+        grain=float(rng.uniform(0.1, 0.35)),
+        membrane_um=float(rng.uniform(0.4, 1.5)),
+        membrane_contrast=float(rng.uniform(1, 4)),
+        veil=float(rng.uniform(0.0, 0.6)),
+        bleed_through=float(rng.uniform(0.0, 0.6)),
+        vacuole_share=float(rng.choice([0.0, rng.uniform(0, 0.4)])),
+        tumour_blue=float(rng.uniform(0.3, 0.9)),
+        chromatin=float(rng.uniform(0.1, 1.2)),
+        tumour_nucleus_um2=float(rng.uniform(22, 55)),
+        column_um=float(rng.uniform(22, 58)),
+        column_width_um=float(rng.uniform(4.2, 7.5)),
+        stratification=float(rng.uniform(0.1, 1.0)),
+        goblet_share=float(rng.choice([0.0, rng.uniform(0, 0.4)], p=[0.7, 0.3])),
+        nest_spacing=float(rng.uniform(0.6, 0.85)),
+    )
+
+
+THEMES = {each.__name__: each for each in (dark_glands, netted, inflamed, lymphoid, smudged, unstained, palisades)}
 """What some of the fields show; their shares are in the configuration, by these names."""
 
 

@@ -1,5 +1,7 @@
 """Train the network on rendered tissue alone: `python models/cells-1/train.py [--work DIR]`; run again to resume.
 
+``--start model.onnx`` goes on from exported weights, with a new schedule, in place of random ones.
+
 Renders fields in a second process, trains on one thread, writes ``log.csv`` and checkpoints to DIR, and at the end
 ``weights.pt``, which `export.py` turns into ``model.onnx`` and ``card.toml``. No image of a patient is read.
 """
@@ -25,6 +27,7 @@ from torch.nn import functional
 from augment import draw_batch
 from fields import BACKGROUND, IGNORED, keep_pool_fresh
 from network import CellNet, scaled
+from warm import load_exported
 
 HERE = Path(__file__).parent
 WORK = HERE.parents[1] / "build" / HERE.name
@@ -58,7 +61,7 @@ def losses(nuclei: torch.Tensor, cells: torch.Tensor, batch: torch.Tensor) -> di
         "depth": 4 * (away * weight).sum() / (weight.sum() + 1),
         "cell": 0.5 * whole,
         "border": 2 * (border * half[:, 0]).sum() / (half[:, 0].sum() + 1),
-        "class": 0.5 * torch.nan_to_num(kind),
+        "class": 0.8 * torch.nan_to_num(kind),
     }
 
 
@@ -99,14 +102,13 @@ class Run:
         settings = self.config["training"]
         return min(1.0, max(self.step / settings["steps"], self.minutes / settings["budget_minutes"]))
 
-    def learn(self, batch: torch.Tensor) -> dict[str, float]:
-        """One step; returns the parts of the loss."""
+    def learn(self, batch: torch.Tensor, rgb: torch.Tensor) -> dict[str, float]:
+        """One step over what `drawn` gave; returns the parts of the loss."""
         settings = self.config["training"]
         rate = settings["learning_rate"] * max(0.5 * (1 + math.cos(math.pi * self.progress)), 1e-3)
         rate *= min(1.0, (self.step + 1) / settings["warm_up_steps"])
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        rgb = scaled(batch[..., :3].permute(0, 3, 1, 2).float()).contiguous(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings["bfloat16"]):
             nuclei, cells = self.network(rgb)
         parts = losses(nuclei.float(), cells.float(), batch)
@@ -122,8 +124,8 @@ class Run:
         return {name: float(value.detach()) for name, value in parts.items()}
 
 
-def train(config: dict[str, Any], work: Path) -> None:
-    """The whole run, from wherever the last one stopped."""
+def train(config: dict[str, Any], work: Path, start_from: Path | None = None) -> None:
+    """The whole run, from wherever the last one stopped, or from exported weights."""
     run, settings = Run(config, work), config["training"]
     pool = work / "pool"
     pool.mkdir(parents=True, exist_ok=True)
@@ -135,6 +137,9 @@ def train(config: dict[str, Any], work: Path) -> None:
     renderer.start()
     while len(list(pool.glob("*.npy"))) < config["fields"]["warm_up"]:
         time.sleep(1)
+    if start_from and run.step == 0:
+        load_exported(run.network, start_from, drawn(sorted(pool.glob("*.npy")), config, step=-1, batch=64)[1])
+        run.average.load_state_dict(run.network.state_dict())
     start, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
     recent: list[dict[str, float]] = []
     for _ in itertools.count():
@@ -142,9 +147,7 @@ def train(config: dict[str, Any], work: Path) -> None:
             break
         if run.step % 50 == 0 or not recent:
             files = sorted(pool.glob("*.npy"))
-        rng = np.random.default_rng([config["seed"], run.step])
-        batch = draw_batch(files, rng, batch=settings["batch"], crop_px=settings["crop_px"])
-        recent.append(run.learn(torch.from_numpy(batch)))
+        recent.append(run.learn(*drawn(files, config, step=run.step, batch=settings["batch"])))
         run.minutes = (time.monotonic() - start) / 60
         if run.step % LOG_EVERY == 0:
             write_log(work / "log.csv", run, recent, count)
@@ -155,6 +158,14 @@ def train(config: dict[str, Any], work: Path) -> None:
     run.save()
     torch.save(run.average.state_dict(), work / "weights.pt")
     renderer.terminate()
+
+
+def drawn(files: list[Path], config: dict[str, Any], *, step: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The batch of one step: (N, H, W, 6) uint8, and its image as the network takes it."""
+    rng = np.random.default_rng([config["seed"], step + 1])
+    found = torch.from_numpy(draw_batch(files, rng, batch=batch, crop_px=config["training"]["crop_px"]))
+    rgb = scaled(found[..., :3].permute(0, 3, 1, 2).float())
+    return found, rgb.contiguous(memory_format=torch.channels_last)
 
 
 def write_log(path: Path, run: Run, recent: list[dict[str, float]], count: Path) -> None:
@@ -175,8 +186,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=WORK, help="folder for the pool, checkpoints and the log")
     parser.add_argument("--config", type=Path, default=HERE / "config.toml")
+    parser.add_argument("--start", type=Path, help="model.onnx to go on from")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     options.work.mkdir(parents=True, exist_ok=True)
-    train(tomllib.loads(options.config.read_text(encoding="utf-8")), options.work)
+    train(tomllib.loads(options.config.read_text(encoding="utf-8")), options.work, options.start)

@@ -23,6 +23,8 @@ _SAFE_OD = BROWN_OD + 0.06
 """A structure meant to be brown is drawn at least this dark on average."""
 _LINE_DEPTH_UM = 0.35
 """A brown membrane is darkest just inside the cell: its blur reaches the neighbour less."""
+_VEIL_UM = 1.6
+"""How far a slanting membrane is spread through the thickness of the section."""
 _MOST_UNSPECIFIC_OD = 0.16
 """Brown that is not meant stays below this."""
 _WANTS_MEMBRANE = {"membrane": 1.0, "both": 1.0, "cytoplasm": 0.0, "none": 0.0, "mixed": 0.7}
@@ -67,7 +69,7 @@ def choose_stain(settings: PhantomSettings, shapes: Shapes, rng: np.random.Gener
     membrane = draw < np.where(immune, _IMMUNE_MEMBRANE, _WANTS_MEMBRANE[settings.pattern])
     cytoplasm = (draw > 1 - np.where(immune, _IMMUNE_CYTOPLASM, _WANTS_CYTOPLASM[settings.pattern])) | ~membrane
     partial = (rng.random(n) < settings.partial_share) & ~(shapes.column & (settings.basolateral > 0))
-    weaker = np.where(membrane, rng.uniform(0.45, 0.9, n), 1.0)
+    weaker = np.where(membrane, rng.uniform(0.45, 0.9, n) / settings.membrane_contrast, 1.0)
     seen = settings.pattern != "none"
     return Stain(
         membrane_od=np.where(brown & membrane, strength, 0),
@@ -111,7 +113,11 @@ def paint_dab(
     )
     cytoplasm = np.where(shapes.nucleus > 0, per_cell(np.minimum(stain.over_nucleus, 1), cell) * cytoplasm, cytoplasm)
     line = _line(settings, shapes, stain, rng) * (0.6 + 0.4 * grain)
-    od = np.maximum(per_cell(stain.membrane_od, cell) * line, cytoplasm)
+    wall = per_cell(stain.membrane_od, cell) * line
+    od = np.maximum(wall, cytoplasm)
+    if settings.veil > 0:
+        od += settings.veil * blur(wall, _VEIL_UM / mpp) * np.clip(1 + 0.6 * smooth_noise(rng, size, 6 / mpp), 0, 2)
+        od *= cell > 0
     unspecific = per_cell(stain.faint_od, cell) * (0.6 + 0.4 * grain) + _background(settings, zones, rng)
     if settings.diffusion > 0:
         unspecific += settings.diffusion * blur(od, 2.0 / mpp) * ~zones.empty

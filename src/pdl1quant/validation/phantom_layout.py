@@ -193,6 +193,8 @@ def _half_axes(
     radius = varied("core_um", kind, rng, sd="core_sd")
     radius = np.where(IS_TUMOUR[kind], radius * settings.tumour_cell_um / 12.0, radius)
     ratio = trait("stretch", kind) * np.exp(np.abs(trait("stretch_sd", kind) * rng.standard_normal(len(kind))))
+    if settings.tumour_stretch > 0:
+        ratio *= np.where(IS_TUMOUR[kind], np.exp(settings.tumour_stretch * np.abs(rng.standard_normal(len(kind)))), 1)
     sizes = np.stack([radius * np.sqrt(ratio), radius / np.sqrt(ratio)], axis=1)
     slender = 0.28 * (1 - 0.5 * settings.stratification)
     column = np.array([0.42 * settings.column_um, slender * settings.column_width_um])
@@ -215,6 +217,8 @@ def _angles(
     near = np.hypot(inward[0], inward[1]) > 0.5
     flow = np.where(near, along_edge, flow) + rng.normal(0, 0.3, len(kind))
     spindle = trait("stretch", kind) > 1.5
+    if settings.tumour_stretch > 0:
+        spindle |= IS_TUMOUR[kind] & zones.tumour[row, col]
     return np.where(spindle, flow, rng.uniform(0, np.pi, len(kind)))
 
 

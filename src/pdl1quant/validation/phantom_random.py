@@ -67,6 +67,8 @@ def _tissue(rng: np.random.Generator) -> dict[str, Any]:
         "tumour_nucleus_um2": float(min(rng.uniform(30, 105), 0.5 * cell_um**2)),
         "tumour_blue": float(rng.uniform(0.45, 1.1)),
         "nucleus_gap_um": float(rng.uniform(0.2, 0.8)),
+        "rounding_um": float(rng.uniform(0.3, 0.9)),
+        "tumour_stretch": _sometimes(rng, 0.25, 0.1, 0.8),
         "nucleolus_share": float(rng.uniform(0, 0.9)),
         "mitosis_share": float(rng.uniform(0, 0.04)),
         "giant_share": _sometimes(rng, 0.3, 0.0, 0.08),
@@ -102,6 +104,8 @@ def _brown(rng: np.random.Generator) -> dict[str, Any]:
         "bleed_through": float(rng.uniform(0.0, 1.0)),
         "grain": float(rng.uniform(0.15, 0.55)),
         "membrane_um": float(rng.uniform(0.4, 1.2)),
+        "membrane_contrast": float(rng.choice([1.0, rng.uniform(1, 3)])),
+        "veil": _sometimes(rng, 0.3, 0.05, 0.5),
         "diffusion": _sometimes(rng, 0.7, 0.0, 0.2),
         "vacuole_share": _sometimes(rng, 0.5, 0.0, 0.6),
         "granular_share": _sometimes(rng, 0.2, 0.1, 1.0),
@@ -118,7 +122,7 @@ def _stain(rng: np.random.Generator) -> dict[str, Any]:
     brown = (tan, tan + red_shift, min(rng.uniform(0.65, 0.85), 1.11 - tan))
     return {
         "haematoxylin_od": float(rng.uniform(0.25, 1.0)),
-        "chromatin": float(rng.uniform(0.6, 2.0)),
+        "chromatin": float(rng.uniform(0.2, 2.0)),
         "background_od": float(rng.uniform(0.015, 0.12)),
         "white": tuple(float(min(v, 255.0)) for v in white),
         "haematoxylin": tuple(float(v) for v in blue),
@@ -129,7 +133,7 @@ def _stain(rng: np.random.Generator) -> dict[str, Any]:
 def _disturbance(rng: np.random.Generator) -> dict[str, Any]:
     return {
         "pigment_share": _sometimes(rng, 0.12, 0.001, 0.04),
-        "mucin_od": _sometimes(rng, 0.6, 0.01, 0.10),
+        "mucin_od": _sometimes(rng, 0.6, 0.01, 0.10) if rng.random() < 0.92 else float(rng.uniform(0.1, 0.6)),
         "n_debris": int(rng.integers(1, 20)) if rng.random() < 0.3 else 0,
         "shadows_mm2": _sometimes(rng, 0.7, 0, 1200),
         "brown_shadows_mm2": _sometimes(rng, 0.35, 0, 500),

@@ -28,6 +28,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "tumour_cell_um": (6, 40),
     "tumour_nucleus_um2": (10, 300),
     "nucleus_gap_um": (0, 3),
+    "rounding_um": (0.1, 2),
+    "tumour_stretch": (0, 1.5),
     "tumour_blue": (0.1, 2),
     "nest_spacing": (0.5, 2),
     "stroma_spacing": (0.8, 5),
@@ -40,6 +42,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "grain": (0, 1),
     "membrane_um": (0.2, 3),
     "diffusion": (0, 0.3),
+    "membrane_contrast": (1, 6),
     "basolateral": (0, 1),
     "n_folds": (0, 5),
     "n_debris": (0, 200),
@@ -92,6 +95,10 @@ class PhantomSettings:
     """Depth over which a brown membrane fades into its cell."""
     diffusion: float = 0.06
     """Brown around brown, as a share of it; too weak to make a cell positive."""
+    membrane_contrast: float = 1.0
+    """How much darker the membrane is, as a factor, where the cytoplasm is brown, too; beyond its chance share."""
+    veil: float = 0.0
+    """Brown of slanting membranes over nuclei and cytoplasm beside them, as a share of the membrane's."""
     vacuole_share: float = 0.1
     """Share of the cells with holes in their cytoplasm."""
     granular_share: float = 0.0
@@ -152,6 +159,10 @@ class PhantomSettings:
     """Haematoxylin of tumour nuclei as a factor: pale ones hold little."""
     nucleus_gap_um: float = 0.5
     """No nucleus comes closer to the edge of its cell."""
+    rounding_um: float = 0.3
+    """How round the corners of crowded nuclei are (standard deviation of the smoothing)."""
+    tumour_stretch: float = 0.0
+    """How much longer than elsewhere tumour cells of nests are, all in one direction: a standard deviation of logs."""
     nucleolus_share: float = 0.3
     """Share of the tumour nuclei with a nucleolus."""
     mitosis_share: float = 0.01

@@ -58,7 +58,8 @@ def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.r
     warp = _warp(rng, size, mpp)
     cell, raw = _displace(cell, warp), _displace(raw, warp)
     edge_um = depth_um(cell, mpp)
-    inside = cv2.GaussianBlur((raw == cell).astype(np.float32) * (cell > 0), (0, 0), max(0.3 / mpp, 0.6)) > 0.5
+    corner = max(settings.rounding_um / mpp, 0.6)
+    inside = cv2.GaussianBlur((raw == cell).astype(np.float32) * (cell > 0), (0, 0), corner) > 0.5
     nucleus = _largest_parts(np.where(inside & (edge_um > max(settings.nucleus_gap_um, 0.75 * mpp)), cell, 0))
     n = len(seeds.kind)
     area_um2 = np.bincount(nucleus.ravel(), minlength=n + 1)[1:] * mpp**2
@@ -167,9 +168,11 @@ def _nuclei(settings: PhantomSettings, seeds: Seeds, rng: np.random.Generator) -
     spindle = trait("stretch", kind) > 1.5
     ratio = np.where(spindle, np.minimum(seeds.along_px / seeds.across_px, 4.0), ratio)
     ratio = np.where(seeds.column, rng.uniform(1.2, 2.2 + 1.3 * settings.stratification, n), ratio)
+    in_line = seeds.nested & ~seeds.column & (settings.tumour_stretch > 0)
+    ratio = np.where(in_line, np.minimum(seeds.along_px / seeds.across_px, 3.5), ratio)
     wobble = trait("wobble", kind) * rng.uniform(0.5, 1.6, n)
     bend = np.where(spindle, rng.normal(0, 0.25, n), 0.0)
-    angle = np.where(seeds.column | spindle, seeds.angle, rng.uniform(0, np.pi, n))
+    angle = np.where(seeds.column | spindle | in_line, seeds.angle, rng.uniform(0, np.pi, n))
     outline = _outlines(radius * np.sqrt(ratio), radius / np.sqrt(ratio), angle, rng, wobble=wobble, bend=bend)
     shift = rng.normal(0, 1, (2, n)) * trait("offset", kind) * seeds.across_px
     height = rng.normal(-0.3, 0.22, n)
