@@ -7,10 +7,11 @@ from factories import make_cells
 from pdl1quant.config import CellsConfig, StainsConfig
 from pdl1quant.model import CELL_COLUMNS, CLASS_PROBABILITIES, CellClass, Segmentation, Tile
 from pdl1quant.stages.cells import grow_cells
-from pdl1quant.stages.classify import classify_cells, name_by_scores
+from pdl1quant.stages.classify import BROWN_UM, classify_cells, name_by_scores, weigh_brown_company
 from pdl1quant.stages.measure import measure_cells
 from pdl1quant.stages.stains import deconvolve, estimate_stains, sample_stains
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
+from pdl1quant.whole_slides.judging import MARGIN_UM
 from scenes import ESTIMATE
 
 
@@ -119,3 +120,50 @@ def test_probabilities_of_the_rule_sum_to_one_and_name_the_class(field):
     probabilities = named[list(CLASS_PROBABILITIES)].to_numpy()
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-6)
     assert np.array_equal(probabilities.argmax(axis=1), named["cell_class"].cat.codes)
+
+
+def brown_cells(tumour_shares, *, apart_um=10.0, positive=True):
+    """Cells in a row with these probabilities of tumour; else they are lymphocytes."""
+    n = len(tumour_shares)
+    scores = np.zeros((n, len(CellClass)), np.float32)
+    scores[:, 0] = tumour_shares
+    scores[:, 1] = 1 - scores[:, 0]
+    cells = make_cells(n, x_px=np.arange(n) * apart_um * 2, y_px=np.zeros(n), positive=np.broadcast_to(positive, n))
+    return name_by_scores(cells, scores)
+
+
+@pytest.mark.parametrize(("others", "name"), [(0.02, "lymphocyte"), (0.98, "tumour")])
+@pytest.mark.parametrize("own", [0.4, 0.6])
+def test_a_doubtful_brown_cell_is_what_the_brown_cells_around_it_are(others, name, own):
+    found = weigh_brown_company(brown_cells([own] + 9 * [others]), mpp=0.5)
+    assert found["cell_class"].iloc[0] == name
+    assert found[list(CLASS_PROBABILITIES)].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_cell_that_is_not_in_doubt_stays_what_it_is():
+    cells = brown_cells([0.9] + 9 * [0.02])
+    assert weigh_brown_company(cells, mpp=0.5).equals(cells)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        brown_cells([0.4] + 9 * [0.98], positive=[True] + 9 * [False]),
+        brown_cells([0.4] + 9 * [0.98], apart_um=BROWN_UM + 1),
+        brown_cells([0.4] + 9 * [0.98], positive=False),
+    ],
+    ids=["the others are negative", "the others are far", "all are negative"],
+)
+def test_company_is_brown_and_near(cells):
+    assert list(weigh_brown_company(cells, mpp=0.5)["cell_class"]) == list(cells["cell_class"])
+
+
+def test_company_of_brown_cells_leaves_the_table_given():
+    cells = brown_cells([0.5, 0.6, 0.02, 0.03])
+    before = cells.copy()
+    assert not weigh_brown_company(cells, mpp=0.5).equals(before)
+    assert cells.equals(before)
+
+
+def test_company_of_brown_cells_lies_within_what_a_band_of_a_slide_sees():
+    assert BROWN_UM < MARGIN_UM

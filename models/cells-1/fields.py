@@ -171,7 +171,7 @@ def unstained(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSetti
 
 
 def palisades(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
-    """The same tissue with tall, slim cells side by side, all brown, darkest where they touch; nuclei are pale slots."""
+    """The same tissue with tall, slim brown cells side by side, darkest where they touch; nuclei are pale slots."""
     return dataclasses.replace(
         tissue,
         tumour_share=float(rng.uniform(0.5, 0.9)),

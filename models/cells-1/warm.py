@@ -1,4 +1,4 @@
-"""Go on from weights that were exported: what batch norms held is in the convolutions then, and is taken apart again."""
+"""Go on from weights that were exported: batch norms are in the convolutions then, and are taken apart again."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.config import Config
 from pdl1quant.errors import NotColourError, UsageError
 from pdl1quant.model import (
+    CLASS_PROBABILITIES,
     Compartments,
     Counts,
     Indication,
@@ -31,7 +32,7 @@ from pdl1quant.model import (
 from pdl1quant.networks import segmenter as network
 from pdl1quant.networks.foreign import cellpose, instanseg, stardist
 from pdl1quant.stages import cells as cell_stage
-from pdl1quant.stages import measure, nuclei, positivity, quality, stains, tissue
+from pdl1quant.stages import classify, measure, nuclei, positivity, quality, stains, tissue
 from pdl1quant.stages import score as scoring
 from pdl1quant.stages.stains import StainSample
 
@@ -181,8 +182,21 @@ def judge_cells(
         As in `analyse_tile`.
     """
     cells = naming.name_cells(measured.cells, class_scores, mpp=mpp, estimate=estimate, config=config)
-    cells["flags"] |= quality.flag_pyknotic(cells, estimate=estimate)
-    return positivity.call_positive(cells, measured.membrane, compartment=pack.compartment, config=config.positivity)
+
+    def judged(named: pd.DataFrame) -> pd.DataFrame:
+        dense = quality.flag_pyknotic(named, estimate=estimate)
+        flagged = named.assign(flags=named["flags"] | dense)
+        return positivity.call_positive(
+            flagged, measured.membrane, compartment=pack.compartment, config=config.positivity
+        )
+
+    first = judged(cells)
+    if class_scores is None:
+        return first
+    weighed = classify.weigh_brown_company(first, mpp=mpp)
+    if weighed["cell_class"].equals(first["cell_class"]):
+        return weighed
+    return judged(cells.assign(**weighed[["cell_class", *CLASS_PROBABILITIES]]))
 
 
 def find_cells(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from scipy.spatial import cKDTree
 
 from pdl1quant.model import CLASS_PROBABILITIES, CellClass, Float32Array, Float64Array, StainEstimate
 from pdl1quant.neighbours import neighbour_weights
@@ -26,6 +27,12 @@ COMPANY_UM = 15.0
 """Standard deviation of the weight of a neighbour ..."""
 COMPANY_REACH_UM = 40.0
 """... and the distance beyond which it has none."""
+BROWN_UM = 200.0
+"""Positive cells this near tell what a doubtful one is; less than what a band of a slide sees around itself."""
+DOUBT_CELLS, DOUBT_SHARE = 4.0, 0.4
+"""Weight and tumour share of what is assumed before any positive cell is seen: few brown cells tell little."""
+MAX_ODDS = 8.0
+"""No company outweighs the cell's own looks by more."""
 FEATURES = (
     "log(nucleus area / 40 um2)",
     "log(nucleus length / width)",
@@ -147,6 +154,48 @@ def name_by_scores(cells: pd.DataFrame, scores: Float32Array) -> pd.DataFrame:
     named = pd.Categorical(names, categories=[str(each) for each in CellClass])
     columns = dict(zip(CLASS_PROBABILITIES, scores.T.astype(np.float32, copy=False), strict=True))
     return cells.assign(cell_class=named, **columns)
+
+
+def weigh_brown_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
+    """Judge each positive cell once more, by what the positive cells around it are.
+
+    Class scores know how often a positive cell is tumour in general. Within ``BROWN_UM`` of each it is counted (mean
+    probability, with ``DOUBT_CELLS`` cells of probability ``DOUBT_SHARE``), and the odds of tumour are multiplied by
+    the odds of that share, by ``MAX_ODDS`` at most: among brown immune cells a doubtful cell is one of them, among
+    brown tumour cells it is tumour. Cells that are not in doubt stay what they are.
+
+    Parameters
+    ----------
+    cells
+        Cells table with class, probabilities and positives.
+    mpp
+        um per pixel of ``x_px``, ``y_px``.
+
+    Returns
+    -------
+    DataFrame
+        A new table with other classes and probabilities of the doubtful positive cells, or the same one.
+    """
+    scores = cells[list(CLASS_PROBABILITIES)].to_numpy(dtype=np.float32)
+    tumour = list(CellClass).index(CellClass.TUMOUR)
+    share = np.clip(scores[:, tumour].astype(np.float64), 1e-6, 1 - 1e-6)
+    odds = share / (1 - share)
+    brown = cells["positive"].to_numpy()
+    doubtful = np.flatnonzero(brown & (odds * MAX_ODDS > 1) & (odds < MAX_ODDS))
+    if not len(doubtful):
+        return cells
+    around = np.flatnonzero(brown)
+    centres = cells[["x_px", "y_px"]].to_numpy(dtype=np.float64) * mpp
+    pairs = cKDTree(centres[doubtful]).sparse_distance_matrix(cKDTree(centres[around]), BROWN_UM, output_type="ndarray")
+    n = np.bincount(pairs["i"], minlength=len(doubtful)) - 1
+    total = np.bincount(pairs["i"], weights=share[around[pairs["j"]]], minlength=len(doubtful)) - share[doubtful]
+    company = (total + DOUBT_CELLS * DOUBT_SHARE) / (n + DOUBT_CELLS)
+    weighed = odds[doubtful] * np.clip(company / (1 - company), 1 / MAX_ODDS, MAX_ODDS)
+    probability = weighed / (1 + weighed)
+    rest = (1 - probability) / (1 - share[doubtful])
+    scores[doubtful] *= rest[:, None].astype(np.float32)
+    scores[doubtful, tumour] = probability
+    return name_by_scores(cells, scores)
 
 
 def features_of(cells: pd.DataFrame, estimate: StainEstimate) -> Float64Array:
