@@ -105,8 +105,11 @@ class Run:
     def learn(self, batch: torch.Tensor, rgb: torch.Tensor) -> dict[str, float]:
         """One step over what `drawn` gave; returns the parts of the loss."""
         settings = self.config["training"]
-        rate = settings["learning_rate"] * max(0.5 * (1 + math.cos(math.pi * self.progress)), 1e-3)
+        decayed = min(1.0, self.minutes / settings["decay_minutes"])
+        rate = settings["learning_rate"] * max(0.5 * (1 + math.cos(math.pi * decayed)), 1e-3)
         rate *= min(1.0, (self.step + 1) / settings["warm_up_steps"])
+        if decayed == 1:
+            rate = settings["averaging_rate"]
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings["bfloat16"]):
