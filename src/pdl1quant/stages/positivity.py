@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     from pdl1quant.config import PositivityConfig
 
-RINGED = 0.75
+RINGED = 0.6
 """Completeness from which a cell is taken to own the membrane that it shares ..."""
-OPEN_RING = 0.55
+OPEN_RING = 0.58
 """... with a cell of less than this completeness."""
 FLUSH = 0.6
 """A line whose OD the neighbour's cytoplasm reaches to this share is the edge of that cytoplasm."""
@@ -90,9 +90,9 @@ def _own_membrane(
     """(n,) best run of each cell's own membrane and (n, sectors) its OD, 0 where a neighbour explains the brown.
 
     Two cells share one brown line. A neighbour explains it when it is brown itself: a positive immune cell; or, for a
-    cell without brown cytoplasm, a neighbour with brown cytoplasm or brown nearly all around. What faces no such
+    cell without brown cytoplasm, a neighbour with brown cytoplasm or brown on most of its perimeter. What faces no such
     neighbour then decides, if it is a quarter of the perimeter or more; else the line counts, unless it is no line but
-    the edge of the neighbour's brown cytoplasm. A first round finds who is brown all around of itself, the second uses
+    the edge of the neighbour's brown cytoplasm. A first round finds who is brown around of itself, the second uses
     it.
     """
     rule = (config.dab_od, config.min_membrane_contrast_od, RINGED, OPEN_RING, FLUSH, MIN_ALONE)
