@@ -5,7 +5,9 @@ The system hands out memory page by page and clears each: that costs more than m
 
 from __future__ import annotations
 
+import ctypes
 import math
+import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,15 @@ def plane(shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
 def like(array: NDArray[Any], dtype: DTypeLike | None = None) -> NDArray[Any]:
     """A `plane` of the shape of an array, and of its dtype unless another is given."""
     return plane(array.shape, array.dtype if dtype is None else dtype)
+
+
+def give_back() -> None:
+    """Return to the system what nobody holds: after a survey, or a band of a slide, it would add to what tiles need."""
+    _FREE.clear()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc, which keeps more than others
+        if trim is not None:
+            trim(0)
 
 
 def _rounded(n_bytes: int) -> int:

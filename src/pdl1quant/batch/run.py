@@ -47,6 +47,7 @@ from pdl1quant.errors import NotHdabError, UnreadableError
 from pdl1quant.model import ResultFlag, Score, StainEstimate, Status
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
+from pdl1quant.networks.session import close_models
 from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, claim_output
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.tables import ScoreRow, write_scores
@@ -114,6 +115,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
             work.score(wave)
+    close_models()  # the report needs the memory: it reads all cells of a case
     write_scores(rows, job.output / SCORES_NAME)
     ledger.finish()
     write_run_record(

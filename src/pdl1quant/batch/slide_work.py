@@ -23,6 +23,7 @@ from pdl1quant.outputs.label_pyramid import label_writer
 from pdl1quant.outputs.maps import write_map
 from pdl1quant.outputs.overview import write_overview
 from pdl1quant.outputs.tables import cells_writer
+from pdl1quant.planes import give_back
 from pdl1quant.slides.opening import open_slide
 from pdl1quant.slides.raster import Note
 from pdl1quant.slides.roi import RoiKind, of_kind, read_geojson_rois
@@ -116,6 +117,7 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
         work = look_for_artefacts(slide, work, estimate=estimate, config=plan.config)
         tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=work.rois, artefacts=work.artefacts)
         tally.damage |= dict.fromkeys(known_damage(slide, work))
+        give_back()
         measured = _counted(tiles, n=len(tasks), tally=tally, progress=progress)
         _write_cells(measured, places, tally=tally, work=work, task=task)
         result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
@@ -198,6 +200,7 @@ def _write_cells(
             if painter is not None:
                 painter.number(counted)
             del band, counted  # not to be kept while the next tiles are measured
+            give_back()
         if painter is not None:
             painter.finish()
 
