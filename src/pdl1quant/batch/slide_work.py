@@ -31,7 +31,7 @@ from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import TileCells, measure_tile
 from pdl1quant.whole_slides.painting import Painter, pack_parts
 from pdl1quant.whole_slides.scoring import HEAT_UM, Tally, finish, known_damage
-from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
+from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, read_overview, sample_slide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -277,12 +277,12 @@ def _write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image,
         remarks=tuple(str(flag).replace("_", " ") for flag in result.score.flags),
     )
     write_overview(
-        work.overview.rgb,
+        read_overview(tally.slide).rgb,
         work.tissue,
         tally.heat,
         paths["overlays"],
         caption=caption,
-        mpp=work.overview.grid.mpp,
+        mpp=work.overview_grid.mpp,
         square_um=HEAT_UM,
         compartment=plan.pack.compartment,
         artefacts=work.artefacts,
@@ -300,7 +300,7 @@ def _write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image,
 
 def _on_overview(geometry: Any, work: Work) -> Any:
     """A geometry in level-0 pixels, in those of the overview."""
-    grid = work.overview.grid
+    grid = work.overview_grid
     return shapely.transform(geometry, lambda points: points / (grid.downsample_x, grid.downsample_y))
 
 

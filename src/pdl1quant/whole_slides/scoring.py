@@ -128,7 +128,7 @@ def finish(
         has_tumour_roi=has_tumour_roi,
         flags=found,
     )
-    status = Status.OK if work.tissue.any() or tally.n_cells else Status.NO_TISSUE
+    status = Status.OK if work.packed_tissue.any() or tally.n_cells else Status.NO_TISSUE
     if status is Status.OK and ResultFlag.PARTIAL in score.flags:
         status = Status.PARTIAL
     return SlideResult(
@@ -141,7 +141,7 @@ def finish(
 
 def known_damage(slide: Slide, work: Work) -> tuple[SlideDamage, ...]:
     """Damage that matters whether or not a tile meets it: of the level that is measured, and of the overview."""
-    return tuple(dict.fromkeys([*(d for d in slide.damage if d.level == work.grid.level), *work.overview.damage]))
+    return tuple(dict.fromkeys([*(d for d in slide.damage if d.level == work.grid.level), *work.overview_damage]))
 
 
 def analyse_slide(

@@ -82,12 +82,21 @@ class Work:
 
     grid: SlideGrid
     blocks: BoolArray
-    tissue: BoolArray
+    packed_tissue: UInt8Array
+    tissue_shape: tuple[int, int]
     tissue_area_um2: float
-    overview: Overview
+    overview_grid: SlideGrid
+    overview_damage: tuple[SlideDamage, ...]
     artefacts: ArtefactMap | None = None
     spoilt: Mapping[ArtefactKind, float] | None = None
     rois: tuple[Roi, ...] = ()
+
+    @property
+    def tissue(self) -> BoolArray:
+        """The mask, kept in an eighth of its memory."""
+        height, width = self.tissue_shape
+        bits = np.unpackbits(self.packed_tissue, count=height * width)
+        return bits.view(np.bool_).reshape(height, width)
 
     def places(self, config: Config) -> tuple[TilePlace, ...]:
         """The tiles, row by row."""
@@ -146,9 +155,11 @@ def plan_work(
     work = Work(
         grid=grid,
         blocks=_blocks_of(found, grid),
-        tissue=found,
+        packed_tissue=np.packbits(found),
+        tissue_shape=(found.shape[0], found.shape[1]),
         tissue_area_um2=tissue.tissue_area_um2(found, tile),
-        overview=overview,
+        overview_grid=overview.grid,
+        overview_damage=overview.damage,
     )
     if is_array:
         work = look_for_artefacts(slide, work, estimate=estimate, config=config)
