@@ -167,3 +167,12 @@ def test_company_of_brown_cells_leaves_the_table_given():
 
 def test_company_of_brown_cells_lies_within_what_a_band_of_a_slide_sees():
     assert BROWN_UM < MARGIN_UM
+
+
+def test_company_is_the_same_however_many_cells_are_weighed_at_once(monkeypatch):
+    cells = brown_cells(np.random.default_rng(1).uniform(0, 1, 50))
+    together = weigh_brown_company(cells, mpp=0.5)
+    monkeypatch.setattr("pdl1quant.stages.classify.DOUBTS_AT_ONCE", 3)
+    apart = weigh_brown_company(cells, mpp=0.5)
+    assert list(apart["cell_class"]) == list(together["cell_class"])
+    assert np.allclose(apart["tumour_probability"], together["tumour_probability"], rtol=0, atol=1e-6)

@@ -33,6 +33,8 @@ DOUBT_CELLS, DOUBT_SHARE = 4.0, 0.4
 """Weight and tumour share of what is assumed before any positive cell is seen: few brown cells tell little."""
 MAX_ODDS = 8.0
 """No company outweighs the cell's own looks by more."""
+DOUBTS_AT_ONCE = 2000
+"""A cell in dense tissue has some 600 neighbours that near: more pairs at a time would cost memory."""
 FEATURES = (
     "log(nucleus area / 40 um2)",
     "log(nucleus length / width)",
@@ -186,9 +188,15 @@ def weigh_brown_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
         return cells
     around = np.flatnonzero(brown)
     centres = cells[["x_px", "y_px"]].to_numpy(dtype=np.float64) * mpp
-    pairs = cKDTree(centres[doubtful]).sparse_distance_matrix(cKDTree(centres[around]), BROWN_UM, output_type="ndarray")
-    n = np.bincount(pairs["i"], minlength=len(doubtful)) - 1
-    total = np.bincount(pairs["i"], weights=share[around[pairs["j"]]], minlength=len(doubtful)) - share[doubtful]
+    everyone, n, total = cKDTree(centres[around]), np.empty(len(doubtful)), np.empty(len(doubtful))
+    for start in range(0, len(doubtful), DOUBTS_AT_ONCE):
+        some = doubtful[start : start + DOUBTS_AT_ONCE]
+        pairs = cKDTree(centres[some]).sparse_distance_matrix(everyone, BROWN_UM, output_type="ndarray")
+        n[start : start + len(some)] = np.bincount(pairs["i"], minlength=len(some))
+        total[start : start + len(some)] = np.bincount(
+            pairs["i"], weights=share[around[pairs["j"]]], minlength=len(some)
+        )
+    n, total = n - 1, total - share[doubtful]
     company = (total + DOUBT_CELLS * DOUBT_SHARE) / (n + DOUBT_CELLS)
     weighed = odds[doubtful] * np.clip(company / (1 - company), 1 / MAX_ODDS, MAX_ODDS)
     probability = weighed / (1 + weighed)
