@@ -178,7 +178,7 @@ def weigh_brown_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     DataFrame
         A new table with other classes and probabilities of the doubtful positive cells, or the same one.
     """
-    scores = cells[list(CLASS_PROBABILITIES)].to_numpy(dtype=np.float32)
+    scores = cells[list(CLASS_PROBABILITIES)].to_numpy(dtype=np.float32, copy=True)
     tumour = list(CellClass).index(CellClass.TUMOUR)
     share = np.clip(scores[:, tumour].astype(np.float64), 1e-6, 1 - 1e-6)
     odds = share / (1 - share)
