@@ -121,6 +121,18 @@ def test_nuclei_are_found(segment, phantom):
     assert segment(Tile.whole(phantom.rgb, 0.5)).nuclei.max() > 50
 
 
+def test_smallest_and_largest_nuclei_are_told_by_the_area_that_is_reported(toy):
+    y, x = np.mgrid[:160, :400]
+    dark = np.zeros(x.shape, bool)
+    for k, radius_px in enumerate((2, 3, 4, 6, 9, 14)):
+        dark |= np.hypot(x - 40 - 60 * k, y - 80) <= radius_px
+    tile = Tile.whole(np.where(dark, 20, 240).astype(np.uint8)[:, :, None].repeat(3, axis=2), 0.5)
+    area_um2 = lambda config: np.bincount(network.segment_with(toy, tile, config=config).nuclei.ravel())[1:] / 4  # noqa: E731
+    of_all = area_um2(NucleiConfig(min_area_um2=0.1))
+    limits = NucleiConfig(min_area_um2=float(of_all[1]) * 0.95, max_area_um2=float(of_all[-1]) * 0.95)
+    assert np.array_equal(area_um2(limits), of_all[1:-1])
+
+
 @pytest.mark.parametrize("grey", [0, 255])
 def test_blank_tile_has_no_nuclei(segment, grey):
     seen = segment(Tile.whole(np.full((130, 70, 3), grey, np.uint8), 0.5))

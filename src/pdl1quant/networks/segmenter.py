@@ -29,7 +29,16 @@ if TYPE_CHECKING:
 
     from pdl1quant.basins import Borders
     from pdl1quant.config import NucleiConfig
-    from pdl1quant.model import Float32Array, Int32Array, IntpArray, StainEstimate, StainOD, Tile, UInt8Array
+    from pdl1quant.model import (
+        Float32Array,
+        Float64Array,
+        Int32Array,
+        IntpArray,
+        StainEstimate,
+        StainOD,
+        Tile,
+        UInt8Array,
+    )
     from pdl1quant.networks.card import Model
 
 MIN_NUCLEUS = 0.35
@@ -219,11 +228,17 @@ def _split(maps: Maps, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array,
     group = _join(border)
     highest = np.zeros(int(group.max()) + 1, np.float32)
     np.maximum.at(highest, group, border.peak)
-    area_um2 = np.bincount(group, weights=label_areas(pieces, n_pieces)) * mpp**2
+    rim_px = round(RIM_UM / mpp)
+    area_um2 = _widened_um2(np.bincount(group, weights=label_areas(pieces, n_pieces)) * mpp**2, rim_um=rim_px * mpp)
     keep = (area_um2 >= config.min_area_um2) & (area_um2 <= config.max_area_um2) & (highest >= MIN_PEAK)
     keep[0] = False
     number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
-    return _widened(renumber(pieces, number[group]), radius_px=round(RIM_UM / mpp)), int(keep.sum())
+    return _widened(renumber(pieces, number[group]), radius_px=rim_px), int(keep.sum())
+
+
+def _widened_um2(area_um2: Float64Array, *, rim_um: float) -> Float64Array:
+    """The areas that discs have when they are widened by ``rim_um``."""
+    return np.asarray(np.pi * (np.sqrt(area_um2 / np.pi) + rim_um) ** 2, dtype=np.float64)
 
 
 def _join(border: Borders) -> Int32Array:
