@@ -14,6 +14,7 @@ COLUMNS = [
     "recall",
     "F1",
     "F1@IoU.5",
+    "laid.on",
     "AJI",
     "rec.pos",
     "rec.neg",
@@ -73,6 +74,20 @@ def test_agreement_counts_matched_nuclei_by_their_true_kind(annotated):
     assert shares["F1@IoU.5"] == 0.5  # 4 of 10 px beside: an IoU of 6/14
     assert (shares["rec.pos"], shares["rec.neg"]) == (1.0, 0.5)
     assert (shares["pos.agr"], shares["neg.agr"]) == (0.5, 0.0)
+
+
+def test_outlines_beside_their_nuclei_are_laid_on_the_image(annotated):
+    seen = field(annotated, 10, 40, 70, positive=[0, 0, 0])
+    rgb = np.full((20, 100, 3), 240, np.uint8)
+    for left in (10, 40, 70):
+        rgb[5:15, left : left + 10] = 60
+    assert annotated.shift_px(dataclasses.replace(seen, rgb=rgb)) == (0, 0)
+    beside = dataclasses.replace(seen, rgb=np.roll(rgb, (-2, 3), axis=(0, 1)))
+    assert annotated.shift_px(beside) == (3, -2)
+    assert np.array_equal(annotated.laid_on(beside), np.roll(seen.truth.labels, (-2, 3), axis=(0, 1)))
+    beside = dataclasses.replace(seen, rgb=np.roll(rgb, 4, axis=1))
+    shares = annotated.measure(beside, nuclei(annotated, 14, 44, 74, positive=[0, 0, 0]), method="m").shares
+    assert (shares["F1@IoU.5"], shares["laid.on"]) == (0.0, 1.0)
 
 
 def test_pooled_agreement_weighs_nuclei_and_the_mean_weighs_fields(annotated):
