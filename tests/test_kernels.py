@@ -185,6 +185,16 @@ def test_neighbours_are_all_points_within_reach_in_order(seed, n, span, reach):
     assert np.array_equal(distance, apart[within])
 
 
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, st.integers(0, 60), st.integers(0, 20), st.sampled_from([0.5, 2.0, 25.0]))
+def test_the_nearest_point_is_found_within_reach(seed, n, n_places, reach):
+    rng = np.random.default_rng(seed)
+    points, wanted = rng.random((n, 2)) * 30, rng.random((n_places, 2)) * 30
+    apart = np.sqrt(((wanted[:, None] - points) ** 2).sum(axis=2)) if n else np.full((n_places, 1), np.inf)
+    nearest = np.where(apart.min(axis=1) < reach, apart.argmin(axis=1), -1)
+    assert np.array_equal(places.nearest_of(points, wanted, reach), nearest)
+
+
 # --- stain -----------------------------------------------------------------------------------------------------------
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, SIDES, SIDES)

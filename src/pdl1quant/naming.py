@@ -61,6 +61,11 @@ def name_cells(
     return classify.classify_cells(cells, mpp=mpp, estimate=estimate)
 
 
+def reach_um(config: Config) -> float:
+    """How far around a cell `name_cells` looks at others, for a segmenter without class scores."""
+    return features.REACH_UM if config.cells.classifier else classify.COMPANY_REACH_UM
+
+
 def chosen_classifier(config: Config) -> Classifier | None:
     """The classifier that the settings name, checked; None without one.
 

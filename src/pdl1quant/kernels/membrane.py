@@ -74,29 +74,52 @@ def own_membranes(
     run, around = plain.copy(), np.empty(len(values), np.float32)
     positive, explains = np.empty(len(values), np.bool_), np.empty(len(values), np.bool_)
     for row in range(len(values)):
-        around[row] = _share(weight[row], values[row] >= levels[0])
+        around[row] = _share_reaching(values[row], weight[row], levels[0])
         positive[row] = _is_positive(run[row], cytoplasm[row], levels)
         explains[row] = immune[row] and (positive[row] or cytoplasm[row] >= levels[0])
-    marks = np.empty((4, values.shape[1]), np.bool_)
-    for _ in range(2):
-        ringed = positive & (around >= ringed_from)
+    marks, left = np.empty((4, values.shape[1]), np.bool_), np.empty(values.shape[1], np.float32)
+    ringed = np.zeros(len(values), np.bool_)
+    for turn in range(2):
+        before, ringed = ringed, positive & (around >= ringed_from)
         for row in range(len(values)):
-            run[row] = plain[row]
-            if not _mark(
-                row, (values[row], neighbour[row]), (cytoplasm, immune, explains, ringed), around, levels, marks
-            ):
-                own[row] = values[row]
+            if turn > 0 and not _has_turned(neighbour[row], before, ringed):
+                continue
+            ring = values[row], neighbour[row]
+            if not _mark(row, ring, (cytoplasm, immune, explains, ringed), around, levels, marks):
+                run[row], own[row] = plain[row], values[row]
                 continue
             alone = _explain(weight[row], marks, around[row] < levels[3], min_alone)
-            left = np.where(marks[3], np.float32(0), weight[row])
-            own[row] = np.where(marks[3], np.float32(0), values[row])
-            if marks[3].any():
-                run[row] = _best_run(own[row], left, needed[row])
-                if alone >= min_alone:
-                    run[row] = max(run[row], _median(own[row], left))
+            if not _take_away(marks[3], (values[row], weight[row]), (own[row], left)):
+                run[row] = plain[row]
+                continue
+            run[row] = _best_run(own[row], left, needed[row])
+            if alone >= min_alone and _half_is_above(run[row], own[row], left):
+                run[row] = max(run[row], _median(own[row], left))
         for row in range(len(values)):
             positive[row] = _is_positive(run[row], cytoplasm[row], levels)
     return run, own
+
+
+@compiled
+def _has_turned(neighbour: Int32Array, before: BoolArray, after: BoolArray) -> bool:
+    """Whether something is said of one of the neighbours that was not said before."""
+    turned = False
+    for other in neighbour:
+        turned = turned or (other >= 0 and before[other] != after[other])
+    return turned
+
+
+@compiled
+def _take_away(
+    explained: BoolArray, ring: tuple[Float32Array, Float32Array], into: tuple[Float32Array, Float32Array]
+) -> bool:
+    """Copy values and weights, 0 where they are explained; whether any is."""
+    found = False
+    for at in range(len(explained)):
+        found = found or explained[at]
+        for which in range(2):
+            into[which][at] = np.float32(0) if explained[at] else ring[which][at]
+    return found
 
 
 @compiled
@@ -105,12 +128,22 @@ def _is_positive(run: np.float32, cytoplasm: np.float32, levels: Levels) -> bool
 
 
 @compiled
-def _share(weight: Float32Array, chosen: BoolArray) -> np.float32:
-    """Share of the weight that is chosen; weights are whole numbers."""
+def _share_reaching(values: Float32Array, weight: Float32Array, level: np.float32) -> np.float32:
+    """Share of the weight whose value reaches the level; weights are whole numbers."""
     part, whole = np.float32(0), np.float32(0)
     for at in range(len(weight)):
         whole += weight[at]
-        part += weight[at] if chosen[at] else np.float32(0)
+        part += weight[at] if values[at] >= level else np.float32(0)
+    return part / max(whole, np.float32(1))
+
+
+@compiled
+def _share_without(chosen: BoolArray, weight: Float32Array) -> np.float32:
+    """Share of the weight that is not chosen."""
+    part, whole = np.float32(0), np.float32(0)
+    for at in range(len(weight)):
+        whole += weight[at]
+        part += np.float32(0) if chosen[at] else weight[at]
     return part / max(whole, np.float32(1))
 
 
@@ -154,12 +187,22 @@ def _explain(weight: Float32Array, marks: BoolArray, is_open: bool, min_alone: n
         marks[3, at] = False
         for near in (before, at, behind):
             marks[3, at] |= marks[0, near] or marks[1, near] or marks[2, near]
-    alone = _share(weight, ~marks[3])
+    alone = _share_without(marks[3], weight)
     for at in range(places):
         before, behind = at - 1 if at > 0 else places - 1, at + 1 if at < places - 1 else 0
         edge = marks[1, before] or marks[1, at] or marks[1, behind]
         marks[3, at] &= marks[0, at] or edge or alone >= min_alone or is_open
     return alone
+
+
+@compiled
+def _half_is_above(level: np.float32, values: Float32Array, weight: Float32Array) -> bool:
+    """Whether half of the weight, or more, lies above the level: else the median does not."""
+    above, whole = np.float32(0), np.float32(0)
+    for at in range(len(values)):
+        whole += weight[at]
+        above += weight[at] if values[at] > level else np.float32(0)
+    return bool(above >= whole / np.float32(2))
 
 
 @compiled

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from pdl1quant.kernels.compiled import compiled
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pdl1quant.model import Float64Array, Int32Array, IntpArray
+
+
+_Number = TypeVar("_Number", bound=np.number)
 
 
 @compiled
@@ -40,23 +45,50 @@ def neighbours_of(points: Float64Array, reach: float) -> tuple[IntpArray, Int32A
     Returns the starts (n + 1,), the others in order, and how far off each is.
     """
     n = len(points)
-    _, count = around(points, reach)
     square, columns, first, members = _sorted_in(points, reach)
     starts = np.zeros(n + 1, np.intp)
-    for point in range(n):
-        starts[point + 1] = starts[point] + count[point]
-    others, apart = np.empty(starts[n], np.int32), np.empty(starts[n])
+    others: Int32Array = np.empty(32 * n, np.int32)
+    apart: Float64Array = np.empty(32 * n)
     for point in range(n):
         end = starts[point]
         for row in range(-1, 2):
             start = square[point] + row * columns - 1
+            if end + first[start + 3] - first[start] > len(others):
+                others, apart = _longer(others, end + n), _longer(apart, end + n)
             for place in range(first[start], first[start + 3]):
                 other = members[place]
                 x, y = points[other, 0] - points[point, 0], points[other, 1] - points[point, 1]
                 if x * x + y * y <= reach * reach and other != point:
                     _insert(others, apart, (starts[point], end), other, np.sqrt(x * x + y * y))
                     end += 1
-    return starts, others, apart
+        starts[point + 1] = end
+    return starts, others[: starts[n]].copy(), apart[: starts[n]].copy()
+
+
+@compiled
+def _longer(values: NDArray[_Number], length: int) -> NDArray[_Number]:
+    """A copy with more room, for at least half as many again."""
+    copy = np.empty(max(length, len(values) * 3 // 2), values.dtype)
+    copy[: len(values)] = values
+    return copy
+
+
+@compiled
+def nearest_of(points: Float64Array, places: Float64Array, reach: float) -> IntpArray:
+    """(m,) the point (n, 2) that is nearest to each place (m, 2), the first of several, or -1 if none is in reach."""
+    found = np.full(len(places), -1, np.intp)
+    square, columns, first, members = _sorted_in(np.concatenate((places, points)), reach)
+    for place in range(len(places)):
+        least = reach * reach
+        for row in range(-1, 2):
+            start = square[place] + row * columns - 1
+            for at in range(first[start], first[start + 3]):
+                point = members[at] - len(places)
+                if point >= 0:
+                    right, down = points[point, 0] - places[place, 0], points[point, 1] - places[place, 1]
+                    if right * right + down * down < least:
+                        least, found[place] = right * right + down * down, point
+    return found
 
 
 @compiled

@@ -208,20 +208,23 @@ def weigh_brown_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
 
 def features_of(cells: pd.DataFrame, estimate: StainEstimate) -> Float64Array:
     """(n, 10) the ``FEATURES`` of each cell."""
-    values = {name: cells[name].to_numpy(dtype=np.float64) for name in cells.columns if cells[name].dtype.kind == "f"}
-    chromatin = np.maximum(values["nucleus_haematoxylin_od_mean"], 0.03)
-    width = np.maximum(values["nucleus_width_um"], 0.5)
+
+    def column(name: str) -> Float64Array:
+        return cells[name].to_numpy(dtype=np.float64)
+
+    chromatin = np.maximum(column("nucleus_haematoxylin_od_mean"), 0.03)
+    width = np.maximum(column("nucleus_width_um"), 0.5)
     columns = (
-        np.log(np.maximum(values["nucleus_area_um2"], 1) / 40),
-        np.log(np.maximum(values["nucleus_length_um"], 0.5) / width),
-        values["nucleus_width_um"] / 6 - 1,
+        np.log(np.maximum(column("nucleus_area_um2"), 1) / 40),
+        np.log(np.maximum(column("nucleus_length_um"), 0.5) / width),
+        column("nucleus_width_um") / 6 - 1,
         chromatin / estimate.nucleus_od - 2,
-        values["nucleus_haematoxylin_od_sd"] / chromatin,
-        values["nucleus_regularity"],
-        values["nucleus_sharpness_od"] / chromatin,
-        np.minimum(values["neighbour_distance_um"], 20) / 10 - 1,
-        cells["neighbours_25um"].to_numpy() / 20 - 1,
-        values["cytoplasm_haematoxylin_od_mean"] / estimate.nucleus_od,
+        column("nucleus_haematoxylin_od_sd") / chromatin,
+        column("nucleus_regularity"),
+        column("nucleus_sharpness_od") / chromatin,
+        np.minimum(column("neighbour_distance_um"), 20) / 10 - 1,
+        column("neighbours_25um") / 20 - 1,
+        column("cytoplasm_haematoxylin_od_mean") / estimate.nucleus_od,
     )
     return np.stack(columns, axis=1)
 

@@ -61,11 +61,10 @@ def tissue_mask(slide: Slide, estimate: StainEstimate, review: Review) -> Tissue
 def heat_map(review: Review) -> HeatMap:
     """TPS of squares of tissue, as reviewed."""
     results, cells = review.results, review.state.counted()
-    row, column = scoring.block_places(cells, block_um=HEAT_UM, mpp=review.mpp)
-    counts = scoring.count_blocks(cells, block_um=HEAT_UM, mpp=review.mpp, config=results.config, pack=results.pack)
-    places = np.unique(np.stack([row, column], axis=1), axis=0) if len(cells) else np.zeros((0, 2), np.int64)
+    counts = scoring.count_by_block(cells, block_um=HEAT_UM, mpp=review.mpp, config=results.config, pack=results.pack)
+    places = np.array(list(counts), np.int64).reshape(-1, 2)
     places = places.clip(min=0)
     steps = np.zeros(places.max(axis=0, initial=0) + 1, np.int32)
-    of_square = [step_of(each, results.pack.compartment) for each in counts]
+    of_square = [step_of(each, results.pack.compartment) for each in counts.values()]
     steps[places[:, 0], places[:, 1]] = [0 if step is None else step + 1 for step in of_square]
     return HeatMap(steps=steps, side_um=HEAT_UM)

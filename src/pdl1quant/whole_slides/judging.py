@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
-from pdl1quant import pipeline
+from pdl1quant import naming, pipeline
+from pdl1quant.kernels.places import nearest_of
 from pdl1quant.model import MembraneProfile
 from pdl1quant.stages import measure
 
@@ -150,8 +150,7 @@ def _gather(near: Mapping[int, TileCells], *, low: float, high: float) -> _Gathe
 def _neighbours(tiles: Sequence[TileCells], centres: Float64Array) -> list[Int32Array]:
     """Rows, among the cells of all tiles, of each cell's neighbours; -1 for those that no tile owns."""
     foreign = np.concatenate([tile.foreign for tile in tiles])
-    apart, owner = cKDTree(centres).query(foreign, distance_upper_bound=SAME_CENTRE_PX)
-    rows: IntpArray = np.where(np.isfinite(apart), owner, -1)
+    rows = nearest_of(centres, foreign, SAME_CENTRE_PX)
     found, first, first_foreign = [], 0, 0
     for tile in tiles:
         n, n_foreign = len(tile.cells), len(tile.foreign)
@@ -172,26 +171,61 @@ def _judge(
     pack: RulePack,
     first: int,
 ) -> Band:
-    cells = gathered.cells
+    cells, y = gathered.cells, gathered.cells["y_px"].to_numpy()
     distance, around = measure.neighbourhood(cells[["x_px", "y_px"]].to_numpy(np.float64) * grid.mpp)
     cells = cells.assign(
         neighbour_distance_um=np.where(distance <= MARGIN_UM, distance, np.inf).astype(np.float32),
         neighbours_25um=around.astype(np.int32),
     )
+    inside = slice(*np.searchsorted(y, [top - 0.5, top + BAND_PX - 0.5]).tolist())
+    seen = slice(0, len(cells))
+    if gathered.class_scores is None:  # else brown cells all around count
+        seen = _seen(gathered, inside, reach_px=naming.reach_um(config) / grid.mpp)
     cells = pipeline.judge_cells(
-        measure.Measured(cells=cells, membrane=gathered.membrane),
+        measure.Measured(cells=cells.iloc[seen].reset_index(drop=True), membrane=_part(gathered.membrane, seen)),
         gathered.class_scores,
         mpp=grid.mpp,
         estimate=estimate,
         config=config,
         pack=pack,
     )
-    y = cells["y_px"].to_numpy()
-    inside = np.flatnonzero((y >= top - 0.5) & (y < top + BAND_PX - 0.5))
-    cells = cells.iloc[inside].reset_index(drop=True)
+    cells = cells.iloc[inside.start - seen.start : inside.stop - seen.start].reset_index(drop=True)
     tile_labels = cells["label"].to_numpy(np.int32, copy=True)
     cells["label"] = np.arange(first, first + len(cells), dtype=np.int32)
     cells["x_px"] = (cells["x_px"] + 0.5) * grid.downsample_x - 0.5
     cells["y_px"] = (cells["y_px"] + 0.5) * grid.downsample_y - 0.5
-    outlines = tuple(gathered.outlines[index] for index in inside.tolist()) if gathered.outlines else ()
-    return Band(cells=cells, outlines=outlines, tiles=gathered.tiles[inside], tile_labels=tile_labels, y1=top + BAND_PX)
+    return Band(
+        cells=cells,
+        outlines=gathered.outlines[inside],
+        tiles=gathered.tiles[inside],
+        tile_labels=tile_labels,
+        y1=top + BAND_PX,
+    )
+
+
+def _seen(gathered: _Gathered, inside: slice, *, reach_px: float) -> slice:
+    """The rows on which what is said of those inside depends.
+
+    A membrane is judged by what its neighbours are, and by their own membranes, which others share.
+    """
+    y, neighbour = gathered.cells["y_px"].to_numpy(), gathered.membrane.neighbour
+    rows = np.arange(len(y))[inside]
+    for _ in range(2):
+        met = np.zeros(len(y) + 1, bool)  # the last one is nobody: -1
+        met[rows], met[neighbour[rows]] = True, True
+        rows = np.flatnonzero(met[:-1])
+    if not rows.size:
+        return inside
+    low, high = y[rows[0]] - reach_px, y[rows[-1]] + reach_px
+    return slice(int(np.searchsorted(y, low, "left")), int(np.searchsorted(y, high, "right")))
+
+
+def _part(membrane: MembraneProfile, rows: slice) -> MembraneProfile:
+    """The membranes of some rows; neighbours beyond them are none."""
+    neighbour = membrane.neighbour[rows] - rows.start
+    is_known = (neighbour >= 0) & (neighbour < rows.stop - rows.start)
+    return MembraneProfile(
+        dab_od=membrane.dab_od[rows],
+        weight=membrane.weight[rows],
+        neighbour=np.where(is_known, neighbour, -1).astype(np.int32),
+    )

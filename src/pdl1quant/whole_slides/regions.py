@@ -30,12 +30,8 @@ def add_blocks(
     into: Blocks, cells: pd.DataFrame, *, block_um: float, mpp: float, config: Config, pack: RulePack
 ) -> None:
     """Add the counts of some cells to those of the blocks in which they lie."""
-    row, column = scoring.block_places(cells, block_um=block_um, mpp=mpp)
-    keys = np.unique(np.stack([row, column], axis=1), axis=0).tolist()
-    counts = scoring.count_blocks(cells, block_um=block_um, mpp=mpp, config=config, pack=pack)
-    for (key_row, key_column), each in zip(keys, counts, strict=True):
-        key = (key_row, key_column)
-        into[key] = into.get(key, Counts()) + each
+    for key, counts in scoring.count_by_block(cells, block_um=block_um, mpp=mpp, config=config, pack=pack).items():
+        into[key] = into.get(key, Counts()) + counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -185,12 +185,21 @@ def count_blocks(
         Blocks that hold a cell, row by row. They know no tumour area: add ``Counts(tumour_area_um2=...)`` to the
         sequence; a block without cells does not enter the bootstrap.
     """
+    return tuple(count_by_block(cells, block_um=block_um, mpp=mpp, config=config, pack=pack).values())
+
+
+def count_by_block(
+    cells: pd.DataFrame, *, block_um: float, mpp: float, config: Config, pack: RulePack
+) -> dict[tuple[int, int], Counts]:
+    """The counts of `count_blocks` by row and column of the block, row by row."""
     if cells.empty:
-        return ()
+        return {}
     row, column = block_places(cells, block_um=block_um, mpp=mpp)
     # One number per block, row by row: sorting numbers is many times faster than sorting pairs.
-    places, group = np.unique(row * (np.ptp(column) + 1) + column - column.min(), return_inverse=True)
-    return _tally(cells, group, len(places), config=config, pack=pack)
+    left, width = column.min(), np.ptp(column) + 1
+    places, group = np.unique(row * width + (column - left), return_inverse=True)
+    keys = zip((places // width).tolist(), (places % width + left).tolist(), strict=True)
+    return dict(zip(keys, _tally(cells, group, len(places), config=config, pack=pack), strict=True))
 
 
 def block_places(cells: pd.DataFrame, *, block_um: float, mpp: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
