@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from pdl1quant.errors import OutputError, UsageError
-from pdl1quant.outputs.files import claim_output, is_result, replace_atomically, result_path
+from pdl1quant.outputs.files import claim_output, is_result, replace_atomically, replace_together, result_path
 
 
 def names(folder):
@@ -62,6 +62,46 @@ def test_long_name_can_be_written(tmp_path):
     with replace_atomically(path) as partial:
         partial.write_text("x")
     assert path.exists()
+
+
+def write_two(folder):
+    for name in ("a/1.txt", "b/2.txt"):
+        with replace_atomically(folder / name) as partial:
+            partial.write_text(name)
+
+
+def test_files_of_a_group_appear_together_and_alone(tmp_path):
+    with replace_together():
+        write_two(tmp_path)
+        assert not (tmp_path / "a" / "1.txt").exists()
+    assert names(tmp_path) == ["a/1.txt", "b/2.txt"]
+    assert (tmp_path / "b" / "2.txt").read_text() == "b/2.txt"
+    with replace_atomically(tmp_path / "c.txt") as partial:
+        partial.write_text("by itself")
+    assert names(tmp_path) == ["a/1.txt", "b/2.txt", "c.txt"]
+
+
+@pytest.mark.parametrize("is_inside", [True, False])
+def test_nothing_of_a_group_appears_when_one_of_it_fails(tmp_path, is_inside):
+    def break_off():
+        with replace_together():
+            write_two(tmp_path)
+            with replace_atomically(tmp_path / "c.txt") as partial:
+                partial.write_text("half")
+                if is_inside:
+                    raise KeyboardInterrupt
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        break_off()
+    assert names(tmp_path) == []
+
+
+def test_file_of_a_group_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "b" / "2.txt").mkdir(parents=True)
+    with pytest.raises(OutputError, match=r"2\.txt: cannot be written"), replace_together():
+        write_two(tmp_path)
+    assert [name for name in names(tmp_path) if name.endswith(".partial")] == []
 
 
 def test_new_folder_is_made(tmp_path):

@@ -1,13 +1,15 @@
 """The ledger of a run: what is finished, so that a run that was stopped can go on.
 
-One JSON object a line, appended and flushed as the work goes; a line cut off by a crash is ignored. Numbers survive the
-round trip exactly, so that a resumed run writes the same bytes as one that was never stopped.
+One JSON object a line, appended as the work goes and flushed to the disk now and then: what a failure of the power
+takes away is done again, a line cut off by a crash is ignored. Numbers survive the round trip exactly, so that a
+resumed run writes the same bytes as one that was never stopped.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 LEDGER_NAME = ".pdl1quant-progress.jsonl"
 
+_FLUSH_SECONDS = 1.0
+
 _OUTCOME = TypeAdapter(Outcome)
 _ESTIMATE = TypeAdapter(StainEstimate)
 
@@ -37,6 +41,7 @@ class Ledger:
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         self._path = folder / LEDGER_NAME
+        self._flushed = 0.0
         self._settings = {"pdl1quant": "progress", **settings}
         self._earlier_estimates: dict[str, tuple[frozenset[str], StainEstimate]] = {}
         self._earlier_outcomes: dict[str, tuple[str, Outcome]] = {}
@@ -133,7 +138,9 @@ class Ledger:
             with self._path.open("ab") as file:
                 file.write(_encode(line))
                 file.flush()
-                os.fsync(file.fileno())
+                if time.monotonic() - self._flushed > _FLUSH_SECONDS:
+                    os.fsync(file.fileno())
+                    self._flushed = time.monotonic()
         except OSError as error:
             raise OutputError(f"{self._path}: cannot be written ({error.strerror}); check place and space") from error
 

@@ -25,7 +25,7 @@ from pdl1quant.model import (
     Status,
 )
 from pdl1quant.outputs.captions import Caption, score_text
-from pdl1quant.outputs.files import result_path
+from pdl1quant.outputs.files import replace_together, result_path
 from pdl1quant.outputs.geojson import write_geojson
 from pdl1quant.outputs.labels import write_labels
 from pdl1quant.outputs.overlays import write_overlay
@@ -207,7 +207,8 @@ def _analyse(task: Task) -> Done:
         keep_labels=True,
         flags=flags,
     )
-    _write(result, read.rgb, image, plan)
+    with replace_together():
+        _write(result, read.rgb, image, plan)
     regions = RegionTally(
         regions=regions_of(rois), mpp=read.mpp, px_um2=read.mpp**2, config=plan.config, pack=plan.pack
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,8 @@ _SCORES_HEADER = b"level,image,case,status,error,"
 _CELLS_HEADER = b"image,case,label,"
 _PARTIAL_PREFIX = ".pdl1quant-"
 _PARTIAL_SUFFIX = ".partial"
+_TOGETHER: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("together", default=None)
+"""Files that `replace_together` is going to rename, where it is at work."""
 _MARK_WITHIN = 1 << 16  # bytes from either end: above any Parquet footer or TIFF header written here
 
 
@@ -75,7 +78,8 @@ def result_path(out: Path, kind: str, name: PurePath | str, *, compression: str 
 def replace_atomically(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it to ``path`` when the block ends well.
 
-    Missing folders are made. The file is flushed to the disk before it is renamed. When the block raises, the
+    Missing folders are made. The file is flushed to the disk before it is renamed (in a block of `replace_together`
+    both happen at the end of that). When the block raises, the
     temporary file is removed and what was at ``path`` stays as it was.
 
     Parameters
@@ -94,18 +98,62 @@ def replace_atomically(path: Path) -> Iterator[Path]:
         The file system refuses (full, read-only, a folder is in the way).
     """
     partial = path.with_name(f"{_PARTIAL_PREFIX}{secrets.token_hex(8)}{_PARTIAL_SUFFIX}")
+    together = _TOGETHER.get()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        _flush(partial)
-        partial.replace(path)
-        with suppress(OSError):  # some file systems cannot flush a folder
-            _flush(path.parent)
+        with _explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            if together is not None:
+                together.append((partial, path))
+                return
+            _flush(partial)
+            partial.replace(path)
+            with suppress(OSError):  # some file systems cannot flush a folder
+                _flush(path.parent)
+    finally:
+        if not together or together[-1] != (partial, path):
+            _discard(partial)
+
+
+@contextmanager
+def replace_together() -> Iterator[None]:
+    """Let the files that `replace_atomically` gives in this block appear at its end; none of them when it raises.
+
+    Small files are written much faster so: the disk is waited for once, not twice for each. When the power fails soon
+    after, the last ones may be missing; none is damaged.
+
+    Raises
+    ------
+    OutputError
+        As in `replace_atomically`.
+    """
+    written: list[tuple[Path, Path]] = []
+    token = _TOGETHER.set(written)
+    try:
+        yield
+        for partial, path in written:
+            with _explained(path):
+                _flush(partial)
+        for partial, path in written:
+            with _explained(path):
+                partial.replace(path)
+    finally:
+        _TOGETHER.reset(token)
+        for partial, _ in written:
+            _discard(partial)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({_reason(error)}); check the place and its space") from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+
+
+def _discard(partial: Path) -> None:
+    with suppress(OSError):
+        partial.unlink(missing_ok=True)
 
 
 def claim_output(out: Path, *, overwrite: bool = False, resume: bool = False, inputs: Iterable[Path] = ()) -> None:

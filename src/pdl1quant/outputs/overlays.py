@@ -53,11 +53,12 @@ _DOT_RIM_RGB = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rings:
-    """Smoothed outlines in pixels of the picture: (n, 2) points x, y, and where each ring starts."""
+    """Smoothed outlines in pixels of the picture: (n, 2) points x, y, where each ring starts; and as they are drawn."""
 
     labels: Int32Array
     points: Float64Array
     starts: NDArray[np.int64]
+    lines: Polylines
 
 
 def draw_overlay(
@@ -158,12 +159,11 @@ def _resized(rgb: UInt8Array, *, mpp: float) -> UInt8Array:
 def stack_caption(picture: UInt8Array, below: UInt8Array) -> UInt8Array:
     """Caption under the picture; what is narrower is centred on the caption's background."""
     width = max(picture.shape[1], below.shape[1])
-    parts = []
-    for part in (picture, below):
+    stacked = np.full((picture.shape[0] + below.shape[0], width, 3), 255, np.uint8)
+    for part, rows in ((picture, stacked[: picture.shape[0]]), (below, stacked[picture.shape[0] :])):
         left = (width - part.shape[1]) // 2
-        sides = ((0, 0), (left, width - part.shape[1] - left), (0, 0))
-        parts.append(np.pad(part, sides, constant_values=255))
-    return np.concatenate(parts)
+        rows[:, left : left + part.shape[1]] = part
+    return stacked
 
 
 def _rings(image: Int32Array, *, width: int, height: int, inset_px: float) -> _Rings:
@@ -171,15 +171,17 @@ def _rings(image: Int32Array, *, width: int, height: int, inset_px: float) -> _R
     traced: Outlines = trace_outlines(image)
     points = np.column_stack([traced.x_px, traced.y_px]).astype(np.float64)
     if points.size == 0:
-        return _Rings(labels=traced.labels, points=points, starts=traced.starts)
+        return _Rings(labels=traced.labels, points=points, starts=traced.starts, lines=[])
     after, before = _neighbours(traced.starts)
     for _ in range(2):  # twice the middles of the sides: a staircase becomes a slope
-        points = (points + points[after]) / 2
+        points = (points + points.take(after, axis=0)) / 2
     points *= (width / image.shape[1], height / image.shape[0])
-    along = points[after] - points[before]
+    along = points.take(after, axis=0) - points.take(before, axis=0)
     along /= np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)[:, None]
     inwards = np.column_stack([-along[:, 1], along[:, 0]])  # clockwise on the screen: the inside is to the right
-    return _Rings(labels=traced.labels, points=points + inset_px * inwards - 0.5, starts=traced.starts)
+    points = points + inset_px * inwards - 0.5
+    lines = split_rings(_fixed_point(points), traced.starts)
+    return _Rings(labels=traced.labels, points=points, starts=traced.starts, lines=lines)
 
 
 def _neighbours(starts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -229,9 +231,7 @@ def _draw_dots(picture: UInt8Array, centres: Float64Array, kinds: Int32Array, *,
 
 
 def _pieces(rings: _Rings, chosen: BoolArray) -> Polylines:
-    lengths = np.diff(rings.starts)
-    points = rings.points[np.repeat(chosen, lengths)]
-    return split_rings(_fixed_point(points), np.append(0, np.cumsum(lengths[chosen])))
+    return list(itertools.compress(rings.lines, chosen.tolist()))
 
 
 def _dashes(rings: _Rings, chosen: BoolArray, dash_px: float) -> Polylines:

@@ -72,8 +72,9 @@ def kinds_of(cells: pd.DataFrame, compartment: Compartment = Compartment.CYTOPLA
     Tumour cells positive in the scored compartment go by grade, at least 1; lymphocytes and macrophages by positive or
     not, as CPS counts them.
     """
-    classes = cells["cell_class"].astype(str)
-    kinds = classes.map({str(name): index for name, index in _KIND_OF_CLASS.items()}).to_numpy(np.int32)
+    classes = cells["cell_class"].astype("category").cat
+    of_class = np.array([_KIND_OF_CLASS[CellClass(name)] for name in classes.categories], np.int32)
+    kinds = of_class[classes.codes.to_numpy()]
     grade = np.clip(cells["dab_grade"].to_numpy(np.int32), 1, 3)
     positive = counts_as_positive(cells, compartment)
     is_immune = np.isin(kinds, (_KIND_OF_CLASS[CellClass.LYMPHOCYTE], _KIND_OF_CLASS[CellClass.MACROPHAGE]))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -30,6 +31,10 @@ SCHEMA = 2
 
 DECIMALS = 4
 """Scores are written with this many decimals: finer than one cell in a million of tumour cells can move them."""
+
+_CLASS_NAMES = [str(name) for name in CellClass]
+_ROWS_OF_A_SLIDE = 100_000
+"""Below, threads cost more than they give."""
 
 
 # --- cells ----------------------------------------------------------------------------------------------------------
@@ -85,18 +90,31 @@ def _as_table(cells: pd.DataFrame, path: Path, metadata: Mapping[str, str] | Non
     wanted = [column.name for column in CELL_COLUMNS]
     if odd := sorted(set(wanted) ^ set(cells.columns)):
         raise OutputError(f"{path}: not a cells table; missing or unknown columns: {', '.join(odd)}")
-    class_codes = cells["cell_class"].astype(str)
+    schema = cells_schema(metadata)
     try:
-        table = pa.Table.from_pandas(
-            cells[wanted].assign(cell_class=class_codes), _plain_schema(), preserve_index=False, nthreads=1
-        )
-        table = table.set_column(
-            wanted.index("cell_class"), _arrow_field(_cell_column("cell_class")), _encoded(table["cell_class"])
-        )
-        table = table.cast(cells_schema(metadata)).replace_schema_metadata(cells_schema(metadata).metadata)
+        arrays = [_as_array(cells[name], field) for name, field in zip(wanted, schema, strict=True)]
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
         raise OutputError(f"{path}: not a cells table: {_first_line(error)}") from error
-    return table
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _as_array(values: pd.Series, field: pa.Field) -> pa.Array:
+    if pa.types.is_dictionary(field.type):
+        return _encoded(values)
+    array = pa.array(values, field.type, from_pandas=True)
+    if array.null_count and not field.nullable:
+        raise pa.ArrowInvalid(f"{field.name} is not known for {array.null_count} cells")
+    return array
+
+
+def _encoded(classes: pd.Series) -> pa.DictionaryArray:
+    """All classes in one fixed order, whichever of them occur: the bytes must not depend on the first cell."""
+    seen = classes.astype("category").cat
+    number_of = {name: number for number, name in enumerate(_CLASS_NAMES)}
+    numbers = np.array([*(number_of.get(str(name), -1) for name in seen.categories), -1], np.int8)[seen.codes]
+    if (numbers < 0).any():
+        raise pa.ArrowInvalid(f"cell_class holds a name that is none of {', '.join(CellClass)}")
+    return pa.DictionaryArray.from_arrays(pa.array(numbers), pa.array(_CLASS_NAMES))
 
 
 def read_cells(path: Path) -> pd.DataFrame:
@@ -112,31 +130,39 @@ def read_cells(path: Path) -> pd.DataFrame:
     OutputError
         The file is missing, not Parquet, cut off, or not a cells table of this schema.
     """
+    return read_cells_of(path)[0]
+
+
+def read_cells_of(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Read a cells table and what its file says of itself; errors as in `read_cells`."""
     try:
-        table = pq.read_table(path, partitioning=None)
+        with pq.ParquetFile(path) as file:
+            table = file.read(use_threads=file.metadata.num_rows >= _ROWS_OF_A_SLIDE)
     except FileNotFoundError as error:
         raise OutputError(f"{path}: the cells table is missing; score the image again") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise OutputError(f"{path}: no readable cells table ({_first_line(error)}); score the image again") from error
-    found = (table.schema.metadata or {}).get(b"schema", b"").decode(errors="replace")
+    entries = table.schema.metadata or {}
+    metadata = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in entries.items()}
+    found = metadata.get("schema", "")
     if found != str(SCHEMA):
         got = f"schema {found}" if found else "no schema number"
         raise OutputError(f"{path}: holds {got}, wanted is a cells table of schema {SCHEMA}; score the image again")
     if table.schema.names != [column.name for column in CELL_COLUMNS]:
         raise OutputError(f"{path}: its columns are not those of a cells table; score the image again")
-    return _as_pandas(table)
+    return _as_pandas(table), metadata
 
 
 def _as_pandas(table: pa.Table) -> pd.DataFrame:
     import pandas as pd  # noqa: PLC0415  slow to import
 
-    cells: pd.DataFrame = table.to_pandas(ignore_metadata=True)
-    for column in CELL_COLUMNS:
+    columns: dict[str, Any] = {}
+    for column, values in zip(CELL_COLUMNS, table.columns, strict=True):
         if column.dtype == CELL_CLASS_DTYPE:
-            cells[column.name] = pd.Categorical(cells[column.name], categories=[str(name) for name in CellClass])
+            columns[column.name] = pd.Categorical(values.to_pandas(), categories=_CLASS_NAMES)
         else:
-            cells[column.name] = cells[column.name].to_numpy(dtype=column.dtype)
-    return cells
+            columns[column.name] = values.to_numpy().astype(column.dtype, copy=False)
+    return pd.DataFrame(columns)
 
 
 def _arrow_type(column: CellColumn) -> pa.DataType:
@@ -149,27 +175,6 @@ def _arrow_field(column: CellColumn) -> pa.Field:
     texts = {"unit": column.unit, "description": column.description}
     may_be_undefined = column.dtype.startswith("float")
     return pa.field(column.name, _arrow_type(column), nullable=may_be_undefined, metadata=texts)
-
-
-def _plain_schema() -> pa.Schema:
-    """Types that pandas is converted to, before the classes are numbered."""
-    types = {column.name: _arrow_type(column) for column in CELL_COLUMNS} | {"cell_class": pa.string()}
-    return pa.schema(list(types.items()))
-
-
-def _cell_column(name: str) -> CellColumn:
-    return next(column for column in CELL_COLUMNS if column.name == name)
-
-
-def _encoded(classes: pa.ChunkedArray) -> pa.DictionaryArray:
-    """All classes in one fixed order, whichever of them occur: the bytes must not depend on the first cell."""
-    import pyarrow.compute as pc  # noqa: PLC0415  only here
-
-    names = pa.array([str(name) for name in CellClass])
-    numbers = pc.index_in(classes.combine_chunks(), names)
-    if numbers.null_count:
-        raise pa.ArrowInvalid(f"cell_class holds a name that is none of {', '.join(CellClass)}")
-    return pa.DictionaryArray.from_arrays(numbers.cast(pa.int8()), names)
 
 
 # --- scores ---------------------------------------------------------------------------------------------------------

@@ -7,17 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import TypeAdapter, ValidationError
 
 from pdl1quant.assays import find_indication
 from pdl1quant.config import Config, config_from
-from pdl1quant.errors import ConfigError, OutputError, ReviewError, UsageError
+from pdl1quant.errors import ConfigError, ReviewError, UsageError
 from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, Indication, ResultFlag, RulePack, StainEstimate, Status
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
 from pdl1quant.outputs.run_record import read_run_record
-from pdl1quant.outputs.tables import SCHEMA, ScoreRow, read_cells, read_scores
+from pdl1quant.outputs.tables import SCHEMA, ScoreRow, read_cells_of, read_scores
 from pdl1quant.review.ledger import LedgerHead
 from pdl1quant.slides.hashing import hash_input
 
@@ -107,7 +105,6 @@ class ImageCells:
     cells: pd.DataFrame
     mpp: float
     tumour_area_um2: float | None
-    head: LedgerHead
 
 
 def open_results(out: Path) -> Results:
@@ -167,8 +164,7 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
     if not image.is_scored:
         raise ReviewError(f"{image.name}: was not scored ({image.row.error}); there is nothing to review")
     path = result_path(results.out, "cells", image.stem)
-    cells = read_cells(path)
-    said = _metadata(path)
+    cells, said = read_cells_of(path)
     if said.get("image_sha256") != image.sha256:
         raise ReviewError(f"{path}: holds the cells of another image than {RUN_RECORD_NAME} says; score again")
     if said.get("config_digest") != results.config.digest:
@@ -176,16 +172,18 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
             f"{path}: was made with settings {said.get('config_digest')}, the run with {results.config.digest}; "
             "score again"
         )
-    head = LedgerHead(
+    area = said.get("tumour_area_um2")
+    return ImageCells(cells=cells, mpp=float(said["mpp"]), tumour_area_um2=None if area is None else float(area))
+
+
+def head_of(results: Results, image: ImageResult, cells: pd.DataFrame) -> LedgerHead:
+    """What a ledger of edits says of the cells that they are about."""
+    return LedgerHead(
         image=image.name,
         image_sha256=image.sha256,
         config_digest=results.config.digest,
         cells_schema=SCHEMA,
         cells_sha256=digest_of(cells),
-    )
-    area = said.get("tumour_area_um2")
-    return ImageCells(
-        cells=cells, mpp=float(said["mpp"]), tumour_area_um2=None if area is None else float(area), head=head
     )
 
 
@@ -270,11 +268,3 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
 def _made_by(out: Path, record: dict[str, Any]) -> str:
     version = record.get("pdl1quant", "of unknown version")
     return f"{out}: made by pdl1quant {version}, whose settings this version does not read; score again, or use that"
-
-
-def _metadata(path: Path) -> dict[str, str]:
-    try:
-        found = pq.read_schema(path).metadata or {}
-    except (OSError, pa.ArrowInvalid) as error:
-        raise OutputError(f"{path}: no readable cells table; score the image again") from error
-    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in found.items()}

@@ -23,7 +23,7 @@ from pdl1quant.review.edits import (
 from pdl1quant.review.ledger import EditLedger, ledger_path
 from pdl1quant.review.made import merged_cell
 from pdl1quant.review.recount import BlockCounts, score_blocks
-from pdl1quant.review.results import ImageResult, Results, load_cells
+from pdl1quant.review.results import ImageResult, Results, head_of, load_cells
 from pdl1quant.review.state import CellState
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Review:
         self.cells: pd.DataFrame = loaded.cells
         self.mpp = loaded.mpp
         self._tumour_area_um2 = loaded.tumour_area_um2
-        self.ledger = EditLedger(ledger_path(results.out, image.stem), loaded.head)
+        self.ledger = EditLedger(ledger_path(results.out, image.stem), head_of(results, image, loaded.cells))
         self.state = CellState(self.cells, image_id=image.sha256, config=results.config, pack=results.pack)
         self._counts = BlockCounts(self.state, mpp=self.mpp, config=results.config, pack=results.pack)
         self.automated_blocks = self._with_area(self._counts.blocks)
