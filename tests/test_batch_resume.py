@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -50,6 +51,37 @@ def test_a_killed_run_can_be_resumed(tiles, tmp_path):
         ledger.write(b'{"image": "case A/ti')
     run(tiles, out, resume=True)
     assert tree(tmp_path / "whole") == tree(out)
+
+
+class Census(Deaf):
+    """Counts the worker processes that there are when an image is done."""
+
+    def __init__(self):
+        super().__init__()
+        self.n_processes = 0
+
+    def advance(self, n_images=1):
+        super().advance(n_images)
+        self.n_processes = max(self.n_processes, len(multiprocessing.active_children()))
+
+
+def test_processes_start_only_when_there_is_work(tiles, tmp_path):
+    first, nothing_to_do, one_to_do = Census(), Census(), Census()
+    run(tiles, tmp_path / "out", workers=2, listener=first)
+    whole = tree(tmp_path / "out")
+    run(tiles, tmp_path / "out", workers=2, resume=True, listener=nothing_to_do)
+    (tmp_path / "out" / "cells" / "case A" / "tile 1.parquet").unlink()
+    run(tiles, tmp_path / "out", workers=2, resume=True, listener=one_to_do)
+    assert (first.n_processes, nothing_to_do.n_processes, one_to_do.n_processes) == (2, 0, 1)
+    assert tree(tmp_path / "out") == whole
+
+
+def test_scores_of_all_finished_cases_are_there_after_a_stop(tmp_path):
+    for number in range(6):
+        draw_tile(tmp_path / "tiles" / f"case {number}" / "tile.png", seed=number)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "tiles", tmp_path / "out", listener=Deaf(stop_after=5))
+    assert len(rows_of(tmp_path / "out", "case")) == 4
 
 
 def test_resuming_does_again_what_changed_since(tiles, tmp_path):

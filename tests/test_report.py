@@ -19,6 +19,7 @@ from pdl1quant.outputs.tables import read_cells
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.viewer import show_case
+from pdl1quant.report.words import about_images
 from pdl1quant.report.write import page_name
 from pdl1quant.review import EditKind, rescore
 from review_runs import make_results, open_review, viable
@@ -223,3 +224,12 @@ def test_more_cells_than_a_page_may_hold_are_left_out_and_said(scored):
     shown = show_case(report, case, max_cells=10)
     assert "cells" not in shown.data["pictures"][0]
     assert "are too many for one page" in shown.remarks[0]
+
+
+def test_what_is_said_of_many_images_is_said_once():
+    remarks = {"is gone": ["a"], "is large": ["b", "c"], "is small": [f"{n}" for n in range(1500)]}
+    assert about_images(remarks) == [
+        "a: is gone",
+        "2 images (b, c): is large",
+        "1,500 images (0, 1, 2 and 1,497 more): is small",
+    ]

@@ -77,6 +77,10 @@ class Ledger:
             )
         self._rewrite(lines)
 
+    def knows(self, images: Iterable[str]) -> bool:
+        """Whether an earlier run finished something of each of ``images``: then there may be nothing to do."""
+        return self._earlier_outcomes.keys() >= set(images)
+
     def earlier_estimate(self, case: str) -> tuple[frozenset[str], StainEstimate] | None:
         """The hashes of the images that made the earlier run's estimate of ``case``, and the estimate."""
         return self._earlier_estimates.get(case)

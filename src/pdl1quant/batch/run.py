@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 import traceback
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -65,6 +66,9 @@ if TYPE_CHECKING:
 _IMAGES_AHEAD_PER_WORKER = 4
 """Small cases are worked on together, so that no worker waits for the end of a case."""
 
+_SCORES_SHARE = 20
+"""The time between two writings of ``scores.csv`` is so many times what the last one took."""
+
 
 def find_rules(assay: str, indication: str | None) -> tuple[RulePack, Indication | None]:
     """The rule pack and the indication of these names.
@@ -111,10 +115,15 @@ def run(job: Job, *, listener: Listener) -> Summary:
     if job.is_array and not all(image.is_slide for image in images):
         listener.complain("--tma: cores are looked for on whole slides only; other images are scored as a whole")
     with Workers(n_workers) as workers:
-        workers.begin(prepare, job.config)
+        if not ledger.knows(image.stem for image in images):  # processes take a second or two to start
+            workers.begin(prepare, job.config)
         work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
-            work.score(wave)
+            try:
+                work.score(wave)
+            except KeyboardInterrupt:
+                write_scores(rows, job.output / SCORES_NAME)
+                raise
     close_models()  # the report needs the memory: it reads all cells of a case
     write_scores(rows, job.output / SCORES_NAME)
     ledger.finish()
@@ -165,6 +174,8 @@ class _Work:
     artefacts: dict[str, dict[str, float]] = field(default_factory=dict)
     unscored: list[tuple[str, str]] = field(default_factory=list)
     """Name and error of images of which nothing was said yet."""
+    next_scores: float = 0.0
+    """When ``scores.csv`` may be written again (`time.monotonic`)."""
 
     def score(self, wave: Sequence[tuple[str, tuple[Image, ...]]]) -> None:
         cases = [self._opened(name, images) for name, images in wave]
@@ -178,7 +189,14 @@ class _Work:
         self._complain()
         for case in cases:
             self._close(case)
-        write_scores(self.rows, self.job.output / SCORES_NAME)
+        self._write_scores()
+
+    def _write_scores(self) -> None:
+        """What there is so far; not after each of many small cases, for it is all that there is."""
+        began = time.monotonic()
+        if began >= self.next_scores:
+            write_scores(self.rows, self.job.output / SCORES_NAME)
+            self.next_scores = began + _SCORES_SHARE * (time.monotonic() - began)
 
     def _opened(self, name: str, images: Sequence[Image]) -> _Case:
         """Hash the images and find those that are there twice."""
@@ -216,8 +234,9 @@ class _Work:
 
     def _take_samples(self, wanted: Sequence[tuple[_Case, Image]]) -> None:
         tasks = [Task(image=image, plan=self.job.plan) for _, image in wanted]
-        for index, done in self.workers.run(_take_sample, tasks, crashed=lost):
+        for n_done, (index, done) in enumerate(self.workers.run(_take_sample, tasks, crashed=lost), start=1):
             case, image = wanted[index]
+            self.listener.doing(f"reading {n_done}/{len(wanted)}", case.name)
             if done.sample is not None:
                 case.samples[image.stem] = done.sample
                 self._took(image, done)

@@ -16,6 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from pdl1quant.errors import OutputError
+from pdl1quant.kernels.rings import read_rings
 from pdl1quant.outputs.files import COMPRESSED, result_path
 from pdl1quant.outputs.geojson import cell_id
 
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pdl1quant.model import Int32Array, IntpArray
+    from pdl1quant.model import Float64Array, Int32Array, IntpArray
 
 Geometries: TypeAlias = NDArray[Any]
 
 _FIRST, _THEN = b'{"type":"Feature","id":"', (b'","geometry":', b',"nucleusGeometry":', b',"properties":')
 """How a line begins, and what stands behind the id and the geometries: what lies between need not be decoded."""
+_MARK = np.frombuffer(b'"coordinates":[', np.uint8)
 UNPACKING_FAILURES = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile)
 """What reading a damaged file raises."""
 
@@ -63,6 +65,41 @@ def read_outlines(
     OutputError
         The run wrote no outlines, or the file is cut off or holds other cells.
     """
+    path, found = _found(out, stem, rows, labels=labels, image_id=image_id)
+    try:
+        outlines, nuclei = (np.asarray(shapely.from_geojson([each[part] for each in found]), object) for part in (0, 1))
+    except shapely.errors.ShapelyError as error:
+        raise OutputError(f"{path}: no readable outlines ({error}); score the image again") from error
+    return outlines, nuclei
+
+
+def read_outer_rings(
+    out: Path, stem: str, rows: IntpArray, *, labels: Int32Array, image_id: str
+) -> tuple[Float64Array, IntpArray]:
+    """The corners of the outlines of some cells, in one array: much faster than `read_outlines`.
+
+    Parameters and errors as there.
+
+    Returns
+    -------
+    tuple of ndarray
+        (m, 2) corners x, y in pixels of the image from the corner, the first of a ring not repeated at its end; and
+        (n + 1,) where each ring starts.
+    """
+    path, found = _found(out, stem, rows, labels=labels, image_id=image_id)
+    texts = [outline or "" for outline, _ in found]
+    data = np.frombuffer("\n".join(texts).encode(), np.uint8)
+    starts = np.zeros(len(texts) + 1, np.intp)
+    points = np.empty((sum(text.count("[") for text in texts), 2))
+    if read_rings(data, _MARK, points, starts) != len(texts):
+        raise OutputError(f"{path}: no readable outlines; score the image again")
+    return points[: starts[-1]], starts
+
+
+def _found(
+    out: Path, stem: str, rows: IntpArray, *, labels: Int32Array, image_id: str
+) -> tuple[Path, list[tuple[str | None, str | None]]]:
+    """The file, and the geometries of cell and nucleus of the rows, known by their ids."""
     path = find_outlines(out, stem)
     if path is None:
         missing = result_path(out, "geojson", stem)
@@ -74,11 +111,7 @@ def read_outlines(
         raise OutputError(f"{path}: no readable outlines ({error}); score the image again") from error
     if [each[0] for each in found] != [cell_id(image_id, label) for label in labels.tolist()]:
         raise OutputError(f"{path}: holds other cells than the table; score the image again")
-    try:
-        outlines, nuclei = (np.asarray(shapely.from_geojson([each[part] for each in found]), object) for part in (1, 2))
-    except shapely.errors.ShapelyError as error:
-        raise OutputError(f"{path}: no readable outlines ({error}); score the image again") from error
-    return outlines, nuclei
+    return path, [each[1:] for each in found]
 
 
 def find_outlines(out: Path, stem: str) -> Path | None:
@@ -120,6 +153,6 @@ def _feature(line: bytes) -> tuple[str | None, str | None, str | None]:
         if not isinstance(feature, dict):
             return None, None, None
         name = feature.get("id")
-        geometries = [json.dumps(feature.get(key)) for key in ("geometry", "nucleusGeometry")]
+        geometries = [json.dumps(feature.get(key), separators=(",", ":")) for key in ("geometry", "nucleusGeometry")]
     outline, nucleus = (None if each == "null" else each for each in geometries)
     return name, outline, nucleus

@@ -75,9 +75,8 @@ def rates_of(row: ScoreRow) -> tuple[Rate, ...]:
     return tuple(rates)
 
 
-def figures_of(case: ReportCase, *, config: Config, pack: RulePack) -> Figures:
-    """All drawings of a case from its cells."""
-    cells = case.cells
+def figures_of(case: ReportCase, cells: pd.DataFrame | None, *, config: Config, pack: RulePack) -> Figures:
+    """All drawings of a case from its cells, those of all its images (``ReportCase.cells``)."""
     rates = rates_of(case.row)
     if cells is None:
         return Figures(rates=rates, curve=None, histogram=None, spread=None, spread_title="")

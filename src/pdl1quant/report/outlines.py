@@ -12,7 +12,7 @@ import shapely
 from pdl1quant.errors import OutputError
 from pdl1quant.outputs.outlines import split_rings
 from pdl1quant.outputs.palette import KINDS, kinds_of
-from pdl1quant.outputs.written_outlines import read_outlines
+from pdl1quant.outputs.written_outlines import read_outer_rings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,16 +69,16 @@ def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, mp
     """
     chosen = cells.iloc[rows]
     try:
-        outlines, _ = read_outlines(out, stem, rows, labels=chosen["label"].to_numpy(np.int32), image_id=image_id)
+        labels = chosen["label"].to_numpy(np.int32)
+        points, starts = read_outer_rings(out, stem, rows, labels=labels, image_id=image_id)
     except OutputError:
         return _circles(chosen, mpp=mpp)
-    points, owner = _corners(shapely.get_exterior_ring(outlines))
-    starts = np.searchsorted(owner, np.arange(len(rows) + 1))
     after = np.arange(1, len(points) + 1)
     after[starts[1:] - 1] = starts[:-1]
     if len(points) and (np.abs(points[after] - points).min(axis=1) == 0).all():  # along the sides of pixels
         for _ in range(2):  # twice the middles of the sides: a staircase becomes a slope
             points = (points + points[after]) / 2
+    owner = np.repeat(np.arange(len(rows)), np.diff(starts))
     rings = shapely.simplify(shapely.linearrings(points, indices=owner), _TOLERANCE_UM / mpp)
     points, owner = _corners(rings)
     return Rings(points=points, starts=np.searchsorted(owner, np.arange(len(rows) + 1)))

@@ -55,21 +55,26 @@ class Source:
     def __init__(self, path: Path, *, mpp: float, files: ExitStack) -> None:
         """Open it; ``mpp`` is the pixel size (um) that the run used, ``files`` closes what was opened."""
         self.is_slide = is_whole_slide(path)
+        self._path = path
         self._mpp = mpp
-        self._slide: Slide | None = None
-        self._rgb: UInt8Array | None = None
-        if self.is_slide:
-            self._slide = files.enter_context(open_slide(path, mpp=mpp))
-        else:
-            self._rgb = decode_image(path).rgb
+        self._slide: Slide | None = files.enter_context(open_slide(path, mpp=mpp)) if self.is_slide else None
+        self._rgb: UInt8Array | None = None if self.is_slide else decode_image(path).rgb
+
+    def forget(self) -> None:
+        """Let go of a plain image's pixels, which are read again when they are wanted: a case may have hundreds."""
+        self._rgb = None
+
+    def _pixels(self) -> UInt8Array:
+        if self._rgb is None:
+            self._rgb = decode_image(self._path).rgb
+        return self._rgb
 
     def whole(self, *, max_side_px: int) -> Picture:
         """All of it, its longer side at most ``max_side_px``."""
-        if self._rgb is not None:
-            rgb = shrunk(self._rgb, max_side_px)
-            scale = self._rgb.shape[1] / rgb.shape[1]
+        if self._slide is None:
+            rgb = shrunk(self._pixels(), max_side_px)
+            scale = self._pixels().shape[1] / rgb.shape[1]
             return Picture(rgb=rgb, mpp=self._mpp * scale, scale=scale)
-        assert self._slide is not None
         side_um = max(self._slide.width * self._slide.mpp_x, self._slide.height * self._slide.mpp_y)
         grid = self._slide.grid(max(self._mpp, side_um / max_side_px))
         rect = Rect(x0=0, y0=0, x1=grid.width, y1=grid.height)
@@ -82,13 +87,12 @@ class Source:
 
     def part(self, *, x_px: float, y_px: float, side_px: float, mpp: float) -> Picture:
         """A square of ``side_px`` input pixels from ``x_px``, ``y_px``, at ``mpp`` or the input's own coarser one."""
-        if self._rgb is not None:
+        if self._slide is None:
             x0, y0 = max(0, round(x_px)), max(0, round(y_px))
-            rgb = self._rgb[y0 : max(y0 + 1, round(y_px + side_px)), x0 : max(x0 + 1, round(x_px + side_px))]
+            rgb = self._pixels()[y0 : max(y0 + 1, round(y_px + side_px)), x0 : max(x0 + 1, round(x_px + side_px))]
             small = shrunk(rgb, max(1, round(max(rgb.shape[:2]) * min(1.0, self._mpp / mpp))))
             scale = rgb.shape[1] / small.shape[1]
             return Picture(rgb=small, mpp=self._mpp * scale, x_px=x0, y_px=y0, scale=scale)
-        assert self._slide is not None
         grid = self._slide.grid(max(mpp, self._mpp))
         rect = grid.covering(
             Rect(x0=int(x_px), y0=int(y_px), x1=int(x_px + side_px), y1=int(y_px + side_px)),

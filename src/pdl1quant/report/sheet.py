@@ -15,6 +15,7 @@ from pdl1quant.stages.score import format_tps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from markupsafe import Markup
 
     from pdl1quant.model import StainEstimate
@@ -87,7 +88,7 @@ class Sheet:
 
 def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, page: str = "") -> Sheet:
     """Put together what is shown of a case."""
-    row, pack = case.row, run.results.pack
+    row, pack, cells = case.row, run.results.pack, case.cells
     lines = pack.reference_lines_pct
     reviewed = case.reviewed
     return Sheet(
@@ -101,9 +102,9 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
         status=words.STATUS_TEXTS[row.status],
         adequacy=_adequacy(row, pack.min_tumour_cells),
         flags=tuple(words.sorted_flags(row.flags)),
-        figures=figures_of(case, config=run.results.config, pack=pack),
+        figures=figures_of(case, cells, config=run.results.config, pack=pack),
         images=tuple(image.row for image in case.images),
-        checks=tuple(_checks(case, max_share=run.results.config.score.max_excluded_share)),
+        checks=tuple(_checks(case, cells, max_share=run.results.config.score.max_excluded_share)),
         swatches=tuple(_swatches(case.estimate)) if case.estimate is not None else (),
         extra=_extra(case),
         reviewed=reviewed if reviewed is not None and reviewed.n_edits else None,
@@ -147,8 +148,7 @@ def _extra(case: ReportCase) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
-    cells = case.cells
+def _checks(case: ReportCase, cells: pd.DataFrame | None, *, max_share: float) -> list[Check]:
     if cells is None or cells.empty:
         return []
     flags = cells["flags"].to_numpy(np.int64)

@@ -16,7 +16,7 @@ from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD
 from pdl1quant.report.outlines import Rings, draw_cells, packed, read_rings, within
 from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, shrunk
 from pdl1quant.report.tiles import TILE_PX
-from pdl1quant.report.words import CELL_FLAG_TEXTS
+from pdl1quant.report.words import CELL_FLAG_TEXTS, about_images
 from pdl1quant.review.uncertain import uncertainty
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def show_case(
         unsure=tuple(making.unsure),
         sure=tuple(making.sure),
         companions=companions,
-        remarks=(*making.remarks, *remarks),
+        remarks=(*about_images(making.remarks), *remarks),
     )
 
 
@@ -171,7 +171,8 @@ class _Making:
         self.thumb = self.sheet = self.sheet_image = ""
         self.unsure: list[Crop] = []
         self.sure: list[Crop] = []
-        self.remarks: list[str] = []
+        self.remarks: dict[str, list[str]] = {}
+        """What is to be said of images -> their names."""
         self._outlines: dict[str, tuple[IntpArray, Rings]] = {}
         self._ranked: list[tuple[Field, Source, ReportImage, int]] = []
 
@@ -189,17 +190,23 @@ class _Making:
         if not self.sheet:
             self._take_sheet(image, source)
         self._add_picture(image, source)
+        source.forget()
+
+    def _remark(self, image: ReportImage, text: str) -> None:
+        names = self.remarks.setdefault(text, [])
+        if image.row.image not in names:
+            names.append(image.row.image)
 
     def _add_overlay(self, image: ReportImage) -> None:
         """What was drawn when the image was scored, in its place."""
         assert image.result is not None
         name, overlay = image.row.image, result_path(self.run.results.out, "overlays", image.result.stem)
         if not overlay.is_file():
-            self.remarks.append(f"{name}: neither the image nor its overlay is there any more.")
+            self._remark(image, "neither the image nor its overlay is there any more.")
             return
         rgb = plain_picture(overlay, max_side_px=_MAX_SIDE_OF_MANY_PX)
         self._set_sheet(rgb, name)
-        self.remarks.append(f"{name}: the image is not where it was scored; what was drawn then is shown.")
+        self._remark(image, "the image is not where it was scored; what was drawn then is shown.")
         entry = _picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay")
         self.pictures.append({**entry, "uri": jpeg_uri(rgb, quality=_QUALITY)})
 
@@ -244,8 +251,7 @@ class _Making:
                 self.left -= len(image.cells)
                 entry["cells"] = self._cells(image, np.arange(len(image.cells)), picture)
             else:
-                n = len(image.cells)
-                self.remarks.append(f"{image.row.image}: its {n:,} cells are too many for one page; report --tiles.")
+                self._remark(image, "its cells are too many for one page; pdl1quant report --tiles shows them.")
         if image.is_counted:
             number = len(self.pictures)
             self._ranked += [(each, source, image, number) for each in squares if each.n_tumour >= MIN_FIELD_CELLS]
@@ -275,6 +281,7 @@ class _Making:
         for chosen, crops, word in ((ranked[:n], self.unsure, "least"), (ranked[::-1][:n], self.sure, "most")):
             for place in chosen:
                 crops.append(self._crop(*place, word=word))
+                place[1].forget()
 
     def _crop(self, field: Field, source: Source, image: ReportImage, number: int, *, word: str) -> Crop:
         assert image.cells is not None
@@ -330,9 +337,8 @@ class _Making:
                 return rings.take(np.searchsorted(known, rows))
         rings = read_rings(self.run.results.out, result.stem, image.cells, rows, mpp=image.mpp, image_id=result.sha256)
         self._outlines[result.stem] = (rows, rings)
-        remark = f"{image.row.image}: its outlines are missing or of other cells; circles of the cells' areas stand in."
-        if rings.are_circles and remark not in self.remarks:
-            self.remarks.append(remark)
+        if rings.are_circles:
+            self._remark(image, "its outlines are missing or of other cells; circles of the cells' areas stand in.")
         return rings
 
     def _cells(self, image: ReportImage, rows: IntpArray, picture: Picture) -> dict[str, Any]:

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING
 from pdl1quant.model import Compartment, Flag, ResultFlag, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pdl1quant.config import Config
     from pdl1quant.model import Indication, RulePack, StainEstimate
+
+_NAMED = 3
+"""Images named in a line that is about many."""
 
 RESEARCH_USE_ONLY = "Research use only. Not for use in diagnostic procedures."
 
@@ -156,6 +161,19 @@ def sorted_flags(names: tuple[str, ...]) -> list[FlagText]:
     """The weightier first, each once."""
     known = [FLAG_TEXTS[name] for name in FLAG_TEXTS if name in names]
     return known + [flag_text(name) for name in sorted(set(names) - set(FLAG_TEXTS))]
+
+
+def about_images(remarks: Mapping[str, Sequence[str]]) -> list[str]:
+    """A line for each remark, with the names of the images that it is about; of many only the first."""
+    return [f"{_images(names)}: {remark}" for remark, names in remarks.items()]
+
+
+def _images(names: Sequence[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    rest = len(names) - _NAMED
+    others = f" and {rest:,} more" if rest > 0 else ""
+    return f"{len(names):,} images ({', '.join(names[:_NAMED])}{others})"
 
 
 def how_white_was_got(estimate: StainEstimate) -> str:
