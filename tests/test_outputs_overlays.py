@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from pdl1quant.outputs.captions import (
 from pdl1quant.outputs.files import is_result
 from pdl1quant.outputs.overlays import MAX_SIDE_PX, draw_overlay, write_overlay
 from pdl1quant.outputs.palette import KINDS, classification, counts_as_positive, kinds_of
-from pdl1quant.outputs.png import encode_png, zlib_bytes
+from pdl1quant.outputs.png import encode_png
 
 SAMPLE = Path(__file__).parents[1] / "sample_slides" / "ihc" / "fhl2_colon.tif"
 CAPTION = Caption(title="tile.png", score="TPS (cytoplasm) 42 % (35-50)", rules="28-8", remarks=("white assumed",))
@@ -177,35 +176,6 @@ def test_png_holds_the_pixels_and_the_texts(shape):
     with Image.open(io.BytesIO(content)) as picture:
         assert np.array_equal(np.asarray(picture), rgb)
         assert picture.text == {"Software": "pdl1quant 1"}
-
-
-def runs_of_zeros():
-    random = np.random.default_rng(2)
-    values = random.integers(0, 3, 2000) * random.integers(0, 2, 2000)
-    return np.repeat(values, random.integers(1, 900, 2000))
-
-
-def rare_values():
-    """Each half as often as the one before: their codes would be longer than DEFLATE allows."""
-    return np.concatenate([np.repeat(value, 2**value) for value in range(20)])
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        np.zeros(1),
-        np.zeros(7),
-        np.full(9, 255),
-        *(np.zeros(n) for n in (8, 16, 264, 265, 272, 2072, 100_000)),
-        np.random.default_rng(1).integers(0, 256, 100_003),
-        runs_of_zeros(),
-        rare_values(),
-    ],
-    ids=lambda data: f"{data.size}",
-)
-def test_zlib_reads_what_was_packed(data):
-    data = data.astype(np.uint8)
-    assert zlib.decompress(zlib_bytes(data)) == data.tobytes()
 
 
 def test_tissue_is_packed_as_small_as_by_a_usual_writer():
