@@ -4,10 +4,12 @@ PYTHON ?= python3
 VENV ?= .venv
 WORKERS ?= 2
 DEMO ?= demo_result
+NEWEST ?= .venv-newest
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+PIP = $(BIN)/python $(PIP_INSTALL)
 
-.PHONY: demo test lint pages pictures notebooks site clean python
+.PHONY: demo test newest lint pages pictures notebooks site clean python
 
 demo: $(VENV)/.installed
 	$(BIN)/pdl1quant score sample_slides/ihc sample_slides/phantoms -o $(DEMO) --overwrite
@@ -19,6 +21,11 @@ demo: $(VENV)/.installed
 test: lint
 	$(BIN)/python -m pytest -n $(WORKERS) tests
 	$(BIN)/python -m pytest -n $(WORKERS) --nbmake notebooks
+
+# the core as a newcomer has it: no more than what it needs, and pandas 3, which the packages of some extras still refuse
+newest: $(NEWEST)/.installed
+	$(NEWEST)/bin/python -m pytest -n $(WORKERS) tests/test_pipeline.py tests/test_classify.py tests/test_positivity.py \
+	  tests/test_outputs_tables.py tests/test_batch.py tests/test_report.py tests/test_cli.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -56,8 +63,13 @@ $(VENV)/.installed-dev: pyproject.toml | python
 	$(PIP) --editable ".[dev]"
 	@touch $@ $(VENV)/.installed
 
+$(NEWEST)/.installed: pyproject.toml | python
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python $(PIP_INSTALL) "pandas>=3" hypothesis pytest pytest-xdist --editable .
+	@touch $@
+
 python:
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("pdl1quant needs Python 3.11 or newer; pass PYTHON=python3.12, say")'
 
 clean:
-	rm -rf $(VENV) $(DEMO) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) $(NEWEST) $(DEMO) site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
