@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pdl1quant.config import load_config
+from pdl1quant.errors import ConfigError
 from pdl1quant.stages.tma import find_cores
 
 CONFIG = load_config(None, []).tma
@@ -82,6 +83,20 @@ def test_missing_cores_leave_the_names_of_the_others(seed):
 def test_a_missing_row_and_column_inside_keep_their_place():
     gone = [f"C-{column}" for column in range(1, 8)] + [f"{row}-4" for row in "ABCDE"]
     check(*array_mask(5, 7, missing=gone, turn_deg=-2))
+
+
+def test_a_first_row_and_column_that_are_lost_can_be_said():
+    gone = [f"A-{column}" for column in range(1, 6)] + [f"{row}-1" for row in "ABCD"]
+    mask, truth = array_mask(4, 5, missing=gone, turn_deg=3)
+    check(mask, truth, load_config(None, ["tma.first=B-2"]).tma)
+    far = load_config(None, ["tma.first=Z-99"]).tma
+    assert [core.name for core in found_in(mask, far)][3:5] == ["Z-102", "AA-99"]
+
+
+@pytest.mark.parametrize("first", ["B2", "2-B", "B-0", "b-1", ""])
+def test_a_first_place_that_is_no_name_is_refused(first):
+    with pytest.raises(ConfigError, match="should be a row and a column, as B-2"):
+        load_config(None, [f"tma.first={first}"])
 
 
 @pytest.mark.parametrize("core_um", [600, 1500, 2000])

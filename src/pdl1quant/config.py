@@ -8,11 +8,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
 
 from pdl1quant.errors import ConfigError
 
@@ -199,6 +200,15 @@ class TmaConfig(_Section):
     """Share of its disc that is tissue from which a core is there; below, its place counts as empty."""
     max_turn_deg: float = Field(default=10.0, ge=0, le=30)
     """How far the grid may be turned on the slide, degrees either way."""
+    first: str = "A-1"
+    """Name of the place at the upper left of what is seen: ``B-1`` where all of row A is lost."""
+
+    @field_validator("first")
+    @classmethod
+    def _is_a_place(cls, first: str) -> str:
+        if not re.fullmatch(r"[A-Z]{1,2}-[1-9][0-9]{0,2}", first):
+            raise ValueError("should be a row and a column, as B-2")
+        return first
 
 
 class Config(_Section):
@@ -302,7 +312,8 @@ def _explain(error: ValidationError) -> str:
     path = [str(part) for part in first["loc"]]
     name = ".".join(path)
     if first["type"] != "extra_forbidden":
-        return f"{name} = {first['input']!r}: {first['msg'].lower()}"
+        message = first["msg"].removeprefix("Value error, ")
+        return f"{name} = {first['input']!r}: {message[:1].lower()}{message[1:]}"
     nearest = difflib.get_close_matches(name, _all_names(), n=1, cutoff=0.0)
     return f"unknown setting {name!r}; the nearest is {nearest[0]!r}"
 

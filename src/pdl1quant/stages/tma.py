@@ -63,8 +63,8 @@ def find_cores(tissue: BoolArray, *, width_um: float, height_um: float, config: 
     -------
     tuple of Core
         Row by row; none where there is nothing round. Rows are lettered from the top and columns numbered from the
-        left of what is seen: a row that is missing altogether at the rim is not counted. What fits no place of the
-        grid is called ``off-grid 1`` and so on.
+        left of what is seen, from ``tma.first`` on: a row that is missing altogether at the rim is not counted. What
+        fits no place of the grid is called ``off-grid 1`` and so on.
     """
     size = (max(1, round(width_um / STEP_UM)), max(1, round(height_um / STEP_UM)))
     share = np.asarray(cv2.resize(tissue.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
@@ -77,7 +77,7 @@ def find_cores(tissue: BoolArray, *, width_um: float, height_um: float, config: 
     if not len(centres):
         return ()
     places, step_um = _places(centres, core_um=core_um, max_turn_deg=config.max_turn_deg)
-    names = _names(places)
+    names = _names(places, first=config.first)
     radius_um = min(RADIUS * core_um, 0.5 * step_um)
     order = np.lexsort((places[:, 1], places[:, 0], places[:, 0] < 0))
     return tuple(
@@ -192,14 +192,16 @@ def _first_of_each(found: Float64Array, off: Float64Array) -> BoolArray:
     return first
 
 
-def _names(places: Int32Array) -> list[str]:
+def _names(places: Int32Array, *, first: str) -> list[str]:
     names, n_off = [], 0
+    letters, _, number = first.partition("-")
+    first_row, first_column = _row(letters), int(number)
     for row, column in places.tolist():
         if row < 0:
             n_off += 1
             names.append(f"off-grid {n_off}")
         else:
-            names.append(f"{_letters(row)}-{column + 1}")
+            names.append(f"{_letters(first_row + row)}-{first_column + column}")
     return names
 
 
@@ -211,6 +213,14 @@ def _letters(row: int) -> str:
         row, rest = divmod(row - 1, 26)
         text = chr(ord("A") + rest) + text
     return text
+
+
+def _row(letters: str) -> int:
+    """The row, from 0 on, that `_letters` calls so."""
+    row = 0
+    for letter in letters:
+        row = 26 * row + ord(letter) - ord("A") + 1
+    return row - 1
 
 
 def _disc(radius_px: float) -> np.ndarray:
