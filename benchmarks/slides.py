@@ -162,13 +162,12 @@ def score(path: Path, output: Path, *, settings: list[str], workers: int, labels
     return found | {"n_cells": sum(row.n_cells or 0 for row in summary.rows if row.level == "image")}
 
 
-def score_apart(path: Path, **how: Any) -> dict[str, float]:
+def score_apart(path: Path, output: Path, **how: Any) -> dict[str, float]:
     """`score` in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        task = json.dumps({"path": str(path), "output": str(Path(folder) / "out"), **how})
-        done = subprocess.run(  # noqa: S603  itself
-            [sys.executable, __file__, "--run", task], check=True, capture_output=True, text=True
-        )
+    task = json.dumps({"path": str(path), "output": str(output), **how})
+    done = subprocess.run(  # noqa: S603  itself
+        [sys.executable, __file__, "--run", task], check=True, capture_output=True, text=True
+    )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -227,7 +226,8 @@ def measure(path: Path, layout: Layout, how: dict[str, Any], arguments: argparse
     clock = CLOCKS[arguments.clock]
     runs, ratios, peers = [], defaultdict(list), defaultdict(list)
     for _ in range(arguments.rounds):
-        runs.append(score_apart(path, **how))
+        with tempfile.TemporaryDirectory() as folder:
+            runs.append(score_apart(path, Path(folder) / "out", **how))
         if not arguments.peers or how["workers"] > 1:
             continue
         for name, speed in peer_speeds(path, clock).items():

@@ -22,11 +22,13 @@ from pdl1quant.model import (
     Score,
     Status,
 )
+from pdl1quant.outputs.cells_in_parts import open_cells
 from pdl1quant.outputs.columns_page import columns_markdown
 from pdl1quant.outputs.files import is_result
 from pdl1quant.outputs.tables import (
     SCORE_COLUMNS,
     ScoreRow,
+    cells_writer,
     read_cells,
     read_scores,
     score_values,
@@ -138,6 +140,23 @@ def test_other_tables_are_refused_and_the_old_file_stays(tmp_path, broken):
     with pytest.raises(OutputError, match="not a cells table"):
         write_cells(broken, path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("lengths", [(), (40,), (7, 1, 30, 12)])
+def test_parts_and_rows_of_a_file_are_those_of_the_whole(tmp_path, monkeypatch, lengths):
+    monkeypatch.setattr("pdl1quant.outputs.cells_in_parts.PART_ROWS", 9)
+    path, cells = tmp_path / "cells.parquet", make_table(sum(lengths))
+    with cells_writer(path) as write:
+        for end, length in zip(np.cumsum(lengths, dtype=int), lengths, strict=True):
+            write(cells.iloc[end - length : end])
+    file, columns = open_cells(path), ["cell_class", "flags", "x_px"]
+    assert file.n_cells == len(cells)
+    parts = list(file.parts(columns))
+    assert all(len(part) <= 9 for part in parts)
+    whole = pd.concat([cells[columns].iloc[:0], *parts], ignore_index=True)
+    pd.testing.assert_frame_equal(whole[columns], cells[columns], check_exact=True)
+    wanted = np.flatnonzero(np.random.default_rng(3).random(len(cells)) < 0.3)
+    pd.testing.assert_frame_equal(file.rows(wanted), cells.iloc[wanted].reset_index(drop=True), check_exact=True)
 
 
 def test_foreign_and_cut_files_are_named(tmp_path):

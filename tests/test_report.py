@@ -196,6 +196,15 @@ def test_slide_shows_its_map_and_its_fields(slide_out):
     assert not (slide_out / "report").exists()
 
 
+def test_cells_read_in_small_parts_give_the_same_bytes(slide_out, monkeypatch):
+    write_report(slide_out)
+    whole = (slide_out / "report.html").read_bytes()
+    monkeypatch.setattr("pdl1quant.outputs.cells_in_parts.PART_ROWS", 97)
+    monkeypatch.setattr("pdl1quant.report.digest.HELD_CELLS", 0)
+    write_report(slide_out)
+    assert (slide_out / "report.html").read_bytes() == whole
+
+
 def test_tiles_hold_the_whole_slide_and_every_cell(slide_out):
     write_report(slide_out, tiles=True)
     (whole,) = data_of((slide_out / "report.html").read_text())["pictures"]

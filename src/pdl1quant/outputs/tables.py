@@ -135,29 +135,53 @@ def read_cells(path: Path) -> pd.DataFrame:
 
 def read_cells_of(path: Path) -> tuple[pd.DataFrame, dict[str, str]]:
     """Read a cells table and what its file says of itself; errors as in `read_cells`."""
+    with open_table(path) as file:
+        table = file.read(use_threads=file.metadata.num_rows >= _ROWS_OF_A_SLIDE)
+    return as_pandas(table), said_of(table.schema)
+
+
+def said_of(schema: pa.Schema) -> dict[str, str]:
+    """What a file says of itself."""
+    entries = schema.metadata or {}
+    return {key.decode(errors="replace"): value.decode(errors="replace") for key, value in entries.items()}
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[pq.ParquetFile]:
+    """The file of a cells table, checked to be one, for a block that reads it.
+
+    Raises
+    ------
+    OutputError
+        As `read_cells`; also for what goes wrong when the block reads.
+    """
     try:
         with pq.ParquetFile(path) as file:
-            table = file.read(use_threads=file.metadata.num_rows >= _ROWS_OF_A_SLIDE)
+            schema = file.schema_arrow
+            found = said_of(schema).get("schema", "")
+            if found != str(SCHEMA):
+                got = f"schema {found}" if found else "no schema number"
+                wanted = f"wanted is a cells table of schema {SCHEMA}"
+                raise OutputError(f"{path}: holds {got}, {wanted}; score the image again")
+            if schema.names != [column.name for column in CELL_COLUMNS]:
+                raise OutputError(f"{path}: its columns are not those of a cells table; score the image again")
+            yield file
     except FileNotFoundError as error:
         raise OutputError(f"{path}: the cells table is missing; score the image again") from error
     except (OSError, pa.ArrowInvalid) as error:
         raise OutputError(f"{path}: no readable cells table ({_first_line(error)}); score the image again") from error
-    entries = table.schema.metadata or {}
-    metadata = {key.decode(errors="replace"): value.decode(errors="replace") for key, value in entries.items()}
-    found = metadata.get("schema", "")
-    if found != str(SCHEMA):
-        got = f"schema {found}" if found else "no schema number"
-        raise OutputError(f"{path}: holds {got}, wanted is a cells table of schema {SCHEMA}; score the image again")
-    if table.schema.names != [column.name for column in CELL_COLUMNS]:
-        raise OutputError(f"{path}: its columns are not those of a cells table; score the image again")
-    return _as_pandas(table), metadata
 
 
-def _as_pandas(table: pa.Table) -> pd.DataFrame:
+def as_pandas(table: pa.Table) -> pd.DataFrame:
+    """A cells table, or some of its columns, with the types of ``CELL_COLUMNS``."""
     import pandas as pd  # noqa: PLC0415  slow to import
 
     columns: dict[str, Any] = {}
-    for column, values in zip(CELL_COLUMNS, table.columns, strict=True):
+    names = set(table.schema.names)
+    for column in CELL_COLUMNS:
+        if column.name not in names:
+            continue
+        values = table[column.name]
         if column.dtype == CELL_CLASS_DTYPE:
             columns[column.name] = pd.Categorical(values.to_pandas(), categories=_CLASS_NAMES)
         else:

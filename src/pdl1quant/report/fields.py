@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pdl1quant.model import CellClass
 from pdl1quant.outputs.overview import MIN_CELLS, STEPS
-from pdl1quant.outputs.palette import counts_as_positive, is_left_out
-from pdl1quant.review.uncertain import uncertainty
-from pdl1quant.stages.score import block_places
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from numpy.typing import NDArray
 
-    from pdl1quant.config import Config
-    from pdl1quant.model import RulePack
+    from pdl1quant.model import BoolArray, Float64Array, IntpArray
 
 IMAGE_FIELD_UM = 128.0
 """Side of a field of a plain image: about a quarter of a 512 x 512 image at x200."""
@@ -49,44 +44,54 @@ class Field:
         return next(number for number, (end, _, _) in enumerate(STEPS) if self.tps < end)
 
 
-def fields_of(cells: pd.DataFrame, *, side_um: float, mpp: float, config: Config, pack: RulePack) -> list[Field]:
-    """The squares that hold viable tumour cells, row by row.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Squares:
+    """What was counted in the squares that hold cells, row by row: places, three counts of cells, and summed doubt.
 
-    Parameters
-    ----------
-    cells
-        Cells table of one image.
-    side_um
-        Side of a square, um.
-    mpp
-        um per pixel of the image.
-    config, pack
-        Settings and rules of the run.
+    ``places`` (n, 2) are row and column; ``counts`` (3, n) viable tumour cells, positive ones, viable cells.
     """
-    viable = ~is_left_out(cells)
-    tumour = viable & (cells["cell_class"] == CellClass.TUMOUR.value).to_numpy(bool)
-    if not tumour.any():
-        return []
-    row, column = block_places(cells, block_um=side_um, mpp=mpp)
-    width = int(column.max()) + 1
-    places, group = np.unique(row * width + column, return_inverse=True)
-    positive = tumour & counts_as_positive(cells, pack.compartment)
-    n_tumour, n_positive, n_viable = (
-        np.bincount(group[mask], minlength=len(places)) for mask in (tumour, positive, viable)
-    )
-    doubt = np.bincount(group, weights=uncertainty(cells, config=config, pack=pack), minlength=len(places))
-    side_px = side_um / mpp
+
+    places: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    counts: IntpArray = field(default_factory=lambda: np.zeros((3, 0), np.intp))
+    doubt: Float64Array = field(default_factory=lambda: np.zeros(0))
+
+    def with_cells(
+        self,
+        row: NDArray[np.int64],
+        column: NDArray[np.int64],
+        *,
+        masks: tuple[BoolArray, BoolArray, BoolArray],
+        doubt: Float64Array,
+    ) -> Squares:
+        """The same with more cells: in which square each lies, in which of the counts, and how unsure it is."""
+        n = len(self.places)
+        rows, columns = np.append(self.places[:, 0], row), np.append(self.places[:, 1], column)
+        left, right = columns.min(initial=0), columns.max(initial=0)
+        width = right - left + 1
+        number, group = np.unique(rows * width + columns - left, return_inverse=True)
+        counts = np.stack([np.bincount(group[n:][mask], minlength=len(number)) for mask in masks])
+        counts[:, group[:n]] += self.counts
+        total = np.bincount(group, weights=np.append(self.doubt, doubt), minlength=len(number))
+        return Squares(
+            places=np.stack([number // width, number % width + left], axis=1),
+            counts=counts,
+            doubt=np.asarray(total, np.float64),
+        )
+
+
+def fields_of(squares: Squares, *, side_px: float) -> list[Field]:
+    """The squares that hold viable tumour cells, row by row; ``side_px`` is their side in input pixels."""
     return [
         Field(
-            x_px=place % width * side_px,
-            y_px=place // width * side_px,
+            x_px=column * side_px,
+            y_px=row * side_px,
             side_px=side_px,
-            n_tumour=int(n),
-            n_positive=int(brown),
-            unsure=float(sum_of / max(1, seen)),
+            n_tumour=n,
+            n_positive=positive,
+            unsure=float(doubt / max(1, viable)),
         )
-        for place, n, brown, seen, sum_of in zip(
-            places.tolist(), n_tumour, n_positive, n_viable, doubt.tolist(), strict=True
+        for (row, column), (n, positive, viable), doubt in zip(
+            squares.places.tolist(), squares.counts.T.tolist(), squares.doubt.tolist(), strict=True
         )
         if n
     ]
@@ -95,10 +100,3 @@ def fields_of(cells: pd.DataFrame, *, side_um: float, mpp: float, config: Config
 def heat(fields: list[Field]) -> list[Field]:
     """Those with enough cells to be coloured."""
     return [field for field in fields if field.n_tumour >= MIN_CELLS]
-
-
-def tumour_and_others(cells: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Viable tumour cells, and the other cells that were judged."""
-    viable = cells[~is_left_out(cells)]
-    is_tumour = (viable["cell_class"] == CellClass.TUMOUR.value).to_numpy(bool)
-    return viable[is_tumour], viable[~is_tumour]

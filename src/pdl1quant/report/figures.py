@@ -10,17 +10,17 @@ import numpy as np
 from pdl1quant.model import Compartment
 from pdl1quant.outputs.overview import MIN_CELLS
 from pdl1quant.report import plots
-from pdl1quant.report.fields import SLIDE_FIELD_UM, fields_of, tumour_and_others
+from pdl1quant.report.fields import SLIDE_FIELD_UM
 from pdl1quant.report.words import RATE_NAMES
-from pdl1quant.stages.score import format_tps, od_above_threshold, threshold_curve, wilson_interval
+from pdl1quant.stages.score import format_tps, wilson_interval
 
 if TYPE_CHECKING:
-    import pandas as pd
     from markupsafe import Markup
 
     from pdl1quant.config import Config
     from pdl1quant.model import RulePack
     from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.report.digest import Digest
     from pdl1quant.report.gather import ReportCase
 
 _SQUARES_UM = (SLIDE_FIELD_UM, 100.0, 50.0)
@@ -75,29 +75,28 @@ def rates_of(row: ScoreRow) -> tuple[Rate, ...]:
     return tuple(rates)
 
 
-def figures_of(case: ReportCase, cells: pd.DataFrame | None, *, config: Config, pack: RulePack) -> Figures:
-    """All drawings of a case from its cells, those of all its images (``ReportCase.cells``)."""
+def figures_of(case: ReportCase, *, config: Config, pack: RulePack) -> Figures:
+    """All drawings of a case from its cells."""
+    digest = case.digest
     rates = rates_of(case.row)
-    if cells is None:
+    if digest is None:
         return Figures(rates=rates, curve=None, histogram=None, spread=None, spread_title="")
-    tumour, others = tumour_and_others(cells)
-    spots, title = _spots(case, config=config, pack=pack)
+    spots, title = _spots(case)
     return Figures(
         rates=rates,
-        curve=_curve(cells, config=config, pack=pack) if len(tumour) else None,
-        histogram=_histogram(tumour, others, config=config, pack=pack) if len(cells) else None,
+        curve=_curve(digest, config=config, pack=pack) if digest.n_tumour else None,
+        histogram=_histogram(digest, config=config) if digest.n_cells else None,
         spread=plots.spread(spots, total=case.row.tps, title=title) if len(spots) > 1 else None,
         spread_title=title,
     )
 
 
-def _curve(cells: pd.DataFrame, *, config: Config, pack: RulePack) -> Markup:
-    curve = threshold_curve(cells, plots.CURVE_OD, config=config.positivity)
+def _curve(digest: Digest, *, config: Config, pack: RulePack) -> Markup:
     lines = [
         plots.Line(
             css=str(compartment),
             name=_CURVE_NAMES[compartment],
-            values=curve[f"tps_{compartment}"].to_numpy(np.float64),
+            values=100.0 * digest.reaching[compartment] / digest.n_tumour,
         )
         for compartment in _CURVES
     ]
@@ -109,18 +108,18 @@ def _curve(cells: pd.DataFrame, *, config: Config, pack: RulePack) -> Markup:
     )
 
 
-def _histogram(tumour: pd.DataFrame, others: pd.DataFrame, *, config: Config, pack: RulePack) -> Markup:
+def _histogram(digest: Digest, *, config: Config) -> Markup:
     positivity = config.positivity
-    # the best run of a membrane, or the mean of the cytoplasm: what the scored compartment is judged by
-    tumour_od, others_od = (
-        od_above_threshold(table, positivity, compartment=pack.compartment).astype(np.float64) + positivity.dab_od
-        for table in (tumour, others)
+    return plots.od_histogram(
+        digest.tumour_bins,
+        digest.other_bins,
+        n_tumour=digest.n_tumour,
+        n_others=digest.n_others,
+        cuts=(positivity.dab_od, positivity.grade_2_od, positivity.grade_3_od),
     )
-    cuts = (positivity.dab_od, positivity.grade_2_od, positivity.grade_3_od)
-    return plots.od_histogram(tumour_od, others_od, cuts=cuts)
 
 
-def _spots(case: ReportCase, *, config: Config, pack: RulePack) -> tuple[list[plots.Spot], str]:
+def _spots(case: ReportCase) -> tuple[list[plots.Spot], str]:
     """The images of the case, or, of one alone, its squares of tissue; and what they are called."""
     counted = [image for image in case.images if image.is_counted and image.row.tps is not None]
     if len(counted) != 1:
@@ -136,10 +135,9 @@ def _spots(case: ReportCase, *, config: Config, pack: RulePack) -> tuple[list[pl
         ], "TPS of each image"
     (image,) = counted
     assert image.cells is not None
-    assert image.mpp is not None
-    extent_um = image.mpp * max(np.ptp(image.cells["x_px"]), np.ptp(image.cells["y_px"]))
+    extent_um = image.cells.mpp * max(np.ptp(axis) for axis in image.cells.places_px)
     side_um = next((each for each in _SQUARES_UM if extent_um >= 3 * each), _SQUARES_UM[-1])
-    fields = fields_of(image.cells, side_um=side_um, mpp=image.mpp, config=config, pack=pack)
+    fields = image.cells.fields(side_um)
     least = MIN_CELLS if side_um >= SLIDE_FIELD_UM else MIN_CELLS // 4
     spots = []
     for number, field in enumerate(fields, start=1):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from pydantic import TypeAdapter
 
 from pdl1quant.errors import ReviewError
@@ -16,7 +15,8 @@ from pdl1quant.outputs.files import REVIEWED_NAME, RUN_RECORD_NAME, SCORES_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, read_reviewed
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
 from pdl1quant.outputs.tables import read_scores
-from pdl1quant.review.results import ImageResult, Results, find_image, load_cells, open_results
+from pdl1quant.report.digest import Digest, ReportCells, sum_of
+from pdl1quant.review.results import ImageResult, Results, find_cells, find_image, open_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,8 +43,7 @@ class ReportImage:
 
     row: ScoreRow
     result: ImageResult | None = None
-    cells: pd.DataFrame | None = None
-    mpp: float | None = None
+    cells: ReportCells | None = None
     path: Path | None = None
     artefacts: Mapping[str, float] | None = None
     """Share of the tissue (0-1) that each kind of artefact covers; None where nobody looked."""
@@ -66,10 +65,10 @@ class ReportCase:
     companions: tuple[Companion, ...]
 
     @property
-    def cells(self) -> pd.DataFrame | None:
-        """The cells that are in the score; None without any image that was scored."""
-        tables = [image.cells for image in self.images if image.is_counted and image.cells is not None]
-        return pd.concat(tables, ignore_index=True) if tables else None
+    def digest(self) -> Digest | None:
+        """What is said of the cells that are in the score; None without any image that was scored."""
+        found = [image.cells.digest for image in self.images if image.is_counted and image.cells is not None]
+        return sum_of(found) if found else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,7 +127,7 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
 
 
 def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
-    """A case with the cells of its images.
+    """A case with the cells of its images, which stay in their files.
 
     Raises
     ------
@@ -162,7 +161,7 @@ def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
 def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> ReportImage:
     if result is None or not result.is_scored:
         return ReportImage(row=row, result=result)
-    loaded = load_cells(run.results, result)
+    file = find_cells(run.results, result)
     try:
         path = find_image(run.results, result, folder=run.images_folder)
     except (ReviewError, OSError):  # moved: the report shows what was drawn when it was scored
@@ -171,8 +170,7 @@ def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> Re
     return ReportImage(
         row=row,
         result=result,
-        cells=loaded.cells,
-        mpp=loaded.mpp,
+        cells=ReportCells(file=file, mpp=float(file.said["mpp"]), config=run.results.config, pack=run.results.pack),
         path=path,
         artefacts=entry.get("artefacts"),
     )

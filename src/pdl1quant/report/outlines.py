@@ -52,7 +52,7 @@ class Rings:
 
 
 def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, mpp: float, image_id: str) -> Rings:
-    """Outlines of the chosen rows of a cells table, from the run's GeoJSON, smoothed and simplified.
+    """Outlines of some rows of a cells table, from the run's GeoJSON, smoothed and simplified.
 
     Circles of the cells' areas stand in where the run wrote no outlines, or others than those of this table.
 
@@ -60,19 +60,16 @@ def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, mp
     ----------
     out, stem, image_id
         Folder of the run, place of the image's results in it, and hash of the image.
-    cells
-        The cells table.
-    rows
-        Rows wanted, ascending.
+    cells, rows
+        The cells, and in which rows of the image's table they are; ascending.
     mpp
         um per pixel of the input.
     """
-    chosen = cells.iloc[rows]
     try:
-        labels = chosen["label"].to_numpy(np.int32)
+        labels = cells["label"].to_numpy(np.int32)
         points, starts = read_outer_rings(out, stem, rows, labels=labels, image_id=image_id)
     except OutputError:
-        return _circles(chosen, mpp=mpp)
+        return _circles(cells, mpp=mpp)
     after = np.arange(1, len(points) + 1)
     after[starts[1:] - 1] = starts[:-1]
     if len(points) and (np.abs(points[after] - points).min(axis=1) == 0).all():  # along the sides of pixels
@@ -102,10 +99,10 @@ def _circles(cells: pd.DataFrame, *, mpp: float) -> Rings:
     return Rings(points=points.reshape(-1, 2), starts=starts, are_circles=True)
 
 
-def within(cells: pd.DataFrame, picture: Picture) -> BoolArray:
-    """Whether the nucleus of each cell lies in the picture."""
-    x = (cells["x_px"].to_numpy(np.float64) + 0.5 - picture.x_px) / picture.scale
-    y = (cells["y_px"].to_numpy(np.float64) + 0.5 - picture.y_px) / picture.scale
+def within(places_px: tuple[Float64Array, Float64Array], picture: Picture) -> BoolArray:
+    """Whether each nucleus lies in the picture; their x and y."""
+    x = (places_px[0] + 0.5 - picture.x_px) / picture.scale
+    y = (places_px[1] + 0.5 - picture.y_px) / picture.scale
     return np.asarray((x >= 0) & (x < picture.width) & (y >= 0) & (y < picture.height))
 
 

@@ -17,13 +17,14 @@ from pdl1quant.stages.score import format_tps
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pdl1quant.model import Float64Array
+    from pdl1quant.model import Float64Array, IntpArray
 
 OD_MAX = 1.2
 """Right end of the axes of optical density: hardly any mean of a compartment lies beyond."""
 CURVE_OD = tuple(round(0.05 + 0.01 * step, 2) for step in range(76))
 """Cut-offs of the threshold curve, 0.05 to 0.80."""
 _BIN_OD = 0.03
+_EDGES = np.arange(0.0, OD_MAX + _BIN_OD / 2, _BIN_OD)
 _MAX_ROWS = 16
 
 
@@ -128,20 +129,24 @@ def threshold_curve(lines: Sequence[Line], *, t1: float, margin: float, referenc
     )
 
 
-def od_histogram(tumour: Float64Array, others: Float64Array, *, cuts: Sequence[float]) -> Markup:
-    """How many viable tumour cells, and other cells, reach which DAB OD; with the cut-offs of the grades."""
-    edges = np.arange(0.0, OD_MAX + _BIN_OD / 2, _BIN_OD)
-    counts, rest = (
-        np.histogram(np.clip(values[np.isfinite(values)], 0, OD_MAX - 1e-9), edges)[0] for values in (tumour, others)
-    )
-    most = max(1, int(counts.max(initial=0)), int(rest.max(initial=0)))
+def bins(values: Float64Array) -> IntpArray:
+    """How many values fall into each bin of `od_histogram`; what lies beyond it counts at its ends."""
+    finite = values[np.isfinite(values)]
+    return np.asarray(np.histogram(np.clip(finite, 0, OD_MAX - 1e-9), _EDGES)[0], np.intp)
+
+
+def od_histogram(
+    tumour: IntpArray, others: IntpArray, *, n_tumour: int, n_others: int, cuts: Sequence[float]
+) -> Markup:
+    """How many viable tumour cells, and other cells, fall into each of the `bins`; with the cut-offs of the grades."""
+    most = max(1, int(tumour.max(initial=0)), int(others.max(initial=0)))
     frame = _Frame(x_max=OD_MAX, y_max=float(most), y_root=True)
     parts = [
         *frame.axes(x_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2), y_ticks=_root_ticks(most)),
         *frame.titles("DAB of the scored compartment (apparent OD)", "cells (square-root scale)"),
     ]
     base = frame.y(0)
-    for low, n in zip(edges.tolist(), counts.tolist(), strict=False):
+    for low, n in zip(_EDGES.tolist(), tumour.tolist(), strict=False):
         if n:
             width = frame.x(_BIN_OD) - frame.x(0) - 1
             parts.append(
@@ -149,7 +154,7 @@ def od_histogram(tumour: Float64Array, others: Float64Array, *, cuts: Sequence[f
                 f' height="{_n(base - frame.y(n))}"/>'
             )
     steps = []
-    for low, n in zip(edges.tolist(), rest.tolist(), strict=False):
+    for low, n in zip(_EDGES.tolist(), others.tolist(), strict=False):
         steps += [f"{_n(frame.x(low))},{_n(frame.y(n))}", f"{_n(frame.x(low + _BIN_OD))},{_n(frame.y(n))}"]
     parts.append(f'<polyline class="curve others" points="{" ".join(steps)}"/>')
     for number, cut in enumerate(cuts, start=1):
@@ -157,11 +162,11 @@ def od_histogram(tumour: Float64Array, others: Float64Array, *, cuts: Sequence[f
         parts.append(f'<line class="cut" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
         parts.append(f'<text class="note" x="{_n(frame.x(cut) + 3)}" y="{frame.top + 10}">{number}: {cut:g}</text>')
     parts += _legend(
-        [("bin", f"tumour ({len(tumour):,})"), ("curve others", f"other cells ({len(others):,})")],
+        [("bin", f"tumour ({n_tumour:,})"), ("curve others", f"other cells ({n_others:,})")],
         x=frame.left,
         y=frame.height - 8,
     )
-    label = f"Histogram of DAB OD of {len(tumour)} viable tumour cells and {len(others)} other cells"
+    label = f"Histogram of DAB OD of {n_tumour} viable tumour cells and {n_others} other cells"
     return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
 
 

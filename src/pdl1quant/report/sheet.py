@@ -15,7 +15,6 @@ from pdl1quant.stages.score import format_tps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from markupsafe import Markup
 
     from pdl1quant.model import StainEstimate
@@ -88,7 +87,7 @@ class Sheet:
 
 def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, page: str = "") -> Sheet:
     """Put together what is shown of a case."""
-    row, pack, cells = case.row, run.results.pack, case.cells
+    row, pack = case.row, run.results.pack
     lines = pack.reference_lines_pct
     reviewed = case.reviewed
     return Sheet(
@@ -102,9 +101,9 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
         status=words.STATUS_TEXTS[row.status],
         adequacy=_adequacy(row, pack.min_tumour_cells),
         flags=tuple(words.sorted_flags(row.flags)),
-        figures=figures_of(case, cells, config=run.results.config, pack=pack),
+        figures=figures_of(case, config=run.results.config, pack=pack),
         images=tuple(image.row for image in case.images),
-        checks=tuple(_checks(case, cells, max_share=run.results.config.score.max_excluded_share)),
+        checks=tuple(_checks(case, max_share=run.results.config.score.max_excluded_share)),
         swatches=tuple(_swatches(case.estimate)) if case.estimate is not None else (),
         extra=_extra(case),
         reviewed=reviewed if reviewed is not None and reviewed.n_edits else None,
@@ -148,14 +147,14 @@ def _extra(case: ReportCase) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _checks(case: ReportCase, cells: pd.DataFrame | None, *, max_share: float) -> list[Check]:
-    if cells is None or cells.empty:
+def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
+    digest = case.digest
+    if digest is None or not digest.n_cells:
         return []
-    flags = cells["flags"].to_numpy(np.int64)
 
     def share(flag: Flag, name: str, *, of_all: bool = False) -> Check:
-        n = int(np.count_nonzero(flags & int(flag)))
-        part = n / len(flags)
+        n = digest.flags[flag]
+        part = n / digest.n_cells
         return Check(
             name=name,
             text=f"{_per_cent(part)} of cells ({n:,})",
@@ -163,8 +162,7 @@ def _checks(case: ReportCase, cells: pd.DataFrame | None, *, max_share: float) -
             is_high=part > max_share and not of_all,
         )
 
-    sharpness = float(np.nanmedian(cells["nucleus_sharpness_od"])) if len(cells) else 0.0
-    residual = float(np.nanmedian(cells["cell_residual_od_mean"]))
+    sharpness, residual = (float(np.nanmedian(od)) for od in (digest.sharpness_od, digest.residual_od))
     return [
         share(Flag.OUT_OF_FOCUS, "Out of focus"),
         Check(name="Sharpness of nuclei", text=f"{sharpness:.3f} OD per µm (median)"),

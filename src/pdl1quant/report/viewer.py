@@ -12,7 +12,7 @@ from pdl1quant.errors import InputError
 from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.overview import STEPS
 from pdl1quant.outputs.palette import KINDS, kinds_of
-from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD_UM, Field, fields_of, heat
+from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD_UM, Field, heat
 from pdl1quant.report.outlines import Rings, draw_cells, packed, read_rings, within
 from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, shrunk
 from pdl1quant.report.tiles import TILE_PX
@@ -178,10 +178,9 @@ class _Making:
 
     def add(self, image: ReportImage, *, files: ExitStack) -> None:
         """Take over one image that was scored."""
-        assert image.result is not None
-        assert image.mpp is not None
+        assert image.cells is not None
         try:
-            source = None if image.path is None else Source(image.path, mpp=image.mpp, files=files)
+            source = None if image.path is None else Source(image.path, mpp=image.cells.mpp, files=files)
         except InputError:  # it could be read when it was scored: an extra, or memory, is missing here
             source = None
         if source is None:
@@ -214,9 +213,10 @@ class _Making:
         assert image.cells is not None
         whole = source.whole(max_side_px=_SHEET_SIDE_PX)
         drawn = whole.rgb
-        if not source.is_slide and len(image.cells) and whole.mpp < _OUTLINES_MPP:
-            rings = self._rings(image, np.arange(len(image.cells)))
-            drawn = draw_cells(whole, image.cells, rings, compartment=self.run.results.pack.compartment)
+        if not source.is_slide and image.cells.n_cells and whole.mpp < _OUTLINES_MPP:
+            rows = np.arange(image.cells.n_cells)
+            cells, rings = image.cells.rows(rows), self._rings(image, rows)
+            drawn = draw_cells(whole, cells, rings, compartment=self.run.results.pack.compartment)
         self._set_sheet(drawn, image.row.image)
 
     def _set_sheet(self, rgb: UInt8Array, name: str) -> None:
@@ -230,8 +230,6 @@ class _Making:
 
     def _add_picture(self, image: ReportImage, source: Source) -> None:
         assert image.cells is not None
-        assert image.mpp is not None
-        results = self.run.results
         if source.is_slide and self.tiles is not None:
             picture, entry = self._tiled(image, source, self.tiles)
         else:
@@ -243,13 +241,13 @@ class _Making:
                 **_picture_entry(image.row.image, picture, role=role),
                 "uri": jpeg_uri(picture.rgb, quality=_QUALITY),
             }
-        side_um = SLIDE_FIELD_UM if source.is_slide else IMAGE_FIELD_UM
-        squares = fields_of(image.cells, side_um=side_um, mpp=image.mpp, config=results.config, pack=results.pack)
+        squares = image.cells.fields(SLIDE_FIELD_UM if source.is_slide else IMAGE_FIELD_UM)
         entry["heat"] = [_heat_entry(field, scale=entry["scale"]) for field in heat(squares)]
         if not source.is_slide or self.tiles is not None:
-            if len(image.cells) <= self.left:
-                self.left -= len(image.cells)
-                entry["cells"] = self._cells(image, np.arange(len(image.cells)), picture)
+            n = image.cells.n_cells
+            if n <= self.left:
+                self.left -= n
+                entry["cells"] = self._cells(image, np.arange(n), picture)
             else:
                 self._remark(image, "its cells are too many for one page; pdl1quant report --tiles shows them.")
         if image.is_counted:
@@ -286,9 +284,8 @@ class _Making:
     def _crop(self, field: Field, source: Source, image: ReportImage, number: int, *, word: str) -> Crop:
         assert image.cells is not None
         part = source.part(x_px=field.x_px, y_px=field.y_px, side_px=field.side_px, mpp=_FIELD_MPP)
-        rows = np.flatnonzero(within(image.cells, part))
-        rings = self._rings(image, rows)
-        cells = image.cells.iloc[rows]
+        rows = np.flatnonzero(within(image.cells.places_px, part))
+        rings, cells = self._rings(image, rows), image.cells.rows(rows)
         drawn = draw_cells(part, cells, rings, compartment=self.run.results.pack.compartment)
         name = image.row.image
         text = f"TPS {field.tps:.0f} % of {field.n_tumour} tumour cells; doubt {field.unsure:.2f}"
@@ -317,8 +314,8 @@ class _Making:
         for field, _, image, _ in ranked:
             assert image.cells is not None
             assert image.result is not None
-            _, rows = wanted.setdefault(image.result.stem, (image, np.zeros(len(image.cells), bool)))
-            x, y = image.cells["x_px"].to_numpy(np.float64), image.cells["y_px"].to_numpy(np.float64)
+            _, rows = wanted.setdefault(image.result.stem, (image, np.zeros(image.cells.n_cells, bool)))
+            x, y = image.cells.places_px
             rows |= (np.abs(x - field.x_px - field.side_px / 2) < field.side_px / 2 + _MARGIN_PX) & (
                 np.abs(y - field.y_px - field.side_px / 2) < field.side_px / 2 + _MARGIN_PX
             )
@@ -329,13 +326,13 @@ class _Making:
         """Outlines of some rows, from the file only where they were not read before."""
         assert image.cells is not None
         assert image.result is not None
-        assert image.mpp is not None
         result = image.result
         if result.stem in self._outlines:
             known, rings = self._outlines[result.stem]
             if np.isin(rows, known).all():
                 return rings.take(np.searchsorted(known, rows))
-        rings = read_rings(self.run.results.out, result.stem, image.cells, rows, mpp=image.mpp, image_id=result.sha256)
+        cells, mpp = image.cells.rows(rows), image.cells.mpp
+        rings = read_rings(self.run.results.out, result.stem, cells, rows, mpp=mpp, image_id=result.sha256)
         self._outlines[result.stem] = (rows, rings)
         if rings.are_circles:
             self._remark(image, "its outlines are missing or of other cells; circles of the cells' areas stand in.")
@@ -344,7 +341,7 @@ class _Making:
     def _cells(self, image: ReportImage, rows: IntpArray, picture: Picture) -> dict[str, Any]:
         assert image.cells is not None
         results = self.run.results
-        cells = image.cells.iloc[rows]
+        cells = image.cells.rows(rows)
         unsure = uncertainty(cells, config=results.config, pack=results.pack)
         return cells_entry(cells, picture, self._rings(image, rows), unsure, results.pack.compartment)
 

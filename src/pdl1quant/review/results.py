@@ -13,6 +13,7 @@ from pdl1quant.assays import find_indication
 from pdl1quant.config import Config, config_from
 from pdl1quant.errors import ConfigError, ReviewError, UsageError
 from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, Indication, ResultFlag, RulePack, StainEstimate, Status
+from pdl1quant.outputs.cells_in_parts import CellsFile, open_cells
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
 from pdl1quant.outputs.run_record import read_run_record
 from pdl1quant.outputs.tables import SCHEMA, ScoreRow, read_cells_of, read_scores
@@ -161,10 +162,28 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
     OutputError
         The file is missing, damaged or of another schema.
     """
+    path = _cells_path(results, image)
+    cells, said = read_cells_of(path)
+    _check(path, said, results=results, image=image)
+    area = said.get("tumour_area_um2")
+    return ImageCells(cells=cells, mpp=float(said["mpp"]), tumour_area_um2=None if area is None else float(area))
+
+
+def find_cells(results: Results, image: ImageResult) -> CellsFile:
+    """The cells of an image, checked as by `load_cells`, which stay in their file."""
+    file = open_cells(_cells_path(results, image))
+    _check(file.path, file.said, results=results, image=image)
+    return file
+
+
+def _cells_path(results: Results, image: ImageResult) -> Path:
     if not image.is_scored:
         raise ReviewError(f"{image.name}: was not scored ({image.row.error}); there is nothing to review")
-    path = result_path(results.out, "cells", image.stem)
-    cells, said = read_cells_of(path)
+    return result_path(results.out, "cells", image.stem)
+
+
+def _check(path: Path, said: Mapping[str, str], *, results: Results, image: ImageResult) -> None:
+    """Compare what a table says of itself with what the run says of the image."""
     if said.get("image_sha256") != image.sha256:
         raise ReviewError(f"{path}: holds the cells of another image than {RUN_RECORD_NAME} says; score again")
     if said.get("config_digest") != results.config.digest:
@@ -172,8 +191,6 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
             f"{path}: was made with settings {said.get('config_digest')}, the run with {results.config.digest}; "
             "score again"
         )
-    area = said.get("tumour_area_um2")
-    return ImageCells(cells=cells, mpp=float(said["mpp"]), tumour_area_um2=None if area is None else float(area))
 
 
 def head_of(results: Results, image: ImageResult, cells: pd.DataFrame) -> LedgerHead:

@@ -16,7 +16,6 @@ from pdl1quant.model import (
     Counts,
     Flag,
     Float32Array,
-    Float64Array,
     PositiveCounts,
     RulePack,
 )
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdl1quant.config import Config, PositivityConfig
+    from pdl1quant.model import IntpArray
 
 
 # --- which cells are brown -------------------------------------------------------------------------------------------
@@ -278,21 +278,31 @@ def threshold_curve(cells: pd.DataFrame, thresholds: Sequence[float], *, config:
     """
     viable = (cells["flags"].to_numpy(dtype=np.int64) & int(EXCLUDING_FLAGS)) == 0
     tumour = cells[viable & (cells["cell_class"] == CellClass.TUMOUR.value).to_numpy(dtype=bool)]
-    wanted = np.asarray(thresholds if len(tumour) else [], dtype=np.float32)
-    limits = _limits(tumour, config)
-
-    def tps(limit: Float32Array) -> Float64Array:
-        below = np.searchsorted(np.sort(limit), wanted, side="left")
-        return np.asarray(100.0 * (limit.size - below) / max(limit.size, 1), dtype=np.float64)
-
-    membrane = tps(limits.membrane)
-    either = tps(np.maximum(limits.membrane, limits.cytoplasm))
+    wanted = thresholds if len(tumour) else []
+    reaching = count_reaching(tumour, wanted, config=config)
+    membrane, either, cell = (
+        100.0 * reaching[each] / max(len(tumour), 1)
+        for each in (Compartment.MEMBRANE, Compartment.CYTOPLASM, Compartment.CELL)
+    )
     return pd.DataFrame(
         {
-            "dab_od": np.asarray(thresholds if len(tumour) else [], dtype=np.float64),
+            "dab_od": np.asarray(wanted, dtype=np.float64),
             "tps_membrane": membrane,
             "tps_cytoplasm": either,
             "tps_cytoplasm_only": either - membrane,
-            "tps_cell": tps(limits.cell),
+            "tps_cell": cell,
         }
     )
+
+
+def count_reaching(
+    cells: pd.DataFrame, thresholds: Sequence[float], *, config: PositivityConfig
+) -> dict[Compartment, IntpArray]:
+    """How many cells are positive at each DAB threshold: in the membrane, in cytoplasm or membrane, as a whole."""
+    limits, wanted = _limits(cells, config), np.asarray(thresholds, dtype=np.float32)
+    highest = {
+        Compartment.MEMBRANE: limits.membrane,
+        Compartment.CYTOPLASM: np.maximum(limits.membrane, limits.cytoplasm),
+        Compartment.CELL: limits.cell,
+    }
+    return {name: limit.size - np.searchsorted(np.sort(limit), wanted, side="left") for name, limit in highest.items()}
