@@ -95,6 +95,7 @@ def test_version(pdl1quant):
         (["score", "NOWHERE", "-o", "OUT"], "does not exist"),
         (["score", "TILES", "-o", "OUT", "--mpp", "20"], "between 0.1 and 2"),
         (["score", "TILES", "-o", "OUT", "--mpp", "nan"], "between 0.1 and 2"),
+        (["score", "TILES", "-o", "OUT", "--mpp", "0,5"], "decimal point"),
         (["score", "TILES", "-o", "OUT", "--white", "243,241"], "three numbers"),
         (["score", "TILES", "-o", "OUT", "--white", "nan,241,240"], "between 128 and 255"),
         (["score", "TILES", "-o", "OUT", "--workers", "0"], "--workers"),

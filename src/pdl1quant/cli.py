@@ -90,10 +90,17 @@ def _parse_white(ctx: click.Context, param: click.Parameter, value: str | None) 
     return red, green, blue
 
 
-def _check_mpp(ctx: click.Context, param: click.Parameter, value: float | None) -> float | None:
-    if value is not None and not (math.isfinite(value) and 0.1 <= value <= 2):
-        raise click.BadParameter(f"{value:g} is not between 0.1 and 2 um per pixel", ctx=ctx, param=param)
-    return value
+def _parse_mpp(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        mpp = float(value)
+    except ValueError:
+        message = f"{value!r}: write a number with a decimal point, for example 0.5"
+        raise click.BadParameter(message, ctx=ctx, param=param) from None
+    if not (math.isfinite(mpp) and 0.1 <= mpp <= 2):
+        raise click.BadParameter(f"{mpp:g} is not between 0.1 and 2 um per pixel", ctx=ctx, param=param)
+    return mpp
 
 
 def _usable_cpus() -> int:
@@ -167,8 +174,8 @@ def cli() -> None:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
 @click.option(
     "--mpp",
-    type=float,
-    callback=_check_mpp,
+    callback=_parse_mpp,
+    metavar="UM",
     help="Pixel size in um per pixel, 0.1 to 2; overrides the files' own (20x is about 0.5).",
 )
 @click.option("--assay", default="28-8-cytoplasm", show_default=True, help="Rule pack; see `assays`.")
@@ -249,7 +256,7 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
     help="Folder that labels name images from.  [default: that of the labels]",
 )
 @click.option(
-    "--mpp", type=float, callback=_check_mpp, help="Pixel size of the images in um per pixel, as for `score`."
+    "--mpp", callback=_parse_mpp, metavar="UM", help="Pixel size of the images in um per pixel, as for `score`."
 )
 @click.option("--white", callback=_parse_white, metavar="R,G,B", help="Level of empty glass, as for `score`.")
 @click.option("--licence", default="not stated", show_default=True, help="Licence of the classifier, for its card.")
@@ -315,7 +322,7 @@ def assays() -> None:
 
 @cli.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
-@click.option("--mpp", type=float, callback=_check_mpp, help="Pixel size of level 0 in um, as for `score`.")
+@click.option("--mpp", callback=_parse_mpp, metavar="UM", help="Pixel size of level 0 in um, as for `score`.")
 @_with_config
 @click.option("--json", "as_json", is_flag=True, help="Print a list of objects instead of text.")
 def inspect(

@@ -122,7 +122,8 @@ def run(job: Job, *, listener: Listener) -> Summary:
             try:
                 work.score(wave)
             except KeyboardInterrupt:
-                write_scores(rows, job.output / SCORES_NAME)
+                if rows:
+                    write_scores(rows, job.output / SCORES_NAME)
                 raise
     close_models()  # the report needs the memory: it reads all cells of a case
     write_scores(rows, job.output / SCORES_NAME)
