@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from skimage.measure import label
 from pdl1quant.config import NucleiConfig, StainsConfig
 from pdl1quant.errors import ModelError
 from pdl1quant.model import CellClass, Rect, StainEstimate, Tile
+from pdl1quant.networks import maps
 from pdl1quant.networks import segmenter as network
 from pdl1quant.networks.card import load_model, shipped_folder
 from pdl1quant.networks.session import run_model
@@ -197,13 +199,21 @@ def test_labels_do_not_depend_on_where_the_tile_begins(phantom):
         assert len(np.unique(pairs[:, 0])) == len(np.unique(pairs[:, 1])) == len(pairs), name
 
 
-def test_windows_change_nothing(phantom, monkeypatch):
-    tile = Tile.whole(phantom.rgb, 0.5)
-    once = network.predict(load_model(shipped_folder()), tile)
-    monkeypatch.setattr(network, "MAX_SIDE_PX", 384)
-    windows = network.predict(load_model(shipped_folder()), tile)
-    for name in ("nucleus", "nucleus_depth", "cell", "cell_depth", "classes"):
-        assert np.abs(getattr(once, name) - getattr(windows, name)).max() < 1e-4, name
+@pytest.mark.parametrize("has_context", [False, True])
+def test_windows_that_see_the_reach_change_nothing_and_those_with_context_little(phantom, monkeypatch, has_context):
+    model, tile = load_model(shipped_folder()), Tile.whole(phantom.rgb, 0.5)
+    if not has_context:
+        model = replace(model, card=model.card.model_copy(update={"context_px": None}))
+    once = maps.predict(model, tile)
+    monkeypatch.setattr(maps, "MAX_SIDE_PX", 384)
+    monkeypatch.setattr(maps, "WINDOW_PX", 224)
+    windows = maps.predict(model, tile)
+    assert maps.window_sides(model.card) == (224, 128 if has_context else 192)
+    for one, other in ((once.hills, windows.hills), (once.scores[0].planes, windows.scores[0].planes)):
+        difference = np.abs(one - other)
+        assert difference.max() < (0.1 if has_context else 1e-4)
+        assert difference.mean() < 1e-4
+    assert (once.cells != windows.cells).mean() < 1e-4
 
 
 def test_pixels_beyond_the_reach_do_not_matter(phantom):

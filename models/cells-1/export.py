@@ -26,6 +26,8 @@ LIMITS = (
 CLASSES = ("tumour", "lymphocyte", "macrophage", "stroma", "other")
 REACH_PX = 192
 """Sum of what each layer sees; the test of the networks measures it."""
+CONTEXT_PX = 128
+"""With so much context about windows of 512 px, one cell of 4,000 real ones was another, and no rendered one."""
 
 
 def export_onnx(network: CellNet, path: Path, *, temperature: float) -> None:
@@ -71,7 +73,7 @@ def write_card(folder: Path, training: dict[str, Any], figures: dict[str, dict[s
     top = {
         "name": folder.name, "title": TITLE, "file": "model.onnx", "sha256": digest, "licence": "BSD-3-Clause",
         "training_data": DATA, "limits": LIMITS, "mpp": 0.5, "multiple_px": 32, "reach_px": REACH_PX,
-        "input": "rgb", "nuclei": "nuclei", "cells": "cells", "classes": list(CLASSES),
+        "context_px": CONTEXT_PX, "input": "rgb", "nuclei": "nuclei", "cells": "cells", "classes": list(CLASSES),
     }  # fmt: skip
     lines = [*_toml(top), "", "[training]", *_toml(training)]
     for name, section in figures.items():

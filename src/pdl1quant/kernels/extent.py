@@ -124,12 +124,11 @@ def take_nearest(
     labels: Int32Array,
     near: tuple[Float32Array, Int32Array],
     reach_px: Float32Array,
-    chance: Float32Array,
-    min_chance: np.float32,
+    likely: UInt8Array,
 ) -> Int32Array:
-    """Labels where there are any; else the nearest (distance, label) within its own reach (n + 1,) where likely."""
+    """Labels where there are any; else the nearest (distance, label) within its own reach (n + 1,) where ``likely``."""
     taken = like(labels)
-    _take_nearest(labels, near, reach_px, (chance, min_chance), taken)
+    _take_nearest(labels, near, reach_px, likely, taken)
     return taken
 
 
@@ -138,14 +137,13 @@ def _take_nearest(
     labels: Int32Array,
     near: tuple[Float32Array, Int32Array],
     reach_px: Float32Array,
-    likely: tuple[Float32Array, np.float32],
+    likely: UInt8Array,
     taken: Int32Array,
 ) -> None:
     distance, nearest = near
-    chance, min_chance = likely
     for y in range(labels.shape[0]):
         for x in range(labels.shape[1]):
-            reached = distance[y, x] <= reach_px[nearest[y, x]] and chance[y, x] >= min_chance
+            reached = distance[y, x] <= reach_px[nearest[y, x]] and likely[y, x] > 0
             taken[y, x] = labels[y, x] if labels[y, x] > 0 else (nearest[y, x] if reached else 0)
 
 

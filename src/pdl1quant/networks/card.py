@@ -62,6 +62,9 @@ class ModelCard(Card):
     """Sides of the input are multiples of this."""
     reach_px: int = Field(ge=0, le=2048)
     """Farther pixels do not change an output."""
+    context_px: int | None = Field(default=None, ge=0, le=2048)
+    """Farther pixels change hardly a cell, as measured: a window of a slide reads so much more than it gives on each
+    side; ``reach_px`` where nobody measured."""
     input: str
     """Name of the input; its height and width are free."""
     input_layout: Literal["NHWC", "NCHW"] = "NHWC"

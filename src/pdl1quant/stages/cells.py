@@ -80,7 +80,7 @@ def _grow(nucleus: Int32Array, n: int, dab: Float32Array, *, mpp: float, config:
     landscape = slopes(nucleus, near, reach_px, smooth, scale)
     near_brown = _near((smooth > MIN_MEMBRANE_OD).view(np.uint8), reach_px=config.growth_um / mpp)
     if not near_brown.any():
-        return take_nearest(nucleus, near, reach_px, landscape, np.float32(0))
+        return take_nearest(nucleus, near, reach_px, (landscape >= 0).view(np.uint8))
     shared = share_out(landscape, nucleus, top=TOP, max_barrier=MAX_BARRIER_UM)
     at_least_px = np.minimum(reach_px, np.float32(NEAR_UM / mpp))
     limits = at_least_px, np.float32(MAX_DETOUR * config.growth_um / mpp)

@@ -1,0 +1,173 @@
+"""What a network says of pixels, as far as nuclei and cells are made of it (`segmenter`).
+
+Of each pixel it says how likely it is nucleus and how deep in one it lies; of each second one, how likely it is cell,
+how deep in one, and of what class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from pdl1quant.model import Rect
+from pdl1quant.networks.session import run_model
+from pdl1quant.planes import like
+from pdl1quant.planes import plane as fresh
+
+if TYPE_CHECKING:
+    from pdl1quant.model import Float32Array, IntpArray, Tile, UInt8Array
+    from pdl1quant.networks.card import Model, ModelCard
+
+MIN_NUCLEUS = 0.35
+"""A pixel is nucleus from this probability on; faint and blurred nuclei get less than crisp ones."""
+MIN_CELL = 0.5
+"""A pixel is cell from this probability on."""
+CORE_DEPTH = 0.35
+"""From this relative depth on a pixel is the inside of a cell: what hangs together there is one cell."""
+SMOOTHING_UM = 0.8
+"""Standard deviation of the smoothing before the split: chromatin must not make two nuclei of one."""
+WINDOW_PX = 1792
+"""Side of what a window of the network gives; it reads the card's ``context_px`` more on each side."""
+MAX_SIDE_PX = 2560
+"""Larger images are run in windows, for memory."""
+SAME_MPP = 0.05
+"""Relative difference of pixel sizes up to which the tile is not resampled for the network."""
+CELL, INSIDE = 1, 2
+"""What `Maps.cells` holds: a cell, deep inside one; 0 is neither."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScores:
+    """Class scores (classes, h, w) float32 on a grid of their own, coarser than the tile's.
+
+    ``rows`` (h,) and ``columns`` (w,) say where on the tile they lie.
+    """
+
+    planes: Float32Array
+    rows: IntpArray
+    columns: IntpArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maps:
+    """What the network says of a tile, (H, W) on its grid; of its ``inner`` part if it has one.
+
+    ``hills`` float32, 0-1: how deep in a nucleus a pixel lies, smoothed; 0 where no nucleus is. ``cells`` uint8: 0,
+    `CELL` or `INSIDE`; None of a model without them. ``scores``: its class scores, part by part; empty without any.
+    """
+
+    hills: Float32Array
+    cells: UInt8Array | None
+    scores: tuple[ClassScores, ...]
+
+
+def gives_maps(card: ModelCard, mpp: float) -> bool:
+    """Whether a model says so much of pixels of ``mpp`` um, on their own grid, that what it says can be kept."""
+    return card.nuclei_gives == "depth" and abs(mpp / card.mpp - 1) <= SAME_MPP
+
+
+def window_sides(card: ModelCard) -> tuple[int, int]:
+    """Side of what a window gives, and how much more it reads on each side, px: multiples of the model's strides."""
+    step, context_px = card.multiple_px, card.reach_px if card.context_px is None else card.context_px
+    return max(step, WINDOW_PX // step * step), -(-context_px // step) * step
+
+
+def predict(model: Model, tile: Tile) -> Maps:
+    """Run the network over one tile.
+
+    Its strides lie on the grid of the slide, not of the tile: a pixel farther than the card's ``reach_px`` from the
+    tile's edge gets the same value in whatever tile it lies.
+    """
+    card = model.card
+    height, width = tile.rgb.shape[:2]
+    ratio = tile.mpp / card.mpp
+    if abs(ratio - 1) <= SAME_MPP:
+        ratio, rgb = 1.0, tile.rgb
+    else:
+        size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+        rgb = np.asarray(cv2.resize(tile.rgb, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC))
+    step = card.multiple_px
+    top = round(tile.y_px / tile.downsample_y * ratio) % step
+    left = round(tile.x_px / tile.downsample_x * ratio) % step
+    bottom, right = -(top + rgb.shape[0]) % step, -(left + rgb.shape[1]) % step
+    padded = cv2.copyMakeBorder(rgb, top, bottom, left, right, cv2.BORDER_REFLECT)
+    nuclei, cells = _run(model, np.asarray(padded, dtype=np.uint8))
+    whole = (rgb.shape[1] + left + right, rgb.shape[0] + top + bottom)
+    inner = tile.inner or Rect(x0=0, y0=0, x1=width, y1=height)
+
+    def on_tile(plane: Float32Array) -> Float32Array:
+        inside = _resized(plane, whole)[top : top + rgb.shape[0], left : left + rgb.shape[1]]
+        return _resized(inside, (width, height))
+
+    scores: tuple[ClassScores, ...] = ()
+    if cells is not None and card.classes:
+        rows = _tile_index(cells.shape[1], whole[1], top, rgb.shape[0], height) - inner.y0
+        columns = _tile_index(cells.shape[2], whole[0], left, rgb.shape[1], width) - inner.x0
+        scores = (_scores_within(cells[2:], rows, columns, inner),)
+    return Maps(
+        hills=np.ascontiguousarray(inner.of(_hills(on_tile(nuclei[0]), on_tile(nuclei[1]), mpp=tile.mpp))),
+        cells=None if cells is None else _cells(*(inner.of(on_tile(plane)) for plane in cells[:2])),
+        scores=scores,
+    )
+
+
+def _hills(nucleus: Float32Array, depth: Float32Array, *, mpp: float) -> Float32Array:
+    """Depth times probability, smoothed; 0 where no nucleus is likely."""
+    product = cv2.multiply(depth, nucleus, dst=like(nucleus))
+    smooth = cv2.GaussianBlur(product, (0, 0), SMOOTHING_UM / mpp, dst=like(nucleus))
+    hills = np.maximum(np.asarray(smooth, dtype=np.float32), np.float32(1e-3), out=product)
+    np.putmask(hills, nucleus < MIN_NUCLEUS, 0)
+    return hills
+
+
+def _cells(cell: Float32Array, depth: Float32Array) -> UInt8Array:
+    """Where a cell is likely, and where its inside."""
+    likely = np.greater_equal(cell, np.float32(MIN_CELL), out=like(cell, bool)).view(np.uint8)
+    deep = np.greater_equal(depth, np.float32(CORE_DEPTH), out=like(cell, bool)).view(np.uint8)
+    return np.asarray(np.multiply(np.add(deep, CELL, out=deep), likely, out=deep), dtype=np.uint8)
+
+
+def _tile_index(n_coarse: int, n_fine: int, before: int, inside: int, n_tile: int) -> IntpArray:
+    """Where each coarse row (or column) lies on the tile's; beyond either end of it where that is padding."""
+    fine = (np.arange(n_coarse) + 0.5) * n_fine / n_coarse - before
+    return np.floor(fine * n_tile / inside).astype(np.intp)
+
+
+def _scores_within(planes: Float32Array, rows: IntpArray, columns: IntpArray, inner: Rect) -> ClassScores:
+    """Those of the ``inner`` part, from whose corner ``rows`` and ``columns`` (ascending) count."""
+    down, across = (slice(*np.searchsorted(at, (0, n))) for at, n in ((rows, inner.height), (columns, inner.width)))
+    return ClassScores(planes=planes[:, down, across], rows=rows[down], columns=columns[across])
+
+
+def _resized(plane: Float32Array, size: tuple[int, int]) -> Float32Array:
+    """``plane`` with ``size`` (columns, rows)."""
+    if plane.shape == size[::-1]:
+        return plane
+    resized = cv2.resize(plane, size, dst=fresh(size[::-1], np.float32), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.float32)
+
+
+def _run(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | None]:
+    """`run_model`, in windows with context where the image is large."""
+    height, width = rgb.shape[:2]
+    if max(height, width) <= MAX_SIDE_PX:
+        return run_model(model, rgb)
+    core, margin = window_sides(model.card)
+    nuclei, cells = np.empty((2, height, width), np.float32), None
+    for y in range(0, height, core):
+        for x in range(0, width, core):
+            y0, x0 = max(0, y - margin), max(0, x - margin)
+            fine, coarse = run_model(model, np.ascontiguousarray(rgb[y0 : y + core + margin, x0 : x + core + margin]))
+            y1, x1 = min(y + core, height), min(x + core, width)
+            nuclei[:, y:y1, x:x1] = fine[:, y - y0 : y1 - y0, x - x0 : x1 - x0]
+            if coarse is None:
+                continue
+            k = fine.shape[1] // coarse.shape[1]
+            if cells is None:
+                cells = np.empty((len(coarse), height // k, width // k), np.float32)
+            part = coarse[:, (y - y0) // k : (y1 - y0) // k, (x - x0) // k : (x1 - x0) // k]
+            cells[:, y // k : y1 // k, x // k : x1 // k] = part
+    return nuclei, cells
