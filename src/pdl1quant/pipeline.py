@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.model import Float32Array
+    from pdl1quant.networks.maps import Maps
     from pdl1quant.stages.measure import Measured
 
 __all__ = [
@@ -200,14 +201,23 @@ def judge_cells(
 
 
 def find_cells(
-    tile: Tile, od: StainOD, *, estimate: StainEstimate, config: Config, with_neighbours: bool = True
+    tile: Tile,
+    od: StainOD,
+    *,
+    estimate: StainEstimate,
+    config: Config,
+    with_neighbours: bool = True,
+    maps: Maps | None = None,
 ) -> FoundCells:
     """Cells of one tile, measured and not yet named; arguments as in `analyse_tile`.
 
     Of a tile with an ``inner`` part the label images are those of this part. Without neighbours nothing is said of
-    those of a cell: a tile of a slide does not know them all.
+    those of a cell: a tile of a slide does not know them all. ``maps`` are what the network said of the tile before.
     """
-    seen = SEGMENTERS[config.nuclei.segmenter](tile, od, estimate=estimate, config=config.nuclei)
+    if maps is None:
+        seen = SEGMENTERS[config.nuclei.segmenter](tile, od, estimate=estimate, config=config.nuclei)
+    else:
+        seen = network.segment_maps(maps, mpp=tile.mpp, config=config.nuclei)
     tile, od = tile.cropped(), od.cropped(tile.inner)
     parts = cell_stage.grow_cells(seen, od, mpp=tile.mpp, config=config.cells)
     black = stains.pigment_residual_od(estimate, config.quality.pigment_od)

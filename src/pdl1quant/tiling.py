@@ -4,7 +4,8 @@ Pure geometry on the grid of the slide's working pixels. The work is a set of sq
 each core is the bounding box of the blocks within a rectangle of up to ``tile_px``, into which stretches of work are
 cut evenly: a sliver would cost as much of a halo as a whole tile. Blocks belong to one core, a cell to the block that
 holds its centroid: so no cell is lost or counted twice, and which blocks are work does not depend on the size of the
-tiles. Tiles begin at multiples of a step, so that whatever strides over pixels in them strides alike.
+tiles. Tiles begin at multiples of a step, so that whatever strides over pixels in them strides alike. The windows of a
+network lie on a grid of their own, so that each is run once, and says the same to tiles of any size.
 """
 
 from __future__ import annotations
@@ -94,6 +95,57 @@ def place_tiles(blocks: BoolArray, *, width: int, height: int, tile_px: int, mar
                 y1=min(core.y1 + margins.objects_px, height),
             )
             places.append(TilePlace(rect=rect, inner=inner if margins.looks_px else rect, core=core))
+    return tuple(places)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowPlace:
+    """A window of a network, in pixels of the slide's grid: ``rect`` is read, of ``core`` it says something."""
+
+    rect: Rect
+    core: Rect
+
+
+def place_windows(
+    blocks: BoolArray, *, width: int, height: int, sides: tuple[int, int], objects_px: int, step_px: int
+) -> tuple[WindowPlace, ...]:
+    """The windows that cover what tiles look at, row by row; they know nothing of the tiles.
+
+    Parameters
+    ----------
+    blocks, width, height
+        As for `place_tiles`.
+    sides
+        Of the squares in which windows lie, each cut down to the work in it, and how much more a window reads on each
+        side; multiples of ``step_px``.
+    objects_px
+        How far around blocks of work tiles look.
+    step_px
+        What is read begins at multiples of this.
+    """
+    (side_px, context_px), around_px = sides, objects_px + TIES_PX
+    places = []
+    for top in range(0, height, side_px):
+        for left in range(0, width, side_px):
+            square = Rect(x0=left, y0=top, x1=min(left + side_px, width), y1=min(top + side_px, height))
+            row, column = (max(0, first - around_px) // BLOCK_PX for first in (top, left))
+            last_row, last_column = ((last + around_px - 1) // BLOCK_PX for last in (square.y1, square.x1))
+            rows, columns = np.nonzero(blocks[row : last_row + 1, column : last_column + 1])
+            if rows.size == 0:
+                continue
+            core = Rect(
+                x0=max(left, ((column + int(columns.min())) * BLOCK_PX - around_px) // step_px * step_px),
+                y0=max(top, ((row + int(rows.min())) * BLOCK_PX - around_px) // step_px * step_px),
+                x1=min(-(-((column + int(columns.max()) + 1) * BLOCK_PX + around_px) // step_px) * step_px, square.x1),
+                y1=min(-(-((row + int(rows.max()) + 1) * BLOCK_PX + around_px) // step_px) * step_px, square.y1),
+            )
+            rect = Rect(
+                x0=max(0, core.x0 - context_px),
+                y0=max(0, core.y0 - context_px),
+                x1=min(core.x1 + context_px, width),
+                y1=min(core.y1 + context_px, height),
+            )
+            places.append(WindowPlace(rect=rect, core=core))
     return tuple(places)
 
 

@@ -49,7 +49,7 @@ from pdl1quant.model import ResultFlag, Score, StainEstimate, Status
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.session import close_models
-from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, claim_output
+from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, claim_output, scratch_folder
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.tables import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
@@ -114,10 +114,10 @@ def run(job: Job, *, listener: Listener) -> Summary:
     n_workers = job.workers if any(image.is_slide for image in images) else min(job.workers, max(1, len(images)))
     if job.is_array and not all(image.is_slide for image in images):
         listener.complain("--tma: cores are looked for on whole slides only; other images are scored as a whole")
-    with Workers(n_workers) as workers:
+    with scratch_folder(job.output) as scratch, Workers(n_workers) as workers:
         if not ledger.knows(image.stem for image in images):  # processes take a second or two to start
             workers.begin(prepare, job.config)
-        work = _Work(job=job, ledger=ledger, workers=workers, listener=listener, rows=rows)
+        work = _Work(job=job, ledger=ledger, workers=workers, scratch=scratch, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
             try:
                 work.score(wave)
@@ -167,6 +167,7 @@ class _Work:
     job: Job
     ledger: Ledger
     workers: Workers
+    scratch: Path
     listener: Listener
     rows: list[ScoreRow]
     images: list[Image] = field(default_factory=list)
@@ -292,7 +293,7 @@ class _Work:
             self.listener.doing(f"tile {n_done}/{n}", case.name)
 
         task = Task(image=image, plan=self.job.plan, estimate=case.estimate)
-        return analyse_slide(task, workers=self.workers, progress=progress)
+        return analyse_slide(task, workers=self.workers, scratch=self.scratch, progress=progress)
 
     def _ended(self, case: _Case, image: Image, done: Done) -> None:
         """An image is scored, or will not be."""

@@ -18,6 +18,7 @@ from pdl1quant.model import ResultFlag
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.outputs.artefacts import write_artefacts
 from pdl1quant.outputs.captions import Caption, score_text
+from pdl1quant.outputs.files import scratch_folder
 from pdl1quant.outputs.geojson import geojson_writer, outline_cells
 from pdl1quant.outputs.label_pyramid import label_writer
 from pdl1quant.outputs.maps import write_map
@@ -27,11 +28,13 @@ from pdl1quant.planes import give_back
 from pdl1quant.slides.opening import open_slide
 from pdl1quant.slides.raster import Note
 from pdl1quant.slides.roi import RoiKind, of_kind, read_geojson_rois
+from pdl1quant.tiling import WindowPlace
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import TileCells, measure_tile
 from pdl1quant.whole_slides.painting import Painter, pack_parts
 from pdl1quant.whole_slides.scoring import HEAT_UM, Tally, finish, known_damage
 from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, read_overview, sample_slide
+from pdl1quant.whole_slides.windows import WindowStore, look_at, make_agenda, swept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -44,20 +47,38 @@ if TYPE_CHECKING:
     from pdl1quant.slides.roi import Roi
     from pdl1quant.tiling import TilePlace
     from pdl1quant.whole_slides.survey import Work
+    from pdl1quant.whole_slides.windows import Agenda
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TileTask:
-    """One tile to measure; open files are not sent, the worker opens the slide itself."""
+class Source:
+    """A slide as a worker reads it: open files are not sent; ``store`` is where windows wait for their tiles."""
 
     path: Path
     mpp: float | None
     grid: SlideGrid
+    config: Config
+    store: WindowStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowTask:
+    """One window at which the network is to look."""
+
+    source: Source
+    window: WindowPlace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TileTask:
+    """One tile to measure, and the windows that it needs."""
+
+    source: Source
     place: TilePlace
+    windows: tuple[WindowPlace, ...]
     blocks: BoolArray
     estimate: StainEstimate
-    config: Config
-    keep_labels: bool = False
+    keep_labels: bool
 
 
 def prepare(config: Config) -> None:
@@ -70,7 +91,7 @@ def take_slide_sample(task: Task) -> Done:
     return guarded(task, _take_sample)
 
 
-def analyse_slide(task: Task, *, workers: Workers, progress: Callable[[int, int], None]) -> Done:
+def analyse_slide(task: Task, *, workers: Workers, scratch: Path, progress: Callable[[int, int], None]) -> Done:
     """The second pass: measure a slide and write its results.
 
     Parameters
@@ -79,10 +100,12 @@ def analyse_slide(task: Task, *, workers: Workers, progress: Callable[[int, int]
         The slide, with the estimate of its case.
     workers
         Do the tiles.
+    scratch
+        Folder for what the network says until the tiles are done; nothing is left in it.
     progress
         Is told how many tiles are done, and how many there are.
     """
-    return guarded(task, lambda each: _analyse(each, workers=workers, progress=progress))
+    return guarded(task, lambda each: _analyse(each, workers=workers, scratch=scratch, progress=progress))
 
 
 def _take_sample(task: Task) -> Done:
@@ -90,27 +113,19 @@ def _take_sample(task: Task) -> Done:
         return Done(sample=sample_slide(slide, config=task.plan.config))
 
 
-def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], None]) -> Done:
+def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[[int, int], None]) -> Done:
     assert task.estimate is not None
     image, plan, estimate = task.image, task.plan, task.estimate
     rois = () if image.roi is None else read_geojson_rois(image.roi)
-    with _shared(image.path, plan.mpp) as slide:
+    with _shared(image.path, plan.mpp) as slide, scratch_folder(scratch) as folder:
         work = _planned(slide, image, plan, estimate, rois)
         places = work.places(plan.config)
-        tasks = [
-            TileTask(
-                path=image.path,
-                mpp=plan.mpp,
-                grid=work.grid,
-                place=place,
-                blocks=work.blocks,
-                estimate=estimate,
-                config=plan.config,
-                keep_labels=plan.keep_labels,
-            )
-            for place in places
-        ]
-        tiles = workers.run(measure, tasks, crashed=_lost)  # the workers begin, and this process looks at the whole
+        agenda = make_agenda(places, work.windows(plan.config), ahead=workers.n)
+        source = Source(
+            path=image.path, mpp=plan.mpp, grid=work.grid, config=plan.config, store=WindowStore(folder=folder)
+        )
+        tasks = _tasks(agenda, places, work=work, task=task, source=source)
+        tiles = workers.run(take_step, tasks, crashed=_lost)  # the workers begin, and this process looks at the whole
         flags = {*task.flags, *check_scale(slide, work, estimate=estimate, config=plan.config)}
         if Note.MPP_OVERRIDDEN in slide.notes:
             flags.add(ResultFlag.MPP_OVERRIDDEN)
@@ -118,7 +133,7 @@ def _analyse(task: Task, *, workers: Workers, progress: Callable[[int, int], Non
         tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=work.rois, artefacts=work.artefacts)
         tally.damage |= dict.fromkeys(known_damage(slide, work))
         give_back()
-        measured = _counted(tiles, n=len(tasks), tally=tally, progress=progress)
+        measured = swept(_counted(tiles, agenda, tally=tally, progress=progress), agenda, source.store)
         _write_cells(measured, places, tally=tally, work=work, task=task)
         result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
         paths = result_paths(image, plan)
@@ -153,14 +168,43 @@ def _planned(slide: Slide, image: Image, plan: Plan, estimate: StainEstimate, ro
         raise RefusedError(f"{image.name}: {where}{error}") from error
 
 
+def _tasks(
+    agenda: Agenda, places: tuple[TilePlace, ...], *, work: Work, task: Task, source: Source
+) -> list[TileTask | WindowTask]:
+    """The steps of an agenda as they are sent to workers."""
+    assert task.estimate is not None
+    return [
+        WindowTask(source=source, window=step)
+        if isinstance(step, WindowPlace)
+        else TileTask(
+            source=source,
+            place=places[step],
+            windows=agenda.needs[step],
+            blocks=work.blocks,
+            estimate=task.estimate,
+            keep_labels=task.plan.keep_labels,
+        )
+        for step in agenda.steps
+    ]
+
+
 def _counted(
-    tiles: Iterable[tuple[int, TileCells]], *, n: int, tally: Tally, progress: Callable[[int, int], None]
+    done: Iterable[tuple[int, TileCells | None]],
+    agenda: Agenda,
+    *,
+    tally: Tally,
+    progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, TileCells]]:
-    """The same tiles; their damage is noted, and progress told."""
-    for n_done, (index, tile) in enumerate(tiles, start=1):
+    """The tiles of the steps that are done, with their numbers; their damage is noted, and progress told."""
+    n_done = 0
+    for index, tile in done:
+        step = agenda.steps[index]
+        if tile is None or isinstance(step, WindowPlace):
+            continue
+        n_done += 1
         tally.damage.update(dict.fromkeys(tile.damage))
-        progress(n_done, n)
-        yield index, tile
+        progress(n_done, len(agenda.needs))
+        yield step, tile
 
 
 def _write_cells(
@@ -212,16 +256,33 @@ def _held(measured: Iterator[tuple[int, TileCells]], painter: Painter) -> Iterat
         yield index, replace(tile, painted=b"")
 
 
-def measure(task: TileTask) -> TileCells:
-    """Measure one tile; called in a worker."""
-    slide = _opened(task.path, task.mpp)
-    found = measure_tile(slide, task.grid, task.place, blocks=task.blocks, estimate=task.estimate, config=task.config)
+def take_step(task: TileTask | WindowTask) -> TileCells | None:
+    """Measure one tile, or let the network look at one window; called in a worker."""
+    source = task.source
+    slide = _opened(source.path, source.mpp)
+    if isinstance(task, TileTask):
+        return _measure(slide, task)
+    if not source.store.has(task.window):  # it is there if a worker died after it
+        source.store.put(task.window, look_at(slide, source.grid, task.window, config=source.config))
+    return None
+
+
+def _measure(slide: Slide, task: TileTask) -> TileCells:
+    source, grid, inner = task.source, task.source.grid, task.place.inner
+    found = measure_tile(
+        slide,
+        grid,
+        task.place,
+        blocks=task.blocks,
+        estimate=task.estimate,
+        config=source.config,
+        maps=source.store.get(task.windows, inner),
+    )
     owned, labels = found.owned, found.owned.cells["label"].to_numpy("int32")
     if task.keep_labels:
         owned = replace(owned, painted=pack_parts(found.parts, labels))
-    if not task.config.tiling.outlines:
+    if not source.config.tiling.outlines:
         return owned
-    grid, inner = task.grid, task.place.inner
     outlines = outline_cells(
         found.owned_parts(),
         labels,
@@ -260,9 +321,9 @@ def _close_slides() -> None:
     _open_slides.clear()
 
 
-def _lost(task: TileTask) -> TileCells:
+def _lost(task: TileTask | WindowTask) -> TileCells:
     raise UnreadableError(
-        f"{task.path.name}: a worker process died, likely for want of memory; "
+        f"{task.source.path.name}: a worker process died, likely for want of memory; "
         "use fewer --workers or --set tiling.tile_px=1024"
     )
 

@@ -32,7 +32,7 @@ class Workers:
     """
 
     def __init__(self, n: int) -> None:
-        self._n = n
+        self.n = n
         self._pool: ProcessPoolExecutor | None = None
         self._children: set[multiprocessing.process.BaseProcess] = set()
 
@@ -49,8 +49,8 @@ class Workers:
 
     def begin(self, function: Callable[[_Item], object], item: _Item) -> None:
         """Let each worker start and do this once, while the caller goes on; what comes of it is not asked for."""
-        if self._n > 1:
-            for _ in range(self._n):
+        if self.n > 1:
+            for _ in range(self.n):
                 self._submit(function, item)
 
     def run(
@@ -71,7 +71,7 @@ class Workers:
         crashed
             Gives the result of an item whose worker died; called here.
         """
-        if self._n == 1:
+        if self.n == 1:
             return ((index, function(item)) for index, item in enumerate(items))
         waiting, running = deque(enumerate(items)), dict[Future[_Result], int]()
         self._feed(function, waiting, running)
@@ -107,7 +107,7 @@ class Workers:
         waiting: deque[tuple[int, _Item]],
         running: dict[Future[_Result], int],
     ) -> None:
-        while waiting and len(running) < self._n * _QUEUED_PER_WORKER:
+        while waiting and len(running) < self.n * _QUEUED_PER_WORKER:
             try:
                 running[self._submit(function, waiting[0][1])] = waiting[0][0]
             except BrokenProcessPool:  # those that run will say so; with none of them, a new pool is made
@@ -137,7 +137,7 @@ class Workers:
     def _submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
         if self._pool is None:
             self._pool = ProcessPoolExecutor(
-                self._n, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
+                self.n, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
             )
         before = set(multiprocessing.active_children())
         future = self._pool.submit(function, item)

@@ -18,6 +18,8 @@ from pdl1quant.planes import like
 from pdl1quant.planes import plane as fresh
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pdl1quant.model import Float32Array, IntpArray, Tile, UInt8Array
     from pdl1quant.networks.card import Model, ModelCard
 
@@ -41,14 +43,19 @@ CELL, INSIDE = 1, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScores:
-    """Class scores (classes, h, w) float32 on a grid of their own, coarser than the tile's.
+    """Class scores (classes, h, w), floats on a grid of their own, coarser than the tile's.
 
     ``rows`` (h,) and ``columns`` (w,) say where on the tile they lie.
     """
 
-    planes: Float32Array
+    planes: NDArray[np.floating]
     rows: IntpArray
     columns: IntpArray
+
+    def within(self, width: int, height: int) -> ClassScores:
+        """Those that lie in a tile of this size; rows and columns ascend."""
+        down, across = (slice(*np.searchsorted(at, (0, n))) for at, n in ((self.rows, height), (self.columns, width)))
+        return ClassScores(planes=self.planes[:, down, across], rows=self.rows[down], columns=self.columns[across])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,7 @@ def predict(model: Model, tile: Tile) -> Maps:
     if cells is not None and card.classes:
         rows = _tile_index(cells.shape[1], whole[1], top, rgb.shape[0], height) - inner.y0
         columns = _tile_index(cells.shape[2], whole[0], left, rgb.shape[1], width) - inner.x0
-        scores = (_scores_within(cells[2:], rows, columns, inner),)
+        scores = (ClassScores(planes=cells[2:], rows=rows, columns=columns).within(inner.width, inner.height),)
     return Maps(
         hills=np.ascontiguousarray(inner.of(_hills(on_tile(nuclei[0]), on_tile(nuclei[1]), mpp=tile.mpp))),
         cells=None if cells is None else _cells(*(inner.of(on_tile(plane)) for plane in cells[:2])),
@@ -134,12 +141,6 @@ def _tile_index(n_coarse: int, n_fine: int, before: int, inside: int, n_tile: in
     """Where each coarse row (or column) lies on the tile's; beyond either end of it where that is padding."""
     fine = (np.arange(n_coarse) + 0.5) * n_fine / n_coarse - before
     return np.floor(fine * n_tile / inside).astype(np.intp)
-
-
-def _scores_within(planes: Float32Array, rows: IntpArray, columns: IntpArray, inner: Rect) -> ClassScores:
-    """Those of the ``inner`` part, from whose corner ``rows`` and ``columns`` (ascending) count."""
-    down, across = (slice(*np.searchsorted(at, (0, n))) for at, n in ((rows, inner.height), (columns, inner.width)))
-    return ClassScores(planes=planes[:, down, across], rows=rows[down], columns=columns[across])
 
 
 def _resized(plane: Float32Array, size: tuple[int, int]) -> Float32Array:

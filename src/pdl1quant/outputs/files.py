@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path, PurePath
@@ -156,6 +157,26 @@ def _discard(partial: Path) -> None:
         partial.unlink(missing_ok=True)
 
 
+@contextmanager
+def scratch_folder(out: Path) -> Iterator[Path]:
+    """A folder in ``out`` for what a run needs only while it works; it is removed in the end, whatever happens.
+
+    Raises
+    ------
+    OutputError
+        The file system refuses.
+    """
+    folder = out / f"{_PARTIAL_PREFIX}{secrets.token_hex(8)}{_PARTIAL_SUFFIX}"
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({_reason(error)}); check the place and its space") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def claim_output(out: Path, *, overwrite: bool = False, resume: bool = False, inputs: Iterable[Path] = ()) -> None:
     """Make sure that a run may write into ``out``, and make the folder.
 
@@ -265,7 +286,10 @@ def _remove(paths: Iterable[Path], out: Path) -> None:
     folders: set[Path] = set()
     try:
         for path in paths:
-            path.unlink(missing_ok=True)
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
             folders |= {parent for parent in path.parents if parent.is_relative_to(out) and parent != out}
     except OSError as error:
         raise OutputError(f"{out}: an earlier result cannot be removed ({_reason(error)})") from error

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         SlideGrid,
         StainEstimate,
     )
+    from pdl1quant.networks.maps import Maps
     from pdl1quant.tiling import TilePlace
 
 
@@ -67,7 +68,14 @@ class MeasuredTile:
 
 
 def measure_tile(
-    slide: Slide, grid: SlideGrid, place: TilePlace, *, blocks: BoolArray, estimate: StainEstimate, config: Config
+    slide: Slide,
+    grid: SlideGrid,
+    place: TilePlace,
+    *,
+    blocks: BoolArray,
+    estimate: StainEstimate,
+    config: Config,
+    maps: Maps | None = None,
 ) -> MeasuredTile:
     """Read a tile, find its cells, keep those whose centre lies in its core.
 
@@ -81,6 +89,8 @@ def measure_tile(
         (rows, columns) bool: blocks that are work; cells elsewhere are nobody's.
     estimate, config
         Staining of the case, and settings.
+    maps
+        What the network said of the tile before (`windows`); None where the segmenter is to look at it.
     """
     region = slide.read(place.rect, grid)
     x0, y0 = place.rect.x0, place.rect.y0
@@ -93,7 +103,7 @@ def measure_tile(
         y_px=float(y0),
     )
     od = stains.deconvolve(region.rgb, estimate)
-    found = pipeline.find_cells(tile, od, estimate=estimate, config=config, with_neighbours=False)
+    found = pipeline.find_cells(tile, od, estimate=estimate, config=config, with_neighbours=False, maps=maps)
     cells, membrane = found.measured.cells, found.measured.membrane
     if len(cells):
         cells["flags"] = quality.flag_cells(cells, found.parts, config=config.quality)

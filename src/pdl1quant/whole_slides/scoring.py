@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,13 +14,15 @@ from pdl1quant import pipeline
 from pdl1quant.model import CellClass, Counts, ResultFlag, SlideResult, Status
 from pdl1quant.slides.roi import Roi, RoiKind, distances_um, of_kind, points_in_rois, tumour_area_px
 from pdl1quant.stages import measure, quality
+from pdl1quant.tiling import WindowPlace
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import measure_tile
 from pdl1quant.whole_slides.regions import Blocks, RegionTally, add_blocks, regions_of
 from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
+from pdl1quant.whole_slides.windows import WindowStore, look_at, make_agenda, swept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -186,12 +190,28 @@ def analyse_slide(
     tally = Tally(slide=slide, config=config, pack=pack, rois=work.rois, artefacts=work.artefacts)
     tally.damage |= dict.fromkeys(known_damage(slide, work))
 
-    def measured() -> Iterable[tuple[int, TileCells]]:
-        for index, place in enumerate(places):
-            tile = measure_tile(slide, work.grid, place, blocks=work.blocks, estimate=estimate, config=config).owned
-            tally.damage.update(dict.fromkeys(tile.damage))
-            yield index, tile
+    agenda = make_agenda(places, work.windows(config))
 
-    for band in judge_bands(measured(), places, grid=work.grid, estimate=estimate, config=config, pack=pack):
-        sink(tally.add(band))
+    def measured(store: WindowStore) -> Iterator[tuple[int, TileCells]]:
+        for step in agenda.steps:
+            if isinstance(step, WindowPlace):
+                store.put(step, look_at(slide, work.grid, step, config=config))
+                continue
+            tile = measure_tile(
+                slide,
+                work.grid,
+                places[step],
+                blocks=work.blocks,
+                estimate=estimate,
+                config=config,
+                maps=store.get(agenda.needs[step], places[step].inner),
+            ).owned
+            tally.damage.update(dict.fromkeys(tile.damage))
+            yield step, tile
+
+    with TemporaryDirectory(prefix="pdl1quant-") as folder:
+        store = WindowStore(folder=Path(folder))
+        tiles = swept(measured(store), agenda, store)
+        for band in judge_bands(tiles, places, grid=work.grid, estimate=estimate, config=config, pack=pack):
+            sink(tally.add(band))
     return finish(tally, work, estimate=estimate, indication=indication, flags=flags)

@@ -15,9 +15,19 @@ from pdl1quant import pipeline
 from pdl1quant.errors import RefusedError
 from pdl1quant.model import Rect, ResultFlag, StainEstimate, Tile
 from pdl1quant.networks.card import load_model, model_folder
+from pdl1quant.networks.maps import gives_maps, window_sides
 from pdl1quant.slides.roi import scored_region
 from pdl1quant.stages import nuclei, quality, stains, tissue
-from pdl1quant.tiling import BLOCK_PX, TIES_PX, Margins, TilePlace, place_tiles, shape_in_blocks
+from pdl1quant.tiling import (
+    BLOCK_PX,
+    TIES_PX,
+    Margins,
+    TilePlace,
+    WindowPlace,
+    place_tiles,
+    place_windows,
+    shape_in_blocks,
+)
 from pdl1quant.whole_slides.agreement import check_levels
 from pdl1quant.whole_slides.arrays import array_cores
 from pdl1quant.whole_slides.masking import find_ink, mask_artefacts
@@ -107,6 +117,26 @@ class Work:
             tile_px=tile_side_px(config),
             margins=_margins(config, self.grid.mpp),
         )
+
+    def windows(self, config: Config) -> tuple[WindowPlace, ...]:
+        """The windows that a network looks at, row by row; none where it looks at the tiles, or nothing does."""
+        if not looks_by_windows(config, self.grid.mpp):
+            return ()
+        card = load_model(model_folder(config.nuclei)).card
+        return place_windows(
+            self.blocks,
+            width=self.grid.width,
+            height=self.grid.height,
+            sides=window_sides(card),
+            objects_px=math.ceil(OBJECTS_UM / self.grid.mpp),
+            step_px=card.multiple_px,
+        )
+
+
+def looks_by_windows(config: Config, mpp: float) -> bool:
+    """Whether a network looks at a slide with ``mpp`` um per working pixel apart from its tiles."""
+    nuclei = config.nuclei
+    return nuclei.segmenter == "network" and gives_maps(load_model(model_folder(nuclei)).card, mpp)
 
 
 def sample_slide(slide: Slide, *, config: Config) -> StainSample:
@@ -223,6 +253,8 @@ def _margins(config: Config, mpp: float) -> Margins:
     objects_px = math.ceil(OBJECTS_UM / mpp)
     if config.nuclei.segmenter == "watershed":
         return Margins(looks_px=math.ceil(RULES_UM / mpp), objects_px=objects_px)
+    if looks_by_windows(config, mpp):
+        return Margins(looks_px=0, objects_px=objects_px)
     if config.nuclei.segmenter != "network":
         return Margins(looks_px=0, objects_px=math.ceil(LIBRARIES_UM / mpp) + objects_px)
     card = load_model(model_folder(config.nuclei)).card

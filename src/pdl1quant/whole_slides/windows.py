@@ -1,0 +1,192 @@
+"""What a network says of a slide: window by window, each run once, kept in files until no tile needs it any more.
+
+A tile asks for its part of all windows that it overlaps; what lies in none is no work, and holds nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from pdl1quant.errors import OutputError
+from pdl1quant.model import Rect, Tile
+from pdl1quant.networks.maps import ClassScores, Maps
+from pdl1quant.networks.segmenter import map_tile
+from pdl1quant.planes import plane
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import Slide, SlideGrid
+    from pdl1quant.tiling import TilePlace, WindowPlace
+
+_T = TypeVar("_T")
+
+LATE_S = 1800.0
+"""A window that another process works on comes within seconds; later than this, it will not come."""
+LOOK_S = 0.02
+"""How often a tile looks whether it has come."""
+
+
+def look_at(slide: Slide, grid: SlideGrid, window: WindowPlace, *, config: Config) -> Maps:
+    """Read a window, and let the network say what it sees in its core."""
+    x0, y0 = window.rect.x0, window.rect.y0
+    core = window.core.moved(-x0, -y0)
+    rgb = slide.read(window.rect, grid).rgb
+    tile = Tile(rgb=rgb, mpp=grid.mpp, core=core, inner=core, x_px=float(x0), y_px=float(y0))
+    return map_tile(tile, config=config.nuclei)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WindowStore:
+    """Maps of windows in a ``folder``, a folder for each; small enough to be sent to a worker."""
+
+    folder: Path
+
+    def put(self, window: WindowPlace, maps: Maps) -> None:
+        """Keep the maps of a window; they appear whole.
+
+        Raises
+        ------
+        OutputError
+            The file system refuses.
+        """
+        partial = self.folder / secrets.token_hex(8)
+        try:
+            partial.mkdir()
+            np.save(partial / "hills.npy", maps.hills)
+            if maps.cells is not None:
+                np.save(partial / "cells.npy", maps.cells)
+            for scores in maps.scores:
+                np.save(partial / "scores.npy", scores.planes.astype(np.float16))
+                np.save(partial / "rows.npy", scores.rows)
+                np.save(partial / "columns.npy", scores.columns)
+            partial.rename(self._place(window))
+        except OSError as error:
+            raise OutputError(
+                f"{self.folder}: cannot be written ({error.strerror or error}); check its space"
+            ) from error
+
+    def has(self, window: WindowPlace) -> bool:
+        """Whether the maps of a window are there."""
+        return self._place(window).exists()
+
+    def get(self, windows: Sequence[WindowPlace], inner: Rect) -> Maps | None:
+        """The maps of a rectangle of the slide that these windows cover, as far as it is work; None without windows.
+
+        Waits for those that another process is at.
+
+        Raises
+        ------
+        OutputError
+            One does not come.
+        """
+        if not windows:
+            return None
+        hills = plane((inner.height, inner.width), np.float32)
+        hills[...] = 0
+        cells, scores = None, []
+        for window in windows:
+            kept = self._wait_for(window)
+            core, shared = window.core, _overlap(window.core, inner)
+            here, there = shared.moved(-inner.x0, -inner.y0), shared.moved(-core.x0, -core.y0)
+            here.of(hills)[...] = there.of(_read(kept, "hills"))
+            if (kept / "cells.npy").exists():
+                if cells is None:
+                    cells = np.zeros(hills.shape, np.uint8)
+                here.of(cells)[...] = there.of(_read(kept, "cells"))
+            if (kept / "scores.npy").exists():
+                scores.append(_scores_in(kept, core, inner))
+        return Maps(hills=hills, cells=cells, scores=tuple(scores))
+
+    def drop(self, window: WindowPlace) -> None:
+        """Remove a window that nobody needs any more."""
+        shutil.rmtree(self._place(window), ignore_errors=True)
+
+    def _place(self, window: WindowPlace) -> Path:
+        return self.folder / f"{window.core.y0}_{window.core.x0}"
+
+    def _wait_for(self, window: WindowPlace) -> Path:
+        kept, until = self._place(window), time.monotonic() + LATE_S
+        while not self.has(window):
+            if not self.folder.exists() or time.monotonic() > until:
+                raise OutputError(f"{kept}: what the network says is missing; run again, with fewer --workers")
+            time.sleep(LOOK_S)
+        return kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agenda:
+    """The order of the work on a slide: ``steps`` are windows to look at, and numbers of tiles to measure.
+
+    ``needs`` are the windows of each tile, which come before it; without any, a tile is looked at by itself.
+    """
+
+    steps: tuple[WindowPlace | int, ...]
+    needs: tuple[tuple[WindowPlace, ...], ...]
+
+
+def make_agenda(places: Sequence[TilePlace], windows: Sequence[WindowPlace], *, ahead: int = 0) -> Agenda:
+    """Each window as late as its first tile allows, so that few are kept.
+
+    Parameters
+    ----------
+    places, windows
+        Of a slide, row by row.
+    ahead
+        So many windows are looked at between those of a tile and the tile, while others may still be at the former.
+    """
+    sides = np.array([(each.core.x0, each.core.y0, each.core.x1, each.core.y1) for each in windows]).reshape(-1, 4)
+    needs, order, ready = [], [], []
+    known: set[int] = set()
+    for place in places:
+        inner = place.inner
+        x0, y0, x1, y1 = sides.T
+        met = np.flatnonzero((x0 < inner.x1) & (x1 > inner.x0) & (y0 < inner.y1) & (y1 > inner.y0)).tolist()
+        needs.append(tuple(windows[index] for index in met))
+        order += [index for index in met if index not in known]
+        known.update(met)
+        ready.append(len(order))
+    steps: list[WindowPlace | int] = []
+    n_seen = 0
+    for number, n_first in enumerate(ready):
+        n_due = max(n_seen, min(n_first + ahead, len(order)))
+        steps += [*(windows[index] for index in order[n_seen:n_due]), number]
+        n_seen = n_due
+    return Agenda(steps=tuple(steps), needs=tuple(needs))
+
+
+def swept(measured: Iterable[tuple[int, _T]], agenda: Agenda, store: WindowStore) -> Iterator[tuple[int, _T]]:
+    """The same tiles with their numbers; windows that none is left to need are dropped."""
+    left = Counter(window for windows in agenda.needs for window in windows)
+    for number, tile in measured:
+        for window in agenda.needs[number]:
+            left[window] -= 1
+            if not left[window]:
+                store.drop(window)
+        yield number, tile
+
+
+def _read(kept: Path, name: str) -> NDArray[Any]:
+    """One array of a window; what is not asked for is not read."""
+    return np.asarray(np.load(kept / f"{name}.npy", mmap_mode="r"))
+
+
+def _overlap(one: Rect, other: Rect) -> Rect:
+    return Rect(x0=max(one.x0, other.x0), y0=max(one.y0, other.y0), x1=min(one.x1, other.x1), y1=min(one.y1, other.y1))
+
+
+def _scores_in(kept: Path, core: Rect, inner: Rect) -> ClassScores:
+    """The class scores of a window, as far as they lie in a rectangle."""
+    rows, columns = _read(kept, "rows") + (core.y0 - inner.y0), _read(kept, "columns") + (core.x0 - inner.x0)
+    return ClassScores(planes=_read(kept, "scores"), rows=rows, columns=columns).within(inner.width, inner.height)
