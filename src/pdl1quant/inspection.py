@@ -43,8 +43,9 @@ MAX_WINDOWS = 16
 """Windows in which the stains of a slide are sampled, spread over its tissue."""
 MIN_TISSUE_SHARE = 0.5
 """Share of a window that is tissue, for its stains to be sampled."""
-TILE_PX = {"network": 1856, "watershed": 2424}
-"""Side of the part of a slide that a worker holds at a time: tile and margins; measured peaks were 818 and 735 MB."""
+TILE_PX = {"network": 2048, "watershed": 2424}
+"""Side of the part of a slide that a worker holds at a time: a window of the network with its context, or tile and
+margins; measured peaks were 874 and 735 MB."""
 OTHER_TILE_PX = 1184
 """The same for segmenters that were not measured."""
 MEMORY_MB = {"network": (350.0, 105.0), "watershed": (320.0, 50.0)}

@@ -43,12 +43,12 @@ CELL, INSIDE = 1, 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassScores:
-    """Class scores (classes, h, w), floats on a grid of their own, coarser than the tile's.
+    """Class scores (classes, h, w), of any scale, on a grid of their own, coarser than the tile's.
 
     ``rows`` (h,) and ``columns`` (w,) say where on the tile they lie.
     """
 
-    planes: NDArray[np.floating]
+    planes: NDArray[np.floating] | NDArray[np.unsignedinteger]
     rows: IntpArray
     columns: IntpArray
 

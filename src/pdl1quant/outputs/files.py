@@ -98,7 +98,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     OutputError
         The file system refuses (full, read-only, a folder is in the way).
     """
-    partial = path.with_name(f"{_PARTIAL_PREFIX}{secrets.token_hex(8)}{_PARTIAL_SUFFIX}")
+    partial = _partial_in(path.parent)
     together = _TOGETHER.get()
     try:
         with _explained(path):
@@ -166,14 +166,14 @@ def scratch_folder(out: Path) -> Iterator[Path]:
     OutputError
         The file system refuses.
     """
-    folder = out / f"{_PARTIAL_PREFIX}{secrets.token_hex(8)}{_PARTIAL_SUFFIX}"
-    try:
+    folder = _partial_in(out)
+    with _explained(folder):
         folder.mkdir()
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({_reason(error)}); check the place and its space") from error
     try:
         yield folder
     finally:
+        with suppress(OSError):  # at once: a process that still works in it would make it anew while it is removed
+            folder = folder.rename(_partial_in(out))
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -241,8 +241,13 @@ def _refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
             raise UsageError(f"{out}: holds the input {given}; choose a folder of its own")
 
 
+def _partial_in(folder: Path) -> Path:
+    """A new name for what is not yet, or no more, a result."""
+    return folder / f"{_PARTIAL_PREFIX}{secrets.token_hex(8)}{_PARTIAL_SUFFIX}"
+
+
 def _probe(out: Path) -> None:
-    probe = out / f"{_PARTIAL_PREFIX}{secrets.token_hex(8)}{_PARTIAL_SUFFIX}"
+    probe = _partial_in(out)
     try:
         probe.touch(exist_ok=False)
         probe.unlink()

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-LATE_S = 1800.0
+TOP = np.float32(65535)
+"""A class score of 1, as it is kept: of a cell only the shares count."""
+LATE_S = 600.0
 """A window that another process works on comes within seconds; later than this, it will not come."""
 LOOK_S = 0.02
 """How often a tile looks whether it has come."""
@@ -68,7 +70,7 @@ class WindowStore:
             if maps.cells is not None:
                 np.save(partial / "cells.npy", maps.cells)
             for scores in maps.scores:
-                np.save(partial / "scores.npy", scores.planes.astype(np.float16))
+                np.save(partial / "scores.npy", (scores.planes * TOP + np.float32(0.5)).astype(np.uint16))
                 np.save(partial / "rows.npy", scores.rows)
                 np.save(partial / "columns.npy", scores.columns)
             partial.rename(self._place(window))
@@ -97,16 +99,18 @@ class WindowStore:
         hills[...] = 0
         cells, scores = None, []
         for window in windows:
-            kept = self._wait_for(window)
+            self._wait_for(window)
             core, shared = window.core, _overlap(window.core, inner)
             here, there = shared.moved(-inner.x0, -inner.y0), shared.moved(-core.x0, -core.y0)
-            here.of(hills)[...] = there.of(_read(kept, "hills"))
-            if (kept / "cells.npy").exists():
-                if cells is None:
-                    cells = np.zeros(hills.shape, np.uint8)
-                here.of(cells)[...] = there.of(_read(kept, "cells"))
-            if (kept / "scores.npy").exists():
-                scores.append(_scores_in(kept, core, inner))
+            kept = self._read(window)
+            here.of(hills)[...] = there.of(kept["hills"])
+            if "cells" in kept:
+                cells = np.zeros(hills.shape, np.uint8) if cells is None else cells
+                here.of(cells)[...] = there.of(kept["cells"])
+            if "scores" in kept:
+                rows, columns = kept["rows"] + (core.y0 - inner.y0), kept["columns"] + (core.x0 - inner.x0)
+                part = ClassScores(planes=kept["scores"], rows=rows, columns=columns)
+                scores.append(part.within(inner.width, inner.height))
         return Maps(hills=hills, cells=cells, scores=tuple(scores))
 
     def drop(self, window: WindowPlace) -> None:
@@ -116,13 +120,25 @@ class WindowStore:
     def _place(self, window: WindowPlace) -> Path:
         return self.folder / f"{window.core.y0}_{window.core.x0}"
 
-    def _wait_for(self, window: WindowPlace) -> Path:
-        kept, until = self._place(window), time.monotonic() + LATE_S
+    def _wait_for(self, window: WindowPlace) -> None:
+        until = time.monotonic() + LATE_S
         while not self.has(window):
             if not self.folder.exists() or time.monotonic() > until:
-                raise OutputError(f"{kept}: what the network says is missing; run again, with fewer --workers")
+                raise self._lacks(window)
             time.sleep(LOOK_S)
-        return kept
+
+    def _read(self, window: WindowPlace) -> dict[str, NDArray[Any]]:
+        """The arrays of a window by their names; what is not asked for of them is not read."""
+        try:
+            found = {path.stem: np.load(path, mmap_mode="r") for path in self._place(window).iterdir()}
+        except OSError as error:
+            raise self._lacks(window) from error
+        if not self.has(window):  # removed meanwhile: who knows what was found
+            raise self._lacks(window)
+        return {name: np.asarray(array) for name, array in found.items()}
+
+    def _lacks(self, window: WindowPlace) -> OutputError:
+        return OutputError(f"{self._place(window)}: what the network says is missing; run again, with fewer --workers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,16 +193,5 @@ def swept(measured: Iterable[tuple[int, _T]], agenda: Agenda, store: WindowStore
         yield number, tile
 
 
-def _read(kept: Path, name: str) -> NDArray[Any]:
-    """One array of a window; what is not asked for is not read."""
-    return np.asarray(np.load(kept / f"{name}.npy", mmap_mode="r"))
-
-
 def _overlap(one: Rect, other: Rect) -> Rect:
     return Rect(x0=max(one.x0, other.x0), y0=max(one.y0, other.y0), x1=min(one.x1, other.x1), y1=min(one.y1, other.y1))
-
-
-def _scores_in(kept: Path, core: Rect, inner: Rect) -> ClassScores:
-    """The class scores of a window, as far as they lie in a rectangle."""
-    rows, columns = _read(kept, "rows") + (core.y0 - inner.y0), _read(kept, "columns") + (core.x0 - inner.x0)
-    return ClassScores(planes=_read(kept, "scores"), rows=rows, columns=columns).within(inner.width, inner.height)
