@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
 
-from pdl1quant.kernels.simplify import chosen_corners
 from pdl1quant.outputs.outlines import simple_rings, trace_outlines
 
 
@@ -95,40 +94,3 @@ def test_simplified_outlines_of_round_cells_keep_their_area_with_a_third_of_the_
     assert areas == pytest.approx(np.bincount(labels.ravel())[1:], rel=0.03)
     n_corners = sum(len(corners) for corners in rings(labels).values())
     assert sum(len(polygon.exterior.coords) - 1 for polygon in polygons) <= n_corners / 3
-
-
-def smooth_rings(labels):
-    """Outlines as a report has them before they are simplified: corners, where each ring starts."""
-    traced = trace_outlines(labels)
-    points = np.column_stack([traced.x_px, traced.y_px]).astype(np.float64)
-    after = np.arange(1, len(points) + 1)
-    after[traced.starts[1:] - 1] = traced.starts[:-1]
-    for _ in range(2):
-        points = (points + points[after]) / 2
-    return points, traced.starts
-
-
-@given(
-    hnp.arrays(np.int32, st.tuples(st.integers(1, 14), st.integers(1, 14)), elements=st.integers(0, 2)),
-    st.sampled_from([0.0, 0.3, 0.6, 2.0]),
-)
-def test_simplified_rings_stay_close_and_do_not_cross_themselves(labels, tolerance):
-    points, starts = smooth_rings(labels)
-    chosen, ends = chosen_corners(points, starts, tolerance)
-    assert len(ends) == len(starts)
-    for ring in range(len(starts) - 1):
-        before = shapely.LinearRing(points[starts[ring] : starts[ring + 1]])
-        after = shapely.LinearRing(points[chosen[ends[ring] : ends[ring + 1]]])
-        assert shapely.hausdorff_distance(before, after, densify=0.1) <= tolerance + 1e-9
-        assert after.is_simple or not before.is_simple
-
-
-def test_rings_without_a_straight_stretch_keep_their_corners():
-    points = np.array([[0.0, 0], [4, 0], [4, 4], [0, 4], [9, 9], [12, 9], [9, 13]])
-    chosen, ends = chosen_corners(points, np.array([0, 4, 7]), 0.5)
-    assert (chosen.tolist(), ends.tolist()) == (list(range(7)), [0, 4, 7])
-
-
-def test_no_rings_are_no_rings():
-    chosen, ends = chosen_corners(np.zeros((0, 2)), np.zeros(1, np.intp), 0.5)
-    assert (chosen.tolist(), ends.tolist()) == ([], [0])

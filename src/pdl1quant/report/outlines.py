@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import shapely
 
 from pdl1quant.errors import OutputError
-from pdl1quant.kernels.simplify import chosen_corners
 from pdl1quant.outputs.outlines import split_rings
 from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.outputs.written_outlines import read_outer_rings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdl1quant.model import BoolArray, Compartment, Float64Array, IntpArray, UInt8Array
+    from pdl1quant.outputs.written_outlines import Geometries
     from pdl1quant.report.pixels import Picture
 
 _TOLERANCE_UM = 0.3
@@ -74,8 +75,18 @@ def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, mp
     if len(points) and (np.abs(points[after] - points).min(axis=1) == 0).all():  # along the sides of pixels
         for _ in range(2):  # twice the middles of the sides: a staircase becomes a slope
             points = (points + points[after]) / 2
-    stay, ends = chosen_corners(points, starts, _TOLERANCE_UM / mpp)
-    return Rings(points=points[stay], starts=ends)
+    owner = np.repeat(np.arange(len(rows)), np.diff(starts))
+    rings = shapely.simplify(shapely.linearrings(points, indices=owner), _TOLERANCE_UM / mpp)
+    points, owner = _corners(rings)
+    return Rings(points=points, starts=np.searchsorted(owner, np.arange(len(rows) + 1)))
+
+
+def _corners(rings: Geometries) -> tuple[Float64Array, NDArray[np.int64]]:
+    """Corners of all rings, each once, and whose they are."""
+    points, owner = shapely.get_coordinates(rings, return_index=True)
+    keep = np.ones(len(points), bool)
+    keep[np.flatnonzero(np.diff(owner, append=-1))] = False  # the first corner again
+    return points[keep], owner[keep]
 
 
 def _circles(cells: pd.DataFrame, *, mpp: float) -> Rings:
