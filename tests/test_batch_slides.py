@@ -11,9 +11,11 @@ import phantom_slides
 from batch_runs import Deaf, draw_phantom, rows_of, run
 from pdl1quant.batch import slide_work
 from pdl1quant.config import load_config
-from pdl1quant.model import ResultFlag, Status
+from pdl1quant.model import Rect, ResultFlag, Status
 from pdl1quant.outputs.objects import read_cell_objects
 from pdl1quant.outputs.tables import read_cells
+from pdl1quant.tiling import TilePlace
+from pdl1quant.whole_slides.windows import tile_order
 from test_whole_slides import without_tile
 
 CONFIG = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=512"])
@@ -41,6 +43,18 @@ def test_two_workers_write_the_same_bytes_as_one(slide, scored, tmp_path):
     run(slide, tmp_path / "out", config=CONFIG, mpp=None, workers=2)
     assert results(tmp_path / "out") == results(scored)
     assert (tmp_path / "out" / "scores.csv").read_bytes() == (scored / "scores.csv").read_bytes()
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 3, 9])
+def test_workers_share_a_row_of_tiles_in_stretches(n_workers):
+    cores = [Rect(x0=512 * x, y0=512 * y, x1=512 * x + 512, y1=512 * y + 512) for y in range(2) for x in range(7)]
+    places = [TilePlace(rect=core, inner=core, core=core) for core in cores]
+    order = tile_order(places, n_workers)
+    assert sorted(order[:7]) == list(range(7))
+    assert sorted(order[7:]) == list(range(7, 14))
+    if n_workers == 2:
+        assert (order[:7:2], order[1:7:2]) == ([0, 1, 2, 3], [4, 5, 6])
+    assert tile_order((), n_workers) == []
 
 
 def test_a_slide_is_no_selected_field_and_an_image_beside_it_is(slide, scored, tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import re
 import runpy
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pdl1quant.errors import NotColourError, Pdl1QuantError, PixelSizeError, RefusedError, UnreadableError, UsageError
+from pdl1quant.slides.hashing import hash_input
 from pdl1quant.slides.images import read_image
 from pdl1quant.slides.pixel_size import StatedSize, resolve_pixel_size
 from pdl1quant.slides.raster import Note, check_dimensions, check_expansion
@@ -43,6 +45,18 @@ def field():
 
 
 # --- the sample of odd and broken files --------------------------------------------------------------------------
+def test_a_file_that_changes_is_hashed_again(tmp_path):
+    path, folder = tmp_path / "slide" / "a", tmp_path / "slide"
+    folder.mkdir()
+    path.write_bytes(b"one")
+    before = hash_input(path), hash_input(folder)
+    assert before[0] == hash_input(path) == hashlib.sha256(b"one").hexdigest()
+    time.sleep(0.02)  # system clocks of files tick
+    path.write_bytes(b"two")
+    assert hash_input(path) == hashlib.sha256(b"two").hexdigest()
+    assert hash_input(folder) != before[1]
+
+
 def test_every_sample_file_is_documented_and_small():
     named = {name for section in ("Read", "Refused", "Broken") for name, _ in documented(section)}
     files = [path for path in BROKEN.iterdir() if path.name != "README.md"]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from pdl1quant.kernels.places import neighbours_of
 
 if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
     from pdl1quant.model import Float64Array
 
 
@@ -30,6 +31,8 @@ def neighbour_weights(centres_um: Float64Array, *, sd_um: float, reach_um: float
     csr_array
         (n, n); a cell is no neighbour of itself; rows sum to 1, or to 0 for a cell alone.
     """
+    from scipy.sparse import csr_array  # noqa: PLC0415  slow to import, and a worker measures without it
+
     n = len(centres_um)
     starts, others, apart = neighbours_of(np.ascontiguousarray(centres_um, dtype=np.float64), reach_um)
     weight = np.exp(-0.5 * (apart / sd_um) ** 2)

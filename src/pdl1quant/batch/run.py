@@ -53,7 +53,6 @@ from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, c
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.tables import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
-from pdl1quant.report import write_report
 from pdl1quant.slides.hashing import hash_input
 
 if TYPE_CHECKING:
@@ -236,7 +235,11 @@ class _Work:
 
     def _take_samples(self, wanted: Sequence[tuple[_Case, Image]]) -> None:
         tasks = [Task(image=image, plan=self.job.plan) for _, image in wanted]
-        for n_done, (index, done) in enumerate(self.workers.run(_take_sample, tasks, crashed=lost), start=1):
+        if len(tasks) == 1 and tasks[0].image.is_slide:  # done before a worker has started, and needed here anyway
+            samples = iter([(0, take_slide_sample(tasks[0]))])
+        else:
+            samples = self.workers.run(_take_sample, tasks, crashed=lost)
+        for n_done, (index, done) in enumerate(samples, start=1):
             case, image = wanted[index]
             self.listener.doing(f"reading {n_done}/{len(wanted)}", case.name)
             if done.sample is not None:
@@ -376,6 +379,8 @@ class _Work:
 def _write_report(out: Path, listener: Listener) -> None:
     """The scores are written by now, and whatever goes wrong here must not look as if they were not."""
     listener.doing("writing", REPORT_NAME)
+    from pdl1quant.report import write_report  # noqa: PLC0415  slow to import, and no worker needs it
+
     try:
         write_report(out)
     except Exception as error:  # noqa: BLE001  a picture of the results is no result

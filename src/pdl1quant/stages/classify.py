@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from pdl1quant.model import CLASS_PROBABILITIES, CellClass, Float32Array, Float64Array, StainEstimate
 from pdl1quant.neighbours import neighbour_weights
@@ -178,6 +177,8 @@ def weigh_brown_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     DataFrame
         A new table with other classes and probabilities of the doubtful positive cells, or the same one.
     """
+    from scipy.spatial import cKDTree  # noqa: PLC0415  slow to import, and a worker measures without it
+
     scores = cells[list(CLASS_PROBABILITIES)].to_numpy(dtype=np.float32, copy=True)
     tumour = list(CellClass).index(CellClass.TUMOUR)
     share = np.clip(scores[:, tumour].astype(np.float64), 1e-6, 1 - 1e-6)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
 
 from pdl1quant.model import CellClass, Float32Array, Float64Array, StainEstimate
 from pdl1quant.neighbours import neighbour_weights
 
 if TYPE_CHECKING:
     import pandas as pd
+    from scipy.sparse import csr_array
 
 NEAR_UM = 15.0
 """Standard deviation of the weight of a neighbour ..."""
@@ -150,6 +150,8 @@ def _own(cells: pd.DataFrame, estimate: StainEstimate) -> dict[str, Float64Array
 
 def _company(centres_um: Float64Array) -> csr_array:
     """Weights of the neighbours; a cell without any is its own company."""
+    from scipy.sparse import csr_array, diags_array  # noqa: PLC0415  slow to import, and a worker measures without it
+
     weights = neighbour_weights(centres_um, sd_um=NEAR_UM, reach_um=NEAR_REACH_UM)
     is_alone = (np.diff(weights.indptr) == 0).astype(np.float64)
     return csr_array(weights + diags_array(is_alone))

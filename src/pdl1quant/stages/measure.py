@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from pdl1quant.basins import Ellipse, ellipse_of
 from pdl1quant.kernels.labels import raw_moments
@@ -154,6 +153,8 @@ def neighbourhood(centres_um: Float64Array) -> tuple[Float64Array, Float64Array]
     nearest, within = around(np.ascontiguousarray(centres_um), NEIGHBOURHOOD_UM)
     lonely = np.flatnonzero(within == 0)
     if len(lonely) and len(centres_um) > 1:
+        from scipy.spatial import cKDTree  # noqa: PLC0415  slow to import, and rarely needed
+
         nearest[lonely] = cKDTree(centres_um).query(centres_um[lonely], k=2)[0][:, 1]
     return nearest, within.astype(np.float64)
 

@@ -153,15 +153,18 @@ class Agenda:
 
 
 def make_agenda(places: Sequence[TilePlace], windows: Sequence[WindowPlace], *, ahead: int = 0) -> Agenda:
-    """Each window as late as its first tile allows, so that few are kept.
+    """Each window as late as its first tile allows, so that few are kept; without windows the `tile_order`.
 
     Parameters
     ----------
     places, windows
         Of a slide, row by row.
     ahead
-        So many windows are looked at between those of a tile and the tile, while others may still be at the former.
+        So many windows are looked at between those of a tile and the tile, while others may still be at the former:
+        one for each worker.
     """
+    if not windows:
+        return Agenda(steps=tuple(tile_order(places, max(1, ahead))), needs=((),) * len(places))
     sides = np.array([(each.core.x0, each.core.y0, each.core.x1, each.core.y1) for each in windows]).reshape(-1, 4)
     needs, order, ready = [], [], []
     known: set[int] = set()
@@ -180,6 +183,22 @@ def make_agenda(places: Sequence[TilePlace], windows: Sequence[WindowPlace], *, 
         steps += [*(windows[index] for index in order[n_seen:n_due]), number]
         n_seen = n_due
     return Agenda(steps=tuple(steps), needs=tuple(needs))
+
+
+def tile_order(places: Sequence[TilePlace], n_workers: int) -> list[int]:
+    """Row by row, and of a row one from each of as many stretches as there are workers, in turn.
+
+    A worker then mostly goes on beside the tile that it did before, and need not decode what both read.
+    """
+    if not places:
+        return []
+    x0 = np.array([place.core.x0 for place in places])
+    rows = np.split(np.arange(len(places)), np.flatnonzero(np.diff(x0) <= 0) + 1)
+    order: list[int] = []
+    for row in rows:
+        step = -(-len(row) // n_workers)
+        order += [index for first in range(step) for index in row[first::step].tolist()]
+    return order
 
 
 def swept(measured: Iterable[tuple[int, _T]], agenda: Agenda, store: WindowStore) -> Iterator[tuple[int, _T]]:
