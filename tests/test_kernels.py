@@ -101,14 +101,37 @@ def test_contacts_are_all_pairs_that_touch_with_the_best_of_their_border(seed, h
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, SIDES, SIDES, st.integers(1, 40))
 def test_overlaps_count_common_pixels(seed, height, width, highest):
-    one, other = random_labels(seed, (height, width), 2), random_labels(seed + 1, (height, width), highest)
-    found, count = labels.overlaps(one, other, 2)
-    first, second = found[:, 0], found[:, 1]
+    one, other = random_labels(seed, (height, width), highest), random_labels(seed + 1, (height, width), 1)
+    pieces = np.zeros_like(other)
+    runs = labels.runs_of(other.astype(np.uint8))
+    for row, start, stop, piece in zip(*runs, strict=True):
+        pieces[row, start:stop] = piece + 1
+    found, count = labels.overlaps(runs, one, highest)
+    first, second = found[:, 0], found[:, 1] + 1
     both = (one > 0) & (other > 0)
-    pairs, expected = np.unique(np.stack([one[both], other[both]]), axis=1, return_counts=True)
+    pairs, expected = np.unique(np.stack([one[both], pieces[both]]), axis=1, return_counts=True)
     order = np.lexsort((second, first))
     assert np.array_equal(np.stack([first, second])[:, order], pairs)
     assert np.array_equal(count[order], expected)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES)
+def test_pieces_have_the_extent_of_their_box_and_fill_what_is_empty(seed, height, width):
+    mask = random_labels(seed, (height, width), 1).astype(np.uint8)
+    runs = labels.runs_of(mask)
+    n, pieces, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
+    sides = boxes[pieces[runs[0], runs[1]], cv2.CC_STAT_WIDTH : cv2.CC_STAT_HEIGHT + 1].max(axis=1)
+    assert np.array_equal(labels.runs_extent(runs)[runs[3]], sides)
+    assert len(np.unique(runs[3])) == n - 1
+    image = random_labels(seed + 1, (height, width), 2)
+    values = np.random.default_rng(seed).integers(0, 5, len(runs[0])).astype(np.int32)
+    painted = np.zeros_like(image)
+    for row, start, stop, value in zip(*runs[:3], values, strict=True):
+        painted[row, start:stop] = value
+    filled = image.copy()
+    labels.fill_runs(filled, runs[:3], values)
+    assert np.array_equal(filled, np.where(image > 0, image, painted))
 
 
 @settings(max_examples=25, deadline=None)

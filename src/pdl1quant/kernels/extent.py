@@ -102,22 +102,26 @@ def widen(labels: Int32Array, around: UInt8Array) -> Int32Array:
 def _widen(labels: Int32Array, around: UInt8Array, grown: Int32Array) -> None:
     height, width = labels.shape
     reach_y, reach_x = around.shape[0] // 2, around.shape[1] // 2
-    wide = np.zeros((height + 2 * reach_y, width + 2 * reach_x), np.int32)
-    for y in range(height):
-        for x in range(width):
-            wide[y + reach_y, x + reach_x] = labels[y, x]
     for y in range(height):
         own, into = labels[y], grown[y]
         for x in range(width):
             into[x] = 0
-        for row in range(around.shape[0]):
+        for row in range(max(0, reach_y - y), min(around.shape[0], height + reach_y - y)):
+            seen = labels[y + row - reach_y]
             for column in range(around.shape[1]):
                 if around[row, column] > 0:
-                    seen = wide[y + row, column : column + width]
-                    for x in range(width):
-                        into[x] = max(into[x], seen[x])
+                    _raise_to(into, seen, column - reach_x)
         for x in range(width):
             into[x] = own[x] if own[x] > 0 else into[x]
+
+
+@compiled
+def _raise_to(into: Int32Array, seen: Int32Array, right: int) -> None:
+    """Raise each pixel of a row to the one so far right of it in another, where there is one."""
+    first, last = max(0, -right), max(0, min(len(into), len(into) - right))
+    above, lower = seen[first + right : last + right], into[first:last]
+    for x in range(len(lower)):
+        lower[x] = max(lower[x], above[x])
 
 
 def take_nearest(

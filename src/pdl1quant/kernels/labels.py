@@ -132,29 +132,44 @@ def _contacts(
 
 
 @compiled
-def overlaps(labels: Int32Array, others: Int32Array, n: int) -> tuple[Int32Array, Int32Array]:
-    """Pairs of a label 1..n and another image's label > 0 on the same pixels, in no order.
+def overlaps(
+    runs: tuple[Int32Array, Int32Array, Int32Array, Int32Array], labels: Int32Array, n: int
+) -> tuple[Int32Array, Int32Array]:
+    """Pairs of a label 1..n of an image and the component of a stretch (`runs_of`) on the same pixels, in no order.
 
-    Returns the pairs (k, 3: label, other label, and what is of no use outside) and how many pixels (k,) they share.
+    Returns the pairs (k, 3: label, component, and what is of no use outside) and how many pixels (k,) they share.
     """
     room, size = 2 * n + 8, -1
     while size < 0:
         room *= 2
         pairs, count = np.empty((room, 3), np.int32), np.zeros(room, np.int32)
-        size = _overlaps(labels.ravel(), others.ravel(), _nothing(n + 1), pairs, count)
+        size = _overlaps(runs, labels, _nothing(n + 1), pairs, count)
     return pairs[:size], count[:size]
 
 
 @compiled
-def _overlaps(labels: Int32Array, others: Int32Array, newest: Int32Array, pairs: Int32Array, count: Int32Array) -> int:
-    """Fill the table of pairs (label, other label, entry before) and their pixels; as `_contacts`."""
+def _overlaps(
+    runs: tuple[Int32Array, Int32Array, Int32Array, Int32Array],
+    labels: Int32Array,
+    newest: Int32Array,
+    pairs: Int32Array,
+    count: Int32Array,
+) -> int:
+    """Fill the table of pairs (label, component, entry before) and their pixels; as `_contacts`."""
+    rows, starts, stops, component = runs
     size = 0
-    for at in range(labels.size):
-        if labels[at] > 0 and others[at] > 0:
-            size, entry = _find(pairs, newest, size, labels[at], others[at])
-            if entry < 0:
-                return -1
-            count[entry] += 1
+    for run in range(rows.size):
+        row, x = labels[rows[run]], starts[run]
+        while x < stops[run]:
+            label, start = row[x], x
+            x += 1
+            while x < stops[run] and row[x] == label:
+                x += 1
+            if label > 0:
+                size, entry = _find(pairs, newest, size, label, component[run])
+                if entry < 0:
+                    return -1
+                count[entry] += x - start
     return size
 
 
@@ -200,7 +215,7 @@ def _numbers(n: int) -> Int32Array:
 
 
 @compiled
-def runs_of(labels: Int32Array) -> tuple[Int32Array, Int32Array, Int32Array, Int32Array]:
+def runs_of(labels: Int32Array | UInt8Array) -> tuple[Int32Array, Int32Array, Int32Array, Int32Array]:
     """Stretches of equal labels > 0 in the rows of an image, and what hangs together edge by edge.
 
     Returns the row, first column, last column + 1 and connected component (the number of its first stretch) of each.
@@ -322,6 +337,33 @@ def paint_runs(image: Int32Array, runs: tuple[Int32Array, Int32Array, Int32Array
     for run in range(rows.size):
         for x in range(starts[run], stops[run]):
             image[rows[run], x] = value
+
+
+@compiled
+def fill_runs(image: Int32Array, runs: tuple[Int32Array, Int32Array, Int32Array], values: Int32Array) -> None:
+    """Set what is 0 in each stretch (rows, starts, stops) of an image to the value of the stretch, in place."""
+    rows, starts, stops = runs
+    for run in range(rows.size):
+        row, value = image[rows[run]], values[run]
+        if value > 0:
+            for x in range(starts[run], stops[run]):
+                row[x] = row[x] if row[x] > 0 else value
+
+
+@compiled
+def runs_extent(runs: tuple[Int32Array, Int32Array, Int32Array, Int32Array]) -> Int32Array:
+    """(k,) the longer side in px of the box about the component that begins with each of k stretches."""
+    rows, starts, stops, component = runs
+    left, right, bottom = starts.copy(), stops.copy(), rows.copy()
+    for run in range(rows.size):
+        first = component[run]
+        left[first] = min(left[first], starts[run])
+        right[first] = max(right[first], stops[run])
+        bottom[first] = rows[run]
+    extent = np.empty(rows.size, np.int32)
+    for run in range(rows.size):
+        extent[run] = max(right[run] - left[run], bottom[run] + 1 - rows[run])
+    return extent
 
 
 @compiled

@@ -14,13 +14,22 @@ import numpy as np
 
 from pdl1quant.basins import borders, climb
 from pdl1quant.kernels.extent import nearest_label, take_nearest, widen
-from pdl1quant.kernels.labels import groups_of, label_areas, overlaps, paint_runs, renumber, runs_meet, runs_of
+from pdl1quant.kernels.labels import (
+    fill_runs,
+    groups_of,
+    label_areas,
+    overlaps,
+    paint_runs,
+    renumber,
+    runs_extent,
+    runs_meet,
+    runs_of,
+)
 from pdl1quant.model import Segmentation
 from pdl1quant.networks.card import load_model, model_files, model_folder
 from pdl1quant.networks.files import check_hash
 from pdl1quant.networks.maps import INSIDE, predict
 from pdl1quant.networks.nuclei_only import segment_by_plane
-from pdl1quant.planes import like
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +37,6 @@ if TYPE_CHECKING:
     from pdl1quant.basins import Borders
     from pdl1quant.config import NucleiConfig
     from pdl1quant.model import (
-        BoolArray,
         Float32Array,
         Float64Array,
         Int32Array,
@@ -150,8 +158,7 @@ def _grow(nuclei: Int32Array, n: int, kinds: UInt8Array, *, mpp: float) -> Int32
     """Cell labels: each nucleus takes the inside of its cell, then what is nearest to that."""
     if n == 0:
         return nuclei.copy()
-    seeds = _insides(nuclei, n, kinds == INSIDE, max_side_px=MAX_INSIDE_UM / mpp)
-    np.copyto(seeds, nuclei, where=nuclei > 0)
+    seeds = _with_insides(nuclei, n, kinds, max_side_px=MAX_INSIDE_UM / mpp)
     reach_px = np.full(n + 1, MAX_GROWTH_UM / mpp, np.float32)
     return _in_one_piece(take_nearest(nuclei, nearest_label(seeds), reach_px, kinds), nuclei)
 
@@ -166,24 +173,23 @@ def _in_one_piece(cells: Int32Array, nuclei: Int32Array) -> Int32Array:
     return cells
 
 
-def _insides(nuclei: Int32Array, n: int, deep: BoolArray, *, max_side_px: float) -> Int32Array:
-    """The label of each piece of cell inside that holds one nucleus; 0 where it holds none or several, or is too large.
+def _with_insides(nuclei: Int32Array, n: int, kinds: UInt8Array, *, max_side_px: float) -> Int32Array:
+    """Nuclei with each piece of cell inside that holds one of them, and not several, and is not too large.
 
     Cut off by the border of a tile, a piece that spans many cells might show but one nucleus.
     """
-    n_pieces, found, boxes, _ = cv2.connectedComponentsWithStats(
-        deep.view(np.uint8), like(nuclei), connectivity=4, ltype=cv2.CV_32S
-    )
-    pieces = np.asarray(found, dtype=np.int32)
-    pairs, size = overlaps(nuclei, pieces, n)
+    runs = runs_of((kinds == INSIDE).view(np.uint8))
+    pairs, size = overlaps(runs, nuclei, n)
     nucleus, piece = pairs[:, 0], pairs[:, 1]
     counted = size >= MIN_SHARE * label_areas(nuclei, n)[nucleus]
     piece, nucleus = piece[counted], nucleus[counted]
-    owner = np.zeros(n_pieces, np.int32)
+    owner = np.zeros(len(runs[0]), np.int32)
     owner[piece] = nucleus
-    owner[np.bincount(piece, minlength=n_pieces) != 1] = 0
-    owner[boxes[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) > max_side_px] = 0
-    return renumber(pieces, owner)
+    owner[np.bincount(piece, minlength=len(owner)) != 1] = 0
+    owner[runs_extent(runs) > max_side_px] = 0
+    seeds = nuclei.copy()
+    fill_runs(seeds, runs[:3], owner[runs[3]])
+    return seeds
 
 
 def _mean_scores(nuclei: Int32Array, n: int, parts: tuple[ClassScores, ...]) -> Float32Array:
