@@ -127,7 +127,8 @@ def _split(hills: Float32Array, *, mpp: float, config: NucleiConfig) -> tuple[In
     highest = np.zeros(int(group.max()) + 1, np.float32)
     np.maximum.at(highest, group, border.peak)
     rim_px = round(RIM_UM / mpp)
-    area_um2 = _widened_um2(np.bincount(group, weights=label_areas(pieces, n_pieces)) * mpp**2, rim_um=rim_px * mpp)
+    area_um2 = np.asarray(np.bincount(group, weights=label_areas(pieces, n_pieces)) * mpp**2, dtype=np.float64)
+    area_um2 = _widened_um2(area_um2, rim_um=rim_px * mpp)
     keep = (area_um2 >= config.min_area_um2) & (area_um2 <= config.max_area_um2) & (highest >= MIN_PEAK)
     keep[0] = False
     number = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
