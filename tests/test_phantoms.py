@@ -210,6 +210,17 @@ def test_mucin_of_goblet_cells_is_a_bright_hole_in_the_brown():
     assert bright_share(gland(goblet_share=0.8, tps_pct=100)) > bright_share(gland(tps_pct=100)) + 0.05
 
 
+def test_gaps_between_crowded_nuclei_fill_with_blue_and_the_truth_stays():
+    crowded = PhantomSettings(size_px=256, tumour_share=0, glass_share=0, lymphocyte_share=0.95, stroma_spacing=0.8)
+    apart, joined = (render_phantom(replace(crowded, crowding_blue=share), seed=4) for share in (0.0, 0.8))
+    assert np.array_equal(apart.nucleus, joined.nucleus)
+    added = joined.od.haematoxylin - apart.od.haematoxylin
+    gap = cv2.morphologyEx((apart.nucleus > 0).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)) > 0
+    gap &= apart.nucleus == 0
+    assert added[gap].mean() > 0.1
+    assert abs(added[apart.nucleus > 0]).mean() < 0.01
+
+
 def test_stratified_nuclei_are_slender():
     def length_over_width(settings):
         phantom = render_phantom(settings, seed=4)

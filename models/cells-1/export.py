@@ -9,9 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import onnx
 import torch
-from onnx import numpy_helper
 
 from network import CellNet, Shipped
 from train import HERE, WORK
@@ -51,20 +49,6 @@ def export_onnx(network: CellNet, path: Path, *, temperature: float) -> None:
         dynamo=False,
     )
     partial.replace(path)
-
-
-def blend(path: Path, other: Path, share: float) -> None:
-    """Replace the weights of ``path`` by a mean with those of ``other``, from which that run started.
-
-    ``share`` (0-1) is the weight of ``other``.
-    """
-    model = onnx.load(path)
-    pairs = zip(model.graph.initializer, onnx.load(other).graph.initializer, strict=True)
-    for mine, theirs in pairs:
-        new, old = numpy_helper.to_array(mine), numpy_helper.to_array(theirs)
-        mean = ((1 - share) * new + share * old).astype(new.dtype)
-        mine.CopyFrom(numpy_helper.from_array(mean, mine.name))
-    onnx.save(model, path)
 
 
 def write_card(folder: Path, training: dict[str, Any], figures: dict[str, dict[str, float]]) -> None:
@@ -108,14 +92,10 @@ if __name__ == "__main__":
     parser.add_argument("--figures", type=Path, help="JSON that measure.py wrote")
     parser.add_argument("--note", default="", help="what else the card has to say about the training")
     parser.add_argument("--temperature", type=float, default=1.0, help="divides the class logits; see measure.py")
-    parser.add_argument("--blend", type=Path, help="model.onnx from which the run started, to take the mean with")
-    parser.add_argument("--share", type=float, default=0.15, help="its share in that mean, 0-1")
     options = parser.parse_args()
     settings = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
     trained, about = load_network(options.work, settings)
     options.output.mkdir(parents=True, exist_ok=True)
     export_onnx(trained, options.output / "model.onnx", temperature=options.temperature)
-    if options.blend:
-        blend(options.output / "model.onnx", options.blend, options.share)
     measured = json.loads(options.figures.read_text(encoding="utf-8")) if options.figures else {}
     write_card(options.output, about | {"temperature": options.temperature, "note": options.note}, measured)

@@ -77,8 +77,10 @@ def inflamed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettin
         lymphocyte_share=float(rng.uniform(0.5, 0.95)),
         macrophage_share=float(rng.uniform(0.05, 0.4)),
         intraepithelial_share=float(rng.uniform(0.05, 0.3)),
-        positive_immune_share=float(rng.uniform(0.3, 1.0)),
-        stroma_spacing=float(rng.uniform(1.0, 1.6)),
+        positive_immune_share=float(rng.choice([rng.uniform(0.3, 1.0), rng.uniform(0.0, 0.3)], p=[0.7, 0.3])),
+        tps_pct=float(rng.choice([tissue.tps_pct, rng.uniform(80, 100)], p=[0.65, 0.35])),
+        stroma_spacing=float(rng.uniform(0.85, 1.6)),
+        crowding_blue=float(rng.choice([0.0, rng.uniform(0.2, 1.0)])),
     )
 
 
@@ -119,7 +121,9 @@ def lymphoid(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettin
         positive_immune_share=float(rng.uniform(0.0, 1.0)),
         pattern=str(rng.choice(["both", "mixed", "cytoplasm"])),
         dab_od=float(rng.uniform(0.3, 1.6)),
-        stroma_spacing=float(rng.uniform(0.82, 1.3)),
+        stroma_spacing=float(rng.uniform(0.8, 1.3)),
+        haematoxylin_od=float(rng.uniform(0.25, 1.3)),
+        crowding_blue=float(rng.choice([0.0, rng.uniform(0.2, 1.0)], p=[0.4, 0.6])),
         fat_share=float(rng.choice([0.0, rng.uniform(0.1, 0.6)])),
         glass_share=float(rng.uniform(0.0, 0.2)),
     )
@@ -135,6 +139,7 @@ def smudged(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSetting
         macrophage_share=float(rng.uniform(0.1, 0.6)),
         intraepithelial_share=float(rng.uniform(0.0, 0.2)),
         stroma_spacing=float(rng.uniform(0.85, 1.4)),
+        crowding_blue=float(rng.choice([0.0, rng.uniform(0.2, 1.0)])),
         haematoxylin_od=float(rng.uniform(0.2, 0.45)),
         background_od=float(rng.uniform(0.04, 0.12)),
         cell_defocus=float(rng.uniform(0.5, 1.0)),

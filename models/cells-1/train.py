@@ -2,8 +2,9 @@
 
 ``--start model.onnx`` goes on from exported weights, with a new schedule, in place of random ones.
 
-Renders fields in a second process, trains on one thread, writes ``log.csv`` and checkpoints to DIR, and at the end
-``weights.pt``, which `export.py` turns into ``model.onnx`` and ``card.toml``. No image of a patient is read.
+Renders fields in a second process, draws batches in a third, trains on one thread, writes ``log.csv`` and checkpoints
+to DIR, and at the end ``weights.pt``, which `export.py` turns into ``model.onnx`` and ``card.toml``. No image of a
+patient is read.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ HERE = Path(__file__).parent
 WORK = HERE.parents[1] / "build" / HERE.name
 CLASS_WEIGHTS = (1.0, 1.0, 2.0, 1.0, 1.5)
 """Macrophages and the others are rare."""
+AVERAGE_EVERY = 4
 LOG_EVERY = 20
+BATCHES_AHEAD = 6
 
 
 def losses(nuclei: torch.Tensor, cells: torch.Tensor, batch: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -42,7 +45,8 @@ def losses(nuclei: torch.Tensor, cells: torch.Tensor, batch: torch.Tensor) -> di
     inside, known = (depth > 0).float(), (code != IGNORED).float()
     found, share = nuclei[:, 0], torch.sigmoid(nuclei[:, 1])
     probability = torch.sigmoid(found) * known
-    crossing = functional.binary_cross_entropy_with_logits(found, inside, weight=known)
+    around = functional.max_pool2d(inside[:, None], 5, stride=1, padding=2)[:, 0]  # gaps between crowded nuclei, rims
+    crossing = functional.binary_cross_entropy_with_logits(found, inside, weight=known * (1 + around - inside))
     overlap = 2 * (probability * inside).sum() + 1
     dice = 1 - overlap / (probability.sum() + (inside * known).sum() + 1)
     weight = inside * known
@@ -103,13 +107,11 @@ class Run:
         return min(1.0, max(self.step / settings["steps"], self.minutes / settings["budget_minutes"]))
 
     def learn(self, batch: torch.Tensor, rgb: torch.Tensor) -> dict[str, float]:
-        """One step over what `drawn` gave; returns the parts of the loss."""
+        """One step over a batch and `as_input` of it; returns the parts of the loss."""
         settings = self.config["training"]
-        decayed = min(1.0, self.minutes / settings["decay_minutes"])
-        rate = settings["learning_rate"] * max(0.5 * (1 + math.cos(math.pi * decayed)), 1e-3)
+        first, last = settings["learning_rate"], settings["final_rate"]
+        rate = last + (first - last) * 0.5 * (1 + math.cos(math.pi * self.progress))
         rate *= min(1.0, (self.step + 1) / settings["warm_up_steps"])
-        if decayed == 1:
-            rate = settings["averaging_rate"]
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings["bfloat16"]):
@@ -120,11 +122,14 @@ class Run:
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimiser.step()
         self.step += 1
-        keep = min(settings["average_decay"], self.step / (self.step + 10))
+        if self.step % AVERAGE_EVERY == 0:
+            self._take_average(min(settings["average_decay"], self.step / (self.step + 10)) ** AVERAGE_EVERY)
+        return {name: float(value.detach()) for name, value in parts.items()}
+
+    def _take_average(self, keep: float) -> None:
         with torch.no_grad():
             for mean, now in zip(self.average.state_dict().values(), self.network.state_dict().values(), strict=True):
                 mean.copy_(now) if not mean.is_floating_point() else mean.lerp_(now, 1 - keep)
-        return {name: float(value.detach()) for name, value in parts.items()}
 
 
 def train(config: dict[str, Any], work: Path, start_from: Path | None = None) -> None:
@@ -134,23 +139,26 @@ def train(config: dict[str, Any], work: Path, start_from: Path | None = None) ->
     pool.mkdir(parents=True, exist_ok=True)
     count = pool / "count.txt"
     first = int(count.read_text(encoding="utf-8")) if count.exists() else 0
-    renderer = multiprocessing.get_context("spawn").Process(
+    spawn = multiprocessing.get_context("spawn")
+    renderer = spawn.Process(
         target=keep_pool_fresh, args=(str(pool), config["fields"], config["seed"] * 1000, first), daemon=True
     )
     renderer.start()
     while len(list(pool.glob("*.npy"))) < config["fields"]["warm_up"]:
         time.sleep(1)
     if start_from and run.step == 0:
-        load_exported(run.network, start_from, drawn(sorted(pool.glob("*.npy")), config, step=-1, batch=64)[1])
+        load_exported(run.network, start_from, as_input(drawn(sorted(pool.glob("*.npy")), config, step=-1, batch=64)))
         run.average.load_state_dict(run.network.state_dict())
+    batches = spawn.Queue(BATCHES_AHEAD)
+    drawer = spawn.Process(target=draw_batches, args=(batches, pool, config, run.step), daemon=True)
+    drawer.start()
     start, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
     recent: list[dict[str, float]] = []
     for _ in itertools.count():
         if run.progress >= 1:
             break
-        if run.step % 50 == 0 or not recent:
-            files = sorted(pool.glob("*.npy"))
-        recent.append(run.learn(*drawn(files, config, step=run.step, batch=settings["batch"])))
+        batch = torch.from_numpy(batches.get())
+        recent.append(run.learn(batch, as_input(batch)))
         run.minutes = (time.monotonic() - start) / 60
         if run.step % LOG_EVERY == 0:
             write_log(work / "log.csv", run, recent, count)
@@ -160,15 +168,30 @@ def train(config: dict[str, Any], work: Path, start_from: Path | None = None) ->
             saved = time.monotonic()
     run.save()
     torch.save(run.average.state_dict(), work / "weights.pt")
-    renderer.terminate()
+    for process in (drawer, renderer):
+        process.terminate()
 
 
-def drawn(files: list[Path], config: dict[str, Any], *, step: int, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The batch of one step: (N, H, W, 6) uint8, and its image as the network takes it."""
+def draw_batches(batches: multiprocessing.Queue[np.ndarray], pool: Path, config: dict[str, Any], first: int) -> None:
+    """Put the batches of step ``first`` and all after it into a queue, while it takes them."""
+    cv2.setNumThreads(1)
+    files: list[Path] = []
+    for step in itertools.count(first):
+        if not files or step % 50 == 0:
+            files = sorted(pool.glob("*.npy"))
+        batches.put(drawn(files, config, step=step, batch=config["training"]["batch"]))
+
+
+def drawn(files: list[Path], config: dict[str, Any], *, step: int, batch: int) -> np.ndarray:
+    """The batch of one step: (N, H, W, 6) uint8."""
     rng = np.random.default_rng([config["seed"], step + 1])
-    found = torch.from_numpy(draw_batch(files, rng, batch=batch, crop_px=config["training"]["crop_px"]))
-    rgb = scaled(found[..., :3].permute(0, 3, 1, 2).float())
-    return found, rgb.contiguous(memory_format=torch.channels_last)
+    return draw_batch(files, rng, batch=batch, crop_px=config["training"]["crop_px"])
+
+
+def as_input(batch: torch.Tensor) -> torch.Tensor:
+    """The image of a batch as the network takes it."""
+    rgb = scaled(batch[..., :3].permute(0, 3, 1, 2).float())
+    return rgb.contiguous(memory_format=torch.channels_last)
 
 
 def write_log(path: Path, run: Run, recent: list[dict[str, float]], count: Path) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pdl1quant.model import Float32Array, IntpArray, Tile, UInt8Array
     from pdl1quant.networks.card import Model, ModelCard
 
-MIN_NUCLEUS = 0.35
+MIN_NUCLEUS = 0.25
 """A pixel is nucleus from this probability on; faint and blurred nuclei get less than crisp ones."""
 MIN_CELL = 0.5
 """A pixel is cell from this probability on."""

@@ -12,7 +12,7 @@ from pdl1quant.validation.phantom_noise import per_cell, smooth_noise, streaks
 from pdl1quant.validation.phantom_optics import blur
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Float32Array, Float64Array
+    from pdl1quant.model import Float32Array, Float64Array, Int32Array
     from pdl1quant.validation.phantom_settings import PhantomSettings
     from pdl1quant.validation.phantom_shapes import Shapes
     from pdl1quant.validation.phantom_zones import Zones
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _SOFT_EDGE_PX = 0.6
 """A pixel at the edge of a nucleus is covered in part."""
 _SHADOW_BLUR_UM = 1.5
+_GAP_UM = 1.6
+"""Nuclei closer than this are crowded."""
 _RIM_UM = 0.6
 """Thickness of the dark rim of a vesicular nucleus."""
 
@@ -35,6 +37,8 @@ def paint_haematoxylin(
     tint = per_cell(trait("tint", kind) * rng.uniform(0.75, 1.25, n) * scale, shapes.cell)
     body = cv2.GaussianBlur(tint, (0, 0), 0.5 / mpp) * cloud
     chromatin = _chromatin(settings, shapes, rng, fine=fine, middle=middle)
+    if settings.crowding_blue > 0:
+        chromatin = np.maximum(chromatin, settings.crowding_blue * _between(shapes.nucleus, chromatin, mpp))
     ground = _ground(settings, zones, rng, cloud=cloud)
     ground[shapes.cell > 0] = 0
     od = np.maximum(chromatin, body) * (1 - shapes.mucin) + ground
@@ -56,6 +60,16 @@ def _chromatin(
     inside = cv2.GaussianBlur((shapes.nucleus > 0).astype(np.float32), (0, 0), _SOFT_EDGE_PX)
     od = np.maximum(per_cell(level, shapes.cell) * texture, 0) * inside
     return np.asarray(od + _nucleoli(settings, shapes, rng, level), dtype=np.float32)
+
+
+def _between(nucleus: Int32Array, chromatin: Float32Array, mpp: float) -> Float32Array:
+    """What nuclei hold around here, in the gaps between crowded ones; 0 elsewhere (H, W)."""
+    inside = (nucleus > 0).astype(np.uint8)
+    side = 2 * max(1, round(0.5 * _GAP_UM / mpp)) + 1
+    closed = cv2.morphologyEx(inside, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    gap = blur((closed - inside).astype(np.float32), 0.3 / mpp)
+    around, held = (blur(each, 1.5 / mpp) for each in (chromatin, inside.astype(np.float32)))
+    return np.asarray(gap * around / np.maximum(held, 0.2), dtype=np.float32)
 
 
 def _paint_shadows(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float32Array:

@@ -37,6 +37,7 @@ def random_settings(rng: np.random.Generator, *, size_px: int = 512, mpp: float 
         **_stain(rng),
         **_disturbance(rng),
         **_camera(rng, mpp),
+        crowding_blue=_sometimes(rng, 0.4, 0.1, 0.95),
     )
 
 

@@ -36,6 +36,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "patchiness": (0, 1),
     "bleed_through": (0, 1),
     "chromatin": (0, 4),
+    "crowding_blue": (0, 1),
     "shadows_mm2": (0, 5000),
     "brown_shadows_mm2": (0, 5000),
     "noise_px": (0, 3),
@@ -114,6 +115,8 @@ class PhantomSettings:
     """Typical haematoxylin OD of a nucleus."""
     chromatin: float = 1.0
     """Roughness of the chromatin, as a factor."""
+    crowding_blue: float = 0.0
+    """Haematoxylin in the gaps between crowded nuclei, as a share of theirs: in thick sections they overlap."""
     background_od: float = 0.06
     """Haematoxylin OD of stroma and cytoplasm."""
     white: tuple[float, float, float] = (245.0, 245.0, 245.0)
