@@ -1,13 +1,22 @@
 """Classes by rules: size, shape and company; never by brown."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from factories import make_cells
 from pdl1quant.config import CellsConfig, StainsConfig
 from pdl1quant.model import CELL_COLUMNS, CLASS_PROBABILITIES, CellClass, Segmentation, Tile
 from pdl1quant.stages.cells import grow_cells
-from pdl1quant.stages.classify import BROWN_UM, classify_cells, name_by_scores, weigh_brown_company
+from pdl1quant.stages.classify import (
+    BROWN_UM,
+    SQUARE_UM,
+    SQUARES_AROUND,
+    classify_cells,
+    name_by_scores,
+    weigh_blue_company,
+    weigh_brown_company,
+)
 from pdl1quant.stages.measure import measure_cells
 from pdl1quant.stages.stains import deconvolve, estimate_stains, sample_stains
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
@@ -176,3 +185,42 @@ def test_company_is_the_same_however_many_cells_are_weighed_at_once(monkeypatch)
     apart = weigh_brown_company(cells, mpp=0.5)
     assert list(apart["cell_class"]) == list(together["cell_class"])
     assert np.allclose(apart["tumour_probability"], together["tumour_probability"], rtol=0, atol=1e-6)
+
+
+def nest(*, own, n_brown, n_blue, first_px=0.0):
+    """A doubtful blue cell among sure tumour cells, brown and blue, and five sure lymphocytes; 5 um apart."""
+    shares = [own] + [0.99] * (n_brown + n_blue) + [0.01] * 5
+    positive = [False] + [True] * n_brown + [False] * (n_blue + 5)
+    cells = brown_cells(shares, apart_um=5.0, positive=positive)
+    return cells.assign(x_px=cells["x_px"] + first_px)
+
+
+def test_a_doubtful_blue_cell_among_brown_tumour_is_none():
+    cells = nest(own=0.7, n_brown=30, n_blue=0)
+    found = weigh_blue_company(cells, mpp=0.5)
+    assert found["cell_class"].iloc[0] == "lymphocyte"
+    assert list(found["cell_class"])[1:] == list(cells["cell_class"])[1:]
+    assert found[list(CLASS_PROBABILITIES)].sum(axis=1).to_numpy() == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        nest(own=0.99, n_brown=30, n_blue=0),
+        nest(own=0.7, n_brown=24, n_blue=6),
+        nest(own=0.7, n_brown=0, n_blue=30),
+        nest(own=0.7, n_brown=3, n_blue=0),
+    ],
+    ids=["it is not in doubt", "a fifth is blue", "all are blue", "too few tell"],
+)
+def test_a_blue_cell_stays_what_it_is_where_company_tells_little(cells):
+    assert list(weigh_blue_company(cells, mpp=0.5)["cell_class"]) == list(cells["cell_class"])
+
+
+def test_company_of_blue_cells_is_near_and_does_not_depend_on_what_is_far():
+    near = nest(own=0.7, n_brown=30, n_blue=0, first_px=77.0)
+    far = nest(own=0.7, n_brown=0, n_blue=40, first_px=77.0 + 2 * (400 + BROWN_UM))
+    alone = weigh_blue_company(near, mpp=0.5)
+    together = weigh_blue_company(pd.concat([far, near], ignore_index=True), mpp=0.5).iloc[len(far) :]
+    assert np.array_equal(alone["tumour_probability"], together["tumour_probability"])
+    assert (SQUARES_AROUND + 1) * SQUARE_UM < MARGIN_UM

@@ -194,7 +194,7 @@ def judge_cells(
     first = judged(cells)
     if class_scores is None:
         return first
-    weighed = classify.weigh_brown_company(first, mpp=mpp)
+    weighed = classify.weigh_brown_company(classify.weigh_blue_company(first, mpp=mpp), mpp=mpp)
     if weighed["cell_class"].equals(first["cell_class"]):
         return weighed
     return judged(cells.assign(**weighed[["cell_class", *CLASS_PROBABILITIES]]))

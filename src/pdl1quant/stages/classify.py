@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from scipy.sparse import csr_array
 
+    from pdl1quant.model import IntpArray
+
 CLASSES = (CellClass.LYMPHOCYTE, CellClass.STROMA, CellClass.TUMOUR)
 COMPANY_UM = 15.0
 """Standard deviation of the weight of a neighbour ..."""
@@ -30,8 +32,16 @@ BROWN_UM = 200.0
 """Positive cells this near tell what a doubtful one is; less than what a band of a slide sees around itself."""
 DOUBT_CELLS, DOUBT_SHARE = 4.0, 0.4
 """Weight and tumour share of what is assumed before any positive cell is seen: few brown cells tell little."""
+BROWN_REST = 0.15
+"""Positive share of the other cells that is assumed before any is seen."""
 MAX_ODDS = 8.0
 """No company outweighs the cell's own looks by more."""
+NEARLY_ALL = 0.88
+"""Positive share of the tumour cells around from which a negative cell has to look like tumour all the more."""
+SURE_ODDS = 32.0
+"""Odds of tumour from which a negative cell is one, whatever lies around it."""
+SQUARE_UM, SQUARES_AROUND = 40.0, 4
+"""What lies around is counted by squares: its own and so many on each side, 200 um at most."""
 DOUBTS_AT_ONCE = 2000
 """A cell in dense tissue has some 600 neighbours that near: more pairs at a time would cost memory."""
 FEATURES = (
@@ -200,11 +210,73 @@ def weigh_brown_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     n, total = n - 1, total - share[doubtful]
     company = (total + DOUBT_CELLS * DOUBT_SHARE) / (n + DOUBT_CELLS)
     weighed = odds[doubtful] * np.clip(company / (1 - company), 1 / MAX_ODDS, MAX_ODDS)
-    probability = weighed / (1 + weighed)
-    rest = (1 - probability) / (1 - share[doubtful])
-    scores[doubtful] *= rest[:, None].astype(np.float32)
-    scores[doubtful, tumour] = probability
-    return name_by_scores(cells, scores)
+    return name_by_scores(cells, _with_odds(scores, doubtful, weighed))
+
+
+def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
+    """Judge each negative cell in doubt once more, where nearly all tumour cells around it are positive.
+
+    There, few tumour cells are negative and most immune cells are: the odds of tumour are multiplied by how much rarer
+    a negative cell is among what looks like tumour (each cell by its probability) than among the rest, by ``MAX_ODDS``
+    at most. Elsewhere, and of cells that are not in doubt, nothing changes.
+
+    Parameters
+    ----------
+    cells
+        Cells table with class, probabilities and positives.
+    mpp
+        um per pixel of ``x_px``, ``y_px``.
+
+    Returns
+    -------
+    DataFrame
+        A new table with other classes and probabilities of the doubtful negative cells, or the same one.
+    """
+    scores = cells[list(CLASS_PROBABILITIES)].to_numpy(dtype=np.float32, copy=True)
+    share = np.clip(scores[:, list(CellClass).index(CellClass.TUMOUR)].astype(np.float64), 1e-6, 1 - 1e-6)
+    odds, brown = share / (1 - share), cells["positive"].to_numpy()
+    doubtful = np.flatnonzero(~brown & (odds * MAX_ODDS > 1) & (odds < SURE_ODDS))
+    if not len(doubtful):
+        return cells
+    of_each = np.stack([share, share * brown, 1 - share, (1 - share) * brown], axis=1)
+    around = _counted_around(cells[["x_px", "y_px"]].to_numpy(dtype=np.float64) * mpp, of_each, doubtful)
+    tumour, brown_tumour, rest, brown_rest = (around - of_each[doubtful]).T
+    blue_tumour = 1 - (brown_tumour + DOUBT_CELLS * 0.5) / (tumour + DOUBT_CELLS)
+    blue_rest = 1 - (brown_rest + DOUBT_CELLS * BROWN_REST) / (rest + DOUBT_CELLS)
+    among = blue_tumour <= 1 - NEARLY_ALL
+    rarer = np.clip(blue_tumour[among] / blue_rest[among], 1 / MAX_ODDS, 1)
+    chosen = doubtful[among]
+    return name_by_scores(cells, _with_odds(scores, chosen, odds[chosen] * rarer)) if len(chosen) else cells
+
+
+def _with_odds(scores: Float32Array, rows: IntpArray, odds: Float64Array) -> Float32Array:
+    """The scores (n, classes), in place, with these odds of tumour in some rows; the other classes share the rest."""
+    tumour = list(CellClass).index(CellClass.TUMOUR)
+    probability = odds / (1 + odds)
+    rest = (1 - probability) / np.maximum(1 - scores[rows, tumour].astype(np.float64), 1e-6)
+    scores[rows] *= rest[:, None].astype(np.float32)
+    scores[rows, tumour] = probability
+    return scores
+
+
+def _counted_around(centres_um: Float64Array, of_each: Float64Array, rows: IntpArray) -> Float64Array:
+    """Sums (m, k) of ``of_each`` (n, k) over the squares around some rows, their own included.
+
+    Squares lie on a grid from the slide's corner and are added one by one: what is far away changes no last bit.
+    """
+    column, row = np.floor(centres_um / SQUARE_UM).astype(np.intp).T
+    column, row = column - column.min(), row - row.min()
+    height, width = int(row.max()) + 1, int(column.max()) + 1
+    squares = np.stack(
+        [np.bincount(row * width + column, weights=each, minlength=height * width) for each in of_each.T], axis=1
+    ).reshape(height, width, -1)
+    n = SQUARES_AROUND
+    padded = np.pad(squares, ((n, n), (n, n), (0, 0)))
+    total = np.zeros((len(rows), of_each.shape[1]))
+    for down in range(2 * n + 1):
+        for right in range(2 * n + 1):
+            total += padded[row[rows] + down, column[rows] + right]
+    return total
 
 
 def features_of(cells: pd.DataFrame, estimate: StainEstimate) -> Float64Array:
