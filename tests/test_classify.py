@@ -206,7 +206,7 @@ def test_a_doubtful_blue_cell_among_brown_tumour_is_none():
 @pytest.mark.parametrize(
     "cells",
     [
-        nest(own=0.99, n_brown=30, n_blue=0),
+        nest(own=0.9, n_brown=30, n_blue=0),
         nest(own=0.7, n_brown=24, n_blue=6),
         nest(own=0.7, n_brown=0, n_blue=30),
         nest(own=0.7, n_brown=3, n_blue=0),

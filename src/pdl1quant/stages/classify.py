@@ -38,8 +38,8 @@ MAX_ODDS = 8.0
 """No company outweighs the cell's own looks by more."""
 NEARLY_ALL = 0.88
 """Positive share of the tumour cells around from which a negative cell has to look like tumour all the more."""
-SURE_ODDS = 32.0
-"""Odds of tumour from which a negative cell is one, whatever lies around it."""
+RARER = 3.0
+"""No company of positive cells outweighs a negative cell's own looks by more: tumours have negative cells, too."""
 SQUARE_UM, SQUARES_AROUND = 40.0, 4
 """What lies around is counted by squares: its own and so many on each side, 200 um at most."""
 DOUBTS_AT_ONCE = 2000
@@ -217,7 +217,7 @@ def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     """Judge each negative cell in doubt once more, where nearly all tumour cells around it are positive.
 
     There, few tumour cells are negative and most immune cells are: the odds of tumour are multiplied by how much rarer
-    a negative cell is among what looks like tumour (each cell by its probability) than among the rest, by ``MAX_ODDS``
+    a negative cell is among what looks like tumour (each cell by its probability) than among the rest, by ``RARER``
     at most. Elsewhere, and of cells that are not in doubt, nothing changes.
 
     Parameters
@@ -235,7 +235,7 @@ def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     scores = cells[list(CLASS_PROBABILITIES)].to_numpy(dtype=np.float32, copy=True)
     share = np.clip(scores[:, list(CellClass).index(CellClass.TUMOUR)].astype(np.float64), 1e-6, 1 - 1e-6)
     odds, brown = share / (1 - share), cells["positive"].to_numpy()
-    doubtful = np.flatnonzero(~brown & (odds * MAX_ODDS > 1) & (odds < SURE_ODDS))
+    doubtful = np.flatnonzero(~brown & (odds * MAX_ODDS > 1) & (odds < MAX_ODDS))
     if not len(doubtful):
         return cells
     of_each = np.stack([share, share * brown, 1 - share, (1 - share) * brown], axis=1)
@@ -244,7 +244,7 @@ def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     blue_tumour = 1 - (brown_tumour + DOUBT_CELLS * 0.5) / (tumour + DOUBT_CELLS)
     blue_rest = 1 - (brown_rest + DOUBT_CELLS * BROWN_REST) / (rest + DOUBT_CELLS)
     among = blue_tumour <= 1 - NEARLY_ALL
-    rarer = np.clip(blue_tumour[among] / blue_rest[among], 1 / MAX_ODDS, 1)
+    rarer = np.clip(blue_tumour[among] / blue_rest[among], 1 / RARER, 1)
     chosen = doubtful[among]
     return name_by_scores(cells, _with_odds(scores, chosen, odds[chosen] * rarer)) if len(chosen) else cells
 
