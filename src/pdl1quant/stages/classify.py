@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from scipy.sparse import csr_array
 
-    from pdl1quant.model import IntpArray
+    from pdl1quant.model import BoolArray, IntpArray
 
 CLASSES = (CellClass.LYMPHOCYTE, CellClass.STROMA, CellClass.TUMOUR)
 COMPANY_UM = 15.0
@@ -32,8 +32,8 @@ BROWN_UM = 200.0
 """Positive cells this near tell what a doubtful one is; less than what a band of a slide sees around itself."""
 DOUBT_CELLS, DOUBT_SHARE = 4.0, 0.4
 """Weight and tumour share of what is assumed before any positive cell is seen: few brown cells tell little."""
-BROWN_REST = 0.15
-"""Positive share of the other cells that is assumed before any is seen."""
+BROWN_TUMOUR, BROWN_REST = 0.5, 0.15
+"""Positive share of tumour cells and of the others that is assumed, by as many cells, before any is seen."""
 MAX_ODDS = 8.0
 """No company outweighs the cell's own looks by more."""
 NEARLY_ALL = 0.88
@@ -44,6 +44,7 @@ SQUARE_UM, SQUARES_AROUND = 40.0, 4
 """What lies around is counted by squares: its own and so many on each side, 200 um at most."""
 DOUBTS_AT_ONCE = 2000
 """A cell in dense tissue has some 600 neighbours that near: more pairs at a time would cost memory."""
+_TUMOUR = list(CellClass).index(CellClass.TUMOUR)
 FEATURES = (
     "log(nucleus area / 40 um2)",
     "log(nucleus length / width)",
@@ -189,11 +190,7 @@ def weigh_brown_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     """
     from scipy.spatial import cKDTree  # noqa: PLC0415  slow to import, and a worker measures without it
 
-    scores = cells[list(CLASS_PROBABILITIES)].to_numpy(dtype=np.float32, copy=True)
-    tumour = list(CellClass).index(CellClass.TUMOUR)
-    share = np.clip(scores[:, tumour].astype(np.float64), 1e-6, 1 - 1e-6)
-    odds = share / (1 - share)
-    brown = cells["positive"].to_numpy()
+    share, odds, brown = _as_tumour(cells)
     doubtful = np.flatnonzero(brown & (odds * MAX_ODDS > 1) & (odds < MAX_ODDS))
     if not len(doubtful):
         return cells
@@ -210,7 +207,7 @@ def weigh_brown_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     n, total = n - 1, total - share[doubtful]
     company = (total + DOUBT_CELLS * DOUBT_SHARE) / (n + DOUBT_CELLS)
     weighed = odds[doubtful] * np.clip(company / (1 - company), 1 / MAX_ODDS, MAX_ODDS)
-    return name_by_scores(cells, _with_odds(scores, doubtful, weighed))
+    return _with_odds(cells, doubtful, weighed)
 
 
 def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
@@ -232,31 +229,35 @@ def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     DataFrame
         A new table with other classes and probabilities of the doubtful negative cells, or the same one.
     """
-    scores = cells[list(CLASS_PROBABILITIES)].to_numpy(dtype=np.float32, copy=True)
-    share = np.clip(scores[:, list(CellClass).index(CellClass.TUMOUR)].astype(np.float64), 1e-6, 1 - 1e-6)
-    odds, brown = share / (1 - share), cells["positive"].to_numpy()
+    share, odds, brown = _as_tumour(cells)
     doubtful = np.flatnonzero(~brown & (odds * MAX_ODDS > 1) & (odds < MAX_ODDS))
     if not len(doubtful):
         return cells
     of_each = np.stack([share, share * brown, 1 - share, (1 - share) * brown], axis=1)
     around = _counted_around(cells[["x_px", "y_px"]].to_numpy(dtype=np.float64) * mpp, of_each, doubtful)
     tumour, brown_tumour, rest, brown_rest = (around - of_each[doubtful]).T
-    blue_tumour = 1 - (brown_tumour + DOUBT_CELLS * 0.5) / (tumour + DOUBT_CELLS)
+    blue_tumour = 1 - (brown_tumour + DOUBT_CELLS * BROWN_TUMOUR) / (tumour + DOUBT_CELLS)
     blue_rest = 1 - (brown_rest + DOUBT_CELLS * BROWN_REST) / (rest + DOUBT_CELLS)
     among = blue_tumour <= 1 - NEARLY_ALL
     rarer = np.clip(blue_tumour[among] / blue_rest[among], 1 / RARER, 1)
     chosen = doubtful[among]
-    return name_by_scores(cells, _with_odds(scores, chosen, odds[chosen] * rarer)) if len(chosen) else cells
+    return _with_odds(cells, chosen, odds[chosen] * rarer) if len(chosen) else cells
 
 
-def _with_odds(scores: Float32Array, rows: IntpArray, odds: Float64Array) -> Float32Array:
-    """The scores (n, classes), in place, with these odds of tumour in some rows; the other classes share the rest."""
-    tumour = list(CellClass).index(CellClass.TUMOUR)
+def _as_tumour(cells: pd.DataFrame) -> tuple[Float64Array, Float64Array, BoolArray]:
+    """Probability and odds of tumour of each cell, and whether it is positive."""
+    share = np.clip(cells[CLASS_PROBABILITIES[_TUMOUR]].to_numpy(dtype=np.float64), 1e-6, 1 - 1e-6)
+    return share, share / (1 - share), cells["positive"].to_numpy()
+
+
+def _with_odds(cells: pd.DataFrame, rows: IntpArray, odds: Float64Array) -> pd.DataFrame:
+    """The cells, named anew with these odds of tumour in some rows; the other classes share the rest."""
+    scores = cells[list(CLASS_PROBABILITIES)].to_numpy(dtype=np.float32, copy=True)
     probability = odds / (1 + odds)
-    rest = (1 - probability) / np.maximum(1 - scores[rows, tumour].astype(np.float64), 1e-6)
+    rest = (1 - probability) / np.maximum(1 - scores[rows, _TUMOUR].astype(np.float64), 1e-6)
     scores[rows] *= rest[:, None].astype(np.float32)
-    scores[rows, tumour] = probability
-    return scores
+    scores[rows, _TUMOUR] = probability
+    return name_by_scores(cells, scores)
 
 
 def _counted_around(centres_um: Float64Array, of_each: Float64Array, rows: IntpArray) -> Float64Array:
