@@ -39,7 +39,9 @@ PLANTS = {
         f"{colour} pen": lambda rgb, seed, colour=colour: plant_pen(rgb, colour=colour, **how(seed))
         for colour in PEN_RGB
     },
+    "wide fold": lambda rgb, seed: plant_fold(rgb, width_um=60, **how(seed)),
     "fold": lambda rgb, seed: plant_fold(rgb, **how(seed)),
+    "narrow fold": lambda rgb, seed: plant_fold(rgb, width_um=30, **how(seed)),
     "large bubble": lambda rgb, seed: plant_bubble(rgb, **how(seed)),
     "small bubble": lambda rgb, seed: plant_bubble(rgb, radius_um=150, **how(seed)),
     "blur": lambda rgb, seed: plant_blur(rgb, **how(seed)),
@@ -67,6 +69,12 @@ def found_in(rgb, mpp, estimate=None):
     black = stains.pigment_residual_od(estimate, CONFIG.artefacts.black_od)
     numbers = artefacts.find_artefacts(detail, black_residual_od=black, config=CONFIG.artefacts)
     return ArtefactMap(numbers=numbers, columns=rgb.shape[1] / artefacts.STEP_PX, rows=rgb.shape[0] / artefacts.STEP_PX)
+
+
+def mirrored(rgb):
+    """The field nine times, each beside its mirror images."""
+    height, width = rgb.shape[:2]
+    return cv2.copyMakeBorder(rgb, height, height, width, width, cv2.BORDER_REFLECT)
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +119,21 @@ def test_samples_are_not_masked_but_for_pigment(path):
     assert ((found.numbers > 0) & ~found.mask(ArtefactKind.PIGMENT)).mean() <= 0.01
 
 
+def test_no_fold_is_seen_in_the_real_sample_nor_where_it_goes_on():
+    for path in SAMPLES.glob("ihc/*.tif"):
+        read = read_image(path, mpp=None)
+        assert not (found_in(mirrored(read.rgb), read.mpp).numbers > 0).any(), path.name
+
+
 @pytest.mark.skipif(TUNING is None, reason="PDL1QUANT_TUNING_DATA names no folder of real fields")
-def test_real_fields_are_not_masked():
+def test_real_fields_are_not_masked_nor_where_they_go_on():
+    """Fields are too short for folds; their mirror images around them are not."""
     index = pd.read_csv(Path(TUNING) / "index.csv")
     for name, mpp in zip(index["image"], index["mpp"], strict=True):
         rgb = np.ascontiguousarray(cv2.imread(str(Path(TUNING) / name))[:, :, ::-1])
         assert (found_in(rgb, mpp).numbers > 0).mean() <= 0.01, name
+        estimate = estimate_of(rgb, mpp)
+        assert not found_in(mirrored(rgb), mpp, estimate).mask(ArtefactKind.FOLD).any(), name
 
 
 @pytest.mark.parametrize("side", [1, 2, 7, 60])

@@ -88,7 +88,7 @@ class ArtefactsConfig(_Section):
     """Shorter bands are not folds."""
     min_fold_ratio: float = Field(default=1.4, gt=1, le=5)
     """How many times as dark as the tissue around it (240 um) a fold is at least: the section lies double or more."""
-    max_fold_grain: float = Field(default=0.5, gt=0, le=1)
+    max_fold_grain: float = Field(default=0.45, gt=0, le=1)
     """Grain for its darkness that a fold has at most, as a share of what is usual on the slide: it is out of focus."""
     max_blur_sharpness: float = Field(default=0.30, ge=0, le=1)
     """Contrast of edges (below 2 um) against that of whole nuclei (up to 8 um), from which a place is in focus. Real

@@ -35,8 +35,8 @@ FINE_PX, MIDDLE_PX = 1.0, 4.0
 """Standard deviations that bound the two bands: edges of nuclei (below 2 um), and their bodies (up to 8 um)."""
 WIDE_UM = 32.0
 """Standard deviation over which sharpness is averaged: several nuclei."""
-NARROW_UM = 12.0
-"""The same inside folds, which are 20-60 um wide."""
+NARROW_UM = 8.0
+"""The same inside folds, which are 20-60 um wide: more would take the tissue beside narrow ones for fold."""
 AROUND_UM = 240.0
 """Standard deviation of the surroundings that a fold is held against."""
 BLUE_DAB_OD, BLUE_HAEMATOXYLIN_OD = -0.20, 0.45
@@ -62,10 +62,15 @@ MIN_CONTRAST_OD = 0.006
 ``DETAIL_MPP``. Below, nothing is said."""
 BLUR_EDGE = 0.65
 """Sharpness at the edge of a place out of focus, as a share of what is usual; 1 % of sharp tissue has less than 0.8."""
-FOLD_OD = 0.12
+BLUR_HALF_UM = 100.0
+"""A place out of focus this wide (half) is no fold."""
+FOLD_OD = 0.10
 """Mean OD that a fold has at least."""
-FOLD_SHARPNESS, FOLD_EDGE = 0.65, 1.5
-"""Sharpness of a fold at most, as a share of what is usual; by how much more grain its edge may have."""
+FOLD_SHARPNESS = 0.5
+"""Sharpness of a fold at most, as a share of what is usual."""
+FOLD_REACH_UM, PALE_RATIO = 40.0, 0.9
+"""So far from its dark parts a fold is followed, where it has no grain but is only so many times as dark as the tissue
+around it: doubled stroma between doubled nests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,11 +148,11 @@ def find_artefacts(detail: Detail, *, black_residual_od: float, config: Artefact
     bubble = _find_bubbles(detail, black & ~pen, config)
     taken = _grown(pen | bubble, 2 * STEP_UM)
     pigment = _without_small(_closed(black & ~taken, STEP_UM), config.min_pigment_um2)
-    fold = _find_folds(detail, taken | _grown(pigment, STEP_UM), config)
-    blur = _find_blur(detail, config)
+    blur = _find_blur(detail, config) & ~_grown(pen | bubble, 3 * WIDE_UM)
+    fold = _find_folds(detail, taken | _grown(pigment, STEP_UM) | _opened(blur, BLUR_HALF_UM), config)
     found = np.zeros(detail.od.shape, np.uint8)
     for kind, mask in (
-        (ArtefactKind.BLUR, blur & ~_grown(pen | bubble, 3 * WIDE_UM)),
+        (ArtefactKind.BLUR, blur),
         (ArtefactKind.PIGMENT, pigment),
         (ArtefactKind.FOLD, fold),
         (ArtefactKind.BUBBLE, bubble),
@@ -159,10 +164,8 @@ def find_artefacts(detail: Detail, *, black_residual_od: float, config: Artefact
 
 def find_pen(black: BoolArray, inked: BoolArray, *, config: ArtefactsConfig) -> BoolArray:
     """(h, w) bool: ink, a colour that no mix of the stains has (``inked``), or black in bulk."""
-    thick = cv2.morphologyEx(_bits(black), cv2.MORPH_OPEN, _disc(PEN_HALF_UM)) > 0
-    bulk = black & _grown(thick, PEN_HALF_UM)
-    ink = _closed(inked | bulk, STROKE_GAP_UM)
-    ink = cv2.morphologyEx(_bits(ink), cv2.MORPH_OPEN, _disc(2 * STEP_UM)) > 0
+    bulk = black & _grown(_opened(black, PEN_HALF_UM), PEN_HALF_UM)
+    ink = _opened(_closed(inked | bulk, STROKE_GAP_UM), 2 * STEP_UM)
     ink = ~_without_small(~ink, config.min_pen_um2)
     return _grown(_without_small(ink, config.min_pen_um2), STEP_UM)
 
@@ -210,11 +213,12 @@ def _find_folds(detail: Detail, taken: BoolArray, config: ArtefactsConfig) -> Bo
     for rows, inner in _strips(detail, NARROW_UM + AROUND_UM):
         here = slice(rows.start + inner.start, rows.start + inner.stop)
         od, grain, sharpness = _look_of(detail, rows)
-        dark = _is_dark(od, config)[inner] & ~taken[here]
-        dull = grain[inner] / usual_grain
-        core[here] = dark & (dull <= config.max_fold_grain) & (sharpness[inner] <= FOLD_SHARPNESS * usual_sharpness)
-        wide[here] = dark & (dull <= FOLD_EDGE * config.max_fold_grain)
-    return _long(_closed(wide & _grown(core, NARROW_UM), STEP_UM), config.min_fold_um)
+        ratio = _darkness(od)[inner]
+        dull = (grain[inner] <= config.max_fold_grain * usual_grain) & (od[inner] >= FOLD_OD) & ~taken[here]
+        blurred = sharpness[inner] <= FOLD_SHARPNESS * usual_sharpness
+        core[here] = dull & blurred & (ratio >= config.min_fold_ratio)
+        wide[here] = dull & (ratio >= PALE_RATIO)
+    return _long(_closed(wide & _grown(core, FOLD_REACH_UM), STEP_UM), config.min_fold_um)
 
 
 def _look_of(detail: Detail, rows: slice) -> tuple[Float32Array, Float32Array, Float32Array]:
@@ -225,12 +229,12 @@ def _look_of(detail: Detail, rows: slice) -> tuple[Float32Array, Float32Array, F
     return od, np.asarray(grain, np.float32), np.asarray(sharpness, np.float32)
 
 
-def _is_dark(od: Float32Array, config: ArtefactsConfig) -> BoolArray:
-    """Where it is as dark as a fold is against its surroundings."""
+def _darkness(od: Float32Array) -> Float32Array:
+    """How many times as dark as the tissue around it each place is."""
     tissue = od >= FOLD_OD / 2
     weight = _mean(tissue.astype(np.float32), AROUND_UM)
     around = _mean(np.where(tissue, od, 0).astype(np.float32), AROUND_UM) / np.maximum(weight, 0.05)
-    return np.asarray((od >= config.min_fold_ratio * around) & (od >= FOLD_OD))
+    return np.asarray(od / np.maximum(around, FOLD_OD / 4), np.float32)
 
 
 def _find_blur(detail: Detail, config: ArtefactsConfig) -> BoolArray:
@@ -307,6 +311,11 @@ def _grown(mask: BoolArray, by_um: float) -> BoolArray:
 
 def _closed(mask: BoolArray, gap_um: float) -> BoolArray:
     return np.asarray(cv2.morphologyEx(_bits(mask), cv2.MORPH_CLOSE, _disc(gap_um)) > 0)
+
+
+def _opened(mask: BoolArray, half_um: float) -> BoolArray:
+    """What is so wide (half) everywhere."""
+    return np.asarray(cv2.morphologyEx(_bits(mask), cv2.MORPH_OPEN, _disc(half_um)) > 0)
 
 
 def _without_small(mask: BoolArray, min_area_um2: float) -> BoolArray:
