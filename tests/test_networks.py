@@ -135,6 +135,14 @@ def test_smallest_and_largest_nuclei_are_told_by_the_area_that_is_reported(toy):
     assert np.array_equal(area_um2(limits), of_all[1:-1])
 
 
+@pytest.mark.parametrize(("grey", "found"), [(20, 1), (110, 0)])
+def test_small_nucleus_is_found_where_the_network_is_sure(toy, grey, found):
+    y, x = np.mgrid[:80, :80]
+    spot = np.where(np.hypot(x - 40, y - 40) <= 3.5, grey, 240).astype(np.uint8)
+    tile = Tile.whole(spot[:, :, None].repeat(3, axis=2), 0.5)
+    assert network.segment_with(toy, tile, config=NucleiConfig(min_area_um2=1)).nuclei.max() == found
+
+
 @pytest.mark.parametrize("grey", [0, 255])
 def test_blank_tile_has_no_nuclei(segment, grey):
     seen = segment(Tile.whole(np.full((130, 70, 3), grey, np.uint8), 0.5))

@@ -112,7 +112,7 @@ class NucleiConfig(_Section):
     """Pixel size (um) that the model of ``stardist`` or ``cellpose`` learnt at; ``instanseg`` models know theirs."""
     signal: Literal["haematoxylin", "od_sum"] = "haematoxylin"
     """What ``watershed`` looks at: ``haematoxylin``, or ``od_sum`` (both stains) for nuclear markers as Ki-67."""
-    min_area_um2: float = Field(default=12.0, gt=0)
+    min_area_um2: float = Field(default=10.0, gt=0)
     """Smaller objects are not nuclei."""
     max_area_um2: float = Field(default=400.0, gt=0)
     """Larger objects are not nuclei."""

@@ -30,7 +30,11 @@ MIN_CELL = 0.5
 CORE_DEPTH = 0.35
 """From this relative depth on a pixel is the inside of a cell: what hangs together there is one cell."""
 SMOOTHING_UM = 0.8
-"""Standard deviation of the smoothing before the split: chromatin must not make two nuclei of one."""
+"""Standard deviation of the smoothing before the split: chromatin must not make two nuclei of one. ..."""
+CRISP_SMOOTHING_UM = 0.5
+"""... That flattens small nuclei away, so where the network is sure, less smoothed hills count, too, ..."""
+CRISP_SHARE = 0.9
+"""... lowered to this share; sure is what the eighth power of the probability leaves standing."""
 WINDOW_PX = 1792
 """Side of what a window of the network gives; it reads the card's ``context_px`` more on each side."""
 MAX_SIDE_PX = 2560
@@ -122,10 +126,15 @@ def predict(model: Model, tile: Tile) -> Maps:
 
 
 def _hills(nucleus: Float32Array, depth: Float32Array, *, mpp: float) -> Float32Array:
-    """Depth times probability, smoothed; 0 where no nucleus is likely."""
+    """Depth times probability, smoothed, less so where a nucleus is sure; 0 where none is likely."""
     product = cv2.multiply(depth, nucleus, dst=like(nucleus))
-    smooth = cv2.GaussianBlur(product, (0, 0), SMOOTHING_UM / mpp, dst=like(nucleus))
-    hills = np.maximum(np.asarray(smooth, dtype=np.float32), np.float32(1e-3), out=product)
+    hills = cv2.GaussianBlur(product, (0, 0), SMOOTHING_UM / mpp, dst=like(nucleus))
+    sure = np.multiply(nucleus, nucleus, out=like(nucleus))
+    for _ in range(2):
+        sure *= sure
+    sharp = cv2.multiply(depth, sure, dst=sure, scale=CRISP_SHARE)
+    crisp = cv2.GaussianBlur(sharp, (0, 0), CRISP_SMOOTHING_UM / mpp, dst=product)
+    hills = np.maximum(np.maximum(hills, crisp, out=hills), np.float32(1e-3), out=hills)
     np.putmask(hills, nucleus < MIN_NUCLEUS, 0)
     return hills
 
