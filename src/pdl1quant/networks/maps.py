@@ -128,7 +128,8 @@ def predict(model: Model, tile: Tile) -> Maps:
 def _hills(nucleus: Float32Array, depth: Float32Array, *, mpp: float) -> Float32Array:
     """Depth times probability, smoothed, less so where a nucleus is sure; 0 where none is likely."""
     product = cv2.multiply(depth, nucleus, dst=like(nucleus))
-    hills = cv2.GaussianBlur(product, (0, 0), SMOOTHING_UM / mpp, dst=like(nucleus))
+    smooth = cv2.GaussianBlur(product, (0, 0), SMOOTHING_UM / mpp, dst=like(nucleus))
+    hills = np.asarray(smooth, dtype=np.float32)
     sure = np.multiply(nucleus, nucleus, out=like(nucleus))
     for _ in range(2):
         sure *= sure
