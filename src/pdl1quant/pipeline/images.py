@@ -1,0 +1,219 @@
+"""A tile or an image -> its cells and its score, through all stages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pdl1quant.assays import find_indication, load_pack
+from pdl1quant.config import Config
+from pdl1quant.errors import NotColourError, UsageError
+from pdl1quant.model import Counts, ResultFlag, SlideResult, Status
+from pdl1quant.pipeline.finding import find_cells
+from pdl1quant.pipeline.judging import judge_cells
+from pdl1quant.pipeline.scores import score_blocks
+from pdl1quant.pipeline.staining import estimate_case, estimate_flags, sample_image, working_tile
+from pdl1quant.stages import nuclei, quality, stains, tissue
+from pdl1quant.stages import score as scoring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pandas as pd
+
+    from pdl1quant.model import (
+        Compartments,
+        Indication,
+        RoiMasks,
+        RulePack,
+        StainEstimate,
+        StainOD,
+        Tile,
+        UInt8Array,
+    )
+
+EMPTY_LEVEL = 200
+"""An image that is nowhere darker is empty glass, which may be neutral."""
+
+
+def analyse_tile(
+    tile: Tile, od: StainOD, *, estimate: StainEstimate, config: Config, pack: RulePack
+) -> tuple[pd.DataFrame, Compartments]:
+    """Everything about the cells of one tile: the whole story.
+
+    Parameters
+    ----------
+    tile
+        At the working resolution.
+    od
+        Its stain densities, from `stains.deconvolve` with the ``estimate`` of its case.
+    estimate, config, pack
+        Stain estimate, settings and rule pack.
+
+    Returns
+    -------
+    cells
+        Rows of ``CELL_COLUMNS``, in the order of the labels.
+    compartments
+        Their label images, at the tile's resolution.
+    """
+    found = find_cells(tile, od, estimate=estimate, config=config)
+    parts = found.parts
+    if parts.n_cells == 0:
+        return found.measured.cells, parts
+    found.measured.cells["flags"] = quality.flag_cells(found.measured.cells, parts, config=config.quality)
+    mpp = tile.mpp / tile.downsample_x
+    return judge_cells(found.measured, found.class_scores, mpp=mpp, estimate=estimate, config=config, pack=pack), parts
+
+
+def analyse_image(
+    rgb: UInt8Array,
+    *,
+    mpp: float,
+    estimate: StainEstimate,
+    config: Config,
+    pack: RulePack,
+    indication: Indication | None = None,
+    roi: RoiMasks | None = None,
+    keep_labels: bool = False,
+    flags: Iterable[ResultFlag] = (),
+) -> SlideResult:
+    """Measure one image with the estimate of its case.
+
+    Parameters
+    ----------
+    rgb
+        (H, W, 3) uint8.
+    mpp
+        um per pixel of ``rgb``.
+    estimate
+        From `estimate_case`.
+    config, pack, indication
+        Settings, rule pack and, for a label pack, the indication.
+    roi
+        What a person drew, in pixels of ``rgb``.
+    keep_labels
+        Whether the result carries its label images (at the working resolution).
+    flags
+        What is known of the image beforehand; added to the result's flags.
+
+    Raises
+    ------
+    UsageError
+        ``mpp`` is outside 0.1-2 um, or the masks of ``roi`` have another shape.
+    PixelSizeError
+        The nuclei contradict ``mpp`` by more than a factor of 2.
+    """
+    if roi is not None and roi.scored.shape != rgb.shape[:2]:
+        raise UsageError(f"roi: a mask of {roi.scored.shape} for an image of {rgb.shape[:2]}; draw it on this image")
+    tile = working_tile(rgb, mpp=mpp, config=config)
+    found_tissue = tissue.find_tissue(tile, estimate, config=config.tissue)
+    od = stains.deconvolve(tile.rgb, estimate)
+    cells, parts = analyse_tile(tile, od, estimate=estimate, config=config, pack=pack)
+    stained_um = nuclei.stained_width_um(od, estimate=estimate, mpp=tile.mpp)
+    grain_um = quality.blue_grain_um(od, mpp=tile.mpp)
+    size_flags = quality.check_nucleus_size(cells, config=config.quality, stained_um=stained_um, grain_um=grain_um)
+    result_flags = {*flags, *estimate_flags(estimate), *size_flags}
+    if roi is not None:
+        cells = quality.flag_outside(cells, roi, mpp=mpp)
+    cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
+    if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
+        result_flags.add(ResultFlag.NO_DAB_SEEN)
+    blocks = scoring.count_blocks(cells, block_um=config.score.block_um, mpp=mpp, config=config, pack=pack)
+    if roi is not None and roi.tumour is not None:
+        blocks = (*blocks, Counts(tumour_area_um2=float((roi.tumour & roi.scored).sum()) * mpp**2))
+    score = score_blocks(
+        blocks,
+        config=config,
+        pack=pack,
+        indication=indication,
+        level="image",
+        has_tumour_roi=roi is not None and roi.tumour is not None,
+        flags=result_flags,
+    )
+    status = Status.OK if found_tissue.any() or len(cells) else Status.NO_TISSUE
+    if status is Status.OK and ResultFlag.PARTIAL in score.flags:
+        status = Status.PARTIAL
+    return SlideResult(
+        status=status, cells=cells, counts=sum(blocks, Counts()), blocks=blocks, score=score, estimate=estimate,
+        mpp=mpp, working_mpp=tile.mpp, shape_px=(rgb.shape[0], rgb.shape[1]),
+        tissue_area_um2=tissue.tissue_area_um2(found_tissue, tile), flags=score.flags,
+        compartments=parts if keep_labels else None,
+    )  # fmt: skip
+
+
+def score_image(
+    rgb: UInt8Array,
+    mpp: float,
+    *,
+    config: Config | None = None,
+    assay: str = "28-8-cytoplasm",
+    indication: str | None = None,
+    white: tuple[float, float, float] | None = None,
+    roi: RoiMasks | None = None,
+    keep_labels: bool = False,
+) -> SlideResult:
+    """Measure one image that is a case of its own.
+
+    Parameters
+    ----------
+    rgb
+        (H, W, 3) uint8: PD-L1 immunohistochemistry, haematoxylin and DAB, bright field.
+    mpp
+        um per pixel of ``rgb``, 0.1 to 2; never guessed.
+    config
+        Settings; the defaults when None.
+    assay
+        Name of a rule pack, or path of a TOML file.
+    indication
+        Name of an indication of a pack that makes calls.
+    white
+        RGB level (0-255) of empty glass, used where the image shows none.
+    roi
+        What a person drew.
+    keep_labels
+        Whether the result carries its label images.
+
+    Returns
+    -------
+    SlideResult
+        Cells table, counts, score with interval, stain estimate and flags. The score is that of an image: adequacy and
+        calls belong to a case (`score_case`).
+
+    Raises
+    ------
+    UsageError
+        ``rgb`` is no (H, W, 3) uint8 array, or a name is unknown.
+    RefusedError
+        Scoring the image would be a guess.
+
+    Examples
+    --------
+    >>> import pdl1quant
+    >>> from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
+    >>> phantom = render_phantom(PhantomSettings(size_px=256), seed=1)
+    >>> result = pdl1quant.score_image(phantom.rgb, mpp=0.5)
+    >>> result.score.score_name
+    'TPS (cytoplasm)'
+    >>> 0 <= result.score.tps_low <= result.score.tps <= result.score.tps_high <= 100
+    True
+    """
+    _check_rgb(rgb)
+    config = config or Config()
+    pack = load_pack(assay)
+    chosen = None if indication is None else find_indication(pack, indication)
+    estimate = estimate_case([sample_image(rgb, mpp=mpp, config=config)], config=config, white=white)
+    return analyse_image(
+        rgb, mpp=mpp, estimate=estimate, config=config, pack=pack, indication=chosen, roi=roi, keep_labels=keep_labels
+    )
+
+
+def _check_rgb(rgb: UInt8Array) -> None:
+    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+        got = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise UsageError(f"rgb: expected a (H, W, 3) uint8 array, got {got}; convert it first")
+    step = max(1, rgb.shape[0] // 256), max(1, rgb.shape[1] // 256)
+    few = rgb[:: step[0], :: step[1]].astype(np.int16)
+    if few.min() < EMPTY_LEVEL and np.abs(few - few.mean(axis=2, keepdims=True)).max() < 2:
+        raise NotColourError("rgb: not a colour image; stains cannot be told apart")

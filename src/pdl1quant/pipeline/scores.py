@@ -1,0 +1,77 @@
+"""Counts of blocks -> the score of an image or a case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pdl1quant import naming
+from pdl1quant.model import Counts, ResultFlag
+from pdl1quant.pipeline.staining import estimate_flags
+from pdl1quant.stages import score as scoring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pdl1quant.config import Config
+    from pdl1quant.model import Indication, RulePack, Score, StainEstimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseMember:
+    """What one image adds to its case."""
+
+    blocks: tuple[Counts, ...]
+    flags: tuple[ResultFlag, ...] = ()
+    has_tumour_roi: bool = False
+
+
+def score_case(
+    members: Sequence[CaseMember],
+    *,
+    estimate: StainEstimate,
+    config: Config,
+    pack: RulePack,
+    indication: Indication | None = None,
+    flags: Iterable[ResultFlag] = (),
+) -> Score:
+    """Pool the blocks of a case's images into its score.
+
+    With a tumour ROI in some images only, the cells of the others are not confirmed: no call is made.
+    """
+    blocks = [block for member in members for block in member.blocks]
+    known = {*flags, *estimate_flags(estimate)}
+    for member in members:
+        known |= set(member.flags) & _INHERITED
+    has_roi = bool(members) and all(member.has_tumour_roi for member in members)
+    return score_blocks(
+        blocks, config=config, pack=pack, indication=indication, level="case", has_tumour_roi=has_roi, flags=known
+    )
+
+
+_INHERITED = {ResultFlag.MPP_OVERRIDDEN, ResultFlag.NUCLEUS_SIZE}
+"""Flags of one image that its case carries, too."""
+
+
+def score_blocks(
+    blocks: Sequence[Counts],
+    *,
+    config: Config,
+    pack: RulePack,
+    indication: Indication | None,
+    level: Literal["image", "case"],
+    has_tumour_roi: bool,
+    flags: Iterable[ResultFlag],
+) -> Score:
+    """The score of blocks of one image or case, as its segmenter and classifier allow; see `stages.score.score`."""
+    return scoring.score(
+        blocks,
+        pack=pack,
+        config=config.score,
+        indication=indication,
+        level=level,
+        has_macrophage_class=naming.tells_immune_cells(config),
+        has_tumour_roi=has_tumour_roi,
+        tumour_confirmed=has_tumour_roi,
+        flags=flags,
+    )
