@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=alert(1)>\"'`${1}=cmd|' /C calc'!A0"
 NAMES = ["case 2", "case 10", HOSTILE, "Fall ü", *(f"case {number}" for number in range(20, 28))]
 EXTRA = {"block": "A1", "fixation": "formalin <b>24 h</b>", "antibody lot": "=HYPERLINK(1)"}
-WIDTHS = (768, 1280, 1920, 3840)
+WIDTHS = (400, 768, 1280, 1920, 3840)
 PAINTED = """async (act) => {
     const search = document.getElementById("search");
     if (act === "sort") document.querySelector('button[data-sort="tps"]').click();
@@ -62,6 +62,12 @@ def cohort(tmp_path_factory):
     """The report of a dozen cases that were held against cut-offs."""
     out = make_cohort(tmp_path_factory.mktemp("cohort"), NAMES, extra=EXTRA, **label_rules("nsclc"))
     return write_report(out).report
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """Some of the cases, without columns of one's own."""
+    return write_report(make_cohort(tmp_path_factory.mktemp("plain"), NAMES[:6], **label_rules("nsclc"))).report
 
 
 @pytest.fixture
@@ -240,6 +246,19 @@ def test_pages_fit_the_width_of_the_screen(visit, alone, cohort, width):
         page = visit(path, width=width, height=1000)
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize(("which", "width"), [("plain", 1200), ("plain", 1600), ("plain", 400), ("cohort", 400)])
+def test_no_column_of_the_cases_is_hidden(visit, plain, cohort, which, width):
+    """Neither on a small screen nor on a phone; columns of one's own may reach beyond the first."""
+    page = visit({"plain": plain, "cohort": cohort}[which], width=width, height=900)
+    assert page.evaluate("(box => box.scrollWidth - box.clientWidth)(document.querySelector('.scroll.table'))") <= 0
+    if width == 400:
+        case = page.locator("#cases tbody tr").first
+        shown = case.evaluate(
+            "row => [...row.cells].map(cell => getComputedStyle(cell, '::before').content.replaceAll('\"', ''))"
+        )
+        assert {"Tumour cells", "Membrane, %", "Discordant", "Call"} <= set(shown)
 
 
 @pytest.mark.parametrize("which", ["alone", "cohort", "case"])

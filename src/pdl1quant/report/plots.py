@@ -117,7 +117,7 @@ def threshold_curve(lines: Sequence[Line], *, t1: float, margin: float, referenc
             parts.append(f'<polyline class="curve {line.css}" points="{path}"/>')
     x = _n(frame.x(t1))
     parts.append(f'<line class="cut" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
-    parts.append(f'<text class="note" x="{_n(frame.x(t1) + 4)}" y="{frame.top + 10}">t1 {t1:g}</text>')
+    parts.append(f'<text class="note" x="{_n(frame.x(t1) + 4)}" y="{frame.top + 20}">t1 {t1:g}</text>')
     parts += _legend([(f"curve {line.css}", line.name) for line in lines], x=frame.left, y=frame.height - 8)
     told = "; ".join(
         f"{line.name} {format_tps(float(np.interp(t1, CURVE_OD, line.values)))} % at {t1:g}"
@@ -190,7 +190,7 @@ def _spread_rows(spots: Sequence[Spot], *, total: float | None, title: str) -> M
         y = frame.top + (number + 0.5) * step
         name = spot.name if len(spot.name) <= 17 else f"{spot.name[:8]}…{spot.name[-8:]}"
         parts.append(
-            f'<text class="tick" x="{frame.left - 6}" y="{_n(y + 3.5)}" text-anchor="end">{escape(name)}</text>'
+            f'<text class="tick" x="{frame.left - 10}" y="{_n(y + 3.5)}" text-anchor="end">{escape(name)}</text>'
         )
         if spot.low is not None and spot.high is not None:
             parts.append(
