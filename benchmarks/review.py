@@ -25,7 +25,8 @@ from pdl1quant.config import Config
 from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, CellClass, Counts, Status
 from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.run_record import write_run_record
-from pdl1quant.outputs.tables import ScoreRow, score_values, write_cells, write_scores
+from pdl1quant.outputs.scores_table import ScoreRow, score_values, write_scores
+from pdl1quant.outputs.tables import write_cells
 from pdl1quant.review import EditKind, Review, next_uncertain, open_results, reviewed_curve
 from pdl1quant.review.edits import Edit
 from pdl1quant.review.recount import BlockCounts, score_blocks

@@ -28,7 +28,8 @@ from pdl1quant.napari.review_widget import ReviewWidget
 from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.geojson import geojson_writer
 from pdl1quant.outputs.run_record import read_run_record, write_run_record
-from pdl1quant.outputs.tables import read_cells, read_scores, write_cells, write_scores
+from pdl1quant.outputs.scores_table import read_scores, write_scores
+from pdl1quant.outputs.tables import read_cells, write_cells
 from pdl1quant.review import EditKind
 from review import MPP, make_results
 

@@ -16,7 +16,8 @@ import tifffile
 
 from pdl1quant import batch, load_config
 from pdl1quant.model import EXCLUDING_FLAGS, Flag, Rect
-from pdl1quant.outputs.tables import read_cells, read_scores
+from pdl1quant.outputs.scores_table import read_scores
+from pdl1quant.outputs.tables import read_cells
 from pdl1quant.slides.images import read_image
 from pdl1quant.slides.opening import open_slide
 

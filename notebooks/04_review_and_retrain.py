@@ -18,7 +18,7 @@ import pandas as pd
 from PIL import Image
 
 from pdl1quant import batch, load_config, review, training
-from pdl1quant.outputs.tables import read_scores
+from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.validation.detection import match_points
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 

@@ -11,7 +11,8 @@ from pdl1quant.batch.record import settings_of
 from pdl1quant.model import Counts, ResultFlag, Status
 from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.run_record import write_run_record
-from pdl1quant.outputs.tables import ScoreRow, score_values, write_cells, write_scores
+from pdl1quant.outputs.scores_table import ScoreRow, score_values, write_scores
+from pdl1quant.outputs.tables import write_cells
 from pdl1quant.review import Review, open_results
 from pdl1quant.review.recount import score_blocks
 from pdl1quant.stages.score import count_blocks

@@ -28,7 +28,8 @@ from pdl1quant.figures.threshold import draw_threshold_figure
 from pdl1quant.figures.window import busiest_place
 from pdl1quant.model import Compartment, Status
 from pdl1quant.outputs.files import claim_output
-from pdl1quant.outputs.tables import ScoreRow, read_cells
+from pdl1quant.outputs.scores_table import ScoreRow
+from pdl1quant.outputs.tables import read_cells
 from pdl1quant.outputs.written_outlines import read_outlines
 
 

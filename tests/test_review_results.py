@@ -16,7 +16,7 @@ from pdl1quant.cli import main
 from pdl1quant.errors import ReviewError, UnreadableError, UsageError
 from pdl1quant.model import CallResult
 from pdl1quant.outputs.reviewed import reviewed_markdown
-from pdl1quant.outputs.tables import read_scores
+from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.review import (
     EditKind,
     Review,

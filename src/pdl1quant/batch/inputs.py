@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pdl1quant.batch.work import Image
 from pdl1quant.errors import UnreadableError, UsageError
-from pdl1quant.outputs.tables import SCORE_COLUMNS
+from pdl1quant.outputs.scores_table import SCORE_COLUMNS
 from pdl1quant.slides.cases import CaseRow, read_cases
 from pdl1quant.slides.discover import Found, Problem, discover, output_names
 from pdl1quant.slides.opening import is_whole_slide

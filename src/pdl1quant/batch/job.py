@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pdl1quant.batch.rows import CaseReport
     from pdl1quant.config import Config
     from pdl1quant.model import Indication, RulePack
-    from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.outputs.scores_table import ScoreRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

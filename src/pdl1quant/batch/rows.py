@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pdl1quant.model import Counts, ResultFlag, Score, Status
-from pdl1quant.outputs.tables import ScoreRow, score_values
+from pdl1quant.outputs.scores_table import ScoreRow, score_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

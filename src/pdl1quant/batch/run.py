@@ -51,7 +51,7 @@ from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.session import close_models
 from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, claim_output, scratch_folder
 from pdl1quant.outputs.run_record import write_run_record
-from pdl1quant.outputs.tables import ScoreRow, write_scores
+from pdl1quant.outputs.scores_table import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
 from pdl1quant.slides.hashing import hash_input
 

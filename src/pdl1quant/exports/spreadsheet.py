@@ -9,7 +9,7 @@ import pandas as pd
 
 from pdl1quant.exports.source import Source, flag_names
 from pdl1quant.outputs.files import replace_atomically
-from pdl1quant.outputs.tables import safe_text
+from pdl1quant.outputs.scores_table import safe_text
 
 if TYPE_CHECKING:
     from pathlib import Path

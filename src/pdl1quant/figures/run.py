@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.outputs.scores_table import ScoreRow
     from pdl1quant.review import ImageResult, Results
 
 WINDOW_UM = 150.0

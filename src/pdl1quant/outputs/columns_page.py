@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pdl1quant.model import CELL_COLUMNS, EXCLUDING_FLAGS, Flag
-from pdl1quant.outputs.tables import DECIMALS, SCHEMA, SCORE_COLUMNS
+from pdl1quant.outputs.scores_table import DECIMALS, SCORE_COLUMNS
+from pdl1quant.outputs.tables import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pdl1quant.model import CellColumn
-    from pdl1quant.outputs.tables import ScoreColumn
+    from pdl1quant.outputs.scores_table import ScoreColumn
 
 _SPREADSHEET = f"""\
 **In a spreadsheet.** The file is UTF-8 with commas between cells and points in numbers. Where the language of your

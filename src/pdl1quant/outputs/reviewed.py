@@ -11,7 +11,8 @@ from pdl1quant import __version__
 from pdl1quant.errors import OutputError
 from pdl1quant.model import Status
 from pdl1quant.outputs.columns_page import columns_table
-from pdl1quant.outputs.tables import SCHEMA, ScoreColumn, cell_text, cell_value, write_csv
+from pdl1quant.outputs.scores_table import ScoreColumn, cell_text, cell_value, write_csv
+from pdl1quant.outputs.tables import SCHEMA
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

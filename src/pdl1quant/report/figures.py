@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.config import Config
     from pdl1quant.model import RulePack
-    from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.outputs.scores_table import ScoreRow
     from pdl1quant.report.digest import Digest
     from pdl1quant.report.gather import ReportCase
 

@@ -14,14 +14,14 @@ from pdl1quant.model import StainEstimate
 from pdl1quant.outputs.files import REVIEWED_NAME, RUN_RECORD_NAME, SCORES_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, read_reviewed
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
-from pdl1quant.outputs.tables import read_scores
+from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.report.digest import Digest, ReportCells, sum_of
 from pdl1quant.review.results import ImageResult, Results, find_cells, find_image, open_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.outputs.scores_table import ScoreRow
 
 _ESTIMATES = TypeAdapter(dict[str, StainEstimate])
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import StainEstimate
     from pdl1quant.outputs.reviewed import ReviewedRow
-    from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.outputs.scores_table import ScoreRow
     from pdl1quant.report.gather import ReportCase, ReportRun
     from pdl1quant.report.viewer import Shown
 

@@ -14,7 +14,7 @@ from pdl1quant.review.session import Review
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pdl1quant.outputs.tables import ScoreRow
+    from pdl1quant.outputs.scores_table import ScoreRow
     from pdl1quant.review.results import Results
 
 OF_CASES = (EditKind.SIGN, EditKind.LOCK, EditKind.AMEND)

@@ -9,7 +9,7 @@ from pdl1quant.errors import OutputError, ReviewError
 from pdl1quant.model import Counts, Score, Status
 from pdl1quant.outputs.files import REVIEWED_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
-from pdl1quant.outputs.tables import DECIMALS, ScoreRow
+from pdl1quant.outputs.scores_table import DECIMALS, ScoreRow
 from pdl1quant.review.cases import CaseReview, review_case
 from pdl1quant.review.results import ImageResult, Results, open_results
 from pdl1quant.review.session import Review

@@ -16,7 +16,8 @@ from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, Indication, ResultFl
 from pdl1quant.outputs.cells_in_parts import CellsFile, open_cells
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
 from pdl1quant.outputs.run_record import read_run_record
-from pdl1quant.outputs.tables import SCHEMA, ScoreRow, read_cells_of, read_scores
+from pdl1quant.outputs.scores_table import ScoreRow, read_scores
+from pdl1quant.outputs.tables import SCHEMA, read_cells_of
 from pdl1quant.review.ledger import LedgerHead
 from pdl1quant.slides.hashing import hash_input
 
