@@ -6,67 +6,38 @@ the one estimate that these samples make. Results do not depend on the number of
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
 import traceback
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pdl1quant.assays import find_indication, load_pack
+from pdl1quant.batch.case_work import CaseWork
 from pdl1quant.batch.inputs import by_case, gather, region_warnings
 from pdl1quant.batch.job import Job, Listener, Summary
 from pdl1quant.batch.ledger import Ledger
 from pdl1quant.batch.record import record_of, settings_of
-from pdl1quant.batch.rows import (
-    CASE_FLAGS,
-    UNSCORED,
-    as_duplicate,
-    case_result,
-    complaints,
-    image_row,
-    problem_row,
-    region_rows,
-)
-from pdl1quant.batch.slide_work import analyse_slide, prepare, take_slide_sample
+from pdl1quant.batch.rows import UNSCORED, complaints, problem_row
+from pdl1quant.batch.slide_work import prepare
 from pdl1quant.batch.traces import clear_traces, write_trace
-from pdl1quant.batch.work import (
-    Done,
-    Image,
-    Outcome,
-    Task,
-    analyse,
-    lost,
-    outcome_of,
-    result_paths,
-    take_sample,
-    unexpected,
-)
 from pdl1quant.batch.workers import Workers
-from pdl1quant.errors import NotHdabError, UnreadableError
-from pdl1quant.model import ResultFlag, Score, StainEstimate, Status
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.session import close_models
 from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, claim_output, scratch_folder
 from pdl1quant.outputs.run_record import write_run_record
-from pdl1quant.outputs.scores_table import ScoreRow, write_scores
-from pdl1quant.pipeline import StainSample, estimate_case, score_case
-from pdl1quant.slides.hashing import hash_input
+from pdl1quant.outputs.scores_table import write_scores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from pdl1quant.batch.work import Image
     from pdl1quant.model import Indication, RulePack
     from pdl1quant.slides.discover import Problem
 
 _IMAGES_AHEAD_PER_WORKER = 4
 """Small cases are worked on together, so that no worker waits for the end of a case."""
-
-_SCORES_SHARE = 20
-"""The time between two writings of ``scores.csv`` is so many times what the last one took."""
 
 
 def find_rules(assay: str, indication: str | None) -> tuple[RulePack, Indication | None]:
@@ -116,7 +87,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
     with scratch_folder(job.output) as scratch, Workers(n_workers) as workers:
         if not ledger.knows(image.stem for image in images):  # processes take a second or two to start
             workers.begin(prepare, job.config)
-        work = _Work(job=job, ledger=ledger, workers=workers, scratch=scratch, listener=listener, rows=rows)
+        work = CaseWork(job=job, ledger=ledger, workers=workers, scratch=scratch, listener=listener, rows=rows)
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
             try:
                 work.score(wave)
@@ -140,242 +111,6 @@ def run(job: Job, *, listener: Listener) -> Summary:
     return summary
 
 
-@dataclass(slots=True, kw_only=True)
-class _Case:
-    """A case while it is worked on; everything by the stem of the image."""
-
-    name: str
-    images: tuple[Image, ...]
-    originals: dict[str, str] = field(default_factory=dict)
-    samples: dict[str, StainSample] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    earlier: tuple[frozenset[str], StainEstimate] | None = None
-    estimate: StainEstimate | None = None
-    hashes: frozenset[str] = frozenset()
-
-    @property
-    def open_images(self) -> tuple[Image, ...]:
-        """Those that are still to be worked on, each content once."""
-        return tuple(each for each in self.images if each.stem not in self.outcomes and each.stem not in self.originals)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Work:
-    """The steps of a run over a few cases at a time."""
-
-    job: Job
-    ledger: Ledger
-    workers: Workers
-    scratch: Path
-    listener: Listener
-    rows: list[ScoreRow]
-    images: list[Image] = field(default_factory=list)
-    estimates: dict[str, StainEstimate] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    artefacts: dict[str, dict[str, float]] = field(default_factory=dict)
-    unscored: list[tuple[str, str]] = field(default_factory=list)
-    """Name and error of images of which nothing was said yet."""
-    next_scores: float = 0.0
-    """When ``scores.csv`` may be written again (`time.monotonic`)."""
-
-    def score(self, wave: Sequence[tuple[str, tuple[Image, ...]]]) -> None:
-        cases = [self._opened(name, images) for name, images in wave]
-        self.listener.doing("reading", wave[0][0])
-        self._sample(cases)
-        for case in cases:
-            self._estimate(case)
-        self._complain()
-        self.listener.doing("scoring", wave[0][0])
-        self._analyse(cases)
-        self._complain()
-        for case in cases:
-            self._close(case)
-        self._write_scores()
-
-    def _write_scores(self) -> None:
-        """What there is so far; not after each of many small cases, for it is all that there is."""
-        began = time.monotonic()
-        if began >= self.next_scores:
-            write_scores(self.rows, self.job.output / SCORES_NAME)
-            self.next_scores = began + _SCORES_SHARE * (time.monotonic() - began)
-
-    def _opened(self, name: str, images: Sequence[Image]) -> _Case:
-        """Hash the images and find those that are there twice."""
-        hashed = []
-        first: dict[str, str] = {}
-        case = _Case(name=name, images=())
-        for image in images:
-            try:
-                roi_sha256 = "" if image.roi is None else hash_input(image.roi)
-                hashed.append(replace(image, sha256=hash_input(image.path), roi_sha256=roi_sha256))
-            except OSError as error:
-                hashed.append(image)
-                reason = f"cannot be read ({error.strerror or error}); check the file and its permissions"
-                self._ended(case, image, Done(outcome=outcome_of(UnreadableError(f"{image.name}: {reason}"), image)))
-                continue
-            original = first.setdefault(hashed[-1].sha256, image.stem)
-            if original != image.stem:
-                case.originals[image.stem] = original
-        case.images = tuple(hashed)
-        self.images += hashed
-        earlier = self.ledger.earlier_estimate(name)
-        if earlier is not None and earlier[0] <= set(first):
-            case.earlier = earlier
-        return case
-
-    def _sample(self, cases: Sequence[_Case]) -> None:
-        """Sample what an earlier estimate does not cover; where that adds to it, the rest as well."""
-        self._take_samples(
-            [(case, image) for case in cases for image in case.open_images if not _is_covered(case, image)]
-        )
-        stale = [case for case in cases if case.samples and case.earlier is not None]
-        self._take_samples([(case, image) for case in stale for image in case.open_images if _is_covered(case, image)])
-        for case in stale:
-            case.earlier = None
-
-    def _take_samples(self, wanted: Sequence[tuple[_Case, Image]]) -> None:
-        tasks = [Task(image=image, plan=self.job.plan) for _, image in wanted]
-        if len(tasks) == 1 and tasks[0].image.is_slide:  # done before a worker has started, and needed here anyway
-            samples = iter([(0, take_slide_sample(tasks[0]))])
-        else:
-            samples = self.workers.run(_take_sample, tasks, crashed=lost)
-        for n_done, (index, done) in enumerate(samples, start=1):
-            case, image = wanted[index]
-            self.listener.doing(f"reading {n_done}/{len(wanted)}", case.name)
-            if done.sample is not None:
-                case.samples[image.stem] = done.sample
-                self._took(image, done)
-            else:
-                self._ended(case, image, done)
-
-    def _estimate(self, case: _Case) -> None:
-        """One stain estimate for the case: the earlier run's if nothing was added, else from the samples."""
-        if case.earlier is not None:
-            case.hashes, case.estimate = case.earlier
-        elif case.samples:
-            sampled = [image for image in case.images if image.stem in case.samples]
-            case.hashes = frozenset(image.sha256 for image in sampled)
-            try:
-                case.estimate = estimate_case(
-                    [case.samples[image.stem] for image in sampled], config=self.job.config, white=self.job.white
-                )
-            except NotHdabError as error:
-                for image in sampled:
-                    self._ended(case, image, Done(outcome=outcome_of(error, image)))
-            except Exception as error:  # noqa: BLE001  one case must not stop the others
-                for image in sampled:
-                    self._ended(case, image, unexpected(error, image))
-        case.samples.clear()
-        if case.estimate is not None:
-            self.estimates[case.name] = case.estimate
-            self.ledger.add_estimate(case.name, case.hashes, case.estimate)
-
-    def _analyse(self, cases: Sequence[_Case]) -> None:
-        wanted: list[tuple[_Case, Image]] = []
-        for case in cases:
-            for image in case.open_images:
-                earlier = self.ledger.earlier_outcome(image.stem, key=_key(case, image))
-                if earlier is not None and all(path.exists() for path in self._results(image)):
-                    self._ended(case, image, Done(outcome=earlier))
-                else:
-                    wanted.append((case, image))
-        images = [(case, image) for case, image in wanted if not image.is_slide]
-        tasks = [
-            Task(image=image, plan=self.job.plan, estimate=case.estimate, flags=CASE_FLAGS) for case, image in images
-        ]
-        for index, done in self.workers.run(analyse, tasks, crashed=lost):
-            self._ended(*images[index], done)
-        for case, image in wanted:
-            if image.is_slide:
-                self._ended(case, image, self._analyse_slide(case, image))
-
-    def _analyse_slide(self, case: _Case, image: Image) -> Done:
-        """One slide at a time: its tiles are what the workers share."""
-
-        def progress(n_done: int, n: int) -> None:
-            self.listener.doing(f"tile {n_done}/{n}", case.name)
-
-        task = Task(image=image, plan=self.job.plan, estimate=case.estimate)
-        return analyse_slide(task, workers=self.workers, scratch=self.scratch, progress=progress)
-
-    def _ended(self, case: _Case, image: Image, done: Done) -> None:
-        """An image is scored, or will not be."""
-        assert done.outcome is not None
-        case.outcomes[image.stem] = done.outcome
-        self._took(image, done)
-        if done.trace:
-            write_trace(self.job.output, image.stem, done.trace)
-        if done.outcome.artefacts is not None:
-            self.artefacts[image.stem] = done.outcome.artefacts
-        if done.outcome.is_scored:
-            self.ledger.add_outcome(image.stem, key=_key(case, image), outcome=done.outcome)
-        else:
-            self.unscored.append((image.name, done.outcome.error))
-            self._remove_results(image)
-        self.listener.advance()
-
-    def _complain(self) -> None:
-        for message in complaints(sorted(self.unscored)):  # workers end in any order
-            self.listener.complain(message)
-        self.unscored.clear()
-
-    def _took(self, image: Image, done: Done) -> None:
-        self.seconds[image.stem] = self.seconds.get(image.stem, 0.0) + done.seconds
-
-    def _results(self, image: Image) -> Iterable[Path]:
-        return result_paths(image, self.job.plan).values()
-
-    def _remove_results(self, image: Image) -> None:
-        """A resumed run must not leave the results of what is no result any more."""
-        for path in self._results(image):
-            path.unlink(missing_ok=True)
-
-    def _close(self, case: _Case) -> None:
-        """Score the case from its images and write down their rows."""
-        for stem, original in case.originals.items():
-            case.outcomes[stem] = as_duplicate(case.outcomes[original])
-        for image in case.images:
-            if image.stem in case.originals:
-                self._remove_results(image)
-                self.listener.advance()
-        members = [(image, case.outcomes[image.stem]) for image in case.images]
-        plan = self.job.plan
-        score, error = self._case_score(case)
-        report, row = case_result(case.name, members, duplicates=set(case.originals), score=score, plan=plan)
-        if error:
-            row = replace(row, status=Status.FAILED, error=error)
-            report = replace(report, status=Status.FAILED)
-        for image, outcome in members:
-            self.rows += [image_row(image, outcome, plan=plan), *region_rows(image, outcome, plan=plan)]
-        self.rows.append(row)
-        self.listener.case_done(report)
-
-    def _case_score(self, case: _Case) -> tuple[Score | None, str]:
-        """The score of the case if one of its images was measured, or why there is none."""
-        outcomes = [case.outcomes[image.stem] for image in case.images if image.stem not in case.originals]
-        members = [outcome.member for outcome in outcomes if outcome.is_scored]
-        if not members or case.estimate is None:
-            return None, ""
-        plan = self.job.plan
-        flags = () if all(image.is_slide for image in case.images) else CASE_FLAGS
-        if len(members) < len(outcomes) or any(outcome.error for outcome in outcomes):
-            flags = (*flags, ResultFlag.PARTIAL)
-        try:
-            return score_case(
-                members,
-                estimate=case.estimate,
-                config=plan.config,
-                pack=plan.pack,
-                indication=plan.indication,
-                flags=flags,
-            ), ""
-        except Exception as error:  # noqa: BLE001  one case must not stop the others
-            message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            write_trace(self.job.output, case.name, traceback.format_exc())
-            self.listener.complain(f"{case.name}: {message}")
-            return None, message
-
-
 def _write_report(out: Path, listener: Listener) -> None:
     """The scores are written by now, and whatever goes wrong here must not look as if they were not."""
     listener.doing("writing", REPORT_NAME)
@@ -389,26 +124,11 @@ def _write_report(out: Path, listener: Listener) -> None:
         listener.complain(f"{REPORT_NAME}: not written ({reason}); the scores are whole: run pdl1quant report {out}")
 
 
-def _take_sample(task: Task) -> Done:
-    return take_slide_sample(task) if task.image.is_slide else take_sample(task)
-
-
 def _named(problem: Problem) -> tuple[str, str, str]:
     """Name, case and message of what is no image; the message without the name or path that it begins with."""
     path = problem.path
     message = problem.message.removeprefix(f"{path}: ").removeprefix(f"{path.name}: ")
     return path.name, path.parent.name, message
-
-
-def _is_covered(case: _Case, image: Image) -> bool:
-    return case.earlier is not None and image.sha256 in case.earlier[0]
-
-
-def _key(case: _Case, image: Image) -> str:
-    """What the result of an image depends on, besides the settings of the run."""
-    assert case.estimate is not None
-    estimate = json.dumps(asdict(case.estimate), sort_keys=True)
-    return hashlib.sha256(f"{image.sha256}|{image.roi_sha256}|{estimate}".encode()).hexdigest()
 
 
 def _waves(cases: Mapping[str, tuple[Image, ...]], *, n_images: int) -> Iterator[list[tuple[str, tuple[Image, ...]]]]:

@@ -10,20 +10,17 @@ import numpy as np
 
 from pdl1quant.errors import InputError
 from pdl1quant.outputs.files import result_path
-from pdl1quant.outputs.overview import STEPS
-from pdl1quant.outputs.palette import KINDS, kinds_of
+from pdl1quant.report.entries import cells_entry, heat_entry, picture_entry, viewer_data
 from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD_UM, Field, heat
-from pdl1quant.report.outlines import Rings, draw_cells, packed, read_rings, within
+from pdl1quant.report.outlines import Rings, draw_cells, read_rings, within
 from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, shrunk
 from pdl1quant.report.tiles import TILE_PX
-from pdl1quant.report.words import CELL_FLAG_TEXTS, about_images
+from pdl1quant.report.words import about_images
 from pdl1quant.review.uncertain import uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    import pandas as pd
 
     from pdl1quant.model import BoolArray, IntpArray, UInt8Array
     from pdl1quant.report.gather import ReportCase, ReportImage, ReportRun
@@ -52,18 +49,6 @@ _MARGIN_PX = 16
 _N_FIELDS = 4
 """So many of the most, and of the least, certain fields are shown."""
 _COMPANION_SIDE_PX = 1400
-
-_MEASURES: tuple[tuple[str, str], ...] = (
-    ("membrane_dab_od_run", "Membrane, best run (OD)"),
-    ("membrane_completeness", "Membrane above threshold (share)"),
-    ("cytoplasm_dab_od_mean", "Cytoplasm, mean (OD)"),
-    ("cell_dab_od_mean", "Whole cell, mean (OD)"),
-    ("nucleus_dab_od_mean", "Nucleus, mean DAB (OD)"),
-    ("nucleus_haematoxylin_od_mean", "Nucleus, mean haematoxylin (OD)"),
-    ("nucleus_area_um2", "Nucleus (µm²)"),
-    ("cell_area_um2", "Cell (µm²)"),
-)
-"""Columns of the cells table that a click shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,19 +131,6 @@ def show_case(
     )
 
 
-def viewer_data(pictures: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the viewer reads: the pictures, and the words and colours that they share."""
-    return {
-        "pictures": pictures,
-        "kinds": [
-            {"name": kind.name, "rgb": list(kind.rgb), "dot": kind.has_dot, "dashed": kind.is_dashed} for kind in KINDS
-        ],
-        "steps": [{"name": name, "rgb": list(rgb)} for _, name, rgb in STEPS],
-        "measures": [text for _, text in _MEASURES],
-        "flags": [[int(flag), text] for flag, text in CELL_FLAG_TEXTS.items()],
-    }
-
-
 class _Making:
     """The pictures of a case while they are made, image by image."""
 
@@ -206,7 +178,7 @@ class _Making:
         rgb = plain_picture(overlay, max_side_px=_MAX_SIDE_OF_MANY_PX)
         self._set_sheet(rgb, name)
         self._remark(image, "the image is not where it was scored; what was drawn then is shown.")
-        entry = _picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay")
+        entry = picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay")
         self.pictures.append({**entry, "uri": jpeg_uri(rgb, quality=_QUALITY)})
 
     def _take_sheet(self, image: ReportImage, source: Source) -> None:
@@ -238,11 +210,11 @@ class _Making:
             picture = source.whole(max_side_px=side)
             role = "slide" if source.is_slide else "image"
             entry = {
-                **_picture_entry(image.row.image, picture, role=role),
+                **picture_entry(image.row.image, picture, role=role),
                 "uri": jpeg_uri(picture.rgb, quality=_QUALITY),
             }
         squares = image.cells.fields(SLIDE_FIELD_UM if source.is_slide else IMAGE_FIELD_UM)
-        entry["heat"] = [_heat_entry(field, scale=entry["scale"]) for field in heat(squares)]
+        entry["heat"] = [heat_entry(field, scale=entry["scale"]) for field in heat(squares)]
         if not source.is_slide or self.tiles is not None:
             n = image.cells.n_cells
             if n <= self.left:
@@ -260,7 +232,7 @@ class _Making:
         number = str(len(self.pictures))
         pyramid = source.write_tiles(place.folder / number, mpp=self.run.results.config.working_mpp)
         picture = Picture(rgb=np.zeros((1, 1, 3), np.uint8), mpp=pyramid.mpp, scale=pyramid.downsample)
-        entry = _picture_entry(image.row.image, picture, role="slide") | {
+        entry = picture_entry(image.row.image, picture, role="slide") | {
             "width": pyramid.width,
             "height": pyramid.height,
             "tiles": f"{place.address}/{number}",
@@ -293,7 +265,7 @@ class _Making:
         y = field.y_px + field.side_px / 2
         if source.is_slide and self.tiles is None and len(rows) <= self.left:
             self.left -= len(rows)
-            entry = _picture_entry(f"{name}: {word} certain at {x:.0f}, {y:.0f}", part, role="field")
+            entry = picture_entry(f"{name}: {word} certain at {x:.0f}, {y:.0f}", part, role="field")
             entry["uri"] = jpeg_uri(part.rgb, quality=_QUALITY)
             entry["cells"] = self._cells(image, rows, part)
             number = len(self.pictures)
@@ -346,59 +318,6 @@ class _Making:
         return cells_entry(cells, picture, self._rings(image, rows), unsure, results.pack.compartment)
 
 
-def cells_entry(cells: pd.DataFrame, picture: Picture, rings: Any, unsure: Any, compartment: Any) -> dict[str, Any]:
-    """Cells by column, as the viewer reads them; places in pixels of the picture."""
-    classes = cells["cell_class"].cat.categories.tolist()
-    codes = cells["cell_class"].cat.codes.to_numpy()
-    probabilities = cells[[f"{name}_probability" for name in classes]].to_numpy(np.float64)
-    of_class = probabilities[np.arange(len(cells)), np.maximum(codes, 0)]
-    positives = sum(
-        cells[name].to_numpy(np.int64) << bit
-        for bit, name in enumerate(("membrane_positive", "cytoplasm_positive", "cell_positive"))
-    )
-    return {
-        "label": cells["label"].tolist(),
-        "x": _rounded((cells["x_px"].to_numpy(np.float64) + 0.5 - picture.x_px) / picture.scale, 1),
-        "y": _rounded((cells["y_px"].to_numpy(np.float64) + 0.5 - picture.y_px) / picture.scale, 1),
-        "kind": kinds_of(cells, compartment).tolist(),
-        "class": codes.tolist(),
-        "classes": classes,
-        "sure": _rounded(of_class, 2),
-        "unsure": _rounded(unsure, 2),
-        "positive": np.asarray(positives).tolist(),
-        "grade": cells["dab_grade"].tolist(),
-        "flags": cells["flags"].tolist(),
-        "rings": packed(rings, picture),
-        "values": [_rounded(cells[name].to_numpy(np.float64), 3) for name, _ in _MEASURES],
-    }
-
-
-def _picture_entry(title: str, picture: Picture, *, role: str) -> dict[str, Any]:
-    return {
-        "title": title,
-        "role": role,
-        "width": picture.width,
-        "height": picture.height,
-        "mpp": round(picture.mpp, 6),
-        "x_px": picture.x_px,
-        "y_px": picture.y_px,
-        "scale": picture.scale,
-        "heat": [],
-    }
-
-
-def _heat_entry(field: Field, *, scale: float) -> list[Any]:
-    """Place and side in pixels of the picture, step, TPS, tumour cells."""
-    return [
-        round(field.x_px / scale, 1),
-        round(field.y_px / scale, 1),
-        round(field.side_px / scale, 1),
-        field.step,
-        round(field.tps, 1),
-        field.n_tumour,
-    ]
-
-
 def _companions(case: ReportCase) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
     shown, remarks = [], []
     for companion in case.companions:
@@ -409,11 +328,3 @@ def _companions(case: ReportCase) -> tuple[tuple[tuple[str, str], ...], tuple[st
             continue
         shown.append((companion.title, jpeg_uri(rgb, quality=_QUALITY)))
     return tuple(shown), tuple(remarks)
-
-
-def _rounded(values: Any, decimals: int) -> list[float | None]:
-    """JSON has no NaN: what is not known is null."""
-    rounded = np.round(np.asarray(values, np.float64), decimals)
-    return [
-        value if known else None for value, known in zip(rounded.tolist(), np.isfinite(rounded).tolist(), strict=True)
-    ]

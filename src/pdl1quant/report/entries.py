@@ -1,0 +1,105 @@
+"""Pictures, cells and squares -> what the viewer in the page reads: plain lists for JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pdl1quant.outputs.overview import STEPS
+from pdl1quant.outputs.palette import KINDS, kinds_of
+from pdl1quant.report.outlines import packed
+from pdl1quant.report.words import CELL_FLAG_TEXTS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pdl1quant.report.fields import Field
+    from pdl1quant.report.pixels import Picture
+
+_MEASURES: tuple[tuple[str, str], ...] = (
+    ("membrane_dab_od_run", "Membrane, best run (OD)"),
+    ("membrane_completeness", "Membrane above threshold (share)"),
+    ("cytoplasm_dab_od_mean", "Cytoplasm, mean (OD)"),
+    ("cell_dab_od_mean", "Whole cell, mean (OD)"),
+    ("nucleus_dab_od_mean", "Nucleus, mean DAB (OD)"),
+    ("nucleus_haematoxylin_od_mean", "Nucleus, mean haematoxylin (OD)"),
+    ("nucleus_area_um2", "Nucleus (µm²)"),
+    ("cell_area_um2", "Cell (µm²)"),
+)
+"""Columns of the cells table that a click shows."""
+
+
+def viewer_data(pictures: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the viewer reads: the pictures, and the words and colours that they share."""
+    return {
+        "pictures": pictures,
+        "kinds": [
+            {"name": kind.name, "rgb": list(kind.rgb), "dot": kind.has_dot, "dashed": kind.is_dashed} for kind in KINDS
+        ],
+        "steps": [{"name": name, "rgb": list(rgb)} for _, name, rgb in STEPS],
+        "measures": [text for _, text in _MEASURES],
+        "flags": [[int(flag), text] for flag, text in CELL_FLAG_TEXTS.items()],
+    }
+
+
+def picture_entry(title: str, picture: Picture, *, role: str) -> dict[str, Any]:
+    """A picture without its pixels and cells; its place in pixels of the image."""
+    return {
+        "title": title,
+        "role": role,
+        "width": picture.width,
+        "height": picture.height,
+        "mpp": round(picture.mpp, 6),
+        "x_px": picture.x_px,
+        "y_px": picture.y_px,
+        "scale": picture.scale,
+        "heat": [],
+    }
+
+
+def cells_entry(cells: pd.DataFrame, picture: Picture, rings: Any, unsure: Any, compartment: Any) -> dict[str, Any]:
+    """Cells by column, as the viewer reads them; places in pixels of the picture."""
+    classes = cells["cell_class"].cat.categories.tolist()
+    codes = cells["cell_class"].cat.codes.to_numpy()
+    probabilities = cells[[f"{name}_probability" for name in classes]].to_numpy(np.float64)
+    of_class = probabilities[np.arange(len(cells)), np.maximum(codes, 0)]
+    positives = sum(
+        cells[name].to_numpy(np.int64) << bit
+        for bit, name in enumerate(("membrane_positive", "cytoplasm_positive", "cell_positive"))
+    )
+    return {
+        "label": cells["label"].tolist(),
+        "x": _rounded((cells["x_px"].to_numpy(np.float64) + 0.5 - picture.x_px) / picture.scale, 1),
+        "y": _rounded((cells["y_px"].to_numpy(np.float64) + 0.5 - picture.y_px) / picture.scale, 1),
+        "kind": kinds_of(cells, compartment).tolist(),
+        "class": codes.tolist(),
+        "classes": classes,
+        "sure": _rounded(of_class, 2),
+        "unsure": _rounded(unsure, 2),
+        "positive": np.asarray(positives).tolist(),
+        "grade": cells["dab_grade"].tolist(),
+        "flags": cells["flags"].tolist(),
+        "rings": packed(rings, picture),
+        "values": [_rounded(cells[name].to_numpy(np.float64), 3) for name, _ in _MEASURES],
+    }
+
+
+def heat_entry(field: Field, *, scale: float) -> list[Any]:
+    """Place and side in pixels of the picture, step, TPS, tumour cells."""
+    return [
+        round(field.x_px / scale, 1),
+        round(field.y_px / scale, 1),
+        round(field.side_px / scale, 1),
+        field.step,
+        round(field.tps, 1),
+        field.n_tumour,
+    ]
+
+
+def _rounded(values: Any, decimals: int) -> list[float | None]:
+    """JSON has no NaN: what is not known is null."""
+    rounded = np.round(np.asarray(values, np.float64), decimals)
+    return [
+        value if known else None for value, known in zip(rounded.tolist(), np.isfinite(rounded).tolist(), strict=True)
+    ]
