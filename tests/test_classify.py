@@ -150,7 +150,7 @@ def test_a_doubtful_brown_cell_is_what_the_brown_cells_around_it_are(others, nam
 
 
 def test_a_cell_that_is_not_in_doubt_stays_what_it_is():
-    cells = brown_cells([0.9] + 9 * [0.02])
+    cells = brown_cells([0.95] + 9 * [0.02])
     assert weigh_brown_company(cells, mpp=0.5).equals(cells)
 
 
@@ -206,7 +206,7 @@ def test_a_doubtful_blue_cell_among_brown_tumour_is_none():
 @pytest.mark.parametrize(
     "cells",
     [
-        nest(own=0.9, n_brown=30, n_blue=0),
+        nest(own=0.95, n_brown=30, n_blue=0),
         nest(own=0.7, n_brown=24, n_blue=6),
         nest(own=0.7, n_brown=0, n_blue=30),
         nest(own=0.7, n_brown=3, n_blue=0),
@@ -214,6 +214,27 @@ def test_a_doubtful_blue_cell_among_brown_tumour_is_none():
     ids=["it is not in doubt", "a fifth is blue", "all are blue", "too few tell"],
 )
 def test_a_blue_cell_stays_what_it_is_where_company_tells_little(cells):
+    assert list(weigh_blue_company(cells, mpp=0.5)["cell_class"]) == list(cells["cell_class"])
+
+
+def test_a_doubtful_blue_cell_in_tumour_of_both_kinds_is_tumour():
+    cells = nest(own=0.45, n_brown=15, n_blue=15)
+    found = weigh_blue_company(cells, mpp=0.5)
+    assert found["cell_class"].iloc[0] == "tumour"
+    assert list(found["cell_class"])[1:] == list(cells["cell_class"])[1:]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        nest(own=0.45, n_brown=0, n_blue=60),
+        nest(own=0.45, n_brown=30, n_blue=0),
+        pd.concat([nest(own=0.45, n_brown=4, n_blue=4), brown_cells(40 * [0.01], positive=False)], ignore_index=True),
+        nest(own=0.4, n_brown=15, n_blue=15),
+    ],
+    ids=["all are blue", "all are brown", "hardly a tumour cell around", "it looks too little like tumour"],
+)
+def test_elsewhere_a_blue_cell_gains_nothing(cells):
     assert list(weigh_blue_company(cells, mpp=0.5)["cell_class"]) == list(cells["cell_class"])
 
 

@@ -34,12 +34,19 @@ DOUBT_CELLS, DOUBT_SHARE = 4.0, 0.4
 """Weight and tumour share of what is assumed before any positive cell is seen: few brown cells tell little."""
 BROWN_TUMOUR, BROWN_REST = 0.5, 0.15
 """Positive share of tumour cells and of the others that is assumed, by as many cells, before any is seen."""
-MAX_ODDS = 8.0
+MAX_ODDS = 16.0
 """No company outweighs the cell's own looks by more."""
 NEARLY_ALL = 0.88
 """Positive share of the tumour cells around from which a negative cell has to look like tumour all the more."""
 RARER = 3.0
 """No company of positive cells outweighs a negative cell's own looks by more: tumours have negative cells, too."""
+MORE = 1.4
+"""In tumour of both kinds a negative cell is tumour so much more often (odds) than the network says: 1.15 to 1.25 times
+in 400 rendered fields of all sorts (standard error 0.2), 1.45 times in 144 of plain settings (0.1) ..."""
+MIXED = ((0.05, 0.2, 0.55, 0.75), (0.0, 1.0, 1.0, 0.0))
+"""... where so much of the tumour around is positive ..."""
+NESTS = ((0.2, 0.4), (0.0, 1.0))
+"""... and so many of the cells around look like tumour: what holds between two shares is passed to gradually."""
 SQUARE_UM, SQUARES_AROUND = 40.0, 4
 """What lies around is counted by squares: its own and so many on each side, 200 um at most."""
 DOUBTS_AT_ONCE = 2000
@@ -211,11 +218,12 @@ def weigh_brown_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
 
 
 def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
-    """Judge each negative cell in doubt once more, where nearly all tumour cells around it are positive.
+    """Judge each negative cell in doubt once more, by how many of the tumour cells around it are positive.
 
-    There, few tumour cells are negative and most immune cells are: the odds of tumour are multiplied by how much rarer
-    a negative cell is among what looks like tumour (each cell by its probability) than among the rest, by ``RARER``
-    at most. Elsewhere, and of cells that are not in doubt, nothing changes.
+    Where nearly all are, few tumour cells are negative and most immune cells are: the odds of tumour are multiplied by
+    how much rarer a negative cell is among what looks like tumour (each cell by its probability) than among the rest,
+    by ``RARER`` at most. Where tumour cells of both kinds lie around, they are multiplied by ``MORE`` at most.
+    Elsewhere, and of cells that are not in doubt, nothing changes.
 
     Parameters
     ----------
@@ -239,9 +247,11 @@ def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     blue_tumour = 1 - (brown_tumour + DOUBT_CELLS * BROWN_TUMOUR) / (tumour + DOUBT_CELLS)
     blue_rest = 1 - (brown_rest + DOUBT_CELLS * BROWN_REST) / (rest + DOUBT_CELLS)
     among = blue_tumour <= 1 - NEARLY_ALL
-    rarer = np.clip(blue_tumour[among] / blue_rest[among], 1 / RARER, 1)
-    chosen = doubtful[among]
-    return _with_odds(cells, chosen, odds[chosen] * rarer) if len(chosen) else cells
+    rarer = np.where(among, np.clip(blue_tumour / blue_rest, 1 / RARER, 1), 1)
+    mixed = np.interp(1 - blue_tumour, *MIXED) * np.interp(tumour / np.maximum(tumour + rest, 1), *NESTS)
+    weight = rarer * MORE**mixed
+    moved = weight != 1
+    return _with_odds(cells, doubtful[moved], odds[doubtful[moved]] * weight[moved]) if moved.any() else cells
 
 
 def _as_tumour(cells: pd.DataFrame) -> tuple[Float64Array, Float64Array, BoolArray]:
