@@ -49,6 +49,7 @@ class Seen:
 
     xy_px: Float64Array
     is_tumour: BoolArray
+    is_positive: BoolArray
     nucleus: Int32Array
     cell: Int32Array
     n_tumour: int
@@ -72,6 +73,13 @@ class Line:
     recall_positive: float
     """Share of the viable, positive tumour cells whose nucleus was found."""
     recall_negative: float
+    lost_positive: float
+    """Share of those found that are called something else than tumour."""
+    lost_negative: float
+    turned_positive: float
+    """Share of those found and called tumour that are called negative, ..."""
+    turned_negative: float
+    """... and of the negative ones that are called positive."""
 
     @property
     def error(self) -> float:
@@ -123,6 +131,7 @@ def ours(phantom: Phantom, *, config: Config) -> Seen:
     return Seen(
         xy_px=result.cells[["x_px", "y_px"]].to_numpy(dtype=np.float64),
         is_tumour=(result.cells["cell_class"] == "tumour").to_numpy(),
+        is_positive=result.cells["positive"].to_numpy(),
         nucleus=to_grid(result.compartments.nucleus, phantom.cell.shape),
         cell=to_grid(result.compartments.cell, phantom.cell.shape),
         n_tumour=result.counts.n_tumour,
@@ -135,13 +144,15 @@ def peer(phantom: Phantom) -> Seen:
     nuclei, cells, table = skimage_pipeline(phantom.rgb, phantom.mpp, keep_border=True)
     scale = np.array(phantom.cell.shape[::-1]) / np.array(nuclei.shape[::-1])
     centres = table[["centroid-1", "centroid-0"]].to_numpy(dtype=np.float64)
+    is_positive = table["cell_intensity_mean"].to_numpy() >= BROWN_OD * HED_PER_LOG10_OD
     return Seen(
         xy_px=(centres + 0.5) * scale - 0.5,
         is_tumour=np.ones(len(table), bool),
+        is_positive=is_positive,
         nucleus=to_grid(nuclei, phantom.cell.shape),
         cell=to_grid(cells, phantom.cell.shape),
         n_tumour=len(table),
-        n_positive=int((table["cell_intensity_mean"] >= BROWN_OD * HED_PER_LOG10_OD).sum()),
+        n_positive=int(is_positive.sum()),
     )
 
 
@@ -164,16 +175,18 @@ def render(chosen: Sequence[str], *, n_fields: int, size_px: int) -> Iterator[tu
 def measure(condition: str, phantoms: Sequence[Phantom], found: Sequence[Seen]) -> Line:
     """Pool the fields of one condition."""
     n = dict.fromkeys(("matched", "all", "hit", "named", "viable", "positive"), 0)
-    recalled, ious = np.zeros((2, 2)), []
+    fates, ious = np.zeros((2, 4)), []
     for phantom, seen in zip(phantoms, found, strict=True):
         truth = phantom.cells
         matches = match_points(truth[["x_px", "y_px"]].to_numpy(), seen.xy_px, max_distance=MATCH_UM / phantom.mpp)
         is_tumour, viable, positive = (
             flags.to_numpy() for flags in (truth["cell_class"] == "tumour", truth["viable"], truth["positive"])
         )
-        was_found = np.isin(np.arange(len(truth)), matches.truth)
-        for row, kind in enumerate((viable & positive, viable & ~positive)):
-            recalled[row] += (was_found & kind).sum(), kind.sum()
+        for row, sign in enumerate((True, False)):
+            kind = viable & (positive == sign)
+            found_as = matches.found[kind[matches.truth]]
+            named, right = seen.is_tumour[found_as], seen.is_positive[found_as] == sign
+            fates[row] += kind.sum(), len(found_as), named.sum(), (named & right).sum()
         n["matched"] += 2 * matches.n_matched
         n["all"] += matches.n_truth + matches.n_found
         n["hit"] += 2 * int((is_tumour[matches.truth] & seen.is_tumour[matches.found]).sum())
@@ -183,7 +196,7 @@ def measure(condition: str, phantoms: Sequence[Phantom], found: Sequence[Seen]) 
         ious.append([_mean_iou(phantom, labels, is_tumour) for labels in (seen.cell, _expanded(seen, phantom.mpp))])
     n_found, found_positive = sum(seen.n_tumour for seen in found), sum(seen.n_positive for seen in found)
     with np.errstate(invalid="ignore"):
-        recall = recalled[:, 0] / recalled[:, 1]
+        recall, called, right = (fates[:, 1:] / fates[:, :-1]).T
     cell_iou, expansion_iou = np.mean(ious, axis=0)
     return Line(
         condition=condition,
@@ -197,6 +210,10 @@ def measure(condition: str, phantoms: Sequence[Phantom], found: Sequence[Seen]) 
         expansion_iou=float(expansion_iou),
         recall_positive=float(recall[0]),
         recall_negative=float(recall[1]),
+        lost_positive=float(1 - called[0]),
+        lost_negative=float(1 - called[1]),
+        turned_positive=float(1 - right[0]),
+        turned_negative=float(1 - right[1]),
     )
 
 
@@ -215,6 +232,7 @@ def table_lines(name: str, lines: Sequence[Line]) -> list[str]:
     """One method's lines."""
     heading = (
         f"{'condition':24s}  true   found  error   cells       detection  tumour F1  cell IoU (expanded)  recall +/-"
+        "   lost +/-   turned +/-"
     )
     texts = [
         f"{line.condition:24s} {line.truth_pct:6.2f} {line.found_pct:6.2f} {line.error:+6.2f}"
@@ -222,10 +240,12 @@ def table_lines(name: str, lines: Sequence[Line]) -> list[str]:
         f"  {line.n_found:5d}/{line.n_truth:5d}   {line.detection_f1:.3f}      {line.tumour_f1:.3f}"
         f"      {line.cell_iou:.3f} ({line.expansion_iou:.3f})"
         f"      {line.recall_positive:.2f}/{line.recall_negative:.2f}"
+        f"   {line.lost_positive:.2f}/{line.lost_negative:.2f}   {line.turned_positive:.2f}/{line.turned_negative:.2f}"
         for line in lines
     ]
     return [
         f"\n{name}   (! error above {MAX_ERROR_LOW:g} point up to {LOW_PCT:g} %, {MAX_ERROR:g} above)",
+        "of viable tumour cells, positive / negative: lost = called something else, turned = called the reverse",
         heading,
         *texts,
     ]

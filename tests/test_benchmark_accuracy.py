@@ -122,6 +122,7 @@ def truth_as_found(rendered, phantom, **changes):
     seen = rendered.Seen(
         xy_px=phantom.cells[["x_px", "y_px"]].to_numpy(),
         is_tumour=(phantom.cells["cell_class"] == "tumour").to_numpy(),
+        is_positive=phantom.cells["positive"].to_numpy(),
         nucleus=phantom.nucleus,
         cell=phantom.cell,
         n_tumour=int(viable.sum()),
@@ -137,14 +138,25 @@ def test_the_truth_itself_reaches_everything(rendered, phantom):
     assert line.detection_f1 == line.tumour_f1 == line.recall_positive == line.recall_negative == 1
     assert line.cell_iou == pytest.approx(1)
     assert line.expansion_iou < 0.9
+    assert line.lost_positive == line.lost_negative == line.turned_positive == line.turned_negative == 0
 
 
 def test_missing_positive_cells_show_in_their_recall_alone(rendered, phantom):
     kept = ~phantom.cells["positive"].to_numpy()
     seen = truth_as_found(rendered, phantom)
-    few = dataclasses.replace(seen, xy_px=seen.xy_px[kept], is_tumour=seen.is_tumour[kept])
+    rows = {name: getattr(seen, name)[kept] for name in ("xy_px", "is_tumour", "is_positive")}
+    few = dataclasses.replace(seen, **rows)
     line = rendered.measure("no brown cell", [phantom], [few])
     assert (line.recall_positive, line.recall_negative) == (0, 1)
+
+
+def test_cells_called_something_else_are_lost_and_those_called_the_reverse_turned(rendered, phantom):
+    negative = ~phantom.cells["positive"].to_numpy()
+    seen = truth_as_found(rendered, phantom)
+    lost = rendered.measure("l", [phantom], [dataclasses.replace(seen, is_tumour=seen.is_tumour & ~negative)])
+    turned = rendered.measure("t", [phantom], [dataclasses.replace(seen, is_positive=seen.is_positive | negative)])
+    assert (lost.lost_positive, lost.lost_negative) == (0, 1)
+    assert (turned.lost_negative, turned.turned_positive, turned.turned_negative) == (0, 0, 1)
 
 
 def test_calling_all_cells_tumour_lowers_the_tumour_score_and_no_other(rendered, phantom):
