@@ -1,16 +1,25 @@
-"""Trained weights to ``model.onnx`` and ``card.toml``: `python models/cells-1/export.py --work DIR`."""
+"""Trained weights to ``model.onnx`` and ``card.toml``: `python models/cells-1/export.py --work DIR`.
+
+``--integers model.onnx`` writes an exported network in whole numbers of 8 bits; no image of a patient is read for that.
+"""
 
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from augment import draw_batch
+from fields import make_field
+from integers import IntegerNet, equalise, fit_steps, tune
+from integers_onnx import write_integers
 from network import CellNet, Shipped
 from train import HERE, WORK
 
@@ -85,6 +94,43 @@ def load_network(work: Path, config: dict[str, Any]) -> tuple[CellNet, dict[str,
     return network, facts
 
 
+def export_integers(source: Path, output: Path, work: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Write ``source`` in whole numbers as ``output/model.onnx``; what the card says about its training."""
+    settings, about = config["integers"], tomllib.loads((source.parent / "card.toml").read_text(encoding="utf-8"))
+    temperature = about["training"]["temperature"]
+    files = _rendered(work / "integers", config)
+    torch.set_num_threads(1)
+    network = IntegerNet(source)
+    like = copy.deepcopy(network)
+    some = [torch.from_numpy(np.load(path)[None, :, :, :3]) for path in files[: settings["fields_for_steps"]]]
+    equalise(network, some)
+    fit_steps(network, some)
+    rng = np.random.default_rng(settings["seed"])
+    sizes = {"batch": settings["batch"], "crop_px": settings["crop_px"]}
+    batches = (
+        torch.from_numpy(draw_batch(files, rng, **sizes)[:, :, :, :3].copy()) for _ in range(settings["batches"])
+    )
+    tune(
+        network, like, batches, count=settings["batches"], learning_rate=settings["learning_rate"],
+        temperature=temperature,
+    )  # fmt: skip
+    write_integers(network, output / "model.onnx", temperature=temperature)
+    return about["training"] | {"integers_of": about["sha256"], "integers_tuned_on_batches": settings["batches"]}
+
+
+def _rendered(folder: Path, config: dict[str, Any]) -> list[Path]:
+    """The fields that choose steps and that the integers are tuned on, as `fields` makes them; kept in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{number:05d}.npy" for number in range(config["integers"]["fields"])]
+    for number, path in enumerate(files):
+        if not path.exists():
+            partial = path.with_suffix(".part")
+            with partial.open("wb") as file:
+                np.save(file, make_field(config["integers"]["seed"] + number, config["fields"]))
+            partial.replace(path)
+    return files
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=WORK)
@@ -92,10 +138,17 @@ if __name__ == "__main__":
     parser.add_argument("--figures", type=Path, help="JSON that measure.py wrote")
     parser.add_argument("--note", default="", help="what else the card has to say about the training")
     parser.add_argument("--temperature", type=float, default=1.0, help="divides the class logits; see measure.py")
+    parser.add_argument(
+        "--integers", type=Path, metavar="ONNX", help="write this exported network (its card beside it) in 8 bits"
+    )
     options = parser.parse_args()
     settings = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
-    trained, about = load_network(options.work, settings)
     options.output.mkdir(parents=True, exist_ok=True)
-    export_onnx(trained, options.output / "model.onnx", temperature=options.temperature)
+    if options.integers:
+        about = export_integers(options.integers, options.output, options.work, settings)
+    else:
+        trained, about = load_network(options.work, settings)
+        export_onnx(trained, options.output / "model.onnx", temperature=options.temperature)
+        about |= {"temperature": options.temperature, "note": options.note}
     measured = json.loads(options.figures.read_text(encoding="utf-8")) if options.figures else {}
-    write_card(options.output, about | {"temperature": options.temperature, "note": options.note}, measured)
+    write_card(options.output, about, measured)
