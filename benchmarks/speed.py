@@ -51,11 +51,11 @@ def phantom_tile(side_px: int) -> UInt8Array:
     return render_phantom(PhantomSettings(size_px=side_px, mpp=MPP), seed=1).rgb
 
 
-def ours(segmenter: str) -> Callable[[UInt8Array], int]:
-    """What scores a tile, with that segmenter and the other defaults, and tells the number of cells."""
+def ours(segmenter: str, model: str = "") -> Callable[[UInt8Array], int]:
+    """What scores a tile, with that segmenter, model and the other defaults, and tells the number of cells."""
     from pdl1quant import score_image  # noqa: PLC0415 - heavy names are resolved on first use
 
-    config = Config(nuclei=Config().nuclei.model_copy(update={"segmenter": segmenter}))
+    config = Config(nuclei=Config().nuclei.model_copy(update={"segmenter": segmenter, "model": model}))
     return lambda tile: len(score_image(tile, mpp=MPP, config=config).cells)
 
 
@@ -112,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, where others use the machine too"
     )
     parser.add_argument("--segmenter", choices=list(SEGMENTERS), default=Config().nuclei.segmenter)
+    parser.add_argument("--model", default="", help="as nuclei.model: another network, cells-1-int8 for instance")
     options = parser.parse_args(arguments)
     if options.pairs < 1 or options.side < 1:
         parser.error("--pairs and --side must be at least 1")
@@ -120,12 +121,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kind = "phantom" if options.phantom else "mirrored sample"
     print(f"{kind}, {tile.shape[1]} x {tile.shape[0]} px at {MPP} um/px, {options.segmenter}, {options.clock} time")
     if options.profile:
-        profile(tile, ours(options.segmenter))
+        profile(tile, ours(options.segmenter, options.model))
     elif options.peer_only:
         speeds = [time_once(run_peer, tile, clock=options.clock)[0] for _ in range(options.pairs)]
         print(f"median: scikit-image {statistics.median(speeds):.2f} Mpx/s")
     else:
-        compare(tile, ours(options.segmenter), pairs=options.pairs, clock=options.clock)
+        compare(tile, ours(options.segmenter, options.model), pairs=options.pairs, clock=options.clock)
     return 0
 
 

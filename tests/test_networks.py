@@ -90,14 +90,15 @@ def toy(tmp_path_factory):
     return save_toy(tmp_path_factory.mktemp("models") / "toy")
 
 
-@pytest.fixture(params=["watershed", "toy", "shipped"])
+@pytest.fixture(params=["watershed", "toy", "shipped", "cells-1-int8"])
 def segment(request, toy):
     def run(tile):
         if request.param == "watershed":
             return watershed(tile, deconvolve(tile.rgb, ESTIMATE), estimate=ESTIMATE, config=CONFIG)
         if request.param == "toy":
             return network.segment_with(toy, tile, config=CONFIG)
-        return network.segment_nuclei(tile, deconvolve(tile.rgb, ESTIMATE), estimate=ESTIMATE, config=CONFIG)
+        config = CONFIG.model_copy(update={"model": "" if request.param == "shipped" else request.param})
+        return network.segment_nuclei(tile, deconvolve(tile.rgb, ESTIMATE), estimate=ESTIMATE, config=config)
 
     return run
 

@@ -40,9 +40,9 @@ def path(image, tmp_path_factory):
     return phantom_slides.write_slide(tmp_path_factory.mktemp("slides") / "slide.tif", image)
 
 
-def cells_of(path, tile_px):
+def cells_of(path, tile_px, model=""):
     bands = []
-    config = load_config(None, [f"tiling.tile_px={tile_px}"])
+    config = load_config(None, [f"tiling.tile_px={tile_px}", f"nuclei.model={model}"])
     with open_slide(path) as slide:
         result = analyse_slide(slide, config=config, pack=PACK, sink=lambda band: bands.append(band.cells))
     return pd.concat(bands, ignore_index=True), result.estimate
@@ -56,11 +56,13 @@ def different(whole, cells):
     return int((~alike | (far > SAME_CENTRE_PX)).sum()) + abs(len(cells) - len(whole))
 
 
-def test_many_small_windows_show_neither_in_tiles_of_any_size_nor_beside_one_piece(path, image, monkeypatch):
+@pytest.mark.parametrize("model", ["", "cells-1-int8"])
+def test_many_small_windows_show_neither_in_tiles_of_any_size_nor_beside_one_piece(path, image, monkeypatch, model):
     monkeypatch.setattr(maps, "WINDOW_PX", SMALL_PX)
-    one, estimate = cells_of(path, 512)
-    pd.testing.assert_frame_equal(one, cells_of(path, 2048)[0], check_exact=True)
-    whole = pipeline.analyse_image(image, mpp=phantom_slides.MPP, estimate=estimate, config=Config(), pack=PACK).cells
+    one, estimate = cells_of(path, 512, model)
+    pd.testing.assert_frame_equal(one, cells_of(path, 2048, model)[0], check_exact=True)
+    config = load_config(None, [f"nuclei.model={model}"])
+    whole = pipeline.analyse_image(image, mpp=phantom_slides.MPP, estimate=estimate, config=config, pack=PACK).cells
     assert len(one) > 1500
     assert different(whole, one) <= MAX_DIFFERENT * len(whole)
 

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from pdl1quant.config import NucleiConfig
 
 CARD_FILE = "card.toml"
-SHIPPED_MODEL = "cells-1"
+SHIPPED_MODELS = ("cells-1", "cells-1-int8")
+"""Models that come with the package: the default, and the same network in whole numbers of 8 bits."""
 _PACKAGED = Path(__file__).parent / "weights"
 _IN_SOURCE_TREE = Path(__file__).resolve().parents[3] / "models"
 """Where the wheel's copy comes from; an editable install reads it there."""
@@ -125,15 +126,18 @@ class Model:
     weights: Path
 
 
-def shipped_folder(name: str = SHIPPED_MODEL) -> Path:
+def shipped_folder(name: str = SHIPPED_MODELS[0]) -> Path:
     """Folder of a model that comes with the package."""
     packaged = _PACKAGED / name
     return packaged if packaged.is_dir() else _IN_SOURCE_TREE / name
 
 
 def model_folder(config: NucleiConfig) -> Path:
-    """Folder of the model that ``nuclei.model`` names; of the shipped one where it is empty."""
-    return Path(config.model) if config.model else shipped_folder()
+    """Folder of the model that ``nuclei.model`` names: a path, or one of `SHIPPED_MODELS`, the first if it is empty."""
+    if not config.model:
+        return shipped_folder()
+    folder = Path(config.model)
+    return shipped_folder(config.model) if config.model in SHIPPED_MODELS and not folder.exists() else folder
 
 
 def model_files(folder: Path) -> tuple[Path, ...]:
