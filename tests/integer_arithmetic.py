@@ -32,13 +32,16 @@ class _Read:
     def __init__(self, levels, step, zero, axis=0):  # noqa: ARG002  weights alone have an axis, always the first
         self.levels, self.step, self.zero = levels, step.astype(np.float32), int(np.max(zero))
 
+    def whole(self):
+        return self.levels.astype(np.int64) - self.zero
+
     def real(self):
-        return (self.levels.astype(np.int32) - self.zero).astype(np.float32) * self.step
+        return self.whole() * self.step.astype(np.float64)
 
 
 def _conv(x, weight, bias, *, pads, strides, kernel_shape):
     top, left, bottom, right = pads
-    padded = np.pad(x.levels.astype(np.int64) - x.zero, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    padded = np.pad(x.whole(), ((0, 0), (0, 0), (top, bottom), (left, right)))
     seen = sliding_window_view(padded, kernel_shape, axis=(2, 3))[:, :, :: strides[0], :: strides[1]]
     sums = np.tensordot(seen, weight.levels.astype(np.int64), axes=((1, 4, 5), (1, 2, 3))).transpose(0, 3, 1, 2)
     assert np.abs(sums).max() < 2**31
@@ -46,10 +49,14 @@ def _conv(x, weight, bias, *, pads, strides, kernel_shape):
 
 
 def _written(value, step, zero):
-    if isinstance(value, tuple):
-        sums, of_sums = value
-        value, step = sums.astype(np.float32) * (of_sums / step)[:, None, None], np.float32(1)
-    return np.clip(np.rint(value / step).astype(np.int64) + int(zero), 0, 255).astype(np.uint8)
+    """Of a convolution rounded as float32 does; of a sum without any rounding before: its steps divide each other."""
+    first, second = value
+    if isinstance(first, _Read):
+        assert all(np.frexp(each.step / step)[0] == 0.5 for each in value)
+        level = sum(each.whole() * np.float64(each.step / step) for each in value)
+    else:
+        level = first.astype(np.float32) * (second / step)[:, None, None]
+    return np.clip(np.rint(level).astype(np.int64) + int(zero), 0, 255).astype(np.uint8)
 
 
 def _reshaped(value, sides):
@@ -59,15 +66,15 @@ def _reshaped(value, sides):
 _RULES = {
     "DequantizeLinear": _Read,
     "Conv": _conv,
-    "Add": lambda a, b: a.real() + b.real(),
+    "Add": lambda a, b: (a, b),
     "QuantizeLinear": _written,
     "Reshape": _reshaped,
     "Transpose": lambda value, perm: value.transpose(perm),
     "Slice": lambda value, first, stop, axis: value.take(range(first[0], stop[0]), axis=axis[0]),
     "Shape": lambda value, start=0, end=None: np.array(value.shape[start:end]),
     "Concat": lambda *values, axis: np.concatenate(values, axis),
-    "Sigmoid": lambda logits: 1 / (1 + np.exp(-logits.real().astype(np.float64))),
-    "Exp": lambda logits: np.exp(logits.real().astype(np.float64)),
+    "Sigmoid": lambda logits: 1 / (1 + np.exp(-logits.real())),
+    "Exp": lambda logits: np.exp(logits.real()),
     "ReduceSum": lambda value, axes, keepdims: value.sum(axis=tuple(axes), keepdims=bool(keepdims)),
     "Div": lambda a, b: a / b,
 }

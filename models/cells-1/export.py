@@ -18,7 +18,7 @@ import torch
 
 from augment import draw_batch
 from fields import make_field
-from integers import IntegerNet, equalise, fit_steps, tune
+from integers import IntegerNet, align_steps, equalise, fit_steps, tune
 from integers_onnx import write_integers
 from network import CellNet, Shipped
 from train import HERE, WORK
@@ -114,6 +114,7 @@ def export_integers(source: Path, output: Path, work: Path, config: dict[str, An
         network, like, batches, count=settings["batches"], learning_rate=settings["learning_rate"],
         temperature=temperature,
     )  # fmt: skip
+    align_steps(network)
     write_integers(network, output / "model.onnx", temperature=temperature)
     return about["training"] | {"integers_of": about["sha256"], "integers_tuned_on_batches": settings["batches"]}
 

@@ -1,7 +1,8 @@
 """The network in whole numbers of 8 bits: its weights, and what flows through it, as `integers_onnx.py` writes them.
 
 Sums are exact on every processor. Without VNNI, onnxruntime adds the products of two neighbouring input channels in 16
-bits, which must not overflow: 255 times the sum of two weights of one sign is at most 32,640 (`weight_steps`).
+bits, which must not overflow: 255 times the sum of two weights of one sign is at most 32,640 (`weight_steps`). Where
+two tensors are added, their steps divide each other, so that no order of rounding matters (`align_steps`).
 """
 
 from __future__ import annotations
@@ -66,6 +67,7 @@ class IntegerNet(nn.Module):
         self.biases = nn.ParameterList([nn.Parameter(torch.tensor(tensors[node.input[2]])) for node in convs])
         self.log_steps = nn.ParameterDict()
         self.zeros: dict[str, int] = {}
+        self.exact: dict[str, float] = {}
         self.rounds = False
         self.watch: Callable[[str, torch.Tensor], None] | None = None
 
@@ -94,7 +96,7 @@ class IntegerNet(nn.Module):
 
     def step(self, name: str) -> Step:
         """How a tensor is written."""
-        return Step(float(self.log_steps[name].detach().exp()), self.zeros[name])
+        return Step(self.exact.get(name, float(self.log_steps[name].detach().exp())), self.zeros[name])
 
     def integer_weights(self, place: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Whole numbers -127 to 127 (out, in, h, w), the step of each output channel, and the bias (float)."""
@@ -205,6 +207,24 @@ def _best_step(values: np.ndarray, counts: np.ndarray, low: float, high: float) 
             written = (np.clip(np.round(values / step) + zero, 0, 255) - zero) * step
             tried.append((float((counts * (written - values) ** 2).sum()), Step(step, zero)))
     return min(tried)[1]
+
+
+def align_steps(network: IntegerNet) -> None:
+    """Make sums exact: steps of what is added are that of the sum times powers of two, and short enough to multiply.
+
+    Zeros of sums become even, so that halves are rounded alike before and after they are added.
+    """
+    groups = [(f"sum{k}", [f"lift{k}", f"level{k}"]) for k in range(LEVELS)]
+    groups.append(("bottom_sum", ["bottom", f"level{LEVELS}"]))
+    for name, parts in groups:
+        away = [math.log2(network.step(part).step / network.step(name).step) for part in parts]
+        powers = [round(each) for each in away]
+        shift = sum(each - power for each, power in zip(away, powers, strict=True)) / (len(parts) + 1)
+        mantissa, exponent = math.frexp(network.step(name).step * 2**shift)
+        step = math.ldexp(round(mantissa * 4096) / 4096, exponent)
+        for part, power in zip([name, *parts], [0, *powers], strict=True):
+            network.exact[part] = step * 2.0**power
+        network.zeros[name] -= network.zeros[name] % 2
 
 
 def _look(network: IntegerNet, fields: Sequence[torch.Tensor], watch: Callable[[str, torch.Tensor], None]) -> None:
