@@ -26,7 +26,8 @@ from pdl1quant.whole_slides.windows import WindowStore, look_at, make_agenda, sw
 PACK = load_pack("28-8-cytoplasm")
 SMALL_PX = 480
 """Side of windows that makes many seams in little tissue."""
-MAX_DIFFERENT = 0.001
+MAX_DIFFERENT = {"": 0.001, "cells-1-int8": 0.002}
+"""By model: rounding makes more of what lies between its context and its reach."""
 SAME_CENTRE_PX = 1.0
 
 
@@ -64,7 +65,7 @@ def test_many_small_windows_show_neither_in_tiles_of_any_size_nor_beside_one_pie
     config = load_config(None, [f"nuclei.model={model}"])
     whole = pipeline.analyse_image(image, mpp=phantom_slides.MPP, estimate=estimate, config=config, pack=PACK).cells
     assert len(one) > 1500
-    assert different(whole, one) <= MAX_DIFFERENT * len(whole)
+    assert different(whole, one) <= MAX_DIFFERENT[model] * len(whole)
 
 
 def test_two_workers_share_the_windows_and_write_the_bytes_of_one(path, tmp_path, monkeypatch):
