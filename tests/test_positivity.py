@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from factories import make_cells
 from pdl1quant.config import PositivityConfig
-from pdl1quant.model import MEMBRANE_SECTORS, Compartment, Flag, MembraneProfile
+from pdl1quant.model import EXCLUDING_FLAGS, MEMBRANE_SECTORS, Compartment, Flag, MembraneProfile
 from pdl1quant.stages.positivity import best_run, call_positive
 from pdl1quant.stages.score import positive_at
 
@@ -211,6 +211,32 @@ def test_brown_beside_the_shared_line_still_counts():
 def test_line_shared_with_a_negative_immune_cell_counts():
     cells = pair("tumour", "lymphocyte", [arc(0.5, 12), np.zeros(32)])
     assert cells["membrane_positive"].tolist() == [True, False]
+
+
+def overlaid(*, kind="tumour", other="macrophage", cytoplasm=0.3, others=0.5, own=0.05):
+    """The flag of a cell beside another; its membrane is ``own`` where the other does not touch it."""
+    membranes = [arc(0.6, 12, base=own), np.full(32, 0.6)]
+    cells = pair(kind, other, membranes, cytoplasm_dab_od_mean=[cytoplasm, others])
+    assert not cells["flags"][1] & Flag.OVERLAID
+    return bool(cells["flags"][0] & Flag.OVERLAID)
+
+
+@pytest.mark.parametrize("other", ["lymphocyte", "macrophage"])
+def test_brown_cytoplasm_in_a_blue_membrane_is_that_of_the_immune_cell_beside_it(other):
+    assert overlaid(other=other)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"other": "tumour"}, {"others": 0.1}, {"own": 0.15}, {"cytoplasm": 0.1}, {"kind": "stroma"}],
+    ids=["no immune cell", "it is not brown", "the membrane is brown, too", "no brown cytoplasm", "no tumour cell"],
+)
+def test_nothing_else_is_overlaid(changes):
+    assert not overlaid(**changes)
+
+
+def test_an_overlaid_cell_leaves_the_score():
+    assert Flag.OVERLAID & EXCLUDING_FLAGS
 
 
 def test_line_between_two_immune_cells_counts_for_both():

@@ -40,10 +40,18 @@ class Flag(IntFlag):
     """Changed by a reviewer."""
     ARTEFACT = 512
     """In a part of the slide that is spoilt: pen, fold, bubble, blur or pigment."""
+    OVERLAID = 1024
+    """A tumour cell whose brown is that of an immune cell which lies over it: what it is like below cannot be seen."""
 
 
 EXCLUDING_FLAGS = (
-    Flag.TOUCHES_EDGE | Flag.PIGMENT | Flag.OUT_OF_FOCUS | Flag.PYKNOTIC | Flag.OUTSIDE_ROI | Flag.ARTEFACT
+    Flag.TOUCHES_EDGE
+    | Flag.PIGMENT
+    | Flag.OUT_OF_FOCUS
+    | Flag.PYKNOTIC
+    | Flag.OUTSIDE_ROI
+    | Flag.ARTEFACT
+    | Flag.OVERLAID
 )
 """A cell with one of these stays in the table and leaves the numerator and the denominator."""
 

@@ -129,6 +129,7 @@ CELL_FLAG_TEXTS: dict[Flag, str] = {
     Flag.PYKNOTIC: "shrunken or fragmented nucleus: not viable",
     Flag.OUTSIDE_ROI: "outside the region to be scored",
     Flag.ARTEFACT: "in a spoilt part of the slide: pen, fold, bubble, blur or pigment",
+    Flag.OVERLAID: "under a brown immune cell",
     Flag.SATURATED: "too dark for the stain split (stays in the score)",
     Flag.NO_CYTOPLASM: "no cytoplasm seen (stays in the score)",
     Flag.SHARED_MEMBRANE: "brown line given to a neighbour (stays in the score)",
