@@ -1,5 +1,8 @@
 """Windows of the network over a slide: each is run once, seams do not show, and nothing stays behind."""
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,15 +16,15 @@ from pdl1quant import pipeline
 from pdl1quant.assays import load_pack
 from pdl1quant.config import Config, load_config
 from pdl1quant.errors import OutputError
-from pdl1quant.model import Rect, Status, Tile
+from pdl1quant.model import Rect, Region, SlideDamage, Status, Tile
 from pdl1quant.networks import maps
-from pdl1quant.networks.segmenter import map_tile
+from pdl1quant.networks.segmenter import give_back_maps, map_tile
 from pdl1quant.slides.opening import open_slide
 from pdl1quant.tiling import BLOCK_PX, Margins, WindowPlace, place_tiles, place_windows, shape_in_blocks
 from pdl1quant.whole_slides import windows
 from pdl1quant.whole_slides.scoring import analyse_slide
 from pdl1quant.whole_slides.survey import plan_work
-from pdl1quant.whole_slides.windows import WindowStore, look_at, make_agenda, swept
+from pdl1quant.whole_slides.windows import View, WindowStore, look_at, make_agenda, swept
 
 PACK = load_pack("28-8-cytoplasm")
 SMALL_PX = 480
@@ -128,24 +131,50 @@ NEXT = WindowPlace(rect=Rect(x0=160, y0=0, x1=640, y1=416), core=Rect(x0=288, y0
 
 
 def test_a_tile_gets_its_parts_of_what_was_said_of_windows_and_nothing_elsewhere(path, tmp_path):
-    store = WindowStore(folder=tmp_path)
+    store, asked = WindowStore(folder=tmp_path), Rect(x0=96, y0=48, x1=560, y1=384)
     with open_slide(path) as slide:
         grid = slide.grid(0.5)
         for window in (SOME, NEXT):
             store.put(window, look_at(slide, grid, window, config=Config()))
         rgb = slide.read(SOME.rect, grid).rgb
+        pixels = slide.read(asked, grid).rgb
     own = map_tile(Tile(rgb=rgb, mpp=0.5, core=SOME.core, inner=SOME.core), config=Config().nuclei)
-    got = store.get((SOME, NEXT), Rect(x0=96, y0=48, x1=560, y1=384))
-    assert got.hills.shape == got.cells.shape == (336, 464)
-    assert np.array_equal(got.hills[:272, :192], own.hills[48:, 96:])
-    assert np.array_equal(got.cells[:272, :192], own.cells[48:, 96:])
-    assert got.hills[:272, 192:416].any()
-    assert not got.hills[272:].any()
-    assert not got.hills[:, 416:].any()
-    first, second = got.scores
+    got = store.get((SOME, NEXT), asked)
+    assert np.array_equal(got.region.rgb[:272, :416], pixels[:272, :416])
+    assert (got.region.rgb[272:] == 255).all()
+    assert (got.region.rgb[:, 416:] == 255).all()
+    assert got.region.damage == ()
+    assert got.maps.hills.shape == got.maps.cells.shape == (336, 464)
+    assert np.array_equal(got.maps.hills[:272, :192], own.hills[48:, 96:])
+    assert np.array_equal(got.maps.cells[:272, :192], own.cells[48:, 96:])
+    assert got.maps.hills[:272, 192:416].any()
+    assert not got.maps.hills[272:].any()
+    assert not got.maps.hills[:, 416:].any()
+    first, second = got.maps.scores
     assert first.planes.shape == (5, len(first.rows), len(first.columns))
     assert (first.columns.max(), second.columns.min(), second.columns.max()) == (191, 193, 415)
     assert np.allclose(first.planes / 65535, own.scores[0].planes[:, 24:, 48:], atol=1e-5)
+
+
+def test_damage_met_in_a_window_is_told_to_its_tiles(tmp_path):
+    store, nothing = (
+        WindowStore(folder=tmp_path),
+        maps.Maps(hills=np.zeros((320, 288), np.float32), cells=None, scores=()),
+    )
+    box = SlideDamage(rect=Rect(x0=0, y0=256, x1=256, y1=512), level=0, reason="no JPEG, as \u00b5m")
+    store.put(SOME, View(region=Region(rgb=np.zeros((320, 288, 3), np.uint8), damage=(box,)), maps=nothing))
+    assert store.get((SOME,), SOME.core).region.damage == (box,)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell what a process holds")
+def test_what_the_network_holds_after_a_window_can_be_given_back():
+    def held_mb():
+        return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * 4096 / 1e6
+
+    map_tile(Tile.whole(np.zeros((1536, 1536, 3), np.uint8), 0.5), config=Config().nuclei)
+    before = held_mb()
+    give_back_maps(config=Config().nuclei)
+    assert held_mb() < before - 60
 
 
 def test_a_window_that_does_not_come_is_an_error_of_one_line(tmp_path, monkeypatch):
@@ -199,6 +228,10 @@ def test_each_window_is_run_once_and_before_the_tiles_that_need_it(seed, width, 
                 meets = core.x0 < inner.x1 and inner.x0 < core.x1 and core.y0 < inner.y1 and inner.y0 < core.y1
                 assert (window in agenda.needs[step]) == meets
     assert [step for step in agenda.steps if isinstance(step, int)] == list(range(len(places)))
+    rows = sum(one.core.x0 >= other.core.x0 for one, other in pairwise(found)) + 1
+    are_tiles = [isinstance(step, int) for step in agenda.steps]
+    assert sum(before and not after for before, after in pairwise(are_tiles)) < rows
+    assert all(agenda.turns[n] == (are_tiles[n] != mine) for n, mine in enumerate(are_tiles[max(1, ahead) :], 0))
     assert seen == {window for windows in agenda.needs for window in windows}
 
 

@@ -5,12 +5,14 @@ each core is the bounding box of the blocks within a rectangle of up to ``tile_p
 cut evenly: a sliver would cost as much of a halo as a whole tile. Blocks belong to one core, a cell to the block that
 holds its centroid: so no cell is lost or counted twice, and which blocks are work does not depend on the size of the
 tiles. Tiles begin at multiples of a step, so that whatever strides over pixels in them strides alike. The windows of a
-network lie on a grid of their own, so that each is run once, and says the same to tiles of any size.
+network are cut from the same work without regard to tiles, so that each is run once, and says the same to tiles of any
+size.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -116,28 +118,28 @@ def place_windows(
     blocks, width, height
         As for `place_tiles`.
     sides
-        Of the squares in which windows lie, each cut down to the work in it, and how much more a window reads on each
-        side; multiples of ``step_px``.
+        The longest side of a window, and how much more it reads on each side; multiples of ``step_px``. Windows are cut
+        evenly from stretches of work, as tiles are, and cut down to the work in them.
     objects_px
         How far around blocks of work tiles look.
     step_px
         What is read begins at multiples of this.
     """
     (side_px, context_px), around_px = sides, objects_px + TIES_PX
+    how = {"side_px": side_px, "around_px": around_px, "step_px": step_px}
     places = []
-    for top in range(0, height, side_px):
-        for left in range(0, width, side_px):
-            square = Rect(x0=left, y0=top, x1=min(left + side_px, width), y1=min(top + side_px, height))
-            row, column = (max(0, first - around_px) // BLOCK_PX for first in (top, left))
-            last_row, last_column = ((last + around_px - 1) // BLOCK_PX for last in (square.y1, square.x1))
-            rows, columns = np.nonzero(blocks[row : last_row + 1, column : last_column + 1])
+    for top, bottom in _lengths(np.asarray(blocks.any(axis=1)), at_most=height, **how):
+        row, row_end = _blocks_about(top, bottom, around_px)
+        for left, right in _lengths(np.asarray(blocks[row:row_end].any(axis=0)), at_most=width, **how):
+            column, column_end = _blocks_about(left, right, around_px)
+            rows, columns = np.nonzero(blocks[row:row_end, column:column_end])
             if rows.size == 0:
                 continue
             core = Rect(
                 x0=max(left, ((column + int(columns.min())) * BLOCK_PX - around_px) // step_px * step_px),
                 y0=max(top, ((row + int(rows.min())) * BLOCK_PX - around_px) // step_px * step_px),
-                x1=min(-(-((column + int(columns.max()) + 1) * BLOCK_PX + around_px) // step_px) * step_px, square.x1),
-                y1=min(-(-((row + int(rows.max()) + 1) * BLOCK_PX + around_px) // step_px) * step_px, square.y1),
+                x1=min(-(-((column + int(columns.max()) + 1) * BLOCK_PX + around_px) // step_px) * step_px, right),
+                y1=min(-(-((row + int(rows.max()) + 1) * BLOCK_PX + around_px) // step_px) * step_px, bottom),
             )
             rect = Rect(
                 x0=max(0, core.x0 - context_px),
@@ -147,6 +149,30 @@ def place_windows(
             )
             places.append(WindowPlace(rect=rect, core=core))
     return tuple(places)
+
+
+def _lengths(work: BoolArray, *, at_most: int, side_px: int, around_px: int, step_px: int) -> list[tuple[int, int]]:
+    """First and last + 1 px of what lies around blocks of work along a side of ``at_most`` px, cut evenly.
+
+    No length is longer than ``side_px``; they begin at multiples of ``step_px``, and do not overlap.
+    """
+    at = np.flatnonzero(work)
+    joined = max(JOINED_BLOCKS, 2 * (around_px + step_px) // BLOCK_PX)
+    found = []
+    for stretch in np.split(at, np.flatnonzero(np.diff(at) > joined + 1) + 1):
+        if stretch.size:
+            first = max(0, int(stretch[0]) * BLOCK_PX - around_px) // step_px * step_px
+            n_steps = -(-((int(stretch[-1]) + 1) * BLOCK_PX + around_px - first) // step_px)
+            n_steps = min(n_steps, -(-(at_most - first) // step_px))
+            n = -(-n_steps * step_px // side_px)
+            cuts = [min(first + n_steps * k // n * step_px, at_most) for k in range(n + 1)]
+            found += list(pairwise(cuts))
+    return found
+
+
+def _blocks_about(first_px: int, end_px: int, around_px: int) -> tuple[int, int]:
+    """First and last + 1 of the blocks that lie so close to some pixels."""
+    return max(0, first_px - around_px) // BLOCK_PX, (end_px + around_px - 1) // BLOCK_PX + 1
 
 
 def _stretches(work: BoolArray, *, at_most: int) -> list[tuple[int, int]]:

@@ -16,6 +16,7 @@ from pdl1quant.batch.work import Done, Outcome, Task, guarded, result_metadata, 
 from pdl1quant.errors import RefusedError, UnreadableError
 from pdl1quant.model import ResultFlag
 from pdl1quant.networks.chosen import pin_model
+from pdl1quant.networks.segmenter import give_back_maps
 from pdl1quant.outputs.artefacts import write_artefacts
 from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.files import scratch_folder
@@ -63,15 +64,16 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowTask:
-    """One window at which the network is to look."""
+    """One window at which the network is to look; ``turns``: the worker then goes on with tiles (`Agenda`)."""
 
     source: Source
     window: WindowPlace
+    turns: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TileTask:
-    """One tile to measure, and the windows that it needs."""
+    """One tile to measure, and the windows that it needs; ``turns``: the worker then goes on with windows."""
 
     source: Source
     place: TilePlace
@@ -79,6 +81,7 @@ class TileTask:
     blocks: BoolArray
     estimate: StainEstimate
     keep_labels: bool
+    turns: bool
 
 
 def prepare(config: Config) -> None:
@@ -174,7 +177,7 @@ def _tasks(
     """The steps of an agenda as they are sent to workers."""
     assert task.estimate is not None
     return [
-        WindowTask(source=source, window=step)
+        WindowTask(source=source, window=step, turns=turns)
         if isinstance(step, WindowPlace)
         else TileTask(
             source=source,
@@ -183,8 +186,9 @@ def _tasks(
             blocks=work.blocks,
             estimate=task.estimate,
             keep_labels=task.plan.keep_labels,
+            turns=turns,
         )
-        for step in agenda.steps
+        for step, turns in zip(agenda.steps, agenda.turns, strict=True)
     ]
 
 
@@ -258,13 +262,17 @@ def _held(measured: Iterator[tuple[int, TileCells]], painter: Painter) -> Iterat
 
 def take_step(task: TileTask | WindowTask) -> TileCells | None:
     """Measure one tile, or let the network look at one window; called in a worker."""
-    source = task.source
+    source, done = task.source, None
     slide = _opened(source.path, source.mpp)
     if isinstance(task, TileTask):
-        return _measure(slide, task)
-    if not source.store.has(task.window):  # it is there if a worker died after it
+        done = _measure(slide, task)
+    elif not source.store.has(task.window):  # it is there if a worker died after it
         source.store.put(task.window, look_at(slide, source.grid, task.window, config=source.config))
-    return None
+    if isinstance(task, WindowTask) and task.turns:
+        give_back_maps(config=source.config.nuclei)
+    if isinstance(task, WindowTask) or task.turns:  # what it held would come on top of what the next step needs
+        give_back()
+    return done
 
 
 def _measure(slide: Slide, task: TileTask) -> TileCells:
@@ -276,7 +284,7 @@ def _measure(slide: Slide, task: TileTask) -> TileCells:
         blocks=task.blocks,
         estimate=task.estimate,
         config=source.config,
-        maps=source.store.get(task.windows, inner),
+        view=source.store.get(task.windows, inner),
     )
     owned, labels = found.owned, found.owned.cells["label"].to_numpy("int32")
     if task.keep_labels:

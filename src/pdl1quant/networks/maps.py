@@ -6,6 +6,7 @@ how deep in one, and of what class.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,10 @@ CRISP_SMOOTHING_UM = 0.5
 """... That flattens small nuclei away, so where the network is sure, less smoothed hills count, too, ..."""
 CRISP_SHARE = 0.9
 """... lowered to this share; sure is what the eighth power of the probability leaves standing."""
+SMOOTHED_AT_ONCE_PX = 16
+"""OpenCV smooths so many pixels of a row at a time; those that are left at its end are rounded otherwise."""
 WINDOW_PX = 1792
-"""Side of what a window of the network gives; it reads the card's ``context_px`` more on each side."""
+"""Side of what a window of the network gives at most; it reads the card's ``context_px`` more on each side."""
 MAX_SIDE_PX = 2560
 """Larger images are run in windows, for memory."""
 SAME_MPP = 0.05
@@ -104,8 +107,11 @@ def predict(model: Model, tile: Tile) -> Maps:
     top = round(tile.y_px / tile.downsample_y * ratio) % step
     left = round(tile.x_px / tile.downsample_x * ratio) % step
     bottom, right = -(top + rgb.shape[0]) % step, -(left + rgb.shape[1]) % step
-    padded = cv2.copyMakeBorder(rgb, top, bottom, left, right, cv2.BORDER_REFLECT)
-    nuclei, cells = _run(model, np.asarray(padded, dtype=np.uint8))
+    if max(top, left, bottom, right) > 0:
+        padded = np.asarray(cv2.copyMakeBorder(rgb, top, bottom, left, right, cv2.BORDER_REFLECT), dtype=np.uint8)
+    else:
+        padded = rgb
+    nuclei, cells = _run(model, padded)
     whole = (rgb.shape[1] + left + right, rgb.shape[0] + top + bottom)
     inner = tile.inner or Rect(x0=0, y0=0, x1=width, y1=height)
 
@@ -118,10 +124,25 @@ def predict(model: Model, tile: Tile) -> Maps:
         rows = _tile_index(cells.shape[1], whole[1], top, rgb.shape[0], height) - inner.y0
         columns = _tile_index(cells.shape[2], whole[0], left, rgb.shape[1], width) - inner.x0
         scores = (ClassScores(planes=cells[2:], rows=rows, columns=columns).within(inner.width, inner.height),)
+    about = _about(inner, width=width, height=height, mpp=tile.mpp)
+    hills = _hills(*(about.of(on_tile(plane)) for plane in nuclei), mpp=tile.mpp)
+    hills = np.ascontiguousarray(inner.moved(-about.x0, -about.y0).of(hills))
+    del nuclei  # large: 8 bytes a pixel
     return Maps(
-        hills=np.ascontiguousarray(inner.of(_hills(on_tile(nuclei[0]), on_tile(nuclei[1]), mpp=tile.mpp))),
+        hills=hills,
         cells=None if cells is None else _cells(*(inner.of(on_tile(plane)) for plane in cells[:2])),
         scores=scores,
+    )
+
+
+def _about(inner: Rect, *, width: int, height: int, mpp: float) -> Rect:
+    """A part of a tile with all that its smoothed hills depend on."""
+    margin_px = math.ceil((4 * SMOOTHING_UM / mpp + 1) / SMOOTHED_AT_ONCE_PX) * SMOOTHED_AT_ONCE_PX
+    return Rect(
+        x0=max(0, inner.x0 - margin_px),
+        y0=max(0, inner.y0 - margin_px),
+        x1=min(inner.x1 + margin_px, width),
+        y1=min(inner.y1 + margin_px, height),
     )
 
 

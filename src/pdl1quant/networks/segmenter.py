@@ -30,6 +30,7 @@ from pdl1quant.networks.card import load_model, model_files, model_folder
 from pdl1quant.networks.files import check_hash
 from pdl1quant.networks.maps import INSIDE, predict
 from pdl1quant.networks.nuclei_only import segment_by_plane
+from pdl1quant.networks.session import trim_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -107,6 +108,11 @@ def _checked_folder(config: NucleiConfig) -> Path:
 def map_tile(tile: Tile, *, config: NucleiConfig) -> Maps:
     """What the network says of a tile, for `segment_maps`; of a model that `gives_maps`."""
     return predict(load_model(_checked_folder(config)), tile)
+
+
+def give_back_maps(*, config: NucleiConfig) -> None:
+    """Return to the system what `map_tile` holds for the next tile."""
+    trim_model(load_model(_checked_folder(config)))
 
 
 def segment_maps(maps: Maps, *, mpp: float, config: NucleiConfig) -> Segmentation:

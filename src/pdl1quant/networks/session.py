@@ -134,6 +134,19 @@ def run_table(weights: Path, sha256: str, *, output: str, feed: Mapping[str, Flo
         raise ModelError(f"{weights}: cannot be run as its card says ({_first_line(error)})") from error
 
 
+def trim_model(model: Model) -> None:
+    """Give back what runs of an open model hold for the next ones: some 300 MB after a window of a slide.
+
+    That is done at the end of a run, so the smallest one is made.
+    """
+    import onnxruntime  # noqa: PLC0415 - heavy, and needed only where a network runs
+
+    card, options = model.card, onnxruntime.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    least = np.zeros((card.multiple_px, card.multiple_px, 3), np.uint8)
+    _open(model.weights, card.sha256).run([card.nuclei], {card.input: _as_input(card, least)}, options)
+
+
 def close_models() -> None:
     """Give back what open models hold, some 200 MB after a tile of a slide; they are opened anew when asked for."""
     _open.cache_clear()

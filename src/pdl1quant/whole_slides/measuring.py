@@ -29,8 +29,8 @@ if TYPE_CHECKING:
         SlideGrid,
         StainEstimate,
     )
-    from pdl1quant.networks.maps import Maps
     from pdl1quant.tiling import TilePlace
+    from pdl1quant.whole_slides.windows import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,7 @@ def measure_tile(
     blocks: BoolArray,
     estimate: StainEstimate,
     config: Config,
-    maps: Maps | None = None,
+    view: View | None = None,
 ) -> MeasuredTile:
     """Read a tile, find its cells, keep those whose centre lies in its core.
 
@@ -89,10 +89,10 @@ def measure_tile(
         (rows, columns) bool: blocks that are work; cells elsewhere are nobody's.
     estimate, config
         Staining of the case, and settings.
-    maps
-        What the network said of the tile before (`windows`); None where the segmenter is to look at it.
+    view
+        What was seen of the tile before (`windows`); None where it is to be read, and the segmenter to look at it.
     """
-    region = slide.read(place.rect, grid)
+    region, maps = (slide.read(place.rect, grid), None) if view is None else (view.region, view.maps)
     x0, y0 = place.rect.x0, place.rect.y0
     tile = Tile(
         rgb=region.rgb,

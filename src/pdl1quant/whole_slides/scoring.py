@@ -204,7 +204,7 @@ def analyse_slide(
                 blocks=work.blocks,
                 estimate=estimate,
                 config=config,
-                maps=store.get(agenda.needs[step], places[step].inner),
+                view=store.get(agenda.needs[step], places[step].inner),
             ).owned
             tally.damage.update(dict.fromkeys(tile.damage))
             yield step, tile

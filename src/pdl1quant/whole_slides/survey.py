@@ -64,8 +64,8 @@ OBJECTS_UM = 48.0
 """How far the objects reach of which a cell depends: its nucleus, that of a neighbour, how far both grow."""
 RULES_UM = 46.0
 """How far the rules look: a hole in the brown (20 um) against its background (24 um), on a grid of 2 um."""
-TILE_PX = {"watershed": 2048, "network": 1536}
-"""Side of a tile with which a worker stays below 1 GB, measured."""
+TILE_PX = {"watershed": 2048, "network": 2048}
+"""Side of a tile with which one process stays below 1 GB, measured."""
 OTHER_TILE_PX = 1024
 """The same for segmenters that were not measured."""
 LIBRARIES_UM = 32.0
