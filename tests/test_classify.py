@@ -227,14 +227,20 @@ def test_a_doubtful_blue_cell_in_tumour_of_both_kinds_is_tumour():
 @pytest.mark.parametrize(
     "cells",
     [
-        nest(own=0.45, n_brown=0, n_blue=60),
-        nest(own=0.45, n_brown=30, n_blue=0),
-        pd.concat([nest(own=0.45, n_brown=4, n_blue=4), brown_cells(40 * [0.01], positive=False)], ignore_index=True),
-        nest(own=0.4, n_brown=15, n_blue=15),
+        nest(own=0.45, n_brown=0, n_blue=6),
+        nest(own=0.45, n_brown=0, n_blue=12),
+        nest(own=0.45, n_brown=1, n_blue=30),
+        pd.concat([nest(own=0.45, n_brown=4, n_blue=4), brown_cells(40 * [0.01], positive=False, apart_um=4.0)], ignore_index=True),
     ],
-    ids=["all are blue", "all are brown", "hardly a tumour cell around", "it looks too little like tumour"],
+    ids=["few, all of them blue", "all are blue", "hardly one is brown", "hardly a tumour cell around"],
 )
 def test_elsewhere_a_blue_cell_gains_nothing(cells):
+    assert weigh_blue_company(cells, mpp=0.5).equals(cells)
+
+
+@pytest.mark.parametrize(("own", "n_brown"), [(0.4, 15), (0.45, 30)], ids=["too little like tumour", "all are brown"])
+def test_a_doubtful_blue_cell_does_not_become_tumour_by_company_alone(own, n_brown):
+    cells = nest(own=own, n_brown=n_brown, n_blue=30 - n_brown)
     assert list(weigh_blue_company(cells, mpp=0.5)["cell_class"]) == list(cells["cell_class"])
 
 

@@ -222,7 +222,7 @@ def overlaid(*, kind="tumour", other="macrophage", cytoplasm=0.3, others=0.5, ow
 
 
 @pytest.mark.parametrize("other", ["lymphocyte", "macrophage"])
-def test_brown_cytoplasm_in_a_blue_membrane_is_that_of_the_immune_cell_beside_it(other):
+def test_brown_cytoplasm_in_an_unstained_membrane_is_that_of_the_immune_cell_beside_it(other):
     assert overlaid(other=other)
 
 
@@ -233,6 +233,20 @@ def test_brown_cytoplasm_in_a_blue_membrane_is_that_of_the_immune_cell_beside_it
 )
 def test_nothing_else_is_overlaid(changes):
     assert not overlaid(**changes)
+
+
+@pytest.mark.parametrize("shared", [20, 24, 28, 32])
+def test_a_brown_cell_that_an_immune_cell_embraces_is_not_overlaid(shared):
+    cells = pair("tumour", "macrophage", [np.full(32, 0.6)] * 2, shared=shared, cytoplasm_dab_od_mean=[0.5, 0.5])
+    assert cells["positive"].all()
+    assert not (cells["flags"] & int(Flag.OVERLAID)).any()
+
+
+def test_a_cell_without_a_membrane_is_not_overlaid():
+    cells = make_cells(2, cell_class=["tumour", "macrophage"], cytoplasm_dab_od_mean=[0.5, 0.5])
+    weight = [np.zeros(32), np.full(32, 4)]
+    bare = profile([np.zeros(32), np.full(32, 0.6)], neighbour=[facing(1, 12), facing(0, 12)], weight=weight)
+    assert not (call(cells, bare)["flags"] & int(Flag.OVERLAID)).any()
 
 
 def test_an_overlaid_cell_leaves_the_score():

@@ -196,6 +196,16 @@ def test_cells_left_out_by_the_run_stay_left_out():
     assert counts_of(state).positive.cytoplasm == 1
 
 
+@pytest.mark.parametrize(("kind", "to"), [(EditKind.POSITIVE, True), (EditKind.CLASS, "tumour")])
+def test_a_person_who_judges_an_overlaid_cell_brings_it_back(kind, to):
+    state = state_of(make_scored_cells(2, flags=int(Flag.OVERLAID)))
+    state.take([edit(kind, state.ids_of(np.array([0])), to=to)])
+    flags = state.reviewed()["reviewed_flags"].to_numpy()
+    assert (flags & int(Flag.OVERLAID) != 0).tolist() == [False, True]
+    state.take([edit(EditKind.UNDO, to=state.edits[0].id)])
+    assert (state.reviewed()["reviewed_flags"].to_numpy() == int(Flag.OVERLAID)).all()
+
+
 def test_edited_cells_carry_the_flag_and_others_do_not():
     state = state_of(make_scored_cells(9))
     state.take([edit(EditKind.CLASS, state.ids_of(np.array([2, 5])), to="stroma")])

@@ -279,5 +279,7 @@ class CellState:
         side = self._inside[rows]
         outside = np.int32(Flag.OUTSIDE_ROI)
         flags = np.where(side == 1, flags & ~outside, np.where(side == 0, flags | outside, flags))
+        judged = (self._class[rows] != UNSAID) | (self._positive[rows] != UNSAID)
+        flags = np.where(judged, flags & ~np.int32(Flag.OVERLAID), flags)
         is_edited = (self._n_touches[rows] > 0) | (flags != self.table["flags"].to_numpy(np.int32)[rows])
         return np.asarray(np.where(is_edited, flags | np.int32(Flag.EDITED), flags), dtype=np.int32)

@@ -248,7 +248,8 @@ def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     blue_rest = 1 - (brown_rest + DOUBT_CELLS * BROWN_REST) / (rest + DOUBT_CELLS)
     among = blue_tumour <= 1 - NEARLY_ALL
     rarer = np.where(among, np.clip(blue_tumour / blue_rest, 1 / RARER, 1), 1)
-    mixed = np.interp(1 - blue_tumour, *MIXED) * np.interp(tumour / np.maximum(tumour + rest, 1), *NESTS)
+    mixed = np.interp(brown_tumour / np.maximum(tumour, 1), *MIXED) * tumour / (tumour + DOUBT_CELLS)
+    mixed *= np.interp(tumour / np.maximum(tumour + rest, 1), *NESTS)
     weight = rarer * MORE**mixed
     moved = weight != 1
     return _with_odds(cells, doubtful[moved], odds[doubtful[moved]] * weight[moved]) if moved.any() else cells

@@ -22,7 +22,7 @@ FLUSH = 0.6
 """A line whose OD the neighbour's cytoplasm reaches to this share is the edge of that cytoplasm."""
 MIN_ALONE = 0.25
 """Share of the perimeter that faces no ringed neighbour from which that part alone decides."""
-BLUE_RING = 0.5
+UNSTAINED = 0.5
 """A tumour cell with brown cytoplasm whose own membrane stays below this share of the threshold is brown by another."""
 IMMUNE = (CellClass.LYMPHOCYTE, CellClass.MACROPHAGE)
 
@@ -64,22 +64,24 @@ def call_positive(
     lost = (own < membrane.dab_od) & (membrane.dab_od >= threshold)
     counted_before = lost.any(axis=1) & ~cells["membrane_positive"].to_numpy()
     flags = np.where(counted_before, int(Flag.SHARED_MEMBRANE), 0)
-    flags |= np.where(_is_overlaid(cells, membrane, threshold), int(Flag.OVERLAID), 0)
+    seen = _share(membrane.weight, own >= membrane.dab_od) >= np.float32(MIN_ALONE)
+    flags |= np.where(seen & _is_overlaid(cells, membrane, threshold), int(Flag.OVERLAID), 0)
     flags |= np.where(cells["cytoplasm_area_um2"].to_numpy() == 0, int(Flag.NO_CYTOPLASM), 0)
     cells["flags"] = (cells["flags"].to_numpy() | flags).astype(np.int32)
     return cells
 
 
 def _is_overlaid(cells: pd.DataFrame, membrane: MembraneProfile, threshold: np.float32) -> BoolArray:
-    """(n,) tumour cells of brown cytoplasm in a blue membrane, beside an immune cell of brown cytoplasm.
+    """(n,) tumour cells of brown cytoplasm in an unstained membrane, beside an immune cell of brown cytoplasm.
 
-    Brown cytoplasm reaches its edge; what ends before it is the part of another cell that lies over this one.
+    Brown cytoplasm reaches its edge; what ends before it is the part of another cell that lies over this one. Where
+    neighbours explain nearly all of the membrane, its run is 0 and says nothing of that.
     """
     cytoplasm_positive = cells["cytoplasm_positive"].to_numpy()
     brown_immune = cells["cell_class"].isin(list(IMMUNE)).to_numpy() & cytoplasm_positive
     beside = (np.append(brown_immune, False)[membrane.neighbour] & (membrane.weight > 0)).any(axis=1)  # -1 is nobody
-    blue = cells["membrane_dab_od_run"].to_numpy() < np.float32(BLUE_RING) * threshold
-    return np.asarray((cells["cell_class"] == CellClass.TUMOUR).to_numpy() & cytoplasm_positive & blue & beside)
+    unstained = cells["membrane_dab_od_run"].to_numpy() < np.float32(UNSTAINED) * threshold
+    return np.asarray((cells["cell_class"] == CellClass.TUMOUR).to_numpy() & cytoplasm_positive & unstained & beside)
 
 
 def grade_cells(cells: pd.DataFrame, compartment: Compartment, config: PositivityConfig) -> np.ndarray:
