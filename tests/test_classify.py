@@ -224,13 +224,16 @@ def test_a_doubtful_blue_cell_in_tumour_of_both_kinds_is_tumour():
     assert list(found["cell_class"])[1:] == list(cells["cell_class"])[1:]
 
 
+LYMPHOCYTES = brown_cells(40 * [0.01], positive=False, apart_um=4.0)
+
+
 @pytest.mark.parametrize(
     "cells",
     [
         nest(own=0.45, n_brown=0, n_blue=6),
         nest(own=0.45, n_brown=0, n_blue=12),
         nest(own=0.45, n_brown=1, n_blue=30),
-        pd.concat([nest(own=0.45, n_brown=4, n_blue=4), brown_cells(40 * [0.01], positive=False, apart_um=4.0)], ignore_index=True),
+        pd.concat([nest(own=0.45, n_brown=4, n_blue=4), LYMPHOCYTES], ignore_index=True),
     ],
     ids=["few, all of them blue", "all are blue", "hardly one is brown", "hardly a tumour cell around"],
 )
