@@ -141,7 +141,7 @@ def find_artefacts(detail: Detail, *, black_residual_od: float, config: Artefact
     -------
     ndarray of uint8
         (h, w): the number of the kind of each place as in `ArtefactMap`, 0 for none. Where several meet, the first of
-        pen, bubble, fold, pigment, blur.
+        pen, bubble, pigment, blur at least 200 um wide, fold, narrower blur; of pigment and blur it is pigment.
     """
     black = _is_black(detail.residual, black_residual_od)
     pen = find_pen(black, detail.inked, config=config)
@@ -325,8 +325,8 @@ def _without_small(mask: BoolArray, min_area_um2: float) -> BoolArray:
 def _long(mask: BoolArray, min_length_um: float) -> BoolArray:
     """The pieces that are bands: the diagonal of their box is at least that long, and three times their width."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats(_bits(mask), connectivity=8)
-    length = np.hypot(stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]) * STEP_UM
-    width = stats[:, cv2.CC_STAT_AREA] * STEP_UM**2 / length
+    pieces = stats[1:]  # the background, which may have no pixels, is none
+    length = np.hypot(pieces[:, cv2.CC_STAT_WIDTH], pieces[:, cv2.CC_STAT_HEIGHT]) * STEP_UM
+    width = pieces[:, cv2.CC_STAT_AREA] * STEP_UM**2 / length
     chosen = (length >= min_length_um) & (width <= length / 3)
-    chosen[0] = False
-    return np.asarray(chosen[labels])
+    return np.asarray(np.append(False, chosen)[labels])
