@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
@@ -14,14 +15,17 @@ import phantom_slides
 from batch_runs import Deaf, draw_phantom, draw_tile, run
 from pdl1quant.config import load_config
 from pdl1quant.errors import UsageError
+from pdl1quant.model import EXCLUDING_FLAGS, Flag
 from pdl1quant.outputs.files import claim_output
-from pdl1quant.outputs.tables import read_cells
+from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
+from pdl1quant.report.sheet import sheet_of
 from pdl1quant.report.viewer import show_case
 from pdl1quant.report.words import about_images
 from pdl1quant.report.write import page_name
 from pdl1quant.review import EditKind, rescore
+from report_runs import make_cohort
 from review_runs import make_results, open_review, viable
 
 HOSTILE = "<script>alert(1)</script>\"'&=cmd|' /C calc'!A0"
@@ -97,6 +101,21 @@ def test_cohort_has_a_page_per_case(tmp_path):
     assert pages == ["0001_a.html", "0002_b.html"]
     table = (tmp_path / "out" / "report.html").read_text()
     assert all(f'href="report/{name}"' in table for name in pages)
+
+
+def test_every_flag_by_which_single_cells_leave_the_score_has_its_line(tmp_path):
+    out = make_cohort(tmp_path, ["one"])
+    path = out / "cells" / "field_0.parquet"
+    cells, said = read_cells_of(path)
+    flags = [flag for flag in EXCLUDING_FLAGS if flag is not Flag.ARTEFACT]  # told of the tissue
+    carried = np.repeat([int(flag) for flag in flags], range(1, len(flags) + 1))
+    cells["flags"] = np.pad(carried, (0, len(cells) - len(carried)))
+    write_cells(cells, path, metadata=said)
+    report = open_run(out)
+    case = load_case(report, report.case_rows[0])
+    told = [check.text for check in sheet_of(report, case, show_case(report, case), number=1).checks]
+    for n, flag in enumerate(flags, start=1):
+        assert any(text.endswith(f" of cells ({n})") for text in told), flag.name
 
 
 def test_image_that_moved_is_shown_as_it_was_drawn(scored, tmp_path):

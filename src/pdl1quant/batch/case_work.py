@@ -82,6 +82,20 @@ class CaseWork:
     """When ``scores.csv`` may be written again (`time.monotonic`)."""
 
     def score(self, wave: Sequence[tuple[str, tuple[Image, ...]]]) -> None:
+        """Go through all steps with a few cases, and add their rows.
+
+        Parameters
+        ----------
+        wave
+            Name and images of each case; at least one. Their steps are taken together, so that the images of small
+            cases keep all workers busy.
+
+        Raises
+        ------
+        OutputError
+            Results cannot be written. What is wrong with an image or a case ends in its row, and is told to the
+            listener.
+        """
         cases = [self._opened(name, images) for name, images in wave]
         self.listener.doing("reading", wave[0][0])
         self._sample(cases)

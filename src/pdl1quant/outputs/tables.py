@@ -1,4 +1,4 @@
-"""The cells table as Parquet."""
+"""The cells table as Parquet: its schema, written whole or in parts, checked when it is read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,6 @@ _ROWS_OF_A_SLIDE = 100_000
 """Below, threads cost more than they give."""
 
 
-# --- cells ----------------------------------------------------------------------------------------------------------
 def cells_schema(metadata: Mapping[str, str] | None = None) -> pa.Schema:
     """Arrow schema of the cells table: each field with its ``unit`` and ``description``, and the table's metadata."""
     entries = {**(metadata or {}), "pdl1quant": __version__, "schema": str(SCHEMA)}
@@ -191,9 +190,6 @@ def _arrow_field(column: CellColumn) -> pa.Field:
     texts = {"unit": column.unit, "description": column.description}
     may_be_undefined = column.dtype.startswith("float")
     return pa.field(column.name, _arrow_type(column), nullable=may_be_undefined, metadata=texts)
-
-
-# --- scores ---------------------------------------------------------------------------------------------------------
 
 
 def first_line(error: BaseException) -> str:

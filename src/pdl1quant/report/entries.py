@@ -14,7 +14,9 @@ from pdl1quant.report.words import CELL_FLAG_TEXTS
 if TYPE_CHECKING:
     import pandas as pd
 
+    from pdl1quant.model import Compartment, Float64Array
     from pdl1quant.report.fields import Field
+    from pdl1quant.report.outlines import Rings
     from pdl1quant.report.pixels import Picture
 
 _MEASURES: tuple[tuple[str, str], ...] = (
@@ -58,8 +60,30 @@ def picture_entry(title: str, picture: Picture, *, role: str) -> dict[str, Any]:
     }
 
 
-def cells_entry(cells: pd.DataFrame, picture: Picture, rings: Any, unsure: Any, compartment: Any) -> dict[str, Any]:
-    """Cells by column, as the viewer reads them; places in pixels of the picture."""
+def cells_entry(
+    cells: pd.DataFrame, picture: Picture, rings: Rings, unsure: Float64Array, compartment: Compartment
+) -> dict[str, Any]:
+    """Cells by column, as the viewer reads them; places in pixels of the picture.
+
+    Parameters
+    ----------
+    cells
+        Rows of ``CELL_COLUMNS``, n of them.
+    picture
+        Where they are shown.
+    rings
+        Their outlines, a ring per row, in pixels of the input.
+    unsure : (n,) float
+        Doubt of each, 0-1.
+    compartment
+        The scored one: what counts as positive.
+
+    Returns
+    -------
+    dict
+        Lists of n entries by name, but for ``classes`` (the names that ``class`` counts in) and ``values`` (a list of n
+        for each of the measures that a click shows). What is not known is None.
+    """
     classes = cells["cell_class"].cat.categories.tolist()
     codes = cells["cell_class"].cat.codes.to_numpy()
     probabilities = cells[[f"{name}_probability" for name in classes]].to_numpy(np.float64)

@@ -168,6 +168,7 @@ def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
         Check(name="Sharpness of nuclei", text=f"{sharpness:.3f} OD per µm (median)"),
         share(Flag.PIGMENT, "Covered by pigment"),
         share(Flag.PYKNOTIC, "Not viable (pyknotic)"),
+        share(Flag.OVERLAID, "Under a brown immune cell"),
         share(Flag.SATURATED, "Too dark for the stain split"),
         share(Flag.TOUCHES_EDGE, "Cut by the edge", of_all=True),
         share(Flag.OUTSIDE_ROI, "Outside the drawn region", of_all=True),
