@@ -1,7 +1,8 @@
 """What a classifier reads of each cell: the network's class scores, the nucleus, and what lies around it.
 
-No feature reads brown, so that a class does not depend on positivity; none knows a direction, so that turned and
-mirrored images give the same; none reaches farther than ``REACH_UM``, so that tiles with that halo give the same.
+No feature reads brown: a class depends on positivity only where doubtful cells are weighed with their company
+afterwards, that is, where the segmenter has class scores (`stages.classify`). None knows a direction, so that turned
+and mirrored images give the same; none reaches farther than ``REACH_UM``, so that tiles with that halo give the same.
 """
 
 from __future__ import annotations
