@@ -1,4 +1,4 @@
-"""What a network in whole numbers gives by exact arithmetic: sums of products in 64 bits, rounded when written."""
+"""What a network in integers gives by exact arithmetic: sums of products in 64 bits, rounded when written."""
 
 import numpy as np
 import onnx

@@ -1,4 +1,4 @@
-"""The network in whole numbers of 8 bits: the same on every processor, and close to the one it was made from."""
+"""The network in 8-bit integers: exact on the processor at hand, and close to the one it was made from."""
 
 import numpy as np
 import onnx

@@ -1,6 +1,6 @@
 """Trained weights to ``model.onnx`` and ``card.toml``: `python models/cells-1/export.py --work DIR`.
 
-``--integers model.onnx`` writes an exported network in whole numbers of 8 bits; no image of a patient is read for that.
+``--integers model.onnx`` writes an exported network in 8-bit integers (int8); no image of a patient is read for that.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from network import CellNet, Shipped
 from train import HERE, WORK
 
 TITLE = "Nuclei, cells and cell classes in bright-field haematoxylin-DAB images"
+INTEGERS_TITLE = f"{TITLE}, in 8-bit integers (int8)"
+INTEGERS_NOTE = (
+    "Made of the float32 network whose hash is integers_of; seed, steps, minutes, fields and temperature are those of "
+    "its training."
+)
 DATA = "Fields rendered by pdl1quant.validation.phantoms alone; no image of a patient, no weights of others."
 LIMITS = (
     "Research use only. Measured on rendered fields and on Ki-67 fields, which stand in for PD-L1: that is no clinical "
@@ -60,11 +65,11 @@ def export_onnx(network: CellNet, path: Path, *, temperature: float) -> None:
     partial.replace(path)
 
 
-def write_card(folder: Path, training: dict[str, Any], figures: dict[str, dict[str, float]]) -> None:
+def write_card(folder: Path, training: dict[str, Any], figures: dict[str, dict[str, float]], *, title: str) -> None:
     """The card of ``folder/model.onnx``."""
     digest = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
     top = {
-        "name": folder.name, "title": TITLE, "file": "model.onnx", "sha256": digest, "licence": "BSD-3-Clause",
+        "name": folder.name, "title": title, "file": "model.onnx", "sha256": digest, "licence": "BSD-3-Clause",
         "training_data": DATA, "limits": LIMITS, "mpp": 0.5, "multiple_px": 32, "reach_px": REACH_PX,
         "context_px": CONTEXT_PX, "input": "rgb", "nuclei": "nuclei", "cells": "cells", "classes": list(CLASSES),
     }  # fmt: skip
@@ -95,7 +100,7 @@ def load_network(work: Path, config: dict[str, Any]) -> tuple[CellNet, dict[str,
 
 
 def export_integers(source: Path, output: Path, work: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """Write ``source`` in whole numbers as ``output/model.onnx``; what the card says about its training."""
+    """Write ``source`` in 8-bit integers as ``output/model.onnx``; what the card says about its training."""
     settings, about = config["integers"], tomllib.loads((source.parent / "card.toml").read_text(encoding="utf-8"))
     temperature = about["training"]["temperature"]
     files = _rendered(work / "integers", config)
@@ -116,7 +121,10 @@ def export_integers(source: Path, output: Path, work: Path, config: dict[str, An
     )  # fmt: skip
     align_steps(network)
     write_integers(network, output / "model.onnx", temperature=temperature)
-    return about["training"] | {"integers_of": about["sha256"], "integers_tuned_on_batches": settings["batches"]}
+    return about["training"] | {
+        "code": "models/cells-1/export.py --integers", "note": INTEGERS_NOTE, "integers_of": about["sha256"],
+        "integers_tuned_on_batches": settings["batches"],
+    }  # fmt: skip
 
 
 def _rendered(folder: Path, config: dict[str, Any]) -> list[Path]:
@@ -140,7 +148,10 @@ if __name__ == "__main__":
     parser.add_argument("--note", default="", help="what else the card has to say about the training")
     parser.add_argument("--temperature", type=float, default=1.0, help="divides the class logits; see measure.py")
     parser.add_argument(
-        "--integers", type=Path, metavar="ONNX", help="write this exported network (its card beside it) in 8 bits"
+        "--integers",
+        type=Path,
+        metavar="ONNX",
+        help="write this exported network (its card beside it) in 8-bit integers",
     )
     options = parser.parse_args()
     settings = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
@@ -152,4 +163,4 @@ if __name__ == "__main__":
         export_onnx(trained, options.output / "model.onnx", temperature=options.temperature)
         about |= {"temperature": options.temperature, "note": options.note}
     measured = json.loads(options.figures.read_text(encoding="utf-8")) if options.figures else {}
-    write_card(options.output, about, measured)
+    write_card(options.output, about, measured, title=INTEGERS_TITLE if options.integers else TITLE)

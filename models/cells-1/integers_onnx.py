@@ -1,4 +1,4 @@
-"""Write `integers.IntegerNet` as an ONNX file that onnxruntime runs in whole numbers, channels last, without detours.
+"""Write `integers.IntegerNet` as an ONNX file that onnxruntime runs in integers, channels last, without detours.
 
 Standard operators alone, each convolution between DequantizeLinear and QuantizeLinear, as onnxruntime fuses them. The
 transpositions around them cancel each other there. Two pixels side by side are taken as channels of one where that is

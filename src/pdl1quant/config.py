@@ -105,8 +105,7 @@ class NucleiConfig(_Section):
     rules; ``stardist``, ``cellpose`` and ``instanseg`` run a model of your own in that library."""
     model: str = ""
     """Path of the model: for ``network`` a folder with ``card.toml`` (empty: the shipped one; ``cells-1-int8``: the
-    same in whole numbers of 8 bits), for other people's networks their file or folder. Results keep its last part
-    only."""
+    same in 8-bit integers), for other people's networks their file or folder. Results keep its last part only."""
     model_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """Hash of the model's files; filled in by a run, so that results say what made them. Another hash is refused."""
     model_mpp: float | None = Field(default=None, gt=0, le=5)

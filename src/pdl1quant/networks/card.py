@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 CARD_FILE = "card.toml"
 SHIPPED_MODELS = ("cells-1", "cells-1-int8")
-"""Models that come with the package: the default, and the same network in whole numbers of 8 bits."""
+"""Models that come with the package: the default, and the same network in 8-bit integers (int8)."""
 _PACKAGED = Path(__file__).parent / "weights"
 _IN_SOURCE_TREE = Path(__file__).resolve().parents[3] / "models"
 """Where the wheel's copy comes from; an editable install reads it there."""
