@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pdl1quant.kernels import ascent, extent, labels, places, stain, sums
+from pdl1quant.kernels import ascent, extent, heights, labels, places, stain, sums
 from pdl1quant.kernels.compiled import compiled
 
 SEEDS, SIDES = st.integers(0, 10_000), st.integers(1, 17)
@@ -63,6 +63,20 @@ def test_kernel_keeps_name_and_docstring():
         return x * x
 
     assert (area.__name__, area.__doc__, area(3)) == ("area", "Square.", 9)
+
+
+# --- heights ---------------------------------------------------------------------------------------------------------
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES)
+def test_heights_and_hills_are_those_of_numpy(seed, height, width):
+    nucleus, depth, hills, others = np.random.default_rng(seed).random((4, height, width), dtype=np.float32)
+    likely, sure = np.empty_like(nucleus), np.empty_like(nucleus)
+    heights.fill_heights(nucleus, depth, np.float32(0.9), likely, sure)
+    assert np.allclose(likely, depth * nucleus, rtol=1e-6)
+    assert np.allclose(sure, 0.9 * depth * nucleus**8, rtol=1e-5, atol=1e-12)
+    expected = np.where(nucleus >= 0.4, np.maximum(np.maximum(hills, others), np.float32(0.3)), 0)
+    heights.raise_hills(hills, others, nucleus, np.float32(0.4), np.float32(0.3))
+    assert np.array_equal(hills, expected)
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from pdl1quant.kernels.heights import fill_heights, raise_hills
 from pdl1quant.model import Rect
 from pdl1quant.networks.session import run_model
 from pdl1quant.planes import like
@@ -28,6 +29,8 @@ MIN_NUCLEUS = 0.25
 """A pixel is nucleus from this probability on; faint and blurred nuclei get less than crisp ones."""
 MIN_CELL = 0.5
 """A pixel is cell from this probability on."""
+LOWEST = np.float32(1e-3)
+"""Height of a pixel of nucleus at least; 0 is none."""
 CORE_DEPTH = 0.35
 """From this relative depth on a pixel is the inside of a cell: what hangs together there is one cell."""
 SMOOTHING_UM = 0.8
@@ -148,16 +151,12 @@ def _about(inner: Rect, *, width: int, height: int, mpp: float) -> Rect:
 
 def _hills(nucleus: Float32Array, depth: Float32Array, *, mpp: float) -> Float32Array:
     """Depth times probability, smoothed, less so where a nucleus is sure; 0 where none is likely."""
-    product = cv2.multiply(depth, nucleus, dst=like(nucleus))
-    smooth = cv2.GaussianBlur(product, (0, 0), SMOOTHING_UM / mpp, dst=like(nucleus))
+    likely, sure = like(nucleus), like(nucleus)
+    fill_heights(nucleus, depth, np.float32(CRISP_SHARE), likely, sure)
+    smooth = cv2.GaussianBlur(likely, (0, 0), SMOOTHING_UM / mpp, dst=like(nucleus))
     hills = np.asarray(smooth, dtype=np.float32)
-    sure = np.multiply(nucleus, nucleus, out=like(nucleus))
-    for _ in range(2):
-        sure *= sure
-    sharp = cv2.multiply(depth, sure, dst=sure, scale=CRISP_SHARE)
-    crisp = cv2.GaussianBlur(sharp, (0, 0), CRISP_SMOOTHING_UM / mpp, dst=product)
-    hills = np.maximum(np.maximum(hills, crisp, out=hills), np.float32(1e-3), out=hills)
-    np.putmask(hills, nucleus < MIN_NUCLEUS, 0)
+    crisp = np.asarray(cv2.GaussianBlur(sure, (0, 0), CRISP_SMOOTHING_UM / mpp, dst=likely), dtype=np.float32)
+    raise_hills(hills, crisp, nucleus, np.float32(MIN_NUCLEUS), LOWEST)
     return hills
 
 
