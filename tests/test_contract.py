@@ -17,7 +17,7 @@ def phantom():
     return render_phantom(PhantomSettings(size_px=192), seed=8)
 
 
-TRAINED = ("network", "network_int8", "nuclei_only", "watershed")
+TRAINED = ("network", "network_float32", "nuclei_only", "watershed")
 """Those that find the nuclei of a phantom; the others are small models of other people's libraries, set by hand."""
 NAMES = (*TRAINED, *sorted(SEGMENTERS.keys() - set(TRAINED)))
 
@@ -27,8 +27,8 @@ def segmenter(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     if request.param in {"network", "watershed"}:
         yield NucleiConfig(segmenter=request.param)
-    elif request.param == "network_int8":
-        yield NucleiConfig(model="cells-1-int8")
+    elif request.param == "network_float32":
+        yield NucleiConfig(model="cells-1")
     elif request.param == "nuclei_only":
         yield NucleiConfig(model=str(save_nuclei_only(folder / "toy")))
     else:

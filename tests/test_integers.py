@@ -35,11 +35,12 @@ def phantom():
     return render_phantom(PhantomSettings(size_px=768, tps_pct=30.0), seed=12)
 
 
-def test_it_is_chosen_by_name_and_recorded_as_another_model():
+def test_it_is_the_default_and_recorded_as_another_model_than_the_one_in_float32():
     assert NAME in SHIPPED_MODELS
-    chosen, default = pin_model(Config(nuclei=CONFIG)), pin_model(Config())
-    assert chosen.nuclei.model_sha256 != default.nuclei.model_sha256
-    assert chosen.digest != default.digest
+    chosen, other = (pin_model(Config(nuclei=NucleiConfig(model=name))) for name in SHIPPED_MODELS)
+    assert chosen.nuclei.model_sha256 == pin_model(Config()).nuclei.model_sha256
+    assert chosen.nuclei.model_sha256 != other.nuclei.model_sha256
+    assert chosen.digest != other.digest
     assert names_classes(CONFIG)
 
 
@@ -51,8 +52,8 @@ def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):
         pin_model(Config(nuclei=CONFIG))
 
 
-def test_it_comes_from_the_default_network_and_is_small(model):
-    assert model.card.training["integers_of"] == load_model(shipped_folder()).card.sha256
+def test_it_comes_from_the_float32_network_and_is_small(model):
+    assert model.card.training["integers_of"] == load_model(shipped_folder("cells-1")).card.sha256
     assert model.weights.stat().st_size < 2e6
 
 
@@ -86,16 +87,16 @@ def test_pixels_beyond_the_reach_change_nothing_at_all(model, phantom):
         assert np.array_equal(once[inner], getattr(part, name)[inner]), name
 
 
-def test_it_finds_and_names_what_the_default_network_does(phantom):
+def test_it_finds_and_names_what_the_float32_network_does(phantom):
     tile = Tile.whole(phantom.rgb, 0.5)
-    once, whole = (segment_with(shipped_folder(name), tile, config=CONFIG) for name in SHIPPED_MODELS)
+    whole, once = (segment_with(shipped_folder(name), tile, config=CONFIG) for name in SHIPPED_MODELS)
     matches = match_labels(once.nuclei, whole.nuclei, iou=0.7)
     assert f1_score(matches) > 0.97
     names = [seen.class_scores.argmax(axis=1) for seen in (once, whole)]
     assert (names[0][matches.truth - 1] == names[1][matches.found - 1]).mean() > 0.98
 
 
-def test_its_score_is_that_of_the_default_network(phantom):
+def test_its_score_is_that_of_the_float32_network(phantom):
     configs = (Config(nuclei=NucleiConfig(model=name)) for name in SHIPPED_MODELS)
-    default, whole = (score_image(phantom.rgb, 0.5, config=config).score.tps for config in configs)
-    assert abs(default - whole) < 1.5
+    whole, once = (score_image(phantom.rgb, 0.5, config=config).score.tps for config in configs)
+    assert abs(once - whole) < 1.5

@@ -90,7 +90,7 @@ def toy(tmp_path_factory):
     return save_toy(tmp_path_factory.mktemp("models") / "toy")
 
 
-@pytest.fixture(params=["watershed", "toy", "shipped", "cells-1-int8"])
+@pytest.fixture(params=["watershed", "toy", "shipped", "cells-1"])
 def segment(request, toy):
     def run(tile):
         if request.param == "watershed":
@@ -198,9 +198,9 @@ def test_labels_do_not_depend_on_where_the_tile_begins(phantom):
     """Beyond the network's reach and an object's width from the tile's edge."""
     x, y, size, far = 61, 37, 440, 150
     rgb = np.ascontiguousarray(phantom.rgb[y : y + size, x : x + size])
-    whole = network.segment_with(shipped_folder(), Tile.whole(phantom.rgb, 0.5), config=CONFIG)
+    whole = network.segment_with(shipped_folder("cells-1"), Tile.whole(phantom.rgb, 0.5), config=CONFIG)
     tile = Tile(rgb=rgb, mpp=0.5, core=Rect(x0=0, y0=0, x1=size, y1=size), x_px=x, y_px=y)
-    part = network.segment_with(shipped_folder(), tile, config=CONFIG)
+    part = network.segment_with(shipped_folder("cells-1"), tile, config=CONFIG)
     inner = np.s_[far : size - far, far : size - far]
     for name in ("nuclei", "cells"):
         one, other = getattr(whole, name)[y : y + size, x : x + size][inner], getattr(part, name)[inner]
@@ -208,9 +208,11 @@ def test_labels_do_not_depend_on_where_the_tile_begins(phantom):
         assert len(np.unique(pairs[:, 0])) == len(np.unique(pairs[:, 1])) == len(pairs), name
 
 
-@pytest.mark.parametrize("has_context", [False, True])
-def test_windows_that_see_the_reach_change_nothing_and_those_with_context_little(phantom, monkeypatch, has_context):
-    model, tile = load_model(shipped_folder()), Tile.whole(phantom.rgb, 0.5)
+@pytest.mark.parametrize(("name", "has_context"), [("cells-1", False), ("cells-1", True), ("cells-1-int8", False)])
+def test_windows_that_see_the_reach_change_nothing_and_those_with_context_little(
+    phantom, monkeypatch, name, has_context
+):
+    model, tile = load_model(shipped_folder(name)), Tile.whole(phantom.rgb, 0.5)
     if not has_context:
         model = replace(model, card=model.card.model_copy(update={"context_px": None}))
     once = maps.predict(model, tile)

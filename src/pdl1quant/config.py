@@ -104,8 +104,8 @@ class NucleiConfig(_Section):
     """``network`` runs an ONNX model, the shipped one finds nuclei, cells and classes; ``watershed`` finds nuclei by
     rules; ``stardist``, ``cellpose`` and ``instanseg`` run a model of your own in that library."""
     model: str = ""
-    """Path of the model: for ``network`` a folder with ``card.toml`` (empty: the shipped one; ``cells-1-int8``: the
-    same in 8-bit integers), for other people's networks their file or folder. Results keep its last part only."""
+    """Path of the model: for ``network`` a folder with ``card.toml`` (empty: the shipped one, ``cells-1-int8``;
+    ``cells-1``: the same in float32), for other people's networks their file or folder. Results keep its last part."""
     model_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """Hash of the model's files; filled in by a run, so that results say what made them. Another hash is refused."""
     model_mpp: float | None = Field(default=None, gt=0, le=5)

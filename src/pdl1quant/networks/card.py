@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pdl1quant.config import NucleiConfig
 
 CARD_FILE = "card.toml"
-SHIPPED_MODELS = ("cells-1", "cells-1-int8")
-"""Models that come with the package: the default, and the same network in 8-bit integers (int8)."""
+SHIPPED_MODELS = ("cells-1-int8", "cells-1")
+"""Models that come with the package: the default, in 8-bit integers (int8), and what it was made of, in float32."""
 _PACKAGED = Path(__file__).parent / "weights"
 _IN_SOURCE_TREE = Path(__file__).resolve().parents[3] / "models"
 """Where the wheel's copy comes from; an editable install reads it there."""
