@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--clock", choices=list(CLOCKS), default="wall", help="cpu: processor time, where others use the machine too"
     )
     parser.add_argument("--segmenter", choices=list(SEGMENTERS), default=Config().nuclei.segmenter)
-    parser.add_argument("--model", default="", help="as nuclei.model: another network, cells-1-int8 for instance")
+    parser.add_argument("--model", default="", help="as nuclei.model: another network, cells-1 for instance")
     options = parser.parse_args(arguments)
     if options.pairs < 1 or options.side < 1:
         parser.error("--pairs and --side must be at least 1")
