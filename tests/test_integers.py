@@ -38,10 +38,15 @@ def phantom():
 def test_it_is_the_default_and_recorded_as_another_model_than_the_one_in_float32():
     assert NAME in SHIPPED_MODELS
     chosen, other = (pin_model(Config(nuclei=NucleiConfig(model=name))) for name in SHIPPED_MODELS)
-    assert chosen.nuclei.model_sha256 == pin_model(Config()).nuclei.model_sha256
+    assert chosen.digest == pin_model(Config()).digest
     assert chosen.nuclei.model_sha256 != other.nuclei.model_sha256
     assert chosen.digest != other.digest
     assert names_classes(CONFIG)
+
+
+def test_an_unknown_name_is_told_those_that_there_are():
+    with pytest.raises(ModelError, match=r"cells-9: no folder of a model; .* are cells-1-int8 and cells-1$"):
+        pin_model(Config(nuclei=NucleiConfig(model="cells-9")))
 
 
 def test_a_folder_of_that_name_comes_first(tmp_path, monkeypatch):

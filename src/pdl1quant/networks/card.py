@@ -133,11 +133,23 @@ def shipped_folder(name: str = SHIPPED_MODELS[0]) -> Path:
 
 
 def model_folder(config: NucleiConfig) -> Path:
-    """Folder of the model that ``nuclei.model`` names: a path, or one of `SHIPPED_MODELS`, the first if it is empty."""
+    """Folder of the model that ``nuclei.model`` names: a path, or one of `SHIPPED_MODELS`, the first if it is empty.
+
+    Raises
+    ------
+    ModelError
+        There is no such folder, and none that comes with the package has that name.
+    """
     if not config.model:
         return shipped_folder()
     folder = Path(config.model)
-    return shipped_folder(config.model) if config.model in SHIPPED_MODELS and not folder.exists() else folder
+    if folder.exists():
+        return folder
+    if config.model in SHIPPED_MODELS:
+        return shipped_folder(config.model)
+    raise ModelError(
+        f"nuclei.model = {config.model}: no folder of a model; shipped by name are {' and '.join(SHIPPED_MODELS)}"
+    )
 
 
 def model_files(folder: Path) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pdl1quant.errors import ModelError
 from pdl1quant.model import Tile
-from pdl1quant.networks.card import load_model, model_files, model_folder
+from pdl1quant.networks.card import load_model, model_files, model_folder, shipped_folder
 from pdl1quant.networks.files import check_hash, hash_files
 from pdl1quant.networks.foreign import cellpose, instanseg, stardist
 from pdl1quant.networks.segmenter import segment_with
@@ -56,6 +56,8 @@ def pin_model(config: Config) -> Config:
         return config
     if nuclei.segmenter == "network":
         folder = model_folder(nuclei)
+        if folder == shipped_folder():
+            nuclei = nuclei.model_copy(update={"model": ""})  # the default by its name is the default
         files = model_files(folder)
         blank = np.full((BLANK_PX, BLANK_PX, 3), 255, np.uint8)
         segment_with(folder, Tile.whole(blank, load_model(folder).card.mpp), config=nuclei)

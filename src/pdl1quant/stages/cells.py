@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from pdl1quant.basins import share_out
-from pdl1quant.kernels.extent import nearest_label, settle, slopes, split_cells, take_nearest
+from pdl1quant.kernels.extent import nearest_label, slopes, split_cells, take_nearest
 from pdl1quant.kernels.labels import label_areas
+from pdl1quant.kernels.settling import settle
 from pdl1quant.model import Compartments, Float32Array, Int32Array, Segmentation, StainOD, UInt8Array
 from pdl1quant.planes import like
 
