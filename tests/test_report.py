@@ -15,6 +15,7 @@ import phantom_slides
 from batch_runs import Deaf, draw_phantom, draw_tile, run
 from pdl1quant.config import load_config
 from pdl1quant.errors import UsageError
+from pdl1quant.exports import ExportJob, export_results
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
 from pdl1quant.outputs.files import claim_output
 from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
@@ -63,6 +64,21 @@ def test_the_picture_of_a_case_of_several_images_says_which_it_is(tmp_path):
     run(folder, tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     assert "one.png, one of 2 images: the score is that of all" in page
+
+
+def test_an_image_that_is_there_twice_is_shown_once_and_said(tmp_path):
+    folder, out = tmp_path / "tiles", tmp_path / "out"
+    folder.mkdir()
+    draw_phantom(folder / "one.png")
+    shutil.copy(folder / "one.png", folder / "two.png")
+    run(folder, out)
+    page = (out / "report.html").read_text()
+    assert len(data_of(page)["pictures"]) == 1
+    assert "two.png: the same image as another one of the case" in html.unescape(page)
+    paths, problems = export_results(ExportJob(out=out, to="csv"))
+    assert ([path.stem for path in paths], problems) == (["one"], [])
+    _, problems = export_results(ExportJob(out=out, to="csv", names=["two"]))
+    assert problems == ["two.png: the same image as one.png, which was counted; look at that one"]
 
 
 def test_same_results_give_the_same_bytes(scored):

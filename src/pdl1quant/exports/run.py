@@ -80,7 +80,7 @@ def export_results(job: ExportJob, *, say: Callable[[str], None] = lambda _: Non
         return [path], []
     write, suffix = PER_IMAGE[job.to]
     folder = (job.folder or job.out / EXPORTS_NAME) / job.to
-    chosen = [results.image(name) for name in job.names] or [each for each in results.images if each.is_scored]
+    chosen = [results.image(name) for name in job.names] or [each for each in results.images if each.has_cells]
     paths: list[Path] = []
     problems: list[str] = []
     for image in chosen:

@@ -74,7 +74,7 @@ def draw_figures(job: FigureJob, *, say: Callable[[str], None] = lambda _: None)
     check_installed()
     results = open_results(job.out)
     folder = job.folder or job.out / FIGURES_NAME
-    chosen = [results.image(name) for name in job.names] or [each for each in results.images if each.is_scored]
+    chosen = [results.image(name) for name in job.names] or [each for each in results.images if each.has_cells]
     paths: list[Path] = []
     problems: list[str] = []
 

@@ -85,7 +85,7 @@ class Desk(QObject):
         """Open an image of a run: the first that was scored, unless its name is given."""
         with self._telling():
             results = open_results(out)
-            scored = [each for each in results.images if each.is_scored]
+            scored = [each for each in results.images if each.has_cells]
             if image is None and not scored:
                 self.said.emit(f"{out}: no image of this run was scored; see the column error of scores.csv")
                 return

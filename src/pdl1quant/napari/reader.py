@@ -48,7 +48,7 @@ def first_image(results: Results) -> ImageResult:
     ReviewError
         None was.
     """
-    scored = next((image for image in results.images if image.is_scored), None)
+    scored = next((image for image in results.images if image.has_cells), None)
     if scored is None:
         raise ReviewError(f"{results.out}: no image of this run was scored; see the column error of {SCORES_NAME}")
     return scored

@@ -124,7 +124,7 @@ class ReviewWidget(QWidget):
         if desk.results is None or desk.scene is None:
             return
         for image in desk.results.images:
-            if image.is_scored:
+            if image.has_cells:
                 self.images.addItem(image.name, image.stem)
         self.images.setCurrentIndex(self.images.findData(desk.scene.review.image.stem))
 

@@ -39,7 +39,7 @@ class Companion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportImage:
-    """One image: its row, its cells (none where it was not scored), and its file where that is still there."""
+    """One image: its row, its cells (none where it was not scored, or repeats another one), its file if still there."""
 
     row: ScoreRow
     result: ImageResult | None = None
@@ -51,7 +51,7 @@ class ReportImage:
     @property
     def is_counted(self) -> bool:
         """Whether its cells are in the score of the case."""
-        return self.cells is not None and self.result is not None and not self.result.is_duplicate
+        return self.cells is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +159,7 @@ def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
 
 
 def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> ReportImage:
-    if result is None or not result.is_scored:
+    if result is None or not result.has_cells:
         return ReportImage(row=row, result=result)
     file = find_cells(run.results, result)
     try:

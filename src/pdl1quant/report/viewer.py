@@ -115,8 +115,7 @@ def show_case(
     making = _Making(run=run, case=case, left=left, max_sheet_length=max_sheet_length, tiles=tiles)
     with ExitStack() as files:
         for image in case.images:
-            if image.cells is not None:
-                making.add(image, files=files)
+            making.add(image, files=files)
         making.add_fields()
     companions, remarks = _companions(case)
     return Shown(
@@ -149,8 +148,11 @@ class _Making:
         self._ranked: list[tuple[Field, Source, ReportImage, int]] = []
 
     def add(self, image: ReportImage, *, files: ExitStack) -> None:
-        """Take over one image that was scored."""
-        assert image.cells is not None
+        """Take over one image, if it was scored."""
+        if image.result is not None and image.result.is_duplicate:
+            self._remark(image, "the same image as another one of the case; it is counted once.")
+        if image.cells is None:
+            return
         try:
             source = None if image.path is None else Source(image.path, mpp=image.cells.mpp, files=files)
         except InputError:  # it could be read when it was scored: an extra, or memory, is missing here

@@ -224,7 +224,7 @@ class _Changes:
 
 def _image_of(results: Results, objects: CellObjects, file: Path, name: str | None) -> ImageResult:
     """The image that the cells are of, by their ids: these hold the hash of the image."""
-    candidates = [each for each in results.images if each.is_scored and not each.is_duplicate]
+    candidates = [each for each in results.images if each.has_cells]
     if name is not None:
         candidates = [results.image(name)]
     ids = set(objects.ids)

@@ -49,7 +49,7 @@ def labels_from_reviews(out: Path) -> pd.DataFrame:
     parts = [
         _labels(Review(results, image))
         for image in results.images
-        if image.is_scored and not image.is_duplicate and ledger_path(out, image.stem).exists()
+        if image.has_cells and ledger_path(out, image.stem).exists()
     ]
     if not parts:
         return pd.DataFrame({name: [] for name in COLUMNS})

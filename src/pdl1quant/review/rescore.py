@@ -86,7 +86,7 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> Rescored:
     n_failed = 0
     for image in images:
         row = _automated(image.row)
-        if image.is_scored and not image.is_duplicate:
+        if image.has_cells:
             try:
                 review = _opened(results, image)
             except (ReviewError, OutputError) as error:

@@ -53,6 +53,11 @@ class ImageResult:
         """Whether it was counted as another image of the case already."""
         return str(ResultFlag.DUPLICATE) in self.row.flags
 
+    @property
+    def has_cells(self) -> bool:
+        """Whether it has files of its own: those of a duplicate are the ones of the image that it repeats."""
+        return self.is_scored and not self.is_duplicate
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
@@ -93,7 +98,7 @@ class Results:
 
     def of_case(self, case: str) -> tuple[ImageResult, ...]:
         """The images of a case that count: measured, each content once."""
-        return tuple(each for each in self.images if each.case == case and each.is_scored and not each.is_duplicate)
+        return tuple(each for each in self.images if each.case == case and each.has_cells)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,6 +185,11 @@ def find_cells(results: Results, image: ImageResult) -> CellsFile:
 def _cells_path(results: Results, image: ImageResult) -> Path:
     if not image.is_scored:
         raise ReviewError(f"{image.name}: was not scored ({image.row.error}); there is nothing to review")
+    if image.is_duplicate:
+        first = next(
+            (each.name for each in results.images if each.has_cells and each.sha256 == image.sha256), "another"
+        )
+        raise ReviewError(f"{image.name}: the same image as {first}, which was counted; look at that one")
     return result_path(results.out, "cells", image.stem)
 
 
