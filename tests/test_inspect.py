@@ -153,14 +153,23 @@ def test_file_that_cannot_be_read_does_not_stop_the_others(run, half_glass, tmp_
     assert "ome-tiff" in output
 
 
-def test_damage_is_listed(run, tmp_path):
+@pytest.mark.parametrize(
+    ("downsamples", "mpp", "means"),
+    [
+        ((2, 4), 0.5, "the score will be partial"),
+        ((2, 4), 0.25, "not needed for the score"),
+        ((), 0.5, "it will not be scored"),
+    ],
+)
+def test_damage_is_listed_with_what_it_does(run, tmp_path, downsamples, mpp, means):
     import tifffile
 
-    slide_files.write_single(tmp_path / "slide.tif", slide_files.picture(600, 400))
+    rgb = slide_files.picture(600, 400)
+    slide_files.write_pages(tmp_path / "slide.tif", rgb, downsamples=downsamples, resolution=10_000 / mpp)
     with tifffile.TiffFile(tmp_path / "slide.tif", mode="r+b") as tiff:
         tiff.pages.first.tags["TileByteCounts"].overwrite((0, *tiff.pages.first.databytecounts[1:]))
     _, output, _ = run(tmp_path / "slide.tif")
-    assert "1 boxes: the score will be partial" in output
+    assert f"1 box: {means}" in output
     assert "level 0, 0, 0 to 256, 256: tile not in the file" in output
 
 

@@ -35,6 +35,32 @@ def row_of(path, out):
     return row
 
 
+def overwrite(path, tag, change, *, page):
+    """Change the value of a tag in place."""
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        found = tiff.pages[page].aspage().tags[tag]
+        found.overwrite(change(found.value))
+
+
+@pytest.mark.parametrize("level", [1, 2])
+def test_what_is_damaged_in_a_small_level_is_made_from_a_finer_one_and_said(image, tmp_path, level):
+    sound = phantom_slides.write_slide(tmp_path / "sound.tif", image)
+    path = phantom_slides.write_slide(tmp_path / "slide.tif", image)
+    overwrite(path, "TileByteCounts", lambda counts: np.zeros_like(counts).tolist(), page=level)
+    row, wanted = row_of(path, tmp_path / "out"), row_of(sound, tmp_path / "wanted")
+    assert row.status is Status.PARTIAL
+    assert f"level {level} is damaged (tile not in the file)" in row.error
+    assert (row.n_cells, row.tps, row.artefact_pct) == (wanted.n_cells, wanted.tps, wanted.artefact_pct)
+
+
+def test_a_pyramid_with_an_empty_level_is_no_plain_image(image, tmp_path):
+    path = phantom_slides.write_slide(tmp_path / "slide.tif", image)
+    overwrite(path, "ImageWidth", lambda _: 0, page=1)
+    row = row_of(path, tmp_path / "out")
+    assert row.status is Status.FAILED
+    assert "level 1 is 0 x 350 pixels" in row.error
+
+
 @pytest.mark.parametrize("shown", ["white", "mirrored"])
 def test_a_level_that_shows_another_picture_is_refused(image, tmp_path, shown):
     small = slide_files.reduced(image, 16)

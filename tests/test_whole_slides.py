@@ -144,6 +144,24 @@ def without_tile(path, index):
     return path
 
 
+@pytest.mark.parametrize("is_lost", [True, False], ids=["lost", "not_scanned"])
+def test_white_is_that_of_glass_beside_stripes_that_were_lost_or_not_scanned(tmp_path, is_lost):
+    """Half of the rows of tiles in stripes: much of the glass lies at a border with pure white."""
+    image = phantom_slides.glass(3072, 3072)
+    image[1024:1536, 1024:1536] = phantom_slides.tissue(512, 512)
+    if not is_lost:
+        for y in range(0, 3072, 512):
+            image[y : y + 256] = 255
+    path = phantom_slides.write_slide(tmp_path / "slide.tif", image, downsamples=())
+    if is_lost:
+        with tifffile.TiffFile(path, mode="r+b") as tiff:
+            counts = tiff.pages.first.tags["TileByteCounts"]
+            counts.overwrite([0 if number // 12 % 2 == 0 else count for number, count in enumerate(counts.value)])
+    with open_slide(path) as slide:
+        white = pipeline.estimate_case([survey.sample_slide(slide, config=config_of())], config=config_of()).white
+    assert white == pytest.approx((phantom_slides.WHITE,) * 3, abs=1)
+
+
 def test_a_missing_tile_makes_the_result_partial_and_cuts_the_cells_around_it(image, tmp_path, estimate):
     path = phantom_slides.write_slide(tmp_path / "damaged.tif", image)
     column, row = 4, 4

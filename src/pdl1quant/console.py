@@ -30,7 +30,7 @@ REMARKS = {
     ResultFlag.MPP_OVERRIDDEN: "--mpp contradicts the files' own pixel size: check it",
     ResultFlag.NUCLEUS_SIZE: "nuclei of unusual size: check --mpp",
     ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
-    ResultFlag.PARTIAL: "many tumour cells left out (blur, pigment, dead): look at the overlays",
+    ResultFlag.PARTIAL: "damaged, or many tumour cells left out (blur, pigment, dead): look at the overlays",
     ResultFlag.NO_TUMOUR_CELLS: "no tumour cells found: look at the overlays",
     ResultFlag.TOO_FEW_CELLS: "not evaluable, too few tumour cells: add images of this case",
     ResultFlag.DUPLICATE: "the same as another image of the case, not counted again",

@@ -97,7 +97,8 @@ def _stain(vector: tuple[float, float, float], colour: tuple[int, int, int]) -> 
 def _damage_lines(found: Inspection) -> list[str]:
     if not found.damage:
         return []
-    lines = [_line("damaged", f"{len(found.damage)} boxes: the score will be partial")]
+    boxes = "1 box" if len(found.damage) == 1 else f"{len(found.damage)} boxes"
+    lines = [_line("damaged", f"{boxes}: {found.damage_means}")]
     for each in found.damage[:MAX_BOXES]:
         box = f"{each.rect.x0}, {each.rect.y0} to {each.rect.x1}, {each.rect.y1}"
         lines.append(_line("", f"level {each.level}, {box}: {each.reason}"))

@@ -99,6 +99,8 @@ class Inspection:
     """Share (0-1) of the tissue that each kind covers."""
     effort: Effort | None = None
     remarks: tuple[str, ...] = ()
+    damage_means: str = ""
+    """What the damage does to the score; empty without any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +168,17 @@ def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> In
             artefacts=artefacts,
             effort=effort,
             remarks=tuple(remarks),
+            damage_means=_damage_means(slide, grid),
         )
+
+
+def _damage_means(slide: Slide, grid: SlideGrid) -> str:
+    if not slide.damage:
+        return ""
+    if not is_whole_slide(slide.path):
+        return "it will not be scored"  # images are scored whole, or not at all
+    matters = any(each.level >= grid.level for each in slide.damage)
+    return "the score will be partial" if matters else "not needed for the score"
 
 
 def _look_at(slide: Slide, grid: SlideGrid, *, config: Config, remarks: list[str]) -> _Look:

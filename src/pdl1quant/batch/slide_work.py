@@ -144,11 +144,11 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
         if work.artefacts is not None:
             size = {"width": slide.width, "height": slide.height}
             write_artefacts(work.artefacts, paths["artefacts"], image_id=image.sha256, **size)
-        damage = tuple(tally.damage)
+        damage = _damage_text(tally.damage, work.grid)
     return Done(
         outcome=Outcome(
             status=result.status,
-            error=_damage_text(damage),
+            error=damage,
             counts=result.counts,
             score=result.score,
             flags=result.flags,
@@ -373,12 +373,20 @@ def _on_overview(geometry: Any, work: Work) -> Any:
     return shapely.transform(geometry, lambda points: points / (grid.downsample_x, grid.downsample_y))
 
 
-def _damage_text(damage: Iterable[SlideDamage]) -> str:
-    boxes = sorted(damage, key=lambda each: (each.rect.y0, each.rect.x0, each.level))
+def _damage_text(damage: Iterable[SlideDamage], grid: SlideGrid) -> str:
+    boxes = sorted(damage, key=lambda each: (each.level > grid.level, each.rect.y0, each.rect.x0, each.level))
     if not boxes:
         return ""
     first = boxes[0]
-    which = "a region is" if len(boxes) == 1 else f"{len(boxes)} regions are"
+    if first.level > grid.level:
+        return (
+            f"level {first.level} is damaged ({first.reason}) and was made from a finer one; copy or export the slide "
+            "again"
+        )
+    boxes = [each for each in boxes if each.level <= grid.level]
+    areas = [shapely.box(each.rect.x0, each.rect.y0, each.rect.x1, each.rect.y1) for each in boxes]
+    n_regions = len(shapely.get_parts(shapely.union_all(areas)))  # tiles and what the index says of them overlap
+    which = "a region is" if n_regions == 1 else f"{n_regions} regions are"
     place = f"{first.rect.x0}, {first.rect.y0} to {first.rect.x1}, {first.rect.y1}"
-    begin = "from" if len(boxes) == 1 else "the first from"
+    begin = "from" if len(boxes) == n_regions == 1 else "the first from"
     return f"{which} damaged and not scored ({begin} {place}: {first.reason}); copy or export the slide again"

@@ -102,6 +102,10 @@ def is_whole_slide(path: Path) -> bool:
             return _is_large(*_plain_size(path))
         if opener is not _tiff:
             return True
+        from pdl1quant.slides.tiff_source import claims_levels  # noqa: PLC0415  other files need no tifffile
+
+        if claims_levels(path):  # whatever is wrong with them: one level alone would be another thing than the file
+            return True
         with closing(open_source(path)) as source:
             sizes = source.info.sizes
     except Pdl1QuantError:

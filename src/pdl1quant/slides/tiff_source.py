@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
@@ -190,6 +190,15 @@ def is_tiled_rgb(path: Path) -> bool:
     """Whether a TIFF file is better read by tiles than as one plain image: it is tiled, or has several levels."""
     with _named(path.name), quiet(), tifffile.TiffFile(path) as tiff:
         return bool(tiff.pages.first.is_tiled or len(tiff.series[0].levels) > 1)
+
+
+def claims_levels(path: Path) -> bool:
+    """Whether a tiled TIFF file lists smaller levels, sound or not: in SubIFDs, or in pages that are tiled, too."""
+    with quiet(), suppress(*DECODER_FAILURES), tifffile.TiffFile(path) as tiff:
+        first = tiff.pages.first
+        others = (tiff.pages[number].aspage() for number in range(1, len(tiff.pages)))
+        return bool(first.is_tiled and (first.subifds or any(page.is_tiled or page.is_reduced for page in others)))
+    return False
 
 
 def _colour_pages(series: Any) -> tuple[Any, ...]:

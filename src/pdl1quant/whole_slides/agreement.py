@@ -54,7 +54,8 @@ def check_levels(slide: Slide, grid: SlideGrid, overview: SlideGrid, rgb: UInt8A
     alike = 0.0 if min(fine.std(), coarse.std()) == 0 else float(np.corrcoef(fine, coarse)[0, 1])
     if alike < MIN_LIKENESS:
         raise UnreadableError(
-            f"levels {grid.level} and {overview.level} of the pyramid show different pictures; export the slide again"
+            f"{slide.path.name}: levels {grid.level} and {overview.level} of the pyramid show different pictures; "
+            "export the slide again"
         )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from pdl1quant.model import ArtefactMap, Rect
 from pdl1quant.stages import artefacts, stains
 from pdl1quant.stages.artefacts import DETAIL_MPP, MARGIN_PX, STEP_PX, Detail
+from pdl1quant.whole_slides.reading import read_mended
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -106,7 +107,7 @@ def _piece(slide: Slide, grid: SlideGrid, places: Rect, *, estimate: StainEstima
         x1=min((places.x1 + margin) * STEP_PX, grid.width),
         y1=min((places.y1 + margin) * STEP_PX, grid.height),
     )
-    rgb = slide.read(rect, grid).rgb
+    rgb = read_mended(slide, rect, grid).rgb
     detail = artefacts.measure_detail(rgb, stains.deconvolve(rgb, estimate), white=estimate.white)
     inside = places.moved(-x0, -y0)
     return Detail(**{field.name: inside.of(getattr(detail, field.name)) for field in fields(Detail)})

@@ -132,7 +132,7 @@ def finish(
         has_tumour_roi=has_tumour_roi,
         flags=found,
     )
-    status = Status.OK if work.packed_tissue.any() or tally.n_cells else Status.NO_TISSUE
+    status = Status.OK if work.packed_tissue.any() or tally.n_cells or tally.damage else Status.NO_TISSUE
     if status is Status.OK and ResultFlag.PARTIAL in score.flags:
         status = Status.PARTIAL
     return SlideResult(
@@ -144,8 +144,8 @@ def finish(
 
 
 def known_damage(slide: Slide, work: Work) -> tuple[SlideDamage, ...]:
-    """Damage that matters whether or not a tile meets it: of the level that is measured, and of the overview."""
-    return tuple(dict.fromkeys([*(d for d in slide.damage if d.level == work.grid.level), *work.overview_damage]))
+    """Damage that matters whether or not a tile meets it: of the level that is measured, and of smaller ones."""
+    return tuple(dict.fromkeys([*(d for d in slide.damage if d.level >= work.grid.level), *work.overview_damage]))
 
 
 def analyse_slide(

@@ -31,6 +31,7 @@ from pdl1quant.tiling import (
 from pdl1quant.whole_slides.agreement import check_levels
 from pdl1quant.whole_slides.arrays import array_cores
 from pdl1quant.whole_slides.masking import find_ink, mask_artefacts
+from pdl1quant.whole_slides.reading import damaged_mask, read_mended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -58,6 +59,10 @@ MIN_TISSUE_SHARE = 0.5
 """Share of a window that is tissue, for its stains to be sampled."""
 SIZE_WINDOWS = 6
 """In so many of them nuclei are found, to hold their size against the pixel size."""
+BLANK_PX = 3
+"""What was not scanned is pure white over at least twice so many pixels of the overview, and one."""
+RIM_PX = 4
+"""So far `stains.sample_stains` smooths."""
 MARGIN_UM = 64.0
 """So far around tissue cells are looked for: its outline is smoothed, and drawn on a coarse grid."""
 OBJECTS_UM = 48.0
@@ -74,7 +79,7 @@ LIBRARIES_UM = 32.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """The slide at ``OVERVIEW_MPP``: (H, W, 3) uint8 on ``grid``, and the damage met in it."""
+    """The slide at ``OVERVIEW_MPP``: (H, W, 3) uint8 on ``grid``, and what no level of it holds."""
 
     rgb: UInt8Array
     grid: SlideGrid
@@ -150,7 +155,7 @@ def sample_slide(slide: Slide, *, config: Config) -> StainSample:
         Its levels show different pictures.
     """
     overview = read_overview(slide)
-    whole = _with_scanned_glass(stains.sample_stains(overview.rgb))
+    whole = _sample_scanned(overview)
     grid = slide.grid(config.working_mpp)
     check_levels(slide, grid, overview.grid, overview.rgb)
     white = stains.white_level([whole], config=config.stains)
@@ -240,7 +245,7 @@ def _median(values: Sequence[float | None]) -> float | None:
 def read_overview(slide: Slide) -> Overview:
     """The whole slide at ``OVERVIEW_MPP``."""
     grid = slide.grid(OVERVIEW_MPP)
-    region = slide.read(Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid)
+    region = read_mended(slide, Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid)
     return Overview(rgb=region.rgb, grid=grid, damage=region.damage)
 
 
@@ -268,12 +273,35 @@ def _tile(overview: Overview) -> Tile:
     return Tile.whole(overview.rgb, overview.grid.mpp)
 
 
-def _with_scanned_glass(sample: StainSample) -> StainSample:
-    """Without what was not scanned, and therefore is pure white, where real glass is seen too."""
-    scanned = (sample.glass < 255).any(axis=1)
-    if not scanned.any():
-        return sample
-    return replace(sample, glass=sample.glass[scanned], n_blocks=sample.n_blocks - int((~scanned).sum()))
+def _sample_scanned(overview: Overview) -> StainSample:
+    """The colours of what was scanned: not of damage, nor of what is pure white where other glass is seen, too.
+
+    What is left out is painted black with a rim, so that no block of glass is a mean with its white.
+    """
+    everything = Rect(x0=0, y0=0, x1=overview.grid.width, y1=overview.grid.height)
+    lost = _grown(damaged_mask(overview.damage, everything, overview.grid))
+    sample = stains.sample_stains(overview.rgb)
+    if lost.any():
+        sample = replace(sample, glass=stains.sample_stains(_blackened(overview.rgb, lost)).glass)
+    blank = _grown(cv2.erode((overview.rgb.min(axis=2) == 255).view(np.uint8), _square(BLANK_PX)) > 0, BLANK_PX)
+    if blank.any():
+        glass = stains.sample_stains(_blackened(overview.rgb, lost | blank)).glass
+        if len(glass):
+            lost, sample = lost | blank, replace(sample, glass=glass)
+    return replace(sample, n_blocks=max(1, sample.n_blocks - int(lost.sum()) // stains.BLOCK_PX**2))
+
+
+def _blackened(rgb: UInt8Array, mask: BoolArray) -> UInt8Array:
+    return np.where(mask[:, :, None], np.uint8(0), rgb)
+
+
+def _grown(mask: BoolArray, by_px: int = 0) -> BoolArray:
+    """Wider by ``by_px`` and by what the sampling smooths over."""
+    return np.asarray(cv2.dilate(mask.view(np.uint8), _square(by_px + RIM_PX)) > 0)
+
+
+def _square(reach_px: int) -> UInt8Array:
+    return np.ones((2 * reach_px + 1,) * 2, np.uint8)
 
 
 def _only_white(white: tuple[float, float, float], config: Config) -> StainEstimate:
