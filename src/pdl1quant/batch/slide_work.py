@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import shapely
 
+from pdl1quant.batch.slide_pictures import write_pictures
 from pdl1quant.batch.work import Done, Outcome, Task, guarded, result_metadata, result_paths
 from pdl1quant.errors import RefusedError, UnreadableError
 from pdl1quant.model import ResultFlag
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.segmenter import give_back_maps
 from pdl1quant.outputs.artefacts import write_artefacts
-from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.files import scratch_folder
 from pdl1quant.outputs.geojson import geojson_writer, outline_cells
 from pdl1quant.outputs.label_pyramid import label_writer
-from pdl1quant.outputs.maps import write_map
-from pdl1quant.outputs.overview import write_overview
 from pdl1quant.outputs.tables import cells_writer
 from pdl1quant.planes import give_back
 from pdl1quant.slides.opening import open_slide
@@ -33,8 +31,8 @@ from pdl1quant.tiling import WindowPlace
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import TileCells, measure_tile
 from pdl1quant.whole_slides.painting import Painter, pack_parts
-from pdl1quant.whole_slides.scoring import HEAT_UM, Tally, finish, known_damage
-from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, read_overview, sample_slide
+from pdl1quant.whole_slides.scoring import Tally, finish, known_damage
+from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
 from pdl1quant.whole_slides.windows import WindowStore, look_at, make_agenda, swept
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ if TYPE_CHECKING:
     from pdl1quant.batch.work import Image, Plan
     from pdl1quant.batch.workers import Workers
     from pdl1quant.config import Config
-    from pdl1quant.model import BoolArray, Slide, SlideDamage, SlideGrid, SlideResult, StainEstimate
+    from pdl1quant.model import BoolArray, Slide, SlideDamage, SlideGrid, StainEstimate
     from pdl1quant.slides.roi import Roi
     from pdl1quant.tiling import TilePlace
     from pdl1quant.whole_slides.survey import Work
@@ -140,7 +138,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
         _write_cells(measured, places, tally=tally, work=work, task=task)
         result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
         paths = result_paths(image, plan)
-        _write_pictures(result, tally, work, image, plan)
+        write_pictures(result, tally, work, image, plan)
         if work.artefacts is not None:
             size = {"width": slide.width, "height": slide.height}
             write_artefacts(work.artefacts, paths["artefacts"], image_id=image.sha256, **size)
@@ -334,43 +332,6 @@ def _lost(task: TileTask | WindowTask) -> TileCells:
         f"{task.source.path.name}: a worker process died, likely for want of memory; "
         "use fewer --workers or --set tiling.tile_px=1024"
     )
-
-
-def _write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image, plan: Plan) -> None:
-    """The overview with its map of TPS, and the map as numbers."""
-    paths = result_paths(image, plan)
-    caption = Caption(
-        title=image.name,
-        score=score_text(result.score),
-        rules=f"{plan.pack.title} ({plan.pack.name})",
-        remarks=tuple(str(flag).replace("_", " ") for flag in result.score.flags),
-    )
-    write_overview(
-        read_overview(tally.slide).rgb,
-        work.tissue,
-        tally.heat,
-        paths["overlays"],
-        caption=caption,
-        mpp=work.overview_grid.mpp,
-        square_um=HEAT_UM,
-        compartment=plan.pack.compartment,
-        artefacts=work.artefacts,
-        regions=[(region.name, _on_overview(region.geometry, work)) for region in tally.regions.regions],
-    )
-    write_map(
-        tally.heat,
-        paths["maps"],
-        width_um=tally.slide.width * tally.mpp,
-        height_um=tally.slide.height * tally.mpp,
-        square_um=HEAT_UM,
-        compartment=plan.pack.compartment,
-    )
-
-
-def _on_overview(geometry: Any, work: Work) -> Any:
-    """A geometry in level-0 pixels, in those of the overview."""
-    grid = work.overview_grid
-    return shapely.transform(geometry, lambda points: points / (grid.downsample_x, grid.downsample_y))
 
 
 def _damage_text(damage: Iterable[SlideDamage], grid: SlideGrid) -> str:

@@ -11,6 +11,8 @@ import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -141,7 +143,8 @@ class Workers:
                 self.n, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
             )
         before = set(multiprocessing.active_children())
-        future = self._pool.submit(function, item)
+        with _interruptions_held():
+            future = self._pool.submit(function, item)
         self._children |= set(multiprocessing.active_children()) - before
         return future
 
@@ -154,6 +157,23 @@ class Workers:
     def _terminate(self) -> None:
         for child in self._children:
             child.terminate()
+
+
+@contextmanager
+def _interruptions_held() -> Iterator[None]:
+    """Let processes that start here inherit that SIGINT is held back: one that still imports would print a traceback.
+
+    An interruption of this process waits until the end.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # lets SIGINT through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def use_one_thread() -> None:

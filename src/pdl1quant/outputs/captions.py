@@ -53,6 +53,8 @@ class LegendEntry:
     name: str
     rgb: tuple[int, int, int]
     n_cells: int
+    unit: str = ""
+    """What ``n_cells`` counts, where it is no cells."""
     has_dot: bool = False
     is_dashed: bool = False
 
@@ -131,7 +133,7 @@ def _per_cent(value: float) -> str:
 
 
 def _entry_text(entry: LegendEntry) -> str:
-    return f"{entry.name}  {entry.n_cells:,}"
+    return f"{entry.name}  {entry.n_cells:,} {entry.unit}".rstrip()
 
 
 def _legend_rows(entries: Sequence[LegendEntry], *, size: int, room: int) -> list[list[LegendEntry]]:

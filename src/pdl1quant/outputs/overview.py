@@ -79,6 +79,8 @@ def draw_overview(
     picture = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     tinted, n_squares = picture.copy(), [0] * len(STEPS)
     side = square_um / mpp * scale
+    mask = np.asarray(cv2.resize(tissue.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    scored = _scored(mask, regions, scale=scale)
     for (row, column), counts in sorted(squares.items()):
         step = step_of(counts, compartment)
         if step is None:
@@ -88,19 +90,36 @@ def draw_overview(
             max(0, round(row * side)) : round((row + 1) * side),
             max(0, round(column * side)) : round((column + 1) * side),
         ]
-        tinted[place] = STEPS[step][2]
+        tinted[place][scored[place]] = STEPS[step][2]
     picture = np.asarray(cv2.addWeighted(tinted, OPACITY, picture, 1 - OPACITY, 0), np.uint8)
-    mask = cv2.resize(tissue.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
     outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(picture, outlines, -1, OUTLINE_RGB, 1, cv2.LINE_AA)
+    unit = f"squares of {square_um:g} um"
     legend = [
-        LegendEntry(name=name, rgb=colour, n_cells=n) for (_, name, colour), n in zip(STEPS, n_squares, strict=True)
+        LegendEntry(name=f"TPS {name.removeprefix('TPS ')}", rgb=colour, n_cells=n, unit=unit)
+        for (_, name, colour), n in zip(STEPS, n_squares, strict=True)
     ]
     if artefacts is not None:
         legend += _draw_artefacts(picture, artefacts)
     picture = _draw_regions(picture, regions, scale=scale)
     below = draw_caption(caption, legend, width=size[0], um_per_px=mpp * rgb.shape[1] / size[0])
     return stack_caption(picture, below)
+
+
+def _scored(tissue: UInt8Array, regions: Sequence[tuple[str, Any]], *, scale: float) -> BoolArray:
+    """(H, W) bool: the tissue, of which only the regions where there are any."""
+    if not regions:
+        return tissue > 0
+    inside = np.zeros_like(tissue)
+    for _, geometry in regions:
+        for part in shapely.get_parts(geometry):
+            rings = [
+                np.rint(shapely.get_coordinates(ring) * scale).astype(np.int32) for ring in shapely.get_rings(part)
+            ]
+            filled = np.zeros_like(tissue)
+            cv2.fillPoly(filled, rings, 1)
+            inside |= filled
+    return (tissue & inside) > 0
 
 
 def step_of(counts: Counts, compartment: Compartment) -> int | None:

@@ -79,7 +79,7 @@ LIBRARIES_UM = 32.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
-    """The slide at ``OVERVIEW_MPP``: (H, W, 3) uint8 on ``grid``, and what no level of it holds."""
+    """The slide at low resolution: (H, W, 3) uint8 on ``grid``, and what no level of it holds."""
 
     rgb: UInt8Array
     grid: SlideGrid
@@ -242,9 +242,9 @@ def _median(values: Sequence[float | None]) -> float | None:
     return float(np.median(known)) if known else None
 
 
-def read_overview(slide: Slide) -> Overview:
-    """The whole slide at ``OVERVIEW_MPP``."""
-    grid = slide.grid(OVERVIEW_MPP)
+def read_overview(slide: Slide, *, mpp: float = OVERVIEW_MPP) -> Overview:
+    """The whole slide at ``mpp``."""
+    grid = slide.grid(mpp)
     region = read_mended(slide, Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid)
     return Overview(rgb=region.rgb, grid=grid, damage=region.damage)
 

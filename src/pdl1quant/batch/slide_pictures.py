@@ -1,0 +1,65 @@
+"""The pictures of a slide that was scored: its overview with the map of the score, and the map as numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import shapely
+
+from pdl1quant.batch.work import result_paths
+from pdl1quant.outputs.captions import Caption, score_text
+from pdl1quant.outputs.maps import write_map
+from pdl1quant.outputs.overview import write_overview
+from pdl1quant.whole_slides.scoring import HEAT_UM
+from pdl1quant.whole_slides.survey import OVERVIEW_MPP, read_overview
+
+if TYPE_CHECKING:
+    from pdl1quant.batch.work import Image, Plan
+    from pdl1quant.model import Slide, SlideResult
+    from pdl1quant.whole_slides.scoring import Tally
+    from pdl1quant.whole_slides.survey import Work
+
+SIDE_PX = 1600
+"""Longer side of the overview of a small slide; a large one has pixels of ``OVERVIEW_MPP``."""
+FINEST_MPP = 2.0
+
+
+def write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image, plan: Plan) -> None:
+    """Write both, where `result_paths` says."""
+    paths, slide = result_paths(image, plan), tally.slide
+    caption = Caption(
+        title=image.name,
+        score=score_text(result.score),
+        rules=f"{plan.pack.title} ({plan.pack.name})",
+        remarks=tuple(str(flag).replace("_", " ") for flag in result.score.flags),
+    )
+    shown = read_overview(slide, mpp=_picture_mpp(slide))
+    scale = 1 / shown.grid.downsample_x, 1 / shown.grid.downsample_y
+    write_overview(
+        shown.rgb,
+        work.tissue,
+        tally.heat,
+        paths["overlays"],
+        caption=caption,
+        mpp=shown.grid.mpp,
+        square_um=HEAT_UM,
+        compartment=plan.pack.compartment,
+        artefacts=work.artefacts,
+        regions=[
+            (region.name, shapely.transform(region.geometry, lambda points: points * scale))
+            for region in tally.regions.regions
+        ],
+    )
+    write_map(
+        tally.heat,
+        paths["maps"],
+        width_um=slide.width * tally.mpp,
+        height_um=slide.height * tally.mpp,
+        square_um=HEAT_UM,
+        compartment=plan.pack.compartment,
+    )
+
+
+def _picture_mpp(slide: Slide) -> float:
+    longer_um = max(slide.width * slide.mpp_x, slide.height * slide.mpp_y)
+    return min(max(longer_um / SIDE_PX, FINEST_MPP), OVERVIEW_MPP)

@@ -1,0 +1,44 @@
+"""The overview of a slide: colours lie on what is scored, and small slides are shown large."""
+
+import cv2
+import numpy as np
+import pytest
+import shapely
+
+import phantom_slides
+from batch_runs import run
+from pdl1quant.config import load_config
+from pdl1quant.model import Compartment, Counts, PositiveCounts
+from pdl1quant.outputs.captions import Caption
+from pdl1quant.outputs.overview import draw_overview
+
+GLASS = 240
+CAPTION = Caption(title="slide.tif", score="TPS 25 %", rules="rules", remarks=())
+SQUARES = {(0, 0): Counts(n_cells=100, n_tumour=40, positive=PositiveCounts(cytoplasm=10))}
+
+
+@pytest.mark.parametrize("is_drawn", [False, True], ids=["all", "region"])
+def test_squares_colour_the_tissue_that_is_scored_and_no_glass(is_drawn):
+    rgb = np.full((100, 120, 3), GLASS, np.uint8)
+    tissue = np.zeros((50, 60), bool)
+    tissue[:, :30] = True  # the left half
+    hole = shapely.box(10, 10, 20, 20)
+    regions = [("T1", shapely.difference(shapely.box(0, 0, 100, 50), hole))] if is_drawn else []
+    picture = draw_overview(
+        rgb, tissue, SQUARES, caption=CAPTION, mpp=2.0, square_um=200.0, compartment=Compartment.CYTOPLASM,
+        regions=regions,
+    )  # fmt: skip
+    blue = picture[:100, (picture.shape[1] - 120) // 2 :][:, :120, 2].astype(int)
+    assert blue[30, 30] < GLASS - 40  # yellow
+    assert blue[30, 90] == GLASS
+    assert (blue[80, 30] == GLASS) == is_drawn
+    assert (blue[15, 15] == GLASS) == is_drawn
+
+
+def test_a_small_slide_is_shown_with_pixels_of_2_um(tmp_path):
+    path = phantom_slides.write_slide(tmp_path / "slide.tif", phantom_slides.slide_image(2000, 1000))
+    config = load_config(None, ["nuclei.segmenter=watershed", "tiling.outlines=false"])
+    run(path, tmp_path / "out", config=config, mpp=None)
+    picture = cv2.imread(str(tmp_path / "out" / "overlays" / "slide.png"))
+    caption_px = picture.shape[0] - 250  # 500 um of slide above it
+    assert 50 < caption_px < 200
