@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,15 @@ def test_an_unexpected_error_becomes_a_failed_image_with_a_traceback(tmp_path):
     assert done.outcome.status is Status.FAILED
     assert done.outcome.error == "ZeroDivisionError: integer division or modulo by zero; see errors/x/a.txt"
     assert "Traceback" in done.trace
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
+def test_workers_are_started_with_interruptions_held_back():
+    """Ctrl-C reaches them, too, and while they import a traceback would be all that they could say."""
+    held = "(lambda s: s.SIGINT in s.pthread_sigmask(s.SIG_BLOCK, ()))(__import__('signal'))"
+    with Workers(2) as workers:
+        assert dict(workers.run(eval, [held] * 4, crashed=str)) == dict.fromkeys(range(4), True)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def test_a_worker_that_dies_loses_only_its_own_item():

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import tomllib
-from pathlib import Path
 
 import pytest
 from PIL import Image as PillowImage
@@ -247,36 +246,6 @@ def test_an_interrupted_run_says_how_to_go_on(tiles, tmp_path):
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
-    assert_says_how_to_go_on(process, errors)
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGINT") or sys.platform == "win32", reason="needs POSIX signals")
-def test_workers_that_still_start_end_without_a_traceback(tiles, tmp_path):
-    """A terminal sends the interruption to workers, too, and they need a second to import."""
-    command = [sys.executable, "-m", "pdl1quant", "score", tiles, "-o", tmp_path / "out", "--mpp=0.5", "--workers=2"]
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    signal.signal(signal.SIGINT, before)
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline and len(started(children)) < 3:
-        time.sleep(0.005)  # a tracker of resources and two workers
-    time.sleep(0.3)  # they have begun to import
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert_says_how_to_go_on(process, errors)
-
-
-def started(children):
-    try:
-        return children.read_text().split()
-    except OSError:
-        pytest.skip("needs /proc")
-
-
-def assert_says_how_to_go_on(process, errors):
     assert process.returncode == INTERRUPTED, errors
     assert one_line(errors.removeprefix("\n"))  # click ends the line on which the terminal wrote ^C
     assert "--resume" in errors

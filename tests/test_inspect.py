@@ -92,12 +92,17 @@ def test_swatches_are_blue_and_brown(half_glass):
 
 
 def test_memory_is_that_of_a_tile_where_the_slide_is_larger(half_glass, monkeypatch):
-    at_once = inspect_slide(half_glass, config=CONFIG).effort
-    monkeypatch.setattr(inspection, "SMALL_PX", 100_000)
+    whole = inspect_slide(half_glass, config=CONFIG).effort
     monkeypatch.setattr(inspection, "TILE_PX", {CONFIG.nuclei.segmenter: 100})
     in_tiles = inspect_slide(half_glass, config=CONFIG).effort
-    assert at_once.seconds > 0
-    assert in_tiles.memory_mb < at_once.memory_mb
+    assert in_tiles.memory_mb < whole.memory_mb
+
+
+def test_a_slide_takes_its_start_and_an_image_its_pixels(half_glass, tissue_rgb, tmp_path):
+    Image.fromarray(tissue_rgb).save(tmp_path / "tile.png")
+    image = inspect_slide(tmp_path / "tile.png", config=CONFIG, mpp=0.5).effort
+    slide = inspect_slide(half_glass, config=CONFIG).effort
+    assert 0 < image.seconds < inspection.SLIDE_START_S < slide.seconds
 
 
 def test_other_stains_are_named(tmp_path):

@@ -59,6 +59,7 @@ def test_class_tells_the_kind(tmp_path, name, kind):
         json.loads(shapely.to_geojson(SQUARE)),
         json.loads(shapely.to_geojson(shapely.MultiPolygon([SQUARE]))),
         [feature(SQUARE), feature(shapely.Point(1, 1)), feature(SQUARE, object_type="cell")],
+        [feature(SQUARE), {"type": "Feature", "geometry": None, "properties": {"objectType": "annotation"}}],
     ],
 )
 def test_every_shape_of_geojson_gives_the_same_area(tmp_path, tree):
@@ -134,7 +135,9 @@ def test_broken_outline_is_named_plainly(tmp_path, ring):
     with pytest.raises(UnreadableError, match=r"rois\.geojson: ") as caught:
         read_geojson_rois(saved(tmp_path, tree))
     assert "Exception" not in str(caught.value)
-    assert "class 'Tumor' has a broken outline" in str(caught.value) or "holds no area" in str(caught.value)
+    assert "class 'Tumor' has a broken outline" in str(caught.value) or "holds no annotation with an area" in str(
+        caught.value
+    )
 
 
 def test_regions_that_name_no_tumour_are_told_with_their_classes():

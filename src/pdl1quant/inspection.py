@@ -53,6 +53,11 @@ MEMORY_MB = {"network": (350.0, 105.0), "watershed": (320.0, 50.0)}
 phantoms of 0.3 to 9.4 Mpx."""
 OTHER_MEMORY_MB = (350.0, 150.0)
 """The same for segmenters that were not measured."""
+SLIDE_SHARE = 1.7
+"""Time of a slide for each pixel of its tissue, over that of a window: margins, classes, files and report. Measured
+processor time on slides of 7 and 37 Mpx of tissue, network and rules alike: 1.7."""
+SLIDE_START_S = 5.0
+"""What each slide takes besides, on the same machine: to start, to survey, to report."""
 READER_MB = 100.0
 """Decoded tiles that a reader keeps, and the stored pixels of one window."""
 SWATCH_OD = 0.6
@@ -143,9 +148,7 @@ def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> In
                 samples = [sample_slide(slide, config=config)] if is_tiled else _samples(look, config=config)
                 staining = _staining(samples, config=config)
                 artefacts = _artefacts(slide, look, staining.estimate, config=config)
-                effort = _effort(
-                    look, grid, staining.estimate, config=config, is_tiled=grid.width * grid.height > SMALL_PX
-                )
+                effort = _effort(look, grid, staining.estimate, config=config, is_tiled=is_whole_slide(path))
             except RefusedError as error:
                 remarks.append(str(error))
         mm2 = slide.width * slide.mpp_x * slide.height * slide.mpp_y / 1e6
@@ -286,11 +289,11 @@ def _effort(look: _Look, grid: SlideGrid, estimate: StainEstimate, *, config: Co
         pipeline.analyse_tile(tile, od, estimate=estimate, config=config, pack=pack)
         seconds = min(seconds, time.perf_counter() - start)
     n_px = grid.width * grid.height
-    n_scored = n_px * look.tissue_share if is_tiled else n_px
+    window_s = seconds / (window.shape[0] * window.shape[1])
     side_px = TILE_PX.get(config.nuclei.segmenter, OTHER_TILE_PX)
-    held_mpx = (side_px**2 if is_tiled else n_px) / 1e6
+    held_mpx = (min(side_px**2, n_px) if is_tiled else n_px) / 1e6
     base, each = MEMORY_MB.get(config.nuclei.segmenter, OTHER_MEMORY_MB)
     return Effort(
-        seconds=seconds * n_scored / (window.shape[0] * window.shape[1]),
+        seconds=SLIDE_START_S + SLIDE_SHARE * window_s * n_px * look.tissue_share if is_tiled else window_s * n_px,
         memory_mb=base + READER_MB + each * held_mpx,
     )

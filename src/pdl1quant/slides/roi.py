@@ -77,7 +77,10 @@ def read_geojson_rois(path: Path) -> tuple[Roi, ...]:
         raise UnreadableError(f"{path}: not a GeoJSON file ({error}); export the regions from QuPath again") from error
     rois = tuple(roi for feature in _features(tree, path) if (roi := _as_roi(feature, path)) is not None)
     if not rois:
-        raise UnreadableError(f"{path}: holds no area; draw and export at least one closed region")
+        raise UnreadableError(
+            f"{path}: holds no annotation with an area (cells, cores, points and lines are passed over); draw and "
+            "export at least one closed region"
+        )
     return rois
 
 
@@ -210,6 +213,8 @@ def _as_roi(feature: dict[str, Any], path: Path) -> Roi | None:
     properties = feature.get("properties")
     properties = properties if isinstance(properties, dict) else {}
     if str(properties.get("objectType", "annotation")).lower() not in {"annotation", "roi"}:
+        return None
+    if "geometry" in feature and feature["geometry"] is None:  # an object without a place, which GeoJSON allows
         return None
     try:
         geometry = shapely.from_geojson(json.dumps(_closed(feature["geometry"])))
