@@ -8,7 +8,7 @@ import shapely
 import phantom_slides
 from batch_runs import run
 from pdl1quant.config import load_config
-from pdl1quant.model import Compartment, Counts, PositiveCounts
+from pdl1quant.model import ArtefactKind, ArtefactMap, Compartment, Counts, PositiveCounts
 from pdl1quant.outputs.captions import Caption
 from pdl1quant.outputs.overview import draw_overview
 
@@ -33,6 +33,21 @@ def test_squares_colour_the_tissue_that_is_scored_and_no_glass(is_drawn):
     assert blue[30, 90] == GLASS
     assert (blue[80, 30] == GLASS) == is_drawn
     assert (blue[15, 15] == GLASS) == is_drawn
+
+
+def test_what_is_left_out_as_an_artefact_has_no_colour_but_its_outline():
+    rgb, tissue = np.full((100, 120, 3), GLASS, np.uint8), np.ones((50, 60), bool)
+    numbers = np.zeros((25, 30), np.uint8)
+    numbers[5:15, 5:15] = ArtefactKind.PEN.number
+    artefacts = ArtefactMap(numbers=numbers, columns=30, rows=25)
+    assert artefacts.mask(ArtefactKind.PEN).sum() == 100
+    picture = draw_overview(
+        rgb, tissue, SQUARES, caption=CAPTION, mpp=2.0, square_um=200.0, compartment=Compartment.CYTOPLASM,
+        artefacts=artefacts,
+    )  # fmt: skip
+    blue = picture[:100, (picture.shape[1] - 120) // 2 :][:, :120, 2].astype(int)
+    assert blue[40, 40] == GLASS
+    assert blue[80, 80] < GLASS - 40
 
 
 def test_a_small_slide_is_shown_with_pixels_of_2_um(tmp_path):

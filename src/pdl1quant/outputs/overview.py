@@ -81,6 +81,9 @@ def draw_overview(
     side = square_um / mpp * scale
     mask = np.asarray(cv2.resize(tissue.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST), np.uint8)
     scored = _scored(mask, regions, scale=scale)
+    if artefacts is not None:
+        for kind in ArtefactKind:
+            scored &= _mask_of(artefacts, kind, size) == 0
     for (row, column), counts in sorted(squares.items()):
         step = step_of(counts, compartment)
         if step is None:
@@ -146,15 +149,20 @@ def _draw_regions(picture: UInt8Array, regions: Sequence[tuple[str, Any]], *, sc
 
 def _draw_artefacts(picture: UInt8Array, found: ArtefactMap) -> list[LegendEntry]:
     """Outline each kind in its colour; their legend counts the pieces."""
-    height, width = picture.shape[:2]
-    to_picture = np.array([[width / found.columns, 0, 0], [0, height / found.rows, 0]])
     entries = []
     for kind in ArtefactKind:
-        mask = cv2.warpAffine(found.mask(kind).view(np.uint8), to_picture, (width, height), flags=cv2.INTER_NEAREST)
+        mask = _mask_of(found, kind, (picture.shape[1], picture.shape[0]))
         pieces, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
         cv2.drawContours(picture, pieces, -1, ARTEFACT_RGB[kind], 2, cv2.LINE_AA)
         entries.append(LegendEntry(name=f"Left out: {kind}", rgb=ARTEFACT_RGB[kind], n_cells=len(pieces)))
     return entries
+
+
+def _mask_of(found: ArtefactMap, kind: ArtefactKind, size: tuple[int, int]) -> UInt8Array:
+    """Where one kind lies: 0 or 1, of ``size`` (columns, rows)."""
+    to_picture = np.array([[size[0] / found.columns, 0, 0], [0, size[1] / found.rows, 0]])
+    mask = cv2.warpAffine(found.mask(kind).view(np.uint8), to_picture, size, flags=cv2.INTER_NEAREST)
+    return np.asarray(mask, np.uint8)
 
 
 def write_overview(
