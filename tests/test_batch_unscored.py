@@ -17,6 +17,7 @@ from pdl1quant.config import Config
 from pdl1quant.console import case_lines
 from pdl1quant.errors import UsageError
 from pdl1quant.model import ResultFlag, Status
+from pdl1quant.outputs.scores_table import read_scores
 
 BROKEN = Path(__file__).parents[1] / "sample_slides" / "broken"
 
@@ -161,6 +162,19 @@ def test_a_remark_says_how_many_images_it_concerns(tiles, tmp_path):
     assert line.endswith("4 of 5 images")
     assert remarks[0] == "    incomplete: 1 image not scored"
     assert remarks[-1] == "    2 images: the same as another image of the case, not counted again"
+
+
+def test_an_image_of_several_pages_says_that_only_the_first_was_scored(tmp_path):
+    folder = tmp_path / "case"
+    tile = PillowImage.open(draw_tile(folder / "one.png"))
+    tile.save(folder / "pages.tif", save_all=True, append_images=[tile.transpose(PillowImage.Transpose.ROTATE_90)])
+    listener = Deaf()
+    run(folder, tmp_path / "out", listener=listener)
+    case, one, pages = sorted(read_scores(tmp_path / "out" / "scores.csv"), key=lambda row: row.image)
+    assert ResultFlag.FIRST_IMAGE_ONLY in case.flags
+    assert ResultFlag.FIRST_IMAGE_ONLY in pages.flags
+    assert ResultFlag.FIRST_IMAGE_ONLY not in one.flags
+    assert any("1 image: only the first page of several" in line for line in case_lines(listener.reports[0]))
 
 
 def test_files_of_another_type_alone_are_wrong_usage(tmp_path):

@@ -28,6 +28,7 @@ REMARKS = {
     ResultFlag.VECTORS_FIXED: "too little of both stains to measure their colours: textbook colours used",
     ResultFlag.NO_DAB_SEEN: "no brown seen: check the stain against its control",
     ResultFlag.MPP_OVERRIDDEN: "--mpp contradicts the files' own pixel size: check it",
+    ResultFlag.FIRST_IMAGE_ONLY: "only the first page of several was scored: export the others as files of their own",
     ResultFlag.NUCLEUS_SIZE: "nuclei of unusual size: check --mpp",
     ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
     ResultFlag.PARTIAL: "damaged, or many tumour cells left out (blur, pigment, dead): look at the overlays",
@@ -37,7 +38,13 @@ REMARKS = {
 }
 """What a flag means for one case, and what to do."""
 
-_OF_IMAGES = (ResultFlag.MPP_OVERRIDDEN, ResultFlag.NUCLEUS_SIZE, ResultFlag.PARTIAL, ResultFlag.DUPLICATE)
+_OF_IMAGES = (
+    ResultFlag.MPP_OVERRIDDEN,
+    ResultFlag.FIRST_IMAGE_ONLY,
+    ResultFlag.NUCLEUS_SIZE,
+    ResultFlag.PARTIAL,
+    ResultFlag.DUPLICATE,
+)
 """Flags that say how many images of the case they concern."""
 
 REMARKS_OF_RUNS = {

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import shapely
 
 from pdl1quant.batch.slide_pictures import write_pictures
-from pdl1quant.batch.work import Done, Outcome, Task, guarded, result_metadata, result_paths
+from pdl1quant.batch.work import Done, Outcome, Task, flags_of_notes, guarded, result_metadata, result_paths
 from pdl1quant.errors import RefusedError, UnreadableError
-from pdl1quant.model import ResultFlag
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.segmenter import give_back_maps
 from pdl1quant.outputs.artefacts import write_artefacts
@@ -25,7 +24,6 @@ from pdl1quant.outputs.label_pyramid import label_writer
 from pdl1quant.outputs.tables import cells_writer
 from pdl1quant.planes import give_back
 from pdl1quant.slides.opening import open_slide
-from pdl1quant.slides.raster import Note
 from pdl1quant.slides.roi import RoiKind, of_kind, read_geojson_rois
 from pdl1quant.tiling import WindowPlace
 from pdl1quant.whole_slides.judging import judge_bands
@@ -128,8 +126,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
         tasks = _tasks(agenda, places, work=work, task=task, source=source)
         tiles = workers.run(take_step, tasks, crashed=_lost)  # the workers begin, and this process looks at the whole
         flags = {*task.flags, *check_scale(slide, work, estimate=estimate, config=plan.config)}
-        if Note.MPP_OVERRIDDEN in slide.notes:
-            flags.add(ResultFlag.MPP_OVERRIDDEN)
+        flags |= set(flags_of_notes(slide.notes))
         work = look_for_artefacts(slide, work, estimate=estimate, config=plan.config)
         tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=work.rois, artefacts=work.artefacts)
         tally.damage |= dict.fromkeys(known_damage(slide, work))

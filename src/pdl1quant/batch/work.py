@@ -37,10 +37,16 @@ from pdl1quant.slides.roi import Roi, RoiKind, read_geojson_rois, roi_mask
 from pdl1quant.whole_slides.regions import RegionTally, regions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from pdl1quant.config import Config
     from pdl1quant.model import SlideResult, UInt8Array
+
+
+_FLAGS_OF_NOTES: dict[str, ResultFlag] = {
+    Note.MPP_OVERRIDDEN: ResultFlag.MPP_OVERRIDDEN,
+    Note.FIRST_IMAGE_ONLY: ResultFlag.FIRST_IMAGE_ONLY,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +199,7 @@ def _analyse(task: Task) -> Done:
     assert task.estimate is not None
     image, plan = task.image, task.plan
     read = _read(task)
-    flags = task.flags + ((ResultFlag.MPP_OVERRIDDEN,) if Note.MPP_OVERRIDDEN in read.notes else ())
+    flags = (*task.flags, *flags_of_notes(read.notes))
     rois = () if image.roi is None else read_geojson_rois(image.roi)
     roi = _roi_masks(image, rois, (read.rgb.shape[0], read.rgb.shape[1]))
     result = analyse_image(
@@ -224,6 +230,11 @@ def _analyse(task: Task) -> Done:
         regions=regions.scores(flags=result.flags, has_tumour_roi=roi is not None and roi.tumour is not None),
     )
     return Done(outcome=outcome)
+
+
+def flags_of_notes(notes: Iterable[str]) -> tuple[ResultFlag, ...]:
+    """What of the reading of a file the reader of its score has to know."""
+    return tuple(_FLAGS_OF_NOTES[note] for note in notes if note in _FLAGS_OF_NOTES)
 
 
 def result_metadata(image: Image, plan: Plan, *, mpp: float, working_mpp: float) -> dict[str, str]:

@@ -156,6 +156,7 @@ class ResultFlag(StrEnum):
     TUMOUR_UNCONFIRMED = "tumour_unconfirmed"
     SELECTED_FIELDS = "selected_fields"
     MPP_OVERRIDDEN = "mpp_overridden"
+    FIRST_IMAGE_ONLY = "first_image_only"
     NUCLEUS_SIZE = "nucleus_size"
     FEW_BLOCKS = "few_blocks"
     PARTIAL = "partial"

@@ -64,6 +64,13 @@ FLAG_TEXTS: dict[str, FlagText] = {
             weight="doubt",
         ),
         FlagText(
+            name=ResultFlag.FIRST_IMAGE_ONLY,
+            short="first page only",
+            text="A file holds several pages or images, and only its first was scored. Export the others as files of "
+            "their own.",
+            weight="doubt",
+        ),
+        FlagText(
             name=ResultFlag.NUCLEUS_SIZE,
             short="unusual nucleus size",
             text="Nuclei are unusually large or small; most often the pixel size is wrong.",

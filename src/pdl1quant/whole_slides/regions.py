@@ -152,6 +152,7 @@ OF_THE_IMAGE = frozenset(
         ResultFlag.VECTORS_FIXED,
         ResultFlag.SELECTED_FIELDS,
         ResultFlag.MPP_OVERRIDDEN,
+        ResultFlag.FIRST_IMAGE_ONLY,
         ResultFlag.NUCLEUS_SIZE,
     }
 )
