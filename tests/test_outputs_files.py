@@ -1,9 +1,18 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from pdl1quant.errors import OutputError, UsageError
-from pdl1quant.outputs.files import claim_output, is_result, replace_atomically, replace_together, result_path
+from pdl1quant.outputs.files import (
+    claim_output,
+    hold_output,
+    is_result,
+    replace_atomically,
+    replace_together,
+    result_path,
+)
 
 
 def names(folder):
@@ -153,6 +162,19 @@ def test_linked_result_folder_is_not_followed(tmp_path):
     before = names(elsewhere)
     claim_output(out, overwrite=True)
     assert names(elsewhere) == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked")
+@pytest.mark.parametrize("how", ["overwrite", "resume"])
+def test_a_folder_that_another_run_writes_into_is_refused_and_left_alone(tmp_path, how):
+    half = tmp_path / "cells" / ".pdl1quant-0123456789abcdef.partial"
+    half.parent.mkdir()
+    half.touch()
+    with hold_output(tmp_path), pytest.raises(UsageError, match="another run is writing into it"):
+        claim_output(tmp_path, **{how: True})
+    assert half.exists()
+    claim_output(tmp_path, **{how: True})
+    assert not half.exists()
 
 
 def test_overwrite_and_resume_exclude_each_other(tmp_path):

@@ -211,10 +211,40 @@ def claim_output(out: Path, *, overwrite: bool = False, resume: bool = False, in
     if not is_empty and not (overwrite or resume):
         raise UsageError(f"{out}: is not empty; choose a new folder, or pass --overwrite or --resume")
     _probe(out)
-    ours, foreign = _sorted_by_origin(out)
-    if foreign:
-        raise OutputError(f"{foreign[0]}: lies where results go, but pdl1quant did not write it; move it away")
-    _remove([path for path in ours if overwrite or path.name.endswith(_PARTIAL_SUFFIX)], out)
+    with hold_output(out):
+        ours, foreign = _sorted_by_origin(out)
+        if foreign:
+            raise OutputError(f"{foreign[0]}: lies where results go, but pdl1quant did not write it; move it away")
+        _remove([path for path in ours if overwrite or path.name.endswith(_PARTIAL_SUFFIX)], out)
+
+
+@contextmanager
+def hold_output(out: Path) -> Iterator[None]:
+    """Keep other runs out of the folder ``out`` in this block; it is free again however the process ends.
+
+    Where the system cannot lock folders (Windows, some shares), nobody is kept out.
+
+    Raises
+    ------
+    UsageError
+        Another run holds it.
+    """
+    try:
+        import fcntl  # noqa: PLC0415  not on every system
+    except ImportError:
+        yield
+        return
+    folder = os.open(out, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            try:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                message = f"{out}: another run is writing into it; wait until it has ended, or choose another folder"
+                raise UsageError(message) from None
+        yield
+    finally:
+        os.close(folder)
 
 
 def is_result(path: Path) -> bool:
