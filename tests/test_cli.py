@@ -91,6 +91,10 @@ def test_version(pdl1quant):
         (["score", "TILES", "-o", "OUT", "--workers", "0"], "--workers"),
         (["score", "TILES", "-o", "OUT", "--overwrite", "--resume"], "exclude each other"),
         (["score", "TILES", "-o", "OUT", "--set", "nuclei.min_aera_um2=20"], "nuclei.min_area_um2"),
+        (["score", "TILES", "-o", "OUT", "--set", "nuclei.min_area_um2=500"], "nuclei.min_area_um2 = 500"),
+        (["score", "TILES", "-o", "OUT", "--set", "stains.haematoxylin=[0,0,0]"], "not all 0"),
+        (["score", "TILES", "-o", "OUT", "--set", "stains.dab=[-1,0.5,0.5]"], "none negative"),
+        (["score", "TILES", "-o", "OUT", "--set", "stains.haematoxylin=[0.27,0.57,0.78]"], "another colour than"),
         (["score", "TILES", "-o", "OUT", "--positivity-dab-od", "9"], "positivity.dab_od"),
         (["score", "TILES", "-o", "OUT", "--stains-vectors", "none"], "auto"),
         (["score", "TILES", "-o", "OUT", "--assay", "28-8-labl"], "'28-8-label'"),
@@ -109,10 +113,11 @@ def test_wrong_usage_says_what_to_do_and_touches_nothing(pdl1quant, tiles, tmp_p
 
 
 # --- settings and assays ---------------------------------------------------------------------------------------------
-def test_config_show_can_be_given_back(pdl1quant, tmp_path):
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_config_show_can_be_given_back(pdl1quant, tmp_path, encoding):
     code, text, _ = pdl1quant("config", "show", "--set", "positivity.dab_od=0.3")
     assert code == 0
-    (tmp_path / "mine.toml").write_text(text, encoding="utf-8")
+    (tmp_path / "mine.toml").write_text(text, encoding=encoding)
     _, again, _ = pdl1quant("config", "show", "--config", tmp_path / "mine.toml")
     assert again == text
     assert config_from(tomllib.loads(again)).positivity.dab_od == 0.3

@@ -10,16 +10,23 @@ import hashlib
 import json
 import re
 import tomllib
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from math import hypot
+from operator import mul
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_serializer, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_serializer, field_validator
 
 from pdl1quant.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+
+_MAX_COSINE = 0.995
+"""Of the angle between two stains: nearer than 6 degrees they cannot be told apart (haematoxylin and DAB: 37)."""
 
 
 class _Section(BaseModel):
@@ -37,10 +44,21 @@ class StainsConfig(_Section):
     """``auto`` estimates the stain vectors per case where both stains suffice; ``fixed`` uses those given here."""
     haematoxylin: tuple[float, float, float] = (0.650, 0.704, 0.286)
     """Fixed haematoxylin OD vector (R, G, B); Ruifrok & Johnston 2001."""
-    dab: tuple[float, float, float] = (0.268, 0.570, 0.776)
+    dab: tuple[float, float, float] = Field(default=(0.268, 0.570, 0.776), validate_default=True)
     """Fixed DAB OD vector (R, G, B); Ruifrok & Johnston 2001."""
     saturated_level: int = Field(default=5, ge=0, le=64)
     """A channel at or below this level (0-255) holds no more information on the stain split."""
+
+    @field_validator("haematoxylin", "dab")
+    @classmethod
+    def _is_a_colour(cls, vector: tuple[float, float, float], info: ValidationInfo) -> tuple[float, float, float]:
+        if min(vector) < 0 or max(vector) == 0:
+            raise ValueError("should be three ODs (R, G, B), none negative and not all 0")
+        other = info.data.get("haematoxylin", vector)
+        cosine = sum(map(mul, vector, other)) / (hypot(*vector) * hypot(*other))
+        if info.field_name == "dab" and "haematoxylin" in info.data and cosine > _MAX_COSINE:
+            raise ValueError(f"should be another colour than stains.haematoxylin = {list(other)}")
+        return vector
 
 
 class QualityConfig(_Section):
@@ -114,8 +132,16 @@ class NucleiConfig(_Section):
     """What ``watershed`` looks at: ``haematoxylin``, or ``od_sum`` (both stains) for nuclear markers as Ki-67."""
     min_area_um2: float = Field(default=10.0, gt=0)
     """Smaller objects are not nuclei."""
-    max_area_um2: float = Field(default=400.0, gt=0)
+    max_area_um2: float = Field(default=400.0, gt=0, validate_default=True)
     """Larger objects are not nuclei."""
+
+    @field_validator("max_area_um2")
+    @classmethod
+    def _leaves_nuclei(cls, largest: float, info: ValidationInfo) -> float:
+        smallest = info.data.get("min_area_um2", 0.0)
+        if largest <= smallest:
+            raise ValueError(f"should be greater than nuclei.min_area_um2 = {smallest}, or nothing is a nucleus")
+        return largest
 
     @field_serializer("model", when_used="json")
     def _without_folders(self, model: str) -> str:
@@ -247,7 +273,7 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
     if path is not None:
         source = str(path)
         try:
-            tree = tomllib.loads(path.read_text(encoding="utf-8"))
+            tree = tomllib.loads(_decoded(path.read_bytes()))
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the configuration ({error.strerror})") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -255,6 +281,11 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
     for override in overrides:
         _apply(tree, override)
     return config_from(tree, source=source)
+
+
+def _decoded(text: bytes) -> str:
+    """Windows marks UTF-8 at its beginning, and what PowerShell writes to a file by ``>`` is UTF-16."""
+    return text.decode("utf-16" if text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
 
 
 def config_from(tree: Mapping[str, Any], *, source: str = "configuration") -> Config:
