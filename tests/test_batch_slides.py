@@ -13,8 +13,11 @@ from pdl1quant.batch import slide_work
 from pdl1quant.config import load_config
 from pdl1quant.model import Rect, ResultFlag, Status
 from pdl1quant.outputs.objects import read_cell_objects
+from pdl1quant.outputs.reviewed import read_reviewed
 from pdl1quant.outputs.tables import read_cells
+from pdl1quant.review import rescore
 from pdl1quant.tiling import TilePlace
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from pdl1quant.whole_slides.windows import tile_order
 from test_whole_slides import without_tile
 
@@ -138,6 +141,20 @@ def test_a_missing_tile_is_said_in_the_row_and_the_case_is_partial(slide, tmp_pa
     assert "768, 768 to 1024, 1024" in row.error
     assert case.status is Status.PARTIAL
     assert ResultFlag.PARTIAL in case.flags
+    rescore(tmp_path / "out")
+    reviewed = read_reviewed(tmp_path / "out" / "scores_reviewed.csv")
+    assert [str(ResultFlag.PARTIAL) in each.reviewed_flags for each in reviewed] == [True, True]
+
+
+def test_a_slide_without_brown_says_so_on_the_row_of_its_case(tmp_path):
+    rgb = phantom_slides.glass(1500, 1400)
+    field = render_phantom(PhantomSettings(size_px=640, tps_pct=0, positive_immune_share=0), seed=3).rgb
+    rgb[200:840, 200:840] = field
+    path = phantom_slides.write_slide(tmp_path / "negative.tif", rgb)
+    run(path, tmp_path / "out", config=CONFIG, mpp=None)
+    (row,), (case,) = rows_of(tmp_path / "out", "image"), rows_of(tmp_path / "out", "case")
+    assert ResultFlag.NO_DAB_SEEN in row.flags
+    assert ResultFlag.NO_DAB_SEEN in case.flags
 
 
 def test_a_blank_slide_has_no_tissue_and_empty_tables(tmp_path):

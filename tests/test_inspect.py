@@ -98,6 +98,16 @@ def test_memory_is_that_of_a_tile_where_the_slide_is_larger(half_glass, monkeypa
     assert in_tiles.memory_mb < whole.memory_mb
 
 
+def test_a_thin_needle_core_is_inspected(tissue_rgb, tmp_path):
+    rgb = np.full((2048, 4400, 3), 243, np.uint8)
+    rgb[900:1020, :4096] = np.tile(tissue_rgb[:120], (1, 8, 1))
+    slide_files.write_ome(tmp_path / "needle.ome.tif", rgb, metadata=slide_files.ome_metadata(0.5), downsamples=(16,))
+    found = inspect_slide(tmp_path / "needle.ome.tif", config=CONFIG)
+    assert found.staining.estimate.white_source == "glass"
+    assert found.effort.seconds > 0
+    assert found.remarks == ()
+
+
 def test_a_slide_takes_its_start_and_an_image_its_pixels(half_glass, tissue_rgb, tmp_path):
     Image.fromarray(tissue_rgb).save(tmp_path / "tile.png")
     image = inspect_slide(tmp_path / "tile.png", config=CONFIG, mpp=0.5).effort

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REMARKS = {
     ResultFlag.WHITE_ASSUMED: "no empty glass seen, white level assumed: give --white R,G,B",
-    ResultFlag.VECTORS_FIXED: "too little of both stains to measure their colours: textbook colours used",
+    ResultFlag.VECTORS_FIXED: "too little blue or brown to measure its colour: the textbook's is used",
     ResultFlag.NO_DAB_SEEN: "no brown seen: check the stain against its control",
     ResultFlag.MPP_OVERRIDDEN: "--mpp contradicts the files' own pixel size: check it",
     ResultFlag.FIRST_IMAGE_ONLY: "only the first page of several was scored: export the others as files of their own",

@@ -42,7 +42,7 @@ WINDOW_PX = 512
 MAX_WINDOWS = 16
 """Windows in which the stains of a slide are sampled, spread over its tissue."""
 MIN_TISSUE_SHARE = 0.5
-"""Share of a window that is tissue, for its stains to be sampled."""
+"""Share of a window that is tissue, for its stains to be sampled; where none holds so much, the fullest is taken."""
 TILE_PX = {"network": 2048, "watershed": 2424}
 """Side of the part of a slide that a worker holds at a time: about a window of the network with its context, or tile
 and margins; measured peaks of a worker were 764 and 716 MB."""
@@ -222,7 +222,7 @@ def _spread(grid: SlideGrid, found: BoolArray | None) -> list[tuple[int, int]]:
     shares = np.ones((rows, columns), np.float32)
     if found is not None:
         shares = np.asarray(cv2.resize(found.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA))
-    held = np.argwhere(shares >= MIN_TISSUE_SHARE)
+    held = np.argwhere((shares >= min(MIN_TISSUE_SHARE, float(shares.max()))) & (shares > 0))
     chosen = np.unique(np.linspace(0, len(held) - 1, min(MAX_WINDOWS, len(held))).round().astype(int))
     return [(int(row), int(column)) for row, column in held[chosen]]
 

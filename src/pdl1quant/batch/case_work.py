@@ -275,6 +275,9 @@ class CaseWork:
             return None, ""
         plan = self.job.plan
         flags = () if all(image.is_slide for image in case.images) else CASE_FLAGS
+        with_tissue = [each for each in outcomes if each.is_scored and each.status is not Status.NO_TISSUE]
+        if with_tissue and all(ResultFlag.NO_DAB_SEEN in each.flags for each in with_tissue):
+            flags = (*flags, ResultFlag.NO_DAB_SEEN)
         if len(members) < len(outcomes) or any(outcome.error for outcome in outcomes):
             flags = (*flags, ResultFlag.PARTIAL)
         try:

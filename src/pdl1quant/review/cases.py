@@ -78,7 +78,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         flags=row.flags,
         has_tumour_roi=not regions_changed and str(ResultFlag.NO_TUMOUR_ROI) not in row.flags,
         tumour_confirmed=all(each.is_confirmed for each in reviews),
-        is_partial=row.status is Status.PARTIAL and bool(row.error),
+        is_partial=(row.status is Status.PARTIAL and bool(row.error)) or any(each.image.is_damaged for each in reviews),
     )
     signed = [set(each.signed_by) for each in stands]
     return CaseReview(

@@ -139,7 +139,7 @@ def score_blocks(
     tumour_confirmed
         Whether a person confirmed that the tumour cells are tumour: drawn for the run, or signed.
     is_partial
-        Whether images of the case are missing.
+        Whether images of the case, or parts of them, are missing.
     """
     kept = [ResultFlag(flag) for flag in flags if flag not in _FOUND_ANEW]
     return scoring.score(

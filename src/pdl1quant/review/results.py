@@ -54,6 +54,11 @@ class ImageResult:
         return str(ResultFlag.DUPLICATE) in self.row.flags
 
     @property
+    def is_damaged(self) -> bool:
+        """Whether it was measured, but not all of it: its row says what was missing, and no review brings it back."""
+        return self.is_scored and bool(self.row.error)
+
+    @property
     def has_cells(self) -> bool:
         """Whether it has files of its own: those of a duplicate are the ones of the image that it repeats."""
         return self.is_scored and not self.is_duplicate

@@ -300,4 +300,5 @@ class Review:
             flags=self.image.row.flags,
             has_tumour_roi=self._tumour_area_um2 is not None and not (is_reviewed and self.regions_changed),
             tumour_confirmed=self.is_confirmed if is_reviewed else self.has_tumour_roi,
+            is_partial=self.image.is_damaged,
         )
