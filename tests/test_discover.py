@@ -1,6 +1,7 @@
 """Files and folders to images, cases and names of results."""
 
 import itertools
+import os
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -115,6 +116,7 @@ def names_of(*places):
 
 def test_name_is_the_stem_path():
     assert names_of(("/t", "a.png"), ("/t", "sub/b.tif"), ("/t", "0.5um.png")) == ["a", "sub/b", "0.5um"]
+    assert names_of(("/t", "...png")) == ["...png"]
 
 
 def test_colliding_names_keep_their_ending():
@@ -129,6 +131,21 @@ def test_images_of_two_folders_carry_the_folders_name():
 def test_names_differ_on_file_systems_that_ignore_case():
     first, second = names_of(("/t", "a.png"), ("/t", "A.png"))
     assert first.casefold() != second.casefold()
+
+
+@pytest.mark.parametrize("letter", ["x", "ü", "組"])
+def test_long_names_leave_room_for_the_endings_of_results_and_stay_apart(letter):
+    long = letter * (250 // len(letter.encode()))
+    first, second, third = names_of(("/t", f"{long}.png"), ("/t", f"{long[:-1]}z.png"), ("/t", f"{long}.jpg"))
+    assert len({first, second, third}) == 3
+    assert all(len(os.fsencode(f"{name}.geojson.gz")) <= 255 for name in (first, second, third))
+    assert all(name.startswith(letter * 60) for name in (first, second, third))
+
+
+def test_names_of_results_are_unicode_and_stay_apart():
+    first, second = names_of(("/t", "gr\udcfcn.png"), ("/t", "gr\udcf6n.png"))
+    assert first != second
+    assert all(name.isprintable() for name in (first, second))
 
 
 NAMES = st.lists(st.sampled_from(["a", "A", "a.png", "b", "ß", "SS", "e\u0301", "\u00e9"]), min_size=1, max_size=2)

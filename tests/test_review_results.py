@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import sys
 import uuid
 
 import numpy as np
@@ -13,7 +15,7 @@ import pytest
 from batch_runs import draw_phantom, run
 from pdl1quant import batch
 from pdl1quant.cli import main
-from pdl1quant.errors import ReviewError, UnreadableError, UsageError
+from pdl1quant.errors import Pdl1QuantError, ReviewError, UnreadableError, UsageError
 from pdl1quant.model import CallResult
 from pdl1quant.outputs.reviewed import reviewed_markdown
 from pdl1quant.outputs.scores_table import read_scores
@@ -468,6 +470,41 @@ def test_a_folder_without_a_finished_run_is_refused(out, missing):
     (out / missing).unlink()
     with pytest.raises(UsageError, match=missing):
         open_results(out)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: text.replace(",", ";"),
+        lambda text: text.replace(",ok,", ",OK,"),
+        lambda text: "".join(line for line in text.splitlines(keepends=True) if not line.startswith("image,a.png")),
+    ],
+)
+def test_scores_that_a_spreadsheet_changed_say_how_to_renew_them(out, change):
+    path = out / "scores.csv"
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(Pdl1QuantError, match=r"scores\.csv.*move it away, and score again with --resume"):
+        open_results(out)
+
+
+def test_rows_that_a_spreadsheet_sorted_belong_to_their_images(out):
+    path = out / "scores.csv"
+    header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    path.write_text("".join([header, *reversed(rows)]), encoding="utf-8")
+    results = open_results(out)
+    assert [image.row.image for image in results.images] == [image.name for image in results.images]
+    assert len(results.images) == len({image.stem for image in results.images}) > 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have Unicode in names only")
+def test_a_name_that_is_no_utf_8_does_not_cost_the_report(tmp_path):
+    folder = tmp_path / "tiles"
+    folder.mkdir()
+    draw_phantom(folder / "one.png").rename(folder / os.fsdecode(b"gr\xfcn.png"))
+    run(folder, tmp_path / "out")
+    assert (tmp_path / "out" / "report.html").is_file()
+    assert rescore(tmp_path / "out").n_failed == 0
 
 
 # --- runs as they come -----------------------------------------------------------------------------------------------

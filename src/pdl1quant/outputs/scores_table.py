@@ -74,6 +74,9 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
 """Columns of ``scores.csv`` in their order; the free columns of the cases table follow."""
 
 _LIST_SEPARATOR = ";"
+HOW_TO_RENEW = "a spreadsheet may have changed it: move it away, and score again with --resume, which writes it anew"
+"""What to do about a ``scores.csv`` that is not as a run left it."""
+
 _TRUTH = {"": None, "true": True, "false": False}
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")  # what a spreadsheet would run
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -154,6 +157,11 @@ def write_scores(rows: Iterable[ScoreRow], path: Path) -> None:
     write_csv(lines, path)
 
 
+def as_written(text: str) -> str:
+    """A text as `write_csv` leaves it: bytes of a file's name that are no UTF-8 become an escape of their value."""
+    return text.encode("utf-8", errors="backslashreplace").decode()
+
+
 def write_csv(lines: Iterable[Sequence[str]], path: Path) -> None:
     """Write texts (`cell_text`) as CSV: UTF-8, atomically."""
     text = "".join(",".join(_quoted(cell) for cell in line) + "\n" for line in lines)
@@ -173,15 +181,15 @@ def read_scores(path: Path) -> tuple[ScoreRow, ...]:
         text = path.read_bytes().decode("utf-8")
         lines = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise OutputError(f"{path}: no readable scores ({first_line(error)}); score the images again") from error
+        raise OutputError(f"{path}: no readable scores ({first_line(error)}); {HOW_TO_RENEW}") from error
     n_known = len(SCORE_COLUMNS)
     if not lines or lines[0][:n_known] != [column.name for column in SCORE_COLUMNS]:
-        raise OutputError(f"{path}: its columns are not those of scores.csv; score the images again")
+        raise OutputError(f"{path}: its columns are not those of scores.csv; {HOW_TO_RENEW}")
     free = [_bare(name) for name in lines[0][n_known:]]
     try:
         return tuple(_as_row(line, free) for line in lines[1:])
     except (ValueError, KeyError) as error:
-        raise OutputError(f"{path}: damaged ({first_line(error)}); score the images again") from error
+        raise OutputError(f"{path}: damaged ({first_line(error)}); {HOW_TO_RENEW}") from error
 
 
 def _as_row(line: Sequence[str], free: Sequence[str]) -> ScoreRow:

@@ -16,7 +16,7 @@ from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, Indication, ResultFl
 from pdl1quant.outputs.cells_in_parts import CellsFile, open_cells
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
 from pdl1quant.outputs.run_record import read_run_record
-from pdl1quant.outputs.scores_table import ScoreRow, read_scores
+from pdl1quant.outputs.scores_table import HOW_TO_RENEW, ScoreRow, as_written, read_scores
 from pdl1quant.outputs.tables import SCHEMA, read_cells_of
 from pdl1quant.review.ledger import LedgerHead
 from pdl1quant.slides.hashing import hash_input
@@ -278,13 +278,17 @@ def find_roi(results: Results, image: ImageResult) -> Path | None:
 
 
 def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[ImageResult, ...]:
-    """Images with their rows; both are in the same order, and a name may be there twice."""
-    of_images = iter([row for row in rows if row.level == "image"])
+    """Images with their rows, in whatever order a spreadsheet left these; a name may be there twice."""
+    waiting: dict[tuple[str, str], list[ScoreRow]] = {}
+    for row in rows:
+        if row.level == "image":
+            waiting.setdefault((row.image, row.case), []).append(row)
     images = []
     for entry in entries:
-        row = next((row for row in of_images if (row.image, row.case) == (entry["image"], entry["case"])), None)
-        if row is None:
-            raise KeyError(f"{SCORES_NAME} has no row for {entry['image']}")
+        key = as_written(entry["image"]), as_written(entry["case"])
+        if not waiting.get(key):
+            raise ReviewError(f"{SCORES_NAME}: has no row for {key[0]}; {HOW_TO_RENEW}")
+        row = waiting[key].pop(0)
         images.append(
             ImageResult(
                 name=row.image,

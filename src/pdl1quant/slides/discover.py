@@ -34,6 +34,9 @@ _FOLDER_SUFFIX: Final = ".zarr"
 _RESULT_FILES: Final = frozenset({"run.json", "scores.csv"})
 """A folder that holds both is the result of a run: its overlays are no input."""
 
+_MAX_NAME_BYTES: Final = 220
+"""File systems take 255; results add up to 12 (``.geojson.gz``), and names that would collide 9 more."""
+
 _NUMBERS: Final = re.compile(r"(\d+)")
 
 
@@ -132,7 +135,7 @@ def output_names(found: Sequence[Found]) -> dict[Path, PurePosixPath]:
     dict
         By the image's path. Append the result's ending as text: ``with_suffix`` would cut ``tile_1.5um``.
     """
-    roots = _unique_labels({item.root for item in found})
+    roots = {root: _unicode(label) for root, label in _unique_labels({item.root for item in found}).items()}
     candidates = {item.path: _candidates(item, roots[item.root]) for item in found}
     choice = dict.fromkeys(candidates, 0)
     while True:
@@ -150,11 +153,27 @@ def output_names(found: Sequence[Found]) -> dict[Path, PurePosixPath]:
 
 def _candidates(item: Found, root: str) -> tuple[PurePosixPath, ...]:
     """Names from short to certainly unique."""
-    whole = item.relative
-    stem = whole.with_suffix("")
-    told_apart = whole.with_name(f"{whole.name}~{_digest(str(whole))}")
-    certain = whole.with_name(f"{whole.name}~{_digest(f'{root}/{whole}')}")
+    folder = PurePosixPath(*map(_unicode, item.relative.parts[:-1]))
+    whole = folder / _fitting(item.relative.name)
+    name = item.relative.stem if item.relative.stem.strip(".") else item.relative.name  # ``..`` is another folder
+    stem = folder / _fitting(name)
+    told_apart = whole.with_name(f"{whole.name}~{_digest(str(item.relative))}")
+    certain = whole.with_name(f"{whole.name}~{_digest(f'{root}/{item.relative}')}")
     return stem, whole, root / stem, root / whole, told_apart, root / certain
+
+
+def _fitting(name: str) -> str:
+    """The name, cut where endings of results would make it longer than file systems take; a digest tells it apart."""
+    plain = _unicode(name).encode()
+    if len(plain) <= _MAX_NAME_BYTES:
+        return plain.decode()
+    digest = _digest(name)
+    return f"{plain[: _MAX_NAME_BYTES - len(digest) - 1].decode(errors='ignore')}~{digest}"
+
+
+def _unicode(name: str) -> str:
+    """The name without bytes that are no UTF-8, which many programs cannot open: the results' own names have none."""
+    return name.encode("utf-8", "surrogateescape").decode(errors="replace")
 
 
 def _digest(text: str) -> str:
