@@ -13,10 +13,11 @@ import tomllib
 import pytest
 from PIL import Image as PillowImage
 
-from pdl1quant import __version__, console
+from pdl1quant import __version__, batch, console
 from pdl1quant.cli import FREQUENT_SETTINGS, main
 from pdl1quant.config import Config, config_from
 from pdl1quant.model import ResultFlag
+from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
 WRONG_USAGE = 2
@@ -150,6 +151,9 @@ def test_score_prints_a_line_per_case_its_remarks_and_where_to_look(pdl1quant, t
     notes = remarks[remarks.index("Notes:") + 1 :]
     assert "    no person confirmed what is tumour (draw it and give --roi)" in notes
     assert end.startswith(f"Look at {tmp_path}/out/report.html, then at {tmp_path}/out/scores.csv. Research use only")
+    (tmp_path / "out" / "report.html").unlink()
+    summary = batch.Summary(output=tmp_path / "out", rows=read_scores(tmp_path / "out" / "scores.csv"), n_unscored=0)
+    assert console.end_lines(summary)[-1].startswith(f"Look at {tmp_path}/out/scores.csv. ")  # no report was written
     assert not {"positive", "negative"} & set(output.lower().replace(",", " ").split())
 
 

@@ -53,6 +53,20 @@ def test_what_is_damaged_in_a_small_level_is_made_from_a_finer_one_and_said(imag
     assert (row.n_cells, row.tps, row.artefact_pct) == (wanted.n_cells, wanted.tps, wanted.artefact_pct)
 
 
+def test_a_slide_of_which_no_tile_decodes_has_no_cells_and_says_why(image, tmp_path):
+    path = phantom_slides.write_slide(tmp_path / "slide.tif", image)
+    with tifffile.TiffFile(path) as tiff:
+        places = [each for page in tiff.pages for each in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    with path.open("r+b") as stream:
+        for offset, count in places:
+            stream.seek(offset)
+            stream.write(bytes(count))
+    row = row_of(path, tmp_path / "out")
+    assert row.status in (Status.PARTIAL, Status.FAILED, Status.REFUSED)
+    assert "does not decode" in row.error
+    assert row.tps is None
+
+
 def test_a_pyramid_with_an_empty_level_is_no_plain_image(image, tmp_path):
     path = phantom_slides.write_slide(tmp_path / "slide.tif", image)
     overwrite(path, "ImageWidth", lambda _: 0, page=1)

@@ -13,6 +13,7 @@ from pdl1quant.assays import load_pack, pack_names
 from pdl1quant.batch.rows import UNSCORED, plural
 from pdl1quant.model import ResultFlag
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, score_text
+from pdl1quant.outputs.files import REPORT_NAME
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -173,7 +174,8 @@ def end_lines(summary: Summary) -> list[str]:
             "or with --overwrite if you change an option."
         )
     if any(row.level == "image" and row.status not in UNSCORED for row in summary.rows):
-        lines.append(f"Look at {summary.output}/report.html, then at {summary.output}/scores.csv. {RESEARCH_USE_ONLY}")
+        report = f"{summary.output}/{REPORT_NAME}, then at " if (summary.output / REPORT_NAME).is_file() else ""
+        lines.append(f"Look at {report}{summary.output}/scores.csv. {RESEARCH_USE_ONLY}")
     else:
         lines.append(f"Nothing was scored. {RESEARCH_USE_ONLY}")
     return lines

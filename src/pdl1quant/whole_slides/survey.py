@@ -278,21 +278,24 @@ def _sample_scanned(overview: Overview) -> StainSample:
 
     What is left out is painted black with a rim, so that no block of glass is a mean with its white.
     """
-    everything = Rect(x0=0, y0=0, x1=overview.grid.width, y1=overview.grid.height)
-    lost = _grown(damaged_mask(overview.damage, everything, overview.grid))
-    sample = stains.sample_stains(overview.rgb)
-    if lost.any():
-        sample = replace(sample, glass=stains.sample_stains(_blackened(overview.rgb, lost)).glass)
-    blank = _grown(cv2.erode((overview.rgb.min(axis=2) == 255).view(np.uint8), _square(BLANK_PX)) > 0, BLANK_PX)
-    if blank.any():
-        glass = stains.sample_stains(_blackened(overview.rgb, lost | blank)).glass
-        if len(glass):
-            lost, sample = lost | blank, replace(sample, glass=glass)
-    return replace(sample, n_blocks=max(1, sample.n_blocks - int(lost.sum()) // stains.BLOCK_PX**2))
+    rgb = overview.rgb
+    lost = _grown(damaged_mask(overview.damage, Rect(x0=0, y0=0, x1=rgb.shape[1], y1=rgb.shape[0]), overview.grid))
+    blank = _grown(cv2.erode((rgb.min(axis=2) == 255).view(np.uint8), _square(BLANK_PX)) > 0, BLANK_PX)
+    left_out = lost | blank
+    sample = stains.sample_stains(_blackened(rgb, left_out))
+    if not len(sample.glass):
+        left_out = lost
+        sample = stains.sample_stains(_blackened(rgb, lost))
+    seen = sample.pixels.any(axis=1)
+    return replace(
+        sample,
+        pixels=sample.pixels[seen] if seen.any() else np.full_like(sample.pixels, 255),
+        n_blocks=max(1, sample.n_blocks - int(left_out.sum()) // stains.BLOCK_PX**2),
+    )
 
 
 def _blackened(rgb: UInt8Array, mask: BoolArray) -> UInt8Array:
-    return np.where(mask[:, :, None], np.uint8(0), rgb)
+    return np.where(mask[:, :, None], np.uint8(0), rgb) if mask.any() else rgb
 
 
 def _grown(mask: BoolArray, by_px: int = 0) -> BoolArray:
