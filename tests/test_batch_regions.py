@@ -78,6 +78,17 @@ def test_a_region_outside_the_image_is_refused(tiles, tmp_path):
     assert "no region inside the image" in summary.rows[0].error
 
 
+@pytest.mark.parametrize(("right", "is_outside"), [(135, False), (256, True)])
+def test_a_region_that_lies_partly_outside_its_image_is_scored_and_doubted(tiles, tmp_path, right, is_outside):
+    corners = ((0, 0), (right, 0), (right, 64), (0, 64), (0, 0))
+    region = draw_region(tmp_path / "tile 0.geojson", "Tumor", corners)
+    run(tiles / "case A" / "tile 0.png", tmp_path / "out", roi=region)
+    for level in ("image", "roi", "case"):
+        (row,) = rows_of(tmp_path / "out", level)
+        assert row.status is Status.OK
+        assert (ResultFlag.REGION_OUTSIDE in row.flags) is is_outside
+
+
 def test_an_excluded_region_alone_leaves_the_rest_or_says_that_it_leaves_nothing(tiles, tmp_path):
     image = tiles / "case A" / "tile 0.png"
     region = draw_region(tmp_path / "region.geojson", "Ignore*")

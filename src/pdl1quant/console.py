@@ -30,6 +30,7 @@ REMARKS = {
     ResultFlag.NO_DAB_SEEN: "no brown seen: check the stain against its control",
     ResultFlag.MPP_OVERRIDDEN: "--mpp contradicts the files' own pixel size: check it",
     ResultFlag.FIRST_IMAGE_ONLY: "only the first page of several was scored: export the others as files of their own",
+    ResultFlag.REGION_OUTSIDE: "regions lie partly outside the image: were they drawn on this one, at this size?",
     ResultFlag.NUCLEUS_SIZE: "nuclei of unusual size: check --mpp",
     ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
     ResultFlag.PARTIAL: "damaged, or many tumour cells left out (blur, pigment, dead): look at the overlays",
@@ -42,6 +43,7 @@ REMARKS = {
 _OF_IMAGES = (
     ResultFlag.MPP_OVERRIDDEN,
     ResultFlag.FIRST_IMAGE_ONLY,
+    ResultFlag.REGION_OUTSIDE,
     ResultFlag.NUCLEUS_SIZE,
     ResultFlag.PARTIAL,
     ResultFlag.DUPLICATE,

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 import shapely
 
 from pdl1quant.batch.slide_pictures import write_pictures
-from pdl1quant.batch.work import Done, Outcome, Task, flags_of_notes, guarded, result_metadata, result_paths
+from pdl1quant.batch.work import (
+    Done,
+    Outcome,
+    Task,
+    flags_of_notes,
+    flags_of_rois,
+    guarded,
+    result_metadata,
+    result_paths,
+)
 from pdl1quant.errors import RefusedError, UnreadableError
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.segmenter import give_back_maps
@@ -126,7 +135,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
         tasks = _tasks(agenda, places, work=work, task=task, source=source)
         tiles = workers.run(take_step, tasks, crashed=_lost)  # the workers begin, and this process looks at the whole
         flags = {*task.flags, *check_scale(slide, work, estimate=estimate, config=plan.config)}
-        flags |= set(flags_of_notes(slide.notes))
+        flags |= {*flags_of_notes(slide.notes), *flags_of_rois(rois, width=slide.width, height=slide.height)}
         work = look_for_artefacts(slide, work, estimate=estimate, config=plan.config)
         tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=work.rois, artefacts=work.artefacts)
         tally.damage |= dict.fromkeys(known_damage(slide, work))

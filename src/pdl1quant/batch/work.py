@@ -33,7 +33,7 @@ from pdl1quant.outputs.tables import write_cells
 from pdl1quant.pipeline import CaseMember, StainSample, analyse_image, sample_image
 from pdl1quant.slides.images import PlainImage, read_image
 from pdl1quant.slides.raster import Note
-from pdl1quant.slides.roi import Roi, RoiKind, read_geojson_rois, roi_mask
+from pdl1quant.slides.roi import Roi, RoiKind, read_geojson_rois, roi_mask, share_outside
 from pdl1quant.whole_slides.regions import RegionTally, regions_of
 
 if TYPE_CHECKING:
@@ -47,6 +47,9 @@ _FLAGS_OF_NOTES: dict[str, ResultFlag] = {
     Note.MPP_OVERRIDDEN: ResultFlag.MPP_OVERRIDDEN,
     Note.FIRST_IMAGE_ONLY: ResultFlag.FIRST_IMAGE_ONLY,
 }
+
+_MAX_SHARE_OUTSIDE = 0.1
+"""Of regions that were drawn on this image: a hand that slips over its border stays below."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,9 +202,10 @@ def _analyse(task: Task) -> Done:
     assert task.estimate is not None
     image, plan = task.image, task.plan
     read = _read(task)
-    flags = (*task.flags, *flags_of_notes(read.notes))
     rois = () if image.roi is None else read_geojson_rois(image.roi)
-    roi = _roi_masks(image, rois, (read.rgb.shape[0], read.rgb.shape[1]))
+    height, width = read.rgb.shape[:2]
+    flags = (*task.flags, *flags_of_notes(read.notes), *flags_of_rois(rois, width=width, height=height))
+    roi = _roi_masks(image, rois, (height, width))
     result = analyse_image(
         read.rgb,
         mpp=read.mpp,
@@ -235,6 +239,12 @@ def _analyse(task: Task) -> Done:
 def flags_of_notes(notes: Iterable[str]) -> tuple[ResultFlag, ...]:
     """What of the reading of a file the reader of its score has to know."""
     return tuple(_FLAGS_OF_NOTES[note] for note in notes if note in _FLAGS_OF_NOTES)
+
+
+def flags_of_rois(rois: Iterable[Roi], *, width: int, height: int) -> tuple[ResultFlag, ...]:
+    """Whether regions look as if they were drawn on another image than one of that size."""
+    is_outside = share_outside(rois, width=width, height=height) > _MAX_SHARE_OUTSIDE
+    return (ResultFlag.REGION_OUTSIDE,) if is_outside else ()
 
 
 def result_metadata(image: Image, plan: Plan, *, mpp: float, working_mpp: float) -> dict[str, str]:

@@ -157,6 +157,7 @@ class ResultFlag(StrEnum):
     SELECTED_FIELDS = "selected_fields"
     MPP_OVERRIDDEN = "mpp_overridden"
     FIRST_IMAGE_ONLY = "first_image_only"
+    REGION_OUTSIDE = "region_outside"
     NUCLEUS_SIZE = "nucleus_size"
     FEW_BLOCKS = "few_blocks"
     PARTIAL = "partial"

@@ -49,7 +49,12 @@ def score_case(
     )
 
 
-_INHERITED = {ResultFlag.MPP_OVERRIDDEN, ResultFlag.FIRST_IMAGE_ONLY, ResultFlag.NUCLEUS_SIZE}
+_INHERITED = {
+    ResultFlag.MPP_OVERRIDDEN,
+    ResultFlag.FIRST_IMAGE_ONLY,
+    ResultFlag.REGION_OUTSIDE,
+    ResultFlag.NUCLEUS_SIZE,
+}
 """Flags of one image that its case carries, too."""
 
 

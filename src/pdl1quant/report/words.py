@@ -71,6 +71,13 @@ FLAG_TEXTS: dict[str, FlagText] = {
             weight="doubt",
         ),
         FlagText(
+            name=ResultFlag.REGION_OUTSIDE,
+            short="region outside the image",
+            text="More than a tenth of what was drawn lies outside its image. It may have been drawn on another image, "
+            "or on one of another size: then what was scored is not what was meant.",
+            weight="doubt",
+        ),
+        FlagText(
             name=ResultFlag.NUCLEUS_SIZE,
             short="unusual nucleus size",
             text="Nuclei are unusually large or small; most often the pixel size is wrong.",

@@ -166,6 +166,14 @@ def tumour_area_px(rois: Iterable[Roi], *, width: int, height: int) -> float:
     return float(scored_region(tumour, shapely.box(0, 0, width, height)).area)
 
 
+def share_outside(rois: Iterable[Roi], *, width: int, height: int) -> float:
+    """Share (0-1) of the area of the wanted regions that lies outside an image of that size; 0 where none is wanted."""
+    wanted, _ = _regions(rois)
+    if wanted is None:
+        return 0.0
+    return 1 - float(shapely.intersection(wanted, shapely.box(0, 0, width, height)).area / wanted.area)
+
+
 def roi_mask(
     rois: Iterable[Roi],
     shape: tuple[int, int],

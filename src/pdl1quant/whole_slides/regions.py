@@ -153,6 +153,7 @@ OF_THE_IMAGE = frozenset(
         ResultFlag.SELECTED_FIELDS,
         ResultFlag.MPP_OVERRIDDEN,
         ResultFlag.FIRST_IMAGE_ONLY,
+        ResultFlag.REGION_OUTSIDE,
         ResultFlag.NUCLEUS_SIZE,
     }
 )
