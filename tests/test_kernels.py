@@ -12,7 +12,7 @@ from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from pdl1quant.kernels import ascent, extent, heights, labels, places, stain, sums
+from pdl1quant.kernels import ascent, extent, heights, labels, places, settling, stain, sums
 from pdl1quant.kernels.compiled import compiled
 
 SEEDS, SIDES = st.integers(0, 10_000), st.integers(1, 17)
@@ -280,7 +280,7 @@ def test_image_end_where_their_own_nucleus_is_too_far(seed, height, width, limit
     near, shared = extent.nearest_label(nuclei), (image_, np.arange(3, dtype=np.int32))
     guide = np.zeros(image_.shape, np.float32), np.ones(image_.shape, np.uint8)
     limits = np.full(3, -1, np.float32), np.float32(limit_px)
-    kept = extent.settle(shared, nuclei, (near[0].copy(), near[1]), guide, limits)
+    kept = settling.settle(shared, nuclei, (near[0].copy(), near[1]), guide, limits)
     assert set(np.unique(kept[kept != image_])) <= {0}
     for label in (1, 2):
         away = np.full(image_.shape, np.inf, np.float32)
@@ -296,7 +296,7 @@ def test_without_a_guide_pixels_go_to_the_nearest_and_so_does_what_is_left_over_
     shared = np.array([[1, 0, 1, 0, 1, 2]], np.int32), np.arange(3, dtype=np.int32)
     guide = np.array([[9, 1, 1, 1, 0, 9]], np.float32), np.array([[0, 1, 0, 0, 0, 0]], np.uint8)
     limits = np.array([0, 1, 0], np.float32), np.float32(5)
-    settled = extent.settle(shared, nuclei, extent.nearest_label(nuclei), guide, limits)
+    settled = settling.settle(shared, nuclei, extent.nearest_label(nuclei), guide, limits)
     assert settled.tolist() == [[1, 1, 1, 2, 0, 2]]
 
 

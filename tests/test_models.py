@@ -269,4 +269,4 @@ def test_card_that_does_not_fit_is_refused_in_one_line(tmp_path, changes, says):
 
 def test_folder_without_a_card_is_refused(tmp_path):
     with pytest.raises(ModelError, match=r"card\.toml"):
-        pin_model(Config(nuclei=NucleiConfig(model=str(tmp_path / "nothing"))))
+        pin_model(Config(nuclei=NucleiConfig(model=str(tmp_path))))
