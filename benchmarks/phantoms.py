@@ -115,6 +115,9 @@ def conditions() -> dict[str, dict[str, Any]]:
             table[f"{pattern} {tps}"] = {"pattern": pattern, "tps_pct": tps}
     for tps in (0, 10, 50, 100):
         table[f"{CLEAN} {tps}"] = {"pattern": "both", "tps_pct": tps}
+    swollen = {"stroma_swell": 2.0, "macrophage_swell": 2.0, "macrophage_share": 0.2, "positive_immune_share": 0.5}
+    for tps in (0, 10, 50, 100):
+        table[f"reactive stroma {tps}"] = {"pattern": "both", "tps_pct": tps, "single_cell_share": 0.0, **swollen}
     return table
 
 

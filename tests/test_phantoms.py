@@ -221,6 +221,30 @@ def test_gaps_between_crowded_nuclei_fill_with_blue_and_the_truth_stays():
     assert abs(added[apart.nucleus > 0]).mean() < 0.01
 
 
+@pytest.mark.parametrize(("name", "kind"), [("stroma_swell", "stroma"), ("macrophage_swell", "macrophage")])
+def test_swollen_nuclei_are_larger_and_paler_and_tumour_stays(name, kind):
+    settings = replace(QUIET, size_px=512, macrophage_share=0.3, stroma_spacing=2.0)
+
+    def seen(phantom, cell_class):
+        labels = phantom.cells.loc[phantom.cells["cell_class"] == cell_class, "label"]
+        blue = phantom.od.haematoxylin[np.isin(phantom.nucleus, labels)]
+        return phantom.cells.loc[labels - 1, "nucleus_area_um2"].median(), np.median(blue)
+
+    plain, swollen = field(settings), field(replace(settings, **{name: 2.0}))
+    area, blue = (after / before for before, after in zip(seen(plain, kind), seen(swollen, kind), strict=True))
+    assert 1.4 < area < 2.2
+    assert 0.5 < blue < 0.9
+    assert seen(swollen, "tumour")[0] == pytest.approx(seen(plain, "tumour")[0], rel=0.15)
+
+
+def test_caps_are_smaller_and_paler_nuclei():
+    plain, caps = (field(replace(QUIET, size_px=512, cap_share=share)) for share in (0.0, 1.0))
+    area = [p.cells["nucleus_area_um2"].median() for p in (plain, caps)]
+    blue = [np.median(p.od.haematoxylin[p.nucleus > 0]) for p in (plain, caps)]
+    assert 0.3 < area[1] / area[0] < 0.7
+    assert 0.5 < blue[1] / blue[0] < 0.85
+
+
 def test_stratified_nuclei_are_slender():
     def length_over_width(settings):
         phantom = render_phantom(settings, seed=4)
@@ -290,6 +314,7 @@ def two_squares(kinds=(Kind.TUMOUR, Kind.TUMOUR)) -> Shapes:
         mucin=np.zeros(cell.shape, dtype=np.float32),
         angle=np.zeros(2),
         column=np.zeros(2, dtype=bool),
+        cap=np.zeros(2, dtype=bool),
     )
 
 

@@ -206,7 +206,30 @@ def palisades(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSetti
     )
 
 
-THEMES = {each.__name__: each for each in (dark_glands, netted, inflamed, lymphoid, smudged, unstained, palisades)}
+def reactive(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """Stroma whose fibroblasts, endothelium and macrophages are as large and pale as tumour, beside nests or alone."""
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.choice([0.0, rng.uniform(0.05, 0.6)], p=[0.3, 0.7])),
+        single_cell_share=0.0,
+        stroma_swell=float(rng.uniform(1.3, 2.8)),
+        macrophage_swell=float(rng.uniform(1.0, 2.5)),
+        macrophage_share=float(rng.uniform(0.05, 0.6)),
+        lymphocyte_share=float(rng.uniform(0.0, 0.7)),
+        plasma_share=float(rng.choice([0.03, rng.uniform(0.05, 0.4)])),
+        intraepithelial_share=float(rng.uniform(0.0, 0.15)),
+        positive_immune_share=float(rng.choice([0.0, rng.uniform(0.0, 1.0)], p=[0.3, 0.7])),
+        stroma_spacing=float(rng.uniform(1.1, 2.1)),
+        vessel_share=float(rng.uniform(0.0, 0.06)),
+        haematoxylin_od=float(rng.uniform(0.25, 0.8)),
+        tumour_nucleus_um2=float(min(rng.uniform(35, 105), 0.5 * tissue.tumour_cell_um**2)),
+        glass_share=float(rng.uniform(0.0, 0.2)),
+    )
+
+
+THEMES = {
+    each.__name__: each for each in (dark_glands, netted, inflamed, lymphoid, smudged, unstained, palisades, reactive)
+}
 """What some of the fields show; their shares are in the configuration, by these names."""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.validation.phantom_kinds import IS_TUMOUR, Kind, trait
+from pdl1quant.validation.phantom_kinds import IS_TUMOUR, Kind, swelling, trait
 from pdl1quant.validation.phantom_noise import per_cell, smooth_noise, streaks
 from pdl1quant.validation.phantom_optics import blur
 
@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 _SOFT_EDGE_PX = 0.6
 """A pixel at the edge of a nucleus is covered in part."""
 _SHADOW_BLUR_UM = 1.5
+_CAP_BLUE = (0.45, 0.85)
+"""Haematoxylin of a nucleus of which only a cap was cut, as a share of its usual one."""
 _GAP_UM = 1.6
 """Nuclei closer than this are crowded."""
+_SWOLLEN = 1.3
+"""Nuclei of other cells that swell this much show nucleoli as often as tumour nuclei do."""
 _RIM_UM = 0.6
 """Thickness of the dark rim of a vesicular nucleus."""
 
@@ -52,8 +56,12 @@ def _chromatin(
     kind, n = shapes.kind, len(shapes.kind)
     level = trait("blue", kind) * np.exp(rng.normal(0, 0.20, n)) * settings.haematoxylin_od
     level *= np.where(IS_TUMOUR[kind], settings.tumour_blue, 1.0)
+    swell = swelling(settings, kind)
+    level *= swell**-0.5  # the same chromatin in a larger nucleus
+    if shapes.cap.any():
+        level = np.where(shapes.cap, level * rng.uniform(*_CAP_BLUE, n), level)
     clumps = settings.chromatin * trait("clumps", kind) * rng.uniform(0.4, 1.7, n)
-    openness = trait("openness", kind) * rng.uniform(0.1, 1.7, n)
+    openness = (trait("openness", kind) + 0.15 * np.maximum(swell - 1, 0)) * rng.uniform(0.1, 1.7, n)
     rim = cv2.exp(-((shapes.rim_um / np.float32(_RIM_UM)) ** 2)) - np.float32(0.4)
     texture = 1 + per_cell(clumps, shapes.cell) * (0.75 * fine + 0.65 * middle)
     texture += per_cell(openness, shapes.cell) * rim
@@ -85,7 +93,8 @@ def _paint_shadows(settings: PhantomSettings, zones: Zones, rng: np.random.Gener
 
 def _nucleoli(settings: PhantomSettings, shapes: Shapes, rng: np.random.Generator, level: Float64Array) -> Float32Array:
     spots = np.zeros(shapes.cell.shape, dtype=np.float32)
-    chosen = np.flatnonzero(IS_TUMOUR[shapes.kind] & (rng.random(len(shapes.kind)) < settings.nucleolus_share))
+    prone = IS_TUMOUR[shapes.kind] | (swelling(settings, shapes.kind) > _SWOLLEN)
+    chosen = np.flatnonzero(prone & (rng.random(len(shapes.kind)) < settings.nucleolus_share))
     chosen = chosen[shapes.kind[chosen] != Kind.MITOSIS]
     place = (shapes.centre[chosen] + rng.normal(0, 1.1 / settings.mpp, (len(chosen), 2))) * 16
     radius = np.rint(rng.uniform(0.4, 1.0, len(chosen)) / settings.mpp * 16).astype(int)

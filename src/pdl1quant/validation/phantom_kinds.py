@@ -16,6 +16,7 @@ from pdl1quant.model import CellClass
 
 if TYPE_CHECKING:
     from pdl1quant.model import Float64Array, Int32Array
+    from pdl1quant.validation.phantom_settings import PhantomSettings
 
 
 class Kind(IntEnum):
@@ -85,6 +86,7 @@ CLASS_OF = np.array([CLASS_NAMES.index(look.cell_class) for look in KINDS], dtyp
 """Index into `CLASS_NAMES` by kind."""
 IS_TUMOUR = np.array([look.cell_class is CellClass.TUMOUR for look in KINDS])
 IS_DEAD = np.isin(np.arange(len(KINDS)), (Kind.APOPTOTIC, Kind.GHOST))
+IS_SPINDLE = np.array([look.stretch > 1.5 for look in KINDS])
 IS_IMMUNE = np.array([look.cell_class in {CellClass.LYMPHOCYTE, CellClass.MACROPHAGE} for look in KINDS])
 
 
@@ -96,3 +98,9 @@ def trait(name: str, kind: Int32Array) -> Float64Array:
 def varied(name: str, kind: Int32Array, rng: np.random.Generator, *, sd: str) -> Float64Array:
     """`trait` times a log-normal factor whose spread is the column ``sd``."""
     return np.asarray(trait(name, kind) * np.exp(trait(sd, kind) * rng.standard_normal(len(kind))))
+
+
+def swelling(settings: PhantomSettings, kind: Int32Array) -> Float64Array:
+    """How many times its usual area each cell's nucleus has, float64 (n,)."""
+    swollen = np.where(IS_SPINDLE[kind], settings.stroma_swell, 1.0)
+    return np.asarray(np.where(kind == Kind.MACROPHAGE, settings.macrophage_swell, swollen))

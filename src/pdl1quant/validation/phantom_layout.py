@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from scipy.spatial import cKDTree
 
-from pdl1quant.validation.phantom_kinds import IS_TUMOUR, Kind, trait, varied
+from pdl1quant.validation.phantom_kinds import IS_SPINDLE, IS_TUMOUR, Kind, swelling, trait, varied
 from pdl1quant.validation.phantom_noise import smooth_noise
 
 if TYPE_CHECKING:
@@ -192,7 +192,10 @@ def _half_axes(
     """Half axes (along, across) in um of the cell's core."""
     radius = varied("core_um", kind, rng, sd="core_sd")
     radius = np.where(IS_TUMOUR[kind], radius * settings.tumour_cell_um / 12.0, radius)
+    swell = swelling(settings, kind)
+    radius = radius * np.sqrt(swell)
     ratio = trait("stretch", kind) * np.exp(np.abs(trait("stretch_sd", kind) * rng.standard_normal(len(kind))))
+    ratio = np.where(IS_SPINDLE[kind], ratio ** (1 / np.sqrt(swell)), ratio)
     if settings.tumour_stretch > 0:
         ratio *= np.where(IS_TUMOUR[kind], np.exp(settings.tumour_stretch * np.abs(rng.standard_normal(len(kind)))), 1)
     sizes = np.stack([radius * np.sqrt(ratio), radius / np.sqrt(ratio)], axis=1)
@@ -216,7 +219,7 @@ def _angles(
     along_edge = np.arctan2(inward[1], inward[0]) + np.pi / 2
     near = np.hypot(inward[0], inward[1]) > 0.5
     flow = np.where(near, along_edge, flow) + rng.normal(0, 0.3, len(kind))
-    spindle = trait("stretch", kind) > 1.5
+    spindle = IS_SPINDLE[kind]
     if settings.tumour_stretch > 0:
         spindle |= IS_TUMOUR[kind] & zones.tumour[row, col]
     return np.where(spindle, flow, rng.uniform(0, np.pi, len(kind)))

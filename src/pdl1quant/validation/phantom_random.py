@@ -38,6 +38,9 @@ def random_settings(rng: np.random.Generator, *, size_px: int = 512, mpp: float 
         **_disturbance(rng),
         **_camera(rng, mpp),
         crowding_blue=_sometimes(rng, 0.4, 0.1, 0.95),
+        stroma_swell=1.0 + _sometimes(rng, 0.35, 0.0, 1.3),
+        macrophage_swell=float(rng.uniform(0.8, 1.8)),
+        cap_share=_sometimes(rng, 0.6, 0.0, 0.35),
     )
 
 

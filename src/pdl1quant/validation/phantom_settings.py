@@ -28,6 +28,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "tumour_cell_um": (6, 40),
     "tumour_nucleus_um2": (10, 300),
     "nucleus_gap_um": (0, 3),
+    "stroma_swell": (1, 4),
+    "macrophage_swell": (0.5, 4),
     "rounding_um": (0.1, 2),
     "tumour_stretch": (0, 1.5),
     "tumour_blue": (0.1, 2),
@@ -162,6 +164,8 @@ class PhantomSettings:
     """Haematoxylin of tumour nuclei as a factor: pale ones hold little."""
     nucleus_gap_um: float = 0.5
     """No nucleus comes closer to the edge of its cell."""
+    cap_share: float = 0.0
+    """Share of the nuclei of which the section holds a cap only: smaller and paler than the rest."""
     rounding_um: float = 0.3
     """How round the corners of crowded nuclei are (standard deviation of the smoothing)."""
     tumour_stretch: float = 0.0
@@ -178,8 +182,12 @@ class PhantomSettings:
     """Share of the cells outside nests that are lymphocytes."""
     pale_lymphocyte_share: float = 0.3
     """Share of the lymphocytes that are large and pale."""
+    stroma_swell: float = 1.0
+    """Nuclear area of fibroblasts and endothelium as a factor: in reactive stroma they are large, pale and plump."""
     macrophage_share: float = 0.10
     """Share of the cells outside nests that are macrophages."""
+    macrophage_swell: float = 1.0
+    """Nuclear and cell area of macrophages as a factor: epithelioid ones are as large as tumour cells."""
     plasma_share: float = 0.03
     """Share of the cells outside nests that are plasma cells or granulocytes."""
     intraepithelial_share: float = 0.06

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.validation.phantom_kinds import IS_TUMOUR, KINDS, Kind, trait, varied
+from pdl1quant.validation.phantom_kinds import IS_SPINDLE, IS_TUMOUR, KINDS, Kind, swelling, trait, varied
 from pdl1quant.validation.phantom_noise import per_cell, smooth_noise
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ _N_CORNERS = 28
 _SHIFT = 4
 """Fractional bits of the corner coordinates."""
 _MIN_NUCLEUS_UM2 = 8.0
+_CAP_AREA = (0.25, 0.7)
+"""Area of a nucleus of which only a cap was cut, as a share of its usual one."""
 _WALL_UM = 0.6
 """So much of a goblet cell's wall is left beside its mucin."""
 
@@ -35,7 +37,7 @@ class Shapes:
 
     ``edge_um`` and ``rim_um`` (H, W) are the depths below the edge of the cell and of the nucleus; ``centre`` and
     ``cell_centre`` (n, 2) the centroids (x, y). ``mucin`` (H, W) is 0-1: the drops in goblet cells. ``column`` and
-    ``angle`` (n,) are those of `Seeds`.
+    ``angle`` (n,) are those of `Seeds`; of the nuclei in ``cap`` (n,) only a cap was cut.
     """
 
     cell: Int32Array
@@ -48,12 +50,14 @@ class Shapes:
     mucin: Float32Array
     angle: Float64Array
     column: BoolArray
+    cap: BoolArray
 
 
 def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.random.Generator) -> Shapes:
     """Cells and nuclei of one field."""
     size, mpp = settings.size_px, settings.mpp
-    raw = _nuclei(settings, seeds, rng)
+    cap = rng.random(len(seeds.kind)) < settings.cap_share if settings.cap_share > 0 else np.zeros_like(seeds.column)
+    raw = _nuclei(settings, seeds, rng, cap=cap)
     cell = _tessellate(zones, seeds, rng, settings, raw)
     warp = _warp(rng, size, mpp)
     cell, raw = _displace(cell, warp), _displace(raw, warp)
@@ -81,6 +85,7 @@ def draw_shapes(settings: PhantomSettings, zones: Zones, seeds: Seeds, rng: np.r
         mucin=_mucin(settings, cell_centre, seeds.angle[kept], goblet, rng) * ((edge_um > _WALL_UM) & (nucleus == 0)),
         angle=seeds.angle[kept],
         column=seeds.column[kept],
+        cap=cap[kept],
     )
 
 
@@ -152,20 +157,23 @@ def _tessellate(
     owner[nearest[cores > 0]] = cores[cores > 0]
     cell = owner[nearest]
     nested = np.concatenate([[False], seeds.nested])[cell]
-    spindle = np.concatenate([[False], trait("stretch", seeds.kind) > 1.5])[cell]
+    spindle = np.concatenate([[False], IS_SPINDLE[seeds.kind]])[cell]
     allowed = np.where(nested, zones.tumour, ~(spindle & zones.tumour))
     reach = per_cell(seeds.growth_px, cell)
     return np.where((distance <= reach) & allowed, cell, 0).astype(np.int32)
 
 
-def _nuclei(settings: PhantomSettings, seeds: Seeds, rng: np.random.Generator) -> Int32Array:
+def _nuclei(settings: PhantomSettings, seeds: Seeds, rng: np.random.Generator, *, cap: BoolArray) -> Int32Array:
     """Nuclei before they are clipped to their cells."""
     kind, n = seeds.kind, len(seeds.kind)
     area = varied("nucleus_um2", kind, rng, sd="nucleus_sd")
     area = np.where(IS_TUMOUR[kind], area * settings.tumour_nucleus_um2 / KINDS[Kind.TUMOUR].nucleus_um2, area)
+    area *= swelling(settings, kind)
+    if cap.any():
+        area = np.where(cap, area * rng.uniform(*_CAP_AREA, n), area)
     radius = np.sqrt(area / np.pi) / settings.mpp
     ratio = np.exp(np.abs(trait("nucleus_stretch_sd", kind) * rng.standard_normal(n)))
-    spindle = trait("stretch", kind) > 1.5
+    spindle = IS_SPINDLE[kind]
     ratio = np.where(spindle, np.minimum(seeds.along_px / seeds.across_px, 4.0), ratio)
     ratio = np.where(seeds.column, rng.uniform(1.2, 2.2 + 1.3 * settings.stratification, n), ratio)
     in_line = seeds.nested & ~seeds.column & (settings.tumour_stretch > 0)
