@@ -26,8 +26,8 @@ from train import HERE, WORK
 TITLE = "Nuclei, cells and cell classes in bright-field haematoxylin-DAB images"
 INTEGERS_TITLE = f"{TITLE}, in 8-bit integers (int8)"
 INTEGERS_NOTE = (
-    "Made of the float32 network whose hash is integers_of; seed, steps, minutes, fields and temperature are those of "
-    "its training."
+    "Made of the float32 network whose hash is integers_of; seed, steps, minutes, fields, temperature and lean are "
+    "those of its training."
 )
 DATA = "Fields rendered by pdl1quant.validation.phantoms alone; no image of a patient, no weights of others."
 LIMITS = (
@@ -43,11 +43,15 @@ CONTEXT_PX = 128
 Integers see their whole reach: there, a last digit far away may turn a rounding near by (4 in 1,000 rendered cells)."""
 
 
-def export_onnx(network: CellNet, path: Path, *, temperature: float) -> None:
+def export_onnx(network: CellNet, path: Path, *, temperature: float, lean: float) -> None:
     """Write the network with its scaling and its last activations, for any number of rows and columns.
 
-    ``temperature`` divides the class logits: it is fitted so that the mean scores of nuclei are calibrated.
+    ``temperature`` divides the class logits: it is fitted so that the mean scores of nuclei are calibrated. ``lean`` is
+    added to that of tumour before: themes show more cells that look like tumour and are none than tissue does.
     """
+    network = copy.deepcopy(network)
+    with torch.no_grad():
+        network.cells.bias[2 + CLASSES.index("tumour")] += lean
     partial = path.with_suffix(".part")
     torch.onnx.export(
         Shipped(network.eval(), temperature=temperature),
@@ -150,6 +154,7 @@ if __name__ == "__main__":
     parser.add_argument("--figures", type=Path, help="JSON that measure.py wrote")
     parser.add_argument("--note", default="", help="what else the card has to say about the training")
     parser.add_argument("--temperature", type=float, default=1.0, help="divides the class logits; see measure.py")
+    parser.add_argument("--lean", type=float, default=0.0, help="added to the class logit of tumour")
     parser.add_argument(
         "--integers",
         type=Path,
@@ -163,8 +168,8 @@ if __name__ == "__main__":
         about = export_integers(options.integers, options.output, options.work, settings)
     else:
         trained, about = load_network(options.work, settings)
-        export_onnx(trained, options.output / "model.onnx", temperature=options.temperature)
-        about |= {"temperature": options.temperature, "note": options.note}
+        export_onnx(trained, options.output / "model.onnx", temperature=options.temperature, lean=options.lean)
+        about |= {"temperature": options.temperature, "lean": options.lean, "note": options.note}
     measured = json.loads(options.figures.read_text(encoding="utf-8")) if options.figures else {}
     write_card(
         options.output, about, measured,
