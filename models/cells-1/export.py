@@ -33,7 +33,7 @@ DATA = "Fields rendered by pdl1quant.validation.phantoms alone; no image of a pa
 LIMITS = (
     "Research use only. Measured on rendered fields and on Ki-67 fields, which stand in for PD-L1: that is no clinical "
     "accuracy, and no class label of real tissue was at hand. Thresholds after the network were set on those Ki-67 "
-    "fields: their figures flatter."
+    "fields, its lean towards tumour on regions of real tissue drawn by eye: their figures flatter."
 )
 CLASSES = ("tumour", "lymphocyte", "macrophage", "stroma", "other")
 REACH_PX = 192
