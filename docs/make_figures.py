@@ -75,7 +75,7 @@ def measured(settings: PhantomSettings, *, seed: int) -> Field:
 
 def draw_compartments(path: Path) -> None:
     """One positive cell and its three disjoint parts."""
-    field = measured(PhantomSettings(size_px=256, pattern="membrane", tps_pct=100.0), seed=2)
+    field = measured(PhantomSettings(size_px=256, pattern="membrane", tps_pct=100.0), seed=4)
     row = _most_complete(field)
     cell = field.cells.iloc[row]
     label = int(cell["label"])
@@ -98,7 +98,7 @@ def draw_compartments(path: Path) -> None:
 
 def draw_shared_line(path: Path) -> None:
     """Three cells: one explains a brown line, one loses it, one keeps its own."""
-    field = measured(PhantomSettings(size_px=384, pattern="membrane", tps_pct=50.0), seed=4)
+    field = measured(PhantomSettings(size_px=384, pattern="membrane", tps_pct=50.0), seed=8)
     loser, owner, third = _neighbours(field)
     window = _window(field.cells.iloc[[loser, owner, third]], field.rgb.shape)
     picture = _enlarged(field.rgb, window)
