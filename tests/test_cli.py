@@ -96,6 +96,10 @@ def test_version(pdl1quant):
         (["score", "TILES", "-o", "OUT", "--set", "stains.haematoxylin=[0,0,0]"], "not all 0"),
         (["score", "TILES", "-o", "OUT", "--set", "stains.dab=[-1,0.5,0.5]"], "none negative"),
         (["score", "TILES", "-o", "OUT", "--set", "stains.haematoxylin=[0.27,0.57,0.78]"], "another colour than"),
+        (
+            ["score", "TILES", "-o", "OUT", "--set", "stains.haematoxylin=[2.7e-200,5.7e-200,7.8e-200]"],
+            "another colour",
+        ),
         (["score", "TILES", "-o", "OUT", "--positivity-dab-od", "9"], "positivity.dab_od"),
         (["score", "TILES", "-o", "OUT", "--stains-vectors", "none"], "auto"),
         (["score", "TILES", "-o", "OUT", "--assay", "28-8-labl"], "'28-8-label'"),

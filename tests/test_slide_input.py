@@ -10,6 +10,7 @@ import slide_files
 from batch_runs import rows_of, run
 from pdl1quant.config import load_config
 from pdl1quant.model import Status
+from pdl1quant.slides.opening import is_whole_slide
 
 CONFIG = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=512", "tiling.outlines=false"])
 
@@ -53,6 +54,12 @@ def test_what_is_damaged_in_a_small_level_is_made_from_a_finer_one_and_said(imag
     assert (row.n_cells, row.tps, row.artefact_pct) == (wanted.n_cells, wanted.tps, wanted.artefact_pct)
 
 
+def test_a_blank_slide_with_a_damaged_small_level_is_blank(tmp_path):
+    path = phantom_slides.write_slide(tmp_path / "slide.tif", phantom_slides.glass(900, 800))
+    overwrite(path, "TileByteCounts", lambda counts: 0 if isinstance(counts, int) else [0] * len(counts), page=1)
+    assert row_of(path, tmp_path / "out").status is Status.NO_TISSUE
+
+
 def test_a_slide_of_which_no_tile_decodes_has_no_cells_and_says_why(image, tmp_path):
     path = phantom_slides.write_slide(tmp_path / "slide.tif", image)
     with tifffile.TiffFile(path) as tiff:
@@ -73,6 +80,15 @@ def test_a_pyramid_with_an_empty_level_is_no_plain_image(image, tmp_path):
     row = row_of(path, tmp_path / "out")
     assert row.status is Status.FAILED
     assert "level 1 is 0 x 350 pixels" in row.error
+
+
+def test_tiled_pages_of_one_size_are_no_levels(image, tmp_path):
+    path = tmp_path / "stack.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        for _ in range(3):
+            tiff.write(image, tile=(256, 256), photometric="rgb", metadata=None)
+    assert not is_whole_slide(path)
+    assert is_whole_slide(phantom_slides.write_slide(tmp_path / "slide.tif", image))
 
 
 @pytest.mark.parametrize("shown", ["white", "mirrored"])

@@ -137,10 +137,11 @@ def test_a_label_says_which_cell_and_of_which_kind(scene):
     assert np.array_equal((labels - 1) % N_KINDS, kinds[(labels - 1) // N_KINDS])
 
 
-def test_outlines_are_read_as_shapely_reads_them(phantom_run, scene):
+def test_outer_rings_are_read_as_shapely_reads_them(phantom_run, scene):
     features = json.loads((phantom_run / "geojson" / "one.geojson").read_text())["features"]
     for row, feature in enumerate(features):
-        assert scene.cells.outline(row).equals(shapely.from_geojson(json.dumps(feature["geometry"])))
+        whole = shapely.from_geojson(json.dumps(feature["geometry"]))
+        assert scene.cells.outline(row).equals(shapely.Polygon(whole.exterior))
 
 
 @pytest.mark.parametrize("harm", [lambda b: b[: len(b) // 2], lambda b: b.replace(b"[[[", b"[[[x", 1)])

@@ -55,7 +55,7 @@ class StainsConfig(_Section):
         if min(vector) < 0 or max(vector) == 0:
             raise ValueError("should be three ODs (R, G, B), none negative and not all 0")
         other = info.data.get("haematoxylin", vector)
-        cosine = sum(map(mul, vector, other)) / (hypot(*vector) * hypot(*other))
+        cosine = sum(map(mul, (each / hypot(*vector) for each in vector), (each / hypot(*other) for each in other)))
         if info.field_name == "dab" and "haematoxylin" in info.data and cosine > _MAX_COSINE:
             raise ValueError(f"should be another colour than stains.haematoxylin = {list(other)}")
         return vector

@@ -45,7 +45,7 @@ MIN_TISSUE_SHARE = 0.5
 """Share of a window that is tissue, for its stains to be sampled; where none holds so much, the fullest is taken."""
 TILE_PX = {"network": 2048, "watershed": 2424}
 """Side of the part of a slide that a worker holds at a time: about a window of the network with its context, or tile
-and margins; measured peaks of a worker were 764 and 716 MB."""
+and margins; measured peaks of a worker were 764 to 874 and 716 to 724 MB."""
 OTHER_TILE_PX = 1184
 """The same for segmenters that were not measured."""
 MEMORY_MB = {"network": (350.0, 105.0), "watershed": (320.0, 50.0)}

@@ -173,11 +173,19 @@ def _fitting(name: str) -> str:
 
 def _unicode(name: str) -> str:
     """The name without bytes that are no UTF-8, which many programs cannot open: the results' own names have none."""
-    return name.encode("utf-8", "surrogateescape").decode(errors="replace")
+    return _bytes(name).decode(errors="replace")
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return hashlib.sha256(_bytes(text)).hexdigest()[:8]
+
+
+def _bytes(name: str) -> bytes:
+    """The name as the file system holds it; those of Windows may hold halves of characters."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogatepass")
 
 
 def _walk(root: Path, *, excluded: Path | None, seen: set[Path], problems: list[Problem]) -> Iterator[Path]:

@@ -193,12 +193,18 @@ def is_tiled_rgb(path: Path) -> bool:
 
 
 def claims_levels(path: Path) -> bool:
-    """Whether a tiled TIFF file lists smaller levels, sound or not: in SubIFDs, or in pages that are tiled, too."""
+    """Whether a tiled TIFF file lists smaller levels, sound or not: in SubIFDs, or in smaller pages that are tiled."""
     with quiet(), suppress(*DECODER_FAILURES), tifffile.TiffFile(path) as tiff:
         first = tiff.pages.first
         others = (tiff.pages[number].aspage() for number in range(1, len(tiff.pages)))
-        return bool(first.is_tiled and (first.subifds or any(page.is_tiled or page.is_reduced for page in others)))
+        return bool(first.is_tiled and (first.subifds or any(_is_smaller(page, first) for page in others)))
     return False
+
+
+def _is_smaller(page: Any, first: Any) -> bool:
+    """Whether a page is a level below the first, not another picture of its size."""
+    below = page.imagewidth < first.imagewidth or page.imagelength < first.imagelength
+    return bool(page.is_reduced or (page.is_tiled and below))
 
 
 def _colour_pages(series: Any) -> tuple[Any, ...]:

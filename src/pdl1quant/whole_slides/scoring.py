@@ -132,7 +132,8 @@ def finish(
         has_tumour_roi=has_tumour_roi,
         flags=found,
     )
-    status = Status.OK if work.packed_tissue.any() or tally.n_cells or tally.damage else Status.NO_TISSUE
+    lost = any(each.level <= work.grid.level for each in tally.damage)  # smaller levels were made from finer ones
+    status = Status.OK if work.packed_tissue.any() or tally.n_cells or lost else Status.NO_TISSUE
     if status is Status.OK and ResultFlag.PARTIAL in score.flags:
         status = Status.PARTIAL
     return SlideResult(
