@@ -16,6 +16,7 @@ from pdl1quant import batch
 from pdl1quant.batch.ledger import LEDGER_NAME
 from pdl1quant.config import Config
 from pdl1quant.errors import UsageError
+from pdl1quant.outputs.files import claim_output
 
 
 @pytest.fixture
@@ -114,3 +115,22 @@ def test_resuming_with_another_setting_names_it(tiles, tmp_path):
     with pytest.raises(UsageError, match="4 more image"):
         run(tiles / "case A", tmp_path / "out", resume=True)
     assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked")
+def test_a_second_run_is_kept_out_of_the_folder_of_the_first(tmp_path):
+    class Rival(Deaf):
+        """Tries to take the folder over while the first run writes into it."""
+
+        refused = ""
+
+        def advance(self, n_images=1):
+            super().advance(n_images)
+            with pytest.raises(UsageError) as error:
+                claim_output(tmp_path / "out", overwrite=True)
+            self.refused = str(error.value)
+
+    rival = Rival()
+    run(draw_tile(tmp_path / "tile.png"), tmp_path / "out", listener=rival)
+    assert "another run is writing into it" in rival.refused
+    assert (tmp_path / "out" / "cells" / "tile.parquet").exists()
