@@ -67,7 +67,7 @@ def make_results(out: Path, n: int) -> None:
     config, pack = Config(), load_pack("28-8-cytoplasm")
     cells = make_cells(n)
     sha256 = hashlib.sha256(b"image").hexdigest()
-    blocks = count_blocks(cells, block_um=config.score.block_um, mpp=MPP, config=config, pack=pack)
+    blocks = count_blocks(cells, block_um=config.score.block_um, mpp_x=MPP, mpp_y=MPP, config=config, pack=pack)
     common = {"status": Status.OK, "case": "case", "mpp": MPP, "assay": pack.name, "config_digest": config.digest}
     rows = []
     for level, image in (("image", "image.png"), ("case", "")):
@@ -105,7 +105,7 @@ def time_edits(review: Review, repeats: int) -> dict[str, list[float]]:
     config, pack = review.results.config, review.results.pack
     state = CellState(review.cells, image_id=review.image.sha256, config=config, pack=pack)
     state.rows_of(())
-    counts = BlockCounts(state, mpp=review.mpp, config=config, pack=pack)
+    counts = BlockCounts(state, mpp_x=review.mpp, mpp_y=review.mpp, config=config, pack=pack)
 
     def apply(edit: Edit) -> None:
         counts.update(state.take([edit]))
@@ -140,7 +140,7 @@ def time_edits(review: Review, repeats: int) -> dict[str, list[float]]:
             found.setdefault(name, []).append(milliseconds(lambda edit=edit: apply(edit)))
             undo = Edit(kind=EditKind.UNDO, reviewer="A", to=edit.id)
             found.setdefault(f"  its undo ({name})", []).append(milliseconds(lambda undo=undo: apply(undo)))
-        full = milliseconds(lambda: BlockCounts(state, mpp=review.mpp, config=config, pack=pack))
+        full = milliseconds(lambda: BlockCounts(state, mpp_x=review.mpp, mpp_y=review.mpp, config=config, pack=pack))
         found.setdefault("for comparison: counting all cells", []).append(full)
     return found
 

@@ -74,7 +74,9 @@ def make_cohort(tmp_path, names, *, n_cells=300, extra=None, **changes):
         cells = cohort_cells(number, n_cells if number % 7 != 5 else 60, brown)
         metadata = {"image_sha256": sha256, "config_digest": job.config.digest, "mpp": "0.5"}
         write_cells(cells, result_path(out, "cells", name), metadata=metadata)
-        blocks = count_blocks(cells, block_um=job.config.score.block_um, mpp=0.5, config=job.config, pack=job.pack)
+        blocks = count_blocks(
+            cells, block_um=job.config.score.block_um, mpp_x=0.5, mpp_y=0.5, config=job.config, pack=job.pack
+        )
         flags = (ResultFlag.SELECTED_FIELDS, *((ResultFlag.VECTORS_FIXED,) if number % 5 == 3 else ()))
         for level, image in (("image", f"{name}.png"), ("case", "")):
             score = score_blocks(blocks, level=level, flags=flags, **scoring)

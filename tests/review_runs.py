@@ -45,7 +45,9 @@ def make_results(tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, ver
         cells = cells.sort_values(["y_px", "x_px"], ignore_index=True)
         metadata = {"image_sha256": sha256, "config_digest": job.config.digest, "mpp": "0.5"}
         write_cells(cells, result_path(out, "cells", name), metadata=metadata)
-        blocks = count_blocks(cells, block_um=job.config.score.block_um, mpp=0.5, config=job.config, pack=job.pack)
+        blocks = count_blocks(
+            cells, block_um=job.config.score.block_um, mpp_x=0.5, mpp_y=0.5, config=job.config, pack=job.pack
+        )
         all_blocks += blocks
         score = score_blocks(blocks, level="image", flags=FLAGS, **scoring)
         rows.append(

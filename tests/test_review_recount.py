@@ -37,7 +37,7 @@ def state_of(cells, pack=None):
 
 
 def counts_of(state, pack=None):
-    return sum(BlockCounts(state, mpp=MPP, config=CONFIG, pack=pack or pack_for()).blocks, Counts())
+    return sum(BlockCounts(state, mpp_x=MPP, mpp_y=MPP, config=CONFIG, pack=pack or pack_for()).blocks, Counts())
 
 
 def edit(kind, cells=(), **values):
@@ -80,14 +80,16 @@ def draw_edit(data, state, edits):
 def test_counting_edit_by_edit_equals_counting_all_at_once(data, seed, compartment):
     cells, pack = random_cells(seed, 120), pack_for(compartment)
     state = state_of(cells, pack)
-    running = BlockCounts(state, mpp=MPP, config=CONFIG, pack=pack)
+    running = BlockCounts(state, mpp_x=MPP, mpp_y=MPP, config=CONFIG, pack=pack)
     edits = []
     for _ in range(data.draw(st.integers(1, 15))):
         edits.append(draw_edit(data, state, edits))
         running.update(state.take(edits[-1:]))
     whole = state_of(cells, pack)
     whole.take(edits)
-    blocks = count_blocks(whole.counted(), block_um=CONFIG.score.block_um, mpp=MPP, config=CONFIG, pack=pack)
+    blocks = count_blocks(
+        whole.counted(), block_um=CONFIG.score.block_um, mpp_x=MPP, mpp_y=MPP, config=CONFIG, pack=pack
+    )
     assert running.blocks == blocks  # to the last bit, areas too
     assert sum(blocks, Counts()).n_cells == whole.present.sum()
     assert state.reviewed().equals(whole.reviewed())
@@ -98,7 +100,7 @@ def test_counting_edit_by_edit_equals_counting_all_at_once(data, seed, compartme
 def test_undoing_everything_gives_the_automated_counts_exactly(data, seed):
     cells = random_cells(seed, 120)
     state = state_of(cells)
-    running = BlockCounts(state, mpp=MPP, config=CONFIG, pack=pack_for())
+    running = BlockCounts(state, mpp_x=MPP, mpp_y=MPP, config=CONFIG, pack=pack_for())
     automated = running.blocks
     edits = []
     for _ in range(data.draw(st.integers(1, 10))):
@@ -108,7 +110,9 @@ def test_undoing_everything_gives_the_automated_counts_exactly(data, seed):
     for done in reversed(edits):
         running.update(state.take([edit(EditKind.UNDO, to=done.id)]))
     assert running.blocks == automated
-    assert automated == count_blocks(cells, block_um=CONFIG.score.block_um, mpp=MPP, config=CONFIG, pack=pack_for())
+    assert automated == count_blocks(
+        cells, block_um=CONFIG.score.block_um, mpp_x=MPP, mpp_y=MPP, config=CONFIG, pack=pack_for()
+    )
     assert (state.reviewed()["reviewed_flags"].to_numpy()[:120] == cells["flags"].to_numpy()).all()
 
 

@@ -106,7 +106,7 @@ def test_wilson_of_an_impossible_level_is_refused():
 @given(seeds, st.integers(1, 400), st.sampled_from([CYTOPLASM, LABEL]))
 def test_interval_contains_the_score_and_wilsons(seed, n, pack):
     cells = random_cells(seed, n)
-    blocks = count_blocks(cells, block_um=500.0, mpp=0.5, config=CONFIG, pack=pack)
+    blocks = count_blocks(cells, block_um=500.0, mpp_x=0.5, mpp_y=0.5, config=CONFIG, pack=pack)
     found = scored(blocks, pack=pack, indication=None, config=ScoreConfig(bootstrap_samples=200))
     if found.tps is None:
         return

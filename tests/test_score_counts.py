@@ -87,7 +87,7 @@ def test_counts_add_under_any_split(seed, n, split_seed):
 @given(seeds, sizes, st.floats(50, 3000), st.floats(0.2, 1.0))
 def test_blocks_sum_to_the_whole(seed, n, block_um, mpp):
     cells = random_cells(seed, n)
-    blocks = count_blocks(cells, block_um=block_um, mpp=mpp, config=CONFIG, pack=CYTOPLASM)
+    blocks = count_blocks(cells, block_um=block_um, mpp_x=mpp, mpp_y=mpp, config=CONFIG, pack=CYTOPLASM)
     assert sum(blocks, Counts()) == count(cells)
     assert all(block.n_cells > 0 for block in blocks)
 
@@ -97,7 +97,7 @@ def test_blocks_sum_to_the_whole(seed, n, block_um, mpp):
 def test_row_order_does_not_matter(seed, n):
     cells = random_cells(seed, n)
     shuffled = cells.iloc[np.random.default_rng(seed).permutation(n)]
-    options = {"block_um": 500.0, "mpp": 0.5, "config": CONFIG, "pack": CYTOPLASM}
+    options = {"block_um": 500.0, "mpp_x": 0.5, "mpp_y": 0.5, "config": CONFIG, "pack": CYTOPLASM}
     assert count_blocks(cells, **options) == count_blocks(shuffled, **options)
 
 
@@ -118,12 +118,14 @@ def test_counts_nest_as_their_thresholds_do(seed, n):
 
 def test_blocks_are_cut_in_um_of_the_input_image():
     cells = make_cells(4, x_px=[0, 999, 1000, 0], y_px=[0, 0, 0, 1000])
-    blocks = count_blocks(cells, block_um=500.0, mpp=0.5, config=CONFIG, pack=CYTOPLASM)
+    blocks = count_blocks(cells, block_um=500.0, mpp_x=0.5, mpp_y=0.5, config=CONFIG, pack=CYTOPLASM)
     assert [block.n_cells for block in blocks] == [2, 1, 1]
+    blocks = count_blocks(cells, block_um=500.0, mpp_x=0.5, mpp_y=0.4, config=CONFIG, pack=CYTOPLASM)
+    assert [block.n_cells for block in blocks] == [3, 1]
 
 
 def test_no_cells_are_no_blocks_and_zero_counts():
-    assert count_blocks(make_cells(0), block_um=500.0, mpp=0.5, config=CONFIG, pack=CYTOPLASM) == ()
+    assert count_blocks(make_cells(0), block_um=500.0, mpp_x=0.5, mpp_y=0.5, config=CONFIG, pack=CYTOPLASM) == ()
     assert count(make_cells(0)) == Counts()
 
 

@@ -10,6 +10,9 @@ import slide_files
 from batch_runs import rows_of, run
 from pdl1quant.config import load_config
 from pdl1quant.model import Status
+from pdl1quant.outputs.reviewed import read_reviewed
+from pdl1quant.outputs.tables import read_cells
+from pdl1quant.review import rescore
 from pdl1quant.slides.opening import is_whole_slide
 
 CONFIG = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=512", "tiling.outlines=false"])
@@ -131,3 +134,12 @@ def test_pixels_that_are_not_square_give_the_cells_of_square_ones(image, tmp_pat
     plain = row_of(phantom_slides.write_slide(tmp_path / "slide.tif", image), tmp_path / "plain")
     assert odd.n_cells == pytest.approx(plain.n_cells, rel=0.03)
     assert odd.tps == pytest.approx(plain.tps, abs=3)
+    cells = read_cells(tmp_path / "odd" / "cells" / "tall.ome.parquet")
+    squares = np.zeros((3, 3), int)
+    np.add.at(squares, ((cells["y_px"] * 0.4 // 250).astype(int), (cells["x_px"] * 0.5 // 250).astype(int)), 1)
+    densities = tifffile.imread(tmp_path / "odd" / "maps" / "tall.ome.ome.tif")[3]
+    sides_mm = [np.diff([0, 0.25, 0.5, length]) for length in (0.7, 0.75)]
+    assert densities * np.outer(*sides_mm) == pytest.approx(squares, rel=1e-5)
+    assert rescore(tmp_path / "odd").n_failed == 0
+    (reviewed, _) = read_reviewed(tmp_path / "odd" / "scores_reviewed.csv")
+    assert (reviewed.reviewed_tps_low, reviewed.reviewed_tps_high) == (odd.tps_low, odd.tps_high)

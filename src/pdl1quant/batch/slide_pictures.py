@@ -53,8 +53,8 @@ def write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image, 
     write_map(
         tally.heat,
         paths["maps"],
-        width_um=slide.width * tally.mpp,
-        height_um=slide.height * tally.mpp,
+        width_um=slide.width * slide.mpp_x,
+        height_um=slide.height * slide.mpp_y,
         square_um=HEAT_UM,
         compartment=plan.pack.compartment,
     )

@@ -227,7 +227,8 @@ def _write_cells(
     assert task.estimate is not None
     plan, image = task.plan, task.image
     paths = result_paths(image, plan)
-    metadata = result_metadata(image, plan, mpp=tally.mpp, working_mpp=work.grid.mpp)
+    sides = {"mpp_x": tally.slide.mpp_x, "mpp_y": tally.slide.mpp_y}
+    metadata = result_metadata(image, plan, **sides, working_mpp=work.grid.mpp)
     if tally.tumour_area_um2:
         metadata["tumour_area_um2"] = repr(tally.tumour_area_um2)
     with ExitStack() as files:

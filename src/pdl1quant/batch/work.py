@@ -5,6 +5,7 @@ Nothing that goes wrong with one image leaves this module as an exception: it be
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from dataclasses import dataclass, field, replace
@@ -219,9 +220,7 @@ def _analyse(task: Task) -> Done:
     )
     with replace_together():
         _write(result, read.rgb, image, plan)
-    regions = RegionTally(
-        regions=regions_of(rois), mpp=read.mpp, px_um2=read.mpp**2, config=plan.config, pack=plan.pack
-    )
+    regions = RegionTally(regions=regions_of(rois), mpp_x=read.mpp, mpp_y=read.mpp, config=plan.config, pack=plan.pack)
     regions.add(result.cells)
     outcome = Outcome(
         status=result.status,
@@ -247,13 +246,15 @@ def flags_of_rois(rois: Iterable[Roi], *, width: int, height: int) -> tuple[Resu
     return (ResultFlag.REGION_OUTSIDE,) if is_outside else ()
 
 
-def result_metadata(image: Image, plan: Plan, *, mpp: float, working_mpp: float) -> dict[str, str]:
+def result_metadata(image: Image, plan: Plan, *, mpp_x: float, mpp_y: float, working_mpp: float) -> dict[str, str]:
     """What a cells table says of itself."""
     return {
         "image_sha256": image.sha256,
         "config_digest": plan.config.digest,
         "assay": plan.pack.name,
-        "mpp": repr(float(mpp)),  # whole: which block a cell is in depends on it
+        "mpp": repr(math.sqrt(mpp_x * mpp_y)),
+        "mpp_x": repr(float(mpp_x)),  # whole: which block a cell is in depends on it
+        "mpp_y": repr(float(mpp_y)),
         "working_mpp": f"{working_mpp:.6g}",
     }
 
@@ -275,7 +276,7 @@ def _roi_masks(image: Image, rois: tuple[Roi, ...], shape: tuple[int, int]) -> R
 def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> None:
     assert result.compartments is not None
     paths = result_paths(image, plan)
-    metadata = result_metadata(image, plan, mpp=result.mpp, working_mpp=result.working_mpp)
+    metadata = result_metadata(image, plan, mpp_x=result.mpp, mpp_y=result.mpp, working_mpp=result.working_mpp)
     if result.counts.tumour_area_um2:
         metadata["tumour_area_um2"] = repr(float(result.counts.tumour_area_um2))
     height, width = result.compartments.cell.shape

@@ -120,7 +120,7 @@ def analyse_image(
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
     if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
         result_flags.add(ResultFlag.NO_DAB_SEEN)
-    blocks = scoring.count_blocks(cells, block_um=config.score.block_um, mpp=mpp, config=config, pack=pack)
+    blocks = scoring.count_blocks(cells, block_um=config.score.block_um, mpp_x=mpp, mpp_y=mpp, config=config, pack=pack)
     if roi is not None and roi.tumour is not None:
         blocks = (*blocks, Counts(tumour_area_um2=float((roi.tumour & roi.scored).sum()) * mpp**2))
     score = score_blocks(

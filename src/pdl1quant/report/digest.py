@@ -12,6 +12,7 @@ from pdl1quant.model import CLASS_PROBABILITIES, CellClass, Compartment, Flag
 from pdl1quant.outputs.palette import counts_as_positive, is_left_out
 from pdl1quant.report import plots
 from pdl1quant.report.fields import Squares, fields_of
+from pdl1quant.review.results import pixel_sides
 from pdl1quant.review.uncertain import uncertainty
 from pdl1quant.stages.score import block_places, count_reaching, od_above_threshold
 
@@ -103,15 +104,17 @@ class ReportCells:
     def fields(self, side_um: float) -> list[Field]:
         """Squares of tissue of this side; see `fields_of`."""
         if side_um not in self._squares:
-            squares = Squares()
+            squares, sides = Squares(), pixel_sides(self.file.said)
             for part in self._parts(_OF_SQUARES):
-                row, column = block_places(part, block_um=side_um, mpp=self.mpp)
+                row, column = block_places(part, block_um=side_um, **sides)
                 viable = ~is_left_out(part)
                 tumour = viable & (part["cell_class"] == CellClass.TUMOUR.value).to_numpy(bool)
                 positive = tumour & counts_as_positive(part, self.pack.compartment)
                 doubt = uncertainty(part, config=self.config, pack=self.pack)
                 squares = squares.with_cells(row, column, masks=(tumour, positive, viable), doubt=doubt)
-            self._squares[side_um] = fields_of(squares, side_px=side_um / self.mpp)
+            self._squares[side_um] = fields_of(
+                squares, width_px=side_um / sides["mpp_x"], height_px=side_um / sides["mpp_y"]
+            )
         return self._squares[side_um]
 
     @cached_property

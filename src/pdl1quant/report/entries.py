@@ -110,11 +110,12 @@ def cells_entry(
 
 
 def heat_entry(field: Field, *, scale: float) -> list[Any]:
-    """Place and side in pixels of the picture, step, TPS, tumour cells."""
+    """Place and sides in pixels of the picture, step, TPS, tumour cells."""
     return [
         round(field.x_px / scale, 1),
         round(field.y_px / scale, 1),
-        round(field.side_px / scale, 1),
+        round(field.width_px / scale, 1),
+        round(field.height_px / scale, 1),
         field.step,
         round(field.tps, 1),
         field.n_tumour,

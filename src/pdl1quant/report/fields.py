@@ -24,11 +24,12 @@ MIN_FIELD_CELLS = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
-    """One square: its corner and side in input pixels, what was counted in it, and how unsure its cells were, 0-1."""
+    """One square: its corner and sides in input pixels, what was counted in it, and how unsure its cells were, 0-1."""
 
     x_px: float
     y_px: float
-    side_px: float
+    width_px: float
+    height_px: float
     n_tumour: int
     n_positive: int
     unsure: float
@@ -79,13 +80,14 @@ class Squares:
         )
 
 
-def fields_of(squares: Squares, *, side_px: float) -> list[Field]:
-    """The squares that hold viable tumour cells, row by row; ``side_px`` is their side in input pixels."""
+def fields_of(squares: Squares, *, width_px: float, height_px: float) -> list[Field]:
+    """The squares that hold viable tumour cells, row by row; their sides are in input pixels."""
     return [
         Field(
-            x_px=column * side_px,
-            y_px=row * side_px,
-            side_px=side_px,
+            x_px=column * width_px,
+            y_px=row * height_px,
+            width_px=width_px,
+            height_px=height_px,
             n_tumour=n,
             n_positive=positive,
             unsure=float(doubt / max(1, viable)),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdl1quant.model import Slide, UInt8Array
+    from pdl1quant.report.fields import Field
     from pdl1quant.report.tiles import Pyramid
 
 
@@ -85,18 +86,18 @@ class Source:
         assert self._slide is not None
         return write_tiles(self._slide, folder, mpp=mpp)
 
-    def part(self, *, x_px: float, y_px: float, side_px: float, mpp: float) -> Picture:
-        """A square of ``side_px`` input pixels from ``x_px``, ``y_px``, at ``mpp`` or the input's own coarser one."""
+    def part(self, field: Field, *, mpp: float) -> Picture:
+        """A field at ``mpp`` or the input's own coarser one."""
+        x_px, y_px = field.x_px, field.y_px
+        right_px, bottom_px = x_px + field.width_px, y_px + field.height_px
         if self._slide is None:
             x0, y0 = max(0, round(x_px)), max(0, round(y_px))
-            rgb = self._pixels()[y0 : max(y0 + 1, round(y_px + side_px)), x0 : max(x0 + 1, round(x_px + side_px))]
+            rgb = self._pixels()[y0 : max(y0 + 1, round(bottom_px)), x0 : max(x0 + 1, round(right_px))]
             small = shrunk(rgb, max(1, round(max(rgb.shape[:2]) * min(1.0, self._mpp / mpp))))
             scale = rgb.shape[1] / small.shape[1]
             return Picture(rgb=small, mpp=self._mpp * scale, x_px=x0, y_px=y0, scale=scale)
         grid = self._slide.grid(max(mpp, self._mpp))
-        rect = grid.covering(
-            Rect(x0=int(x_px), y0=int(y_px), x1=int(x_px + side_px), y1=int(y_px + side_px)),
-        )
+        rect = grid.covering(Rect(x0=int(x_px), y0=int(y_px), x1=int(right_px), y1=int(bottom_px)))
         rect = Rect(x0=max(0, rect.x0), y0=max(0, rect.y0), x1=min(grid.width, rect.x1), y1=min(grid.height, rect.y1))
         return Picture(
             rgb=self._slide.read(rect, grid).rgb,

@@ -257,14 +257,14 @@ class _Making:
 
     def _crop(self, field: Field, source: Source, image: ReportImage, number: int, *, word: str) -> Crop:
         assert image.cells is not None
-        part = source.part(x_px=field.x_px, y_px=field.y_px, side_px=field.side_px, mpp=_FIELD_MPP)
+        part = source.part(field, mpp=_FIELD_MPP)
         rows = np.flatnonzero(within(image.cells.places_px, part))
         rings, cells = self._rings(image, rows), image.cells.rows(rows)
         drawn = draw_cells(part, cells, rings, compartment=self.run.results.pack.compartment)
         name = image.row.image
         text = f"TPS {field.tps:.0f} % of {field.n_tumour} tumour cells; doubt {field.unsure:.2f}"
-        x = field.x_px + field.side_px / 2
-        y = field.y_px + field.side_px / 2
+        x = field.x_px + field.width_px / 2
+        y = field.y_px + field.height_px / 2
         if source.is_slide and self.tiles is None and len(rows) <= self.left:
             self.left -= len(rows)
             entry = picture_entry(f"{name}: {word} certain at {x:.0f}, {y:.0f}", part, role="field")
@@ -290,8 +290,8 @@ class _Making:
             assert image.result is not None
             _, rows = wanted.setdefault(image.result.stem, (image, np.zeros(image.cells.n_cells, bool)))
             x, y = image.cells.places_px
-            rows |= (np.abs(x - field.x_px - field.side_px / 2) < field.side_px / 2 + _MARGIN_PX) & (
-                np.abs(y - field.y_px - field.side_px / 2) < field.side_px / 2 + _MARGIN_PX
+            rows |= (np.abs(x - field.x_px - field.width_px / 2) < field.width_px / 2 + _MARGIN_PX) & (
+                np.abs(y - field.y_px - field.height_px / 2) < field.height_px / 2 + _MARGIN_PX
             )
         for image, rows in wanted.values():
             self._rings(image, np.flatnonzero(rows))

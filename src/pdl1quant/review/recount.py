@@ -67,8 +67,9 @@ class BlockCounts:
     A block is always counted as a whole, so that the sums are those of a full count to the last bit.
     """
 
-    def __init__(self, state: CellState, *, mpp: float, config: Config, pack: RulePack) -> None:
-        self._state, self._mpp, self._config, self._pack = state, mpp, config, pack
+    def __init__(self, state: CellState, *, mpp_x: float, mpp_y: float, config: Config, pack: RulePack) -> None:
+        self._state, self._config, self._pack = state, config, pack
+        self._how = {"block_um": config.score.block_um, "mpp_x": mpp_x, "mpp_y": mpp_y}
         self._place: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
         self._counts: dict[int, Counts] = {}
         self._count(None)
@@ -93,20 +94,14 @@ class BlockCounts:
             for place in places.tolist():
                 self._counts.pop(place, None)
         rows = rows[self._state.present[rows]]
-        counted = scoring.count_blocks(
-            self._state.counted(rows),
-            block_um=self._config.score.block_um,
-            mpp=self._mpp,
-            config=self._config,
-            pack=self._pack,
-        )
+        counted = scoring.count_blocks(self._state.counted(rows), **self._how, config=self._config, pack=self._pack)
         self._counts.update(zip(np.unique(self._place[rows]).tolist(), counted, strict=True))
 
     def _locate(self) -> None:
         """Number the blocks row by row; cells that a review made come behind the others and do not move those."""
         n = len(self._place)
         new = self._state.table.iloc[n:]
-        row, column = scoring.block_places(new, block_um=self._config.score.block_um, mpp=self._mpp)
+        row, column = scoring.block_places(new, **self._how)
         self._place = np.concatenate([self._place, row * _ROWS_OF_BLOCKS + column])
 
 

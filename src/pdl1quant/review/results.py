@@ -116,6 +116,8 @@ class ImageCells:
 
     cells: pd.DataFrame
     mpp: float
+    mpp_x: float
+    mpp_y: float
     tumour_area_um2: float | None
 
 
@@ -177,7 +179,13 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
     cells, said = read_cells_of(path)
     _check(path, said, results=results, image=image)
     area = said.get("tumour_area_um2")
-    return ImageCells(cells=cells, mpp=float(said["mpp"]), tumour_area_um2=None if area is None else float(area))
+    area_um2 = None if area is None else float(area)
+    return ImageCells(cells=cells, mpp=float(said["mpp"]), **pixel_sides(said), tumour_area_um2=area_um2)
+
+
+def pixel_sides(said: Mapping[str, str]) -> dict[str, float]:
+    """``mpp_x`` and ``mpp_y`` (um) of what a cells table says of itself; earlier ones name one side."""
+    return {name: float(said.get(name, said["mpp"])) for name in ("mpp_x", "mpp_y")}
 
 
 def find_cells(results: Results, image: ImageResult) -> CellsFile:

@@ -59,10 +59,11 @@ class Review:
         self.results, self.image = results, image
         self.cells: pd.DataFrame = loaded.cells
         self.mpp = loaded.mpp
+        self.sides_um = {"mpp_x": loaded.mpp_x, "mpp_y": loaded.mpp_y}
         self._tumour_area_um2 = loaded.tumour_area_um2
         self.ledger = EditLedger(ledger_path(results.out, image.stem), head_of(results, image, loaded.cells))
         self.state = CellState(self.cells, image_id=image.sha256, config=results.config, pack=results.pack)
-        self._counts = BlockCounts(self.state, mpp=self.mpp, config=results.config, pack=results.pack)
+        self._counts = BlockCounts(self.state, **self.sides_um, config=results.config, pack=results.pack)
         self.automated_blocks = self._with_area(self._counts.blocks)
         self.automated_counts = sum(self.automated_blocks, Counts())
         self.automated = self._score(self.automated_blocks, is_reviewed=False)

@@ -61,7 +61,9 @@ def tissue_mask(slide: Slide, estimate: StainEstimate, review: Review) -> Tissue
 def heat_map(review: Review) -> HeatMap:
     """TPS of squares of tissue, as reviewed."""
     results, cells = review.results, review.state.counted()
-    counts = scoring.count_by_block(cells, block_um=HEAT_UM, mpp=review.mpp, config=results.config, pack=results.pack)
+    counts = scoring.count_by_block(
+        cells, block_um=HEAT_UM, **review.sides_um, config=results.config, pack=results.pack
+    )
     places = np.array(list(counts), np.int64).reshape(-1, 2)
     places = places.clip(min=0)
     steps = np.zeros(places.max(axis=0, initial=0) + 1, np.int32)

@@ -27,10 +27,11 @@ Blocks = dict[tuple[int, int], Counts]
 
 
 def add_blocks(
-    into: Blocks, cells: pd.DataFrame, *, block_um: float, mpp: float, config: Config, pack: RulePack
+    into: Blocks, cells: pd.DataFrame, *, block_um: float, mpp_x: float, mpp_y: float, config: Config, pack: RulePack
 ) -> None:
     """Add the counts of some cells to those of the blocks in which they lie."""
-    for key, counts in scoring.count_by_block(cells, block_um=block_um, mpp=mpp, config=config, pack=pack).items():
+    counted = scoring.count_by_block(cells, block_um=block_um, mpp_x=mpp_x, mpp_y=mpp_y, config=config, pack=pack)
+    for key, counts in counted.items():
         into[key] = into.get(key, Counts()) + counts
 
 
@@ -74,12 +75,12 @@ def _unlike(names: Sequence[str]) -> list[str]:
 class RegionTally:
     """Counts cells into the regions in which their centres lie; regions may overlap.
 
-    ``mpp`` (um) makes blocks of tissue, ``px_um2`` is the area of a pixel of the input.
+    ``mpp_x`` and ``mpp_y`` (um) are the sides of a pixel of the input.
     """
 
     regions: tuple[Region, ...]
-    mpp: float
-    px_um2: float
+    mpp_x: float
+    mpp_y: float
     config: Config
     pack: RulePack
     blocks: tuple[Blocks, ...] = field(init=False)
@@ -96,8 +97,8 @@ class RegionTally:
             inside = near[shapely.contains_xy(region.geometry, x[near], y[near])] if near.size else near
             if inside.size:
                 chosen = cells.iloc[inside].reset_index(drop=True)
-                block_um = self.config.score.block_um
-                add_blocks(blocks, chosen, block_um=block_um, mpp=self.mpp, config=self.config, pack=self.pack)
+                how = {"block_um": self.config.score.block_um, "mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
+                add_blocks(blocks, chosen, **how, config=self.config, pack=self.pack)
 
     def scores(
         self, *, flags: Iterable[ResultFlag], has_tumour_roi: bool, damage: Sequence[Rect] = ()
@@ -129,7 +130,7 @@ class RegionTally:
         self, region: Region, blocks: list[Counts], *, flags: set[ResultFlag], has_tumour_roi: bool
     ) -> RegionScore:
         if has_tumour_roi:
-            blocks = [*blocks, Counts(tumour_area_um2=float(region.tumour.area) * self.px_um2)]
+            blocks = [*blocks, Counts(tumour_area_um2=float(region.tumour.area) * self.mpp_x * self.mpp_y)]
         score = pipeline.score_blocks(
             blocks,
             config=self.config,

@@ -55,8 +55,8 @@ class Tally:
     def __post_init__(self) -> None:
         self.regions = RegionTally(
             regions=regions_of(self.rois),
-            mpp=self.mpp,
-            px_um2=self.slide.mpp_x * self.slide.mpp_y,
+            mpp_x=self.slide.mpp_x,
+            mpp_y=self.slide.mpp_y,
             config=self.config,
             pack=self.pack,
         )
@@ -78,7 +78,8 @@ class Tally:
         """Count a band; returns it with the cells in artefacts and outside the regions flagged."""
         cells = self._flagged(band.cells)
         for into, block_um in ((self.blocks, self.config.score.block_um), (self.heat, HEAT_UM)):
-            add_blocks(into, cells, block_um=block_um, mpp=self.mpp, config=self.config, pack=self.pack)
+            how = {"block_um": block_um, "mpp_x": self.slide.mpp_x, "mpp_y": self.slide.mpp_y}
+            add_blocks(into, cells, **how, config=self.config, pack=self.pack)
         self.regions.add(cells)
         self.n_cells += len(cells)
         brown = cells["cell_dab_od_mean"] >= np.float32(self.config.positivity.dab_od)

@@ -105,9 +105,9 @@
   }
 
   function drawHeat(picture) {
-    for (const [x, y, side, step] of picture.heat) {
+    for (const [x, y, width, height, step] of picture.heat) {
       pen.fillStyle = colour(data.steps[step].rgb, 0.4);
-      pen.fillRect(x, y, side, side);
+      pen.fillRect(x, y, width, height);
     }
   }
 

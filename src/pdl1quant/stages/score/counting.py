@@ -164,7 +164,7 @@ def count_cells(cells: pd.DataFrame, *, config: Config, pack: RulePack, tumour_a
 
 
 def count_blocks(
-    cells: pd.DataFrame, *, block_um: float, mpp: float, config: Config, pack: RulePack
+    cells: pd.DataFrame, *, block_um: float, mpp_x: float, mpp_y: float, config: Config, pack: RulePack
 ) -> tuple[Counts, ...]:
     """Count the cells per square block of tissue; the blocks' sum is `count_cells` of the whole table.
 
@@ -174,8 +174,8 @@ def count_blocks(
         Cells table of ``CELL_COLUMNS``.
     block_um
         Side of a block, um.
-    mpp
-        Pixel size of the input image (that of ``x_px``, ``y_px``), um.
+    mpp_x, mpp_y
+        Sides of a pixel of the input image (of ``x_px`` and ``y_px``), um.
     config, pack
         As in `count_cells`.
 
@@ -185,16 +185,17 @@ def count_blocks(
         Blocks that hold a cell, row by row. They know no tumour area: add ``Counts(tumour_area_um2=...)`` to the
         sequence; a block without cells does not enter the bootstrap.
     """
-    return tuple(count_by_block(cells, block_um=block_um, mpp=mpp, config=config, pack=pack).values())
+    counted = count_by_block(cells, block_um=block_um, mpp_x=mpp_x, mpp_y=mpp_y, config=config, pack=pack)
+    return tuple(counted.values())
 
 
 def count_by_block(
-    cells: pd.DataFrame, *, block_um: float, mpp: float, config: Config, pack: RulePack
+    cells: pd.DataFrame, *, block_um: float, mpp_x: float, mpp_y: float, config: Config, pack: RulePack
 ) -> dict[tuple[int, int], Counts]:
     """The counts of `count_blocks` by row and column of the block, row by row."""
     if cells.empty:
         return {}
-    row, column = block_places(cells, block_um=block_um, mpp=mpp)
+    row, column = block_places(cells, block_um=block_um, mpp_x=mpp_x, mpp_y=mpp_y)
     # One number per block, row by row: sorting numbers is many times faster than sorting pairs.
     left, width = column.min(), np.ptp(column) + 1
     places, group = np.unique(row * width + (column - left), return_inverse=True)
@@ -202,10 +203,12 @@ def count_by_block(
     return dict(zip(keys, _tally(cells, group, len(places), config=config, pack=pack), strict=True))
 
 
-def block_places(cells: pd.DataFrame, *, block_um: float, mpp: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def block_places(
+    cells: pd.DataFrame, *, block_um: float, mpp_x: float, mpp_y: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Row and column, each (n,) int64, of the block of `count_blocks` that holds each cell."""
-    column = np.floor(cells["x_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
-    row = np.floor(cells["y_px"].to_numpy(dtype=np.float64) * mpp / block_um).astype(np.int64)
+    column = np.floor(cells["x_px"].to_numpy(dtype=np.float64) * mpp_x / block_um).astype(np.int64)
+    row = np.floor(cells["y_px"].to_numpy(dtype=np.float64) * mpp_y / block_um).astype(np.int64)
     return row, column
 
 
