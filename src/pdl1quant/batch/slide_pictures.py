@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import shapely
 
@@ -10,6 +10,7 @@ from pdl1quant.batch.work import result_paths
 from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.maps import write_map
 from pdl1quant.outputs.overview import write_overview
+from pdl1quant.slides.roi import scored_region
 from pdl1quant.whole_slides.scoring import HEAT_UM
 from pdl1quant.whole_slides.survey import OVERVIEW_MPP, read_overview
 
@@ -34,7 +35,10 @@ def write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image, 
         remarks=tuple(str(flag).replace("_", " ") for flag in result.score.flags),
     )
     shown = read_overview(slide, mpp=_picture_mpp(slide))
-    scale = 1 / shown.grid.downsample_x, 1 / shown.grid.downsample_y
+
+    def shrunk(geometry: Any) -> Any:
+        return shapely.transform(geometry, lambda points: points / (shown.grid.downsample_x, shown.grid.downsample_y))
+
     write_overview(
         shown.rgb,
         work.tissue,
@@ -44,11 +48,9 @@ def write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image, 
         mpp=shown.grid.mpp,
         square_um=HEAT_UM,
         compartment=plan.pack.compartment,
+        scored=shrunk(scored_region(tally.rois, shapely.box(0, 0, slide.width, slide.height))),
         artefacts=work.artefacts,
-        regions=[
-            (region.name, shapely.transform(region.geometry, lambda points: points * scale))
-            for region in tally.regions.regions
-        ],
+        regions=[(region.name, shrunk(region.geometry)) for region in tally.regions.regions],
     )
     write_map(
         tally.heat,

@@ -48,6 +48,7 @@ def draw_overview(
     mpp: float,
     square_um: float,
     compartment: Compartment,
+    scored: Any,
     artefacts: ArtefactMap | None = None,
     regions: Sequence[tuple[str, Any]] = (),
 ) -> UInt8Array:
@@ -69,10 +70,12 @@ def draw_overview(
         Side of the squares, um.
     compartment
         Whose positives are counted.
+    scored
+        What is not left out by drawn regions: a (multi-)polygon in pixels of ``rgb`` from its corner.
     artefacts
         What spoils each place, if anybody looked.
     regions
-        Names and (multi-)polygons, in pixels of ``rgb`` from its corner, of what is scored for itself.
+        Names and (multi-)polygons, as ``scored``, of what is scored for itself.
     """
     scale = min(1.0, MAX_SIDE_PX / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
@@ -80,10 +83,10 @@ def draw_overview(
     tinted, n_squares = picture.copy(), [0] * len(STEPS)
     side = square_um / mpp * scale
     mask = np.asarray(cv2.resize(tissue.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    scored = _scored(mask, regions, scale=scale)
+    coloured = (mask > 0) & _inside(scored, size, scale=scale)
     if artefacts is not None:
         for kind in ArtefactKind:
-            scored &= _mask_of(artefacts, kind, size) == 0
+            coloured &= _mask_of(artefacts, kind, size) == 0
     for (row, column), counts in sorted(squares.items()):
         step = step_of(counts, compartment)
         if step is None:
@@ -93,7 +96,7 @@ def draw_overview(
             max(0, round(row * side)) : round((row + 1) * side),
             max(0, round(column * side)) : round((column + 1) * side),
         ]
-        tinted[place][scored[place]] = STEPS[step][2]
+        tinted[place][coloured[place]] = STEPS[step][2]
     picture = np.asarray(cv2.addWeighted(tinted, OPACITY, picture, 1 - OPACITY, 0), np.uint8)
     outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(picture, outlines, -1, OUTLINE_RGB, 1, cv2.LINE_AA)
@@ -109,20 +112,13 @@ def draw_overview(
     return stack_caption(picture, below)
 
 
-def _scored(tissue: UInt8Array, regions: Sequence[tuple[str, Any]], *, scale: float) -> BoolArray:
-    """(H, W) bool: the tissue, of which only the regions where there are any."""
-    if not regions:
-        return tissue > 0
-    inside = np.zeros_like(tissue)
-    for _, geometry in regions:
-        for part in shapely.get_parts(geometry):
-            rings = [
-                np.rint(shapely.get_coordinates(ring) * scale).astype(np.int32) for ring in shapely.get_rings(part)
-            ]
-            filled = np.zeros_like(tissue)
-            cv2.fillPoly(filled, rings, 1)
-            inside |= filled
-    return (tissue & inside) > 0
+def _inside(region: Any, size: tuple[int, int], *, scale: float) -> BoolArray:
+    """(H, W) bool of ``size`` (columns, rows): where a (multi-)polygon lies."""
+    rings = shapely.get_rings(shapely.get_parts(region))
+    corners = [np.rint(shapely.get_coordinates(ring) * scale).astype(np.int32) for ring in rings]
+    filled = np.zeros(size[::-1], np.uint8)
+    cv2.fillPoly(filled, corners, 1)  # even-odd over all rings: the parts do not overlap
+    return filled > 0
 
 
 def step_of(counts: Counts, compartment: Compartment) -> int | None:
@@ -175,6 +171,7 @@ def write_overview(
     mpp: float,
     square_um: float,
     compartment: Compartment,
+    scored: Any,
     artefacts: ArtefactMap | None = None,
     regions: Sequence[tuple[str, Any]] = (),
 ) -> None:
@@ -187,7 +184,8 @@ def write_overview(
     """
     picture = draw_overview(
         rgb, tissue, squares,
-        caption=caption, mpp=mpp, square_um=square_um, compartment=compartment, artefacts=artefacts, regions=regions,
+        caption=caption, mpp=mpp, square_um=square_um, compartment=compartment, scored=scored, artefacts=artefacts,
+        regions=regions,
     )  # fmt: skip
     with replace_atomically(path) as partial:
         partial.write_bytes(encode_png(picture, texts={"Software": f"pdl1quant {__version__}"}))
