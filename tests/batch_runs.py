@@ -10,12 +10,19 @@ from PIL import Image as PillowImage
 
 from pdl1quant import batch
 from pdl1quant.config import Config
+from pdl1quant.outputs.files import claim_output
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
 BLUE = np.array([0.650, 0.704, 0.286])
 BROWN = np.array([0.268, 0.570, 0.776])
 PINK = np.array([0.072, 0.990, 0.105])
+
+
+def claim(out, **how):
+    """Take a folder for a run, and leave it again."""
+    with claim_output(out, **how):
+        pass
 
 
 class Deaf:

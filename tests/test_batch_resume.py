@@ -11,12 +11,11 @@ import time
 
 import pytest
 
-from batch_runs import Deaf, draw_tile, draw_tiles, rows_of, run, tree
+from batch_runs import Deaf, claim, draw_tile, draw_tiles, rows_of, run, tree
 from pdl1quant import batch
 from pdl1quant.batch.ledger import LEDGER_NAME
 from pdl1quant.config import Config
 from pdl1quant.errors import UsageError
-from pdl1quant.outputs.files import claim_output
 
 
 @pytest.fixture
@@ -127,7 +126,7 @@ def test_a_second_run_is_kept_out_of_the_folder_of_the_first(tmp_path):
         def advance(self, n_images=1):
             super().advance(n_images)
             with pytest.raises(UsageError) as error:
-                claim_output(tmp_path / "out", overwrite=True)
+                claim(tmp_path / "out", overwrite=True)
             self.refused = str(error.value)
 
     rival = Rival()

@@ -18,7 +18,7 @@ import pytest
 import shapely
 from click.testing import CliRunner
 
-from batch_runs import draw_phantom, run
+from batch_runs import claim, draw_phantom, run
 from pdl1quant import cli_exports
 from pdl1quant.cli import cli
 from pdl1quant.errors import UsageError
@@ -27,7 +27,7 @@ from pdl1quant.exports.h5ad import MEASURED
 from pdl1quant.exports.ro_crate import MEANINGS
 from pdl1quant.exports.source import flag_names
 from pdl1quant.model import CELL_COLUMNS, Flag
-from pdl1quant.outputs.files import ENDINGS, claim_output
+from pdl1quant.outputs.files import ENDINGS
 from pdl1quant.outputs.palette import outcomes
 from pdl1quant.outputs.tables import read_cells
 from pdl1quant.review import EditKind, Review, open_results
@@ -267,7 +267,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(out, to, m
 def test_a_new_run_takes_exports_away(out):
     for to in EXPORTS:
         exported(out, to)
-    claim_output(out, overwrite=True)
+    claim(out, overwrite=True)
     assert not (out / "exports").exists()
     assert not (out / "ro-crate-metadata.json").exists()
 

@@ -15,7 +15,7 @@ import shapely
 from click.testing import CliRunner
 from PIL import Image
 
-from batch_runs import draw_phantom, job_for, run
+from batch_runs import claim, draw_phantom, job_for, run
 from factories import make_cells, make_scored_cells
 from pdl1quant.cli import cli
 from pdl1quant.config import Config
@@ -27,7 +27,6 @@ from pdl1quant.figures.scores import draw_scores_figure
 from pdl1quant.figures.threshold import draw_threshold_figure
 from pdl1quant.figures.window import busiest_place
 from pdl1quant.model import Compartment, Status
-from pdl1quant.outputs.files import claim_output
 from pdl1quant.outputs.scores_table import ScoreRow
 from pdl1quant.outputs.tables import read_cells
 from pdl1quant.outputs.written_outlines import read_outlines
@@ -76,9 +75,9 @@ def test_a_new_run_takes_earlier_figures_away(results, tmp_path):
     draw_figures(FigureJob(out=out))
     (out / "figures" / "mine.svg").write_text("<svg/>")
     with pytest.raises(OutputError, match=r"mine\.svg: lies where results go"):
-        claim_output(out, overwrite=True)
+        claim(out, overwrite=True)
     (out / "figures" / "mine.svg").unlink()
-    claim_output(out, overwrite=True)
+    claim(out, overwrite=True)
     assert not (out / "figures").exists()
 
 

@@ -4,10 +4,10 @@ import sys
 
 import pytest
 
+from batch_runs import claim
 from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.outputs.files import (
     claim_output,
-    hold_output,
     is_result,
     replace_atomically,
     replace_together,
@@ -114,14 +114,14 @@ def test_file_of_a_group_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_new_folder_is_made(tmp_path):
-    claim_output(tmp_path / "a" / "b")
+    claim(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
 
 
 def test_full_folder_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"not empty.*--overwrite or --resume"):
-        claim_output(tmp_path)
+        claim(tmp_path)
 
 
 def test_overwrite_removes_results_and_nothing_else(tmp_path):
@@ -129,7 +129,7 @@ def test_overwrite_removes_results_and_nothing_else(tmp_path):
     (tmp_path / "notes.txt").write_text("mine: pdl1quant gave odd numbers")
     (tmp_path / "cells" / "notes.txt").write_text("mine")
     (tmp_path / "overlays" / ".pdl1quant-0123.partial").write_text("left by a crash")
-    claim_output(tmp_path, overwrite=True)
+    claim(tmp_path, overwrite=True)
     assert names(tmp_path) == ["cells/notes.txt", "notes.txt"]
     assert not (tmp_path / "overlays").exists()
 
@@ -138,7 +138,7 @@ def test_resume_removes_only_what_a_crash_left(tmp_path):
     earlier_run(tmp_path)
     kept = names(tmp_path)
     (tmp_path / "overlays" / ".pdl1quant-0123.partial").write_text("left by a crash")
-    claim_output(tmp_path, resume=True)
+    claim(tmp_path, resume=True)
     assert names(tmp_path) == kept
 
 
@@ -149,7 +149,7 @@ def test_foreign_file_at_a_results_place_is_refused_and_stays(tmp_path, name, ho
     (tmp_path / name).write_text("mine")
     before = names(tmp_path)
     with pytest.raises(OutputError, match="did not write it"):
-        claim_output(tmp_path, **{how: True})
+        claim(tmp_path, **{how: True})
     assert names(tmp_path) == before
 
 
@@ -160,7 +160,7 @@ def test_linked_result_folder_is_not_followed(tmp_path):
     out.mkdir()
     (out / "cells").symlink_to(elsewhere / "cells")
     before = names(elsewhere)
-    claim_output(out, overwrite=True)
+    claim(out, overwrite=True)
     assert names(elsewhere) == before
 
 
@@ -169,25 +169,26 @@ def test_linked_result_folder_is_not_followed(tmp_path):
 def test_a_folder_that_another_run_writes_into_is_refused_and_left_alone(tmp_path, how):
     half = tmp_path / "cells" / ".pdl1quant-0123456789abcdef.partial"
     half.parent.mkdir()
-    half.touch()
-    with hold_output(tmp_path), pytest.raises(UsageError, match="another run is writing into it"):
-        claim_output(tmp_path, **{how: True})
-    assert half.exists()
-    claim_output(tmp_path, **{how: True})
+    with claim_output(tmp_path, resume=True):
+        half.touch()
+        with pytest.raises(UsageError, match="another run is writing into it"):
+            claim(tmp_path, **{how: True})
+        assert half.exists()
+    claim(tmp_path, **{how: True})
     assert not half.exists()
 
 
 def test_overwrite_and_resume_exclude_each_other(tmp_path):
     with pytest.raises(UsageError, match="exclude"):
-        claim_output(tmp_path, overwrite=True, resume=True)
+        claim(tmp_path, overwrite=True, resume=True)
 
 
 def test_file_as_output_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="is a file"):
-        claim_output(tmp_path / "file", overwrite=True)
+        claim(tmp_path / "file", overwrite=True)
     with pytest.raises(OutputError, match="cannot be made"):
-        claim_output(tmp_path / "file" / "below")
+        claim(tmp_path / "file" / "below")
 
 
 def test_output_that_overlaps_the_inputs_is_refused(tmp_path):
@@ -197,8 +198,8 @@ def test_output_that_overlaps_the_inputs_is_refused(tmp_path):
     image.write_bytes(b"")
     for out, inputs in [(tiles, [tiles]), (tiles / "out", [tiles]), (tmp_path, [tiles]), (tiles, [image])]:
         with pytest.raises(UsageError, match="input"):
-            claim_output(out, inputs=inputs, overwrite=True)
-    claim_output(tiles / "out", inputs=[image])
+            claim(out, inputs=inputs, overwrite=True)
+    claim(tiles / "out", inputs=[image])
 
 
 def test_mark_decides_not_the_name(tmp_path):

@@ -12,12 +12,11 @@ import pytest
 from PIL import Image as PillowImage
 
 import phantom_slides
-from batch_runs import Deaf, draw_phantom, draw_tile, run
+from batch_runs import Deaf, claim, draw_phantom, draw_tile, run
 from pdl1quant.config import load_config
 from pdl1quant.errors import UsageError
 from pdl1quant.exports import ExportJob, export_results
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
-from pdl1quant.outputs.files import claim_output
 from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
@@ -185,7 +184,7 @@ def test_folder_without_results_is_refused(tmp_path):
 def test_overwriting_a_run_removes_its_report(tmp_path):
     out = make_results(tmp_path)
     write_report(out)
-    claim_output(out, overwrite=True)
+    claim(out, overwrite=True)
     assert list(out.glob("**/*.html")) == []
 
 

@@ -24,7 +24,7 @@ from pdl1quant.batch.workers import Workers
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.session import close_models
-from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, claim_output, hold_output, scratch_folder
+from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, claim_output, scratch_folder
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.scores_table import write_scores
 
@@ -69,8 +69,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
     job = replace(job, config=pin_model(job.config))
     images, problems = gather(job.paths, output=job.output, cases=job.cases, roi=job.roi)
     given = [path for path in (*job.paths, job.roi, job.cases) if path is not None]
-    claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given)
-    with hold_output(job.output):
+    with claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given):
         return _run(job, images, problems, listener=listener)
 
 

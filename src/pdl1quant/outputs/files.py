@@ -177,8 +177,14 @@ def scratch_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def claim_output(out: Path, *, overwrite: bool = False, resume: bool = False, inputs: Iterable[Path] = ()) -> None:
-    """Make sure that a run may write into ``out``, and make the folder.
+@contextmanager
+def claim_output(
+    out: Path, *, overwrite: bool = False, resume: bool = False, inputs: Iterable[Path] = ()
+) -> Iterator[None]:
+    """Make the folder ``out``, and in this block keep it for a run that may write into it.
+
+    It is free again however the process ends. Where the system cannot lock folders (Windows, some shares), no other run
+    is kept out.
 
     Parameters
     ----------
@@ -194,7 +200,8 @@ def claim_output(out: Path, *, overwrite: bool = False, resume: bool = False, in
     Raises
     ------
     UsageError
-        ``out`` is a file, overlaps the inputs, or is not empty and neither ``overwrite`` nor ``resume`` was said.
+        ``out`` is a file, overlaps the inputs, another run holds it, or it is not empty and neither ``overwrite`` nor
+        ``resume`` was said.
     OutputError
         ``out`` cannot be written to, or a file that pdl1quant did not write lies where a result would go.
     """
@@ -205,30 +212,23 @@ def claim_output(out: Path, *, overwrite: bool = False, resume: bool = False, in
         raise UsageError(f"{out}: is a file; the results need a folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
-        is_empty = next(out.iterdir(), None) is None
+        next(out.iterdir(), None)
     except OSError as error:
         raise OutputError(f"{out}: cannot be made or read ({_reason(error)}); choose another folder") from error
-    if not is_empty and not (overwrite or resume):
-        raise UsageError(f"{out}: is not empty; choose a new folder, or pass --overwrite or --resume")
-    _probe(out)
-    with hold_output(out):
+    with _locked(out):
+        if not (overwrite or resume) and any(out.iterdir()):
+            raise UsageError(f"{out}: is not empty; choose a new folder, or pass --overwrite or --resume")
+        _probe(out)
         ours, foreign = _sorted_by_origin(out)
         if foreign:
             raise OutputError(f"{foreign[0]}: lies where results go, but pdl1quant did not write it; move it away")
         _remove([path for path in ours if overwrite or path.name.endswith(_PARTIAL_SUFFIX)], out)
+        yield
 
 
 @contextmanager
-def hold_output(out: Path) -> Iterator[None]:
-    """Keep other runs out of the folder ``out`` in this block; it is free again however the process ends.
-
-    Where the system cannot lock folders (Windows, some shares), nobody is kept out.
-
-    Raises
-    ------
-    UsageError
-        Another run holds it.
-    """
+def _locked(out: Path) -> Iterator[None]:
+    """Keep others out of a folder in this block, where the system can."""
     try:
         import fcntl  # noqa: PLC0415  not on every system
     except ImportError:
