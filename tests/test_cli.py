@@ -155,9 +155,9 @@ def test_score_prints_a_line_per_case_its_remarks_and_where_to_look(pdl1quant, t
     notes = remarks[remarks.index("Notes:") + 1 :]
     assert "    no person confirmed what is tumour (draw it and give --roi)" in notes
     assert end.startswith(f"Look at {tmp_path}/out/report.html, then at {tmp_path}/out/scores.csv. Research use only")
-    (tmp_path / "out" / "report.html").unlink()
-    summary = batch.Summary(output=tmp_path / "out", rows=read_scores(tmp_path / "out" / "scores.csv"), n_unscored=0)
-    assert console.end_lines(summary)[-1].startswith(f"Look at {tmp_path}/out/scores.csv. ")  # no report was written
+    rows = read_scores(tmp_path / "out" / "scores.csv")
+    summary = batch.Summary(output=tmp_path / "out", rows=rows, n_unscored=0, has_report=False)
+    assert console.end_lines(summary)[-1].startswith(f"Look at {tmp_path}/out/scores.csv. ")  # an earlier one is there
     assert not {"positive", "negative"} & set(output.lower().replace(",", " ").split())
 
 

@@ -153,11 +153,14 @@ def test_report_that_cannot_be_written_does_not_lose_the_scores(tmp_path):
         draw_phantom(tmp_path / "tiles" / case / f"{case}.png")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report").touch()  # a file where the pages' folder would be
+    (tmp_path / "out" / "report.html").write_text("pdl1quant: earlier")
     listener = Deaf()
-    run(tmp_path / "tiles", tmp_path / "out", listener=listener, resume=True)
+    summary = run(tmp_path / "tiles", tmp_path / "out", listener=listener, resume=True)
     assert (tmp_path / "out" / "scores.csv").is_file()
     (complaint,) = listener.complaints
     assert complaint.startswith("report.html: not written")
+    assert ", the one there is of an earlier run; the scores are whole" in complaint
+    assert not summary.has_report
 
 
 def test_hostile_names_are_text(tmp_path):

@@ -176,7 +176,7 @@ def end_lines(summary: Summary) -> list[str]:
             "or with --overwrite if you change an option."
         )
     if any(row.level == "image" and row.status not in UNSCORED for row in summary.rows):
-        report = f"{summary.output}/{REPORT_NAME}, then at " if (summary.output / REPORT_NAME).is_file() else ""
+        report = f"{summary.output}/{REPORT_NAME}, then at " if summary.has_report else ""
         lines.append(f"Look at {report}{summary.output}/scores.csv. {RESEARCH_USE_ONLY}")
     else:
         lines.append(f"Nothing was scored. {RESEARCH_USE_ONLY}")

@@ -56,6 +56,8 @@ class Summary:
     output: Path
     rows: tuple[ScoreRow, ...]
     n_unscored: int
+    has_report: bool
+    """Whether it wrote its report: one in the folder may be of an earlier run."""
 
 
 class Listener(Protocol):

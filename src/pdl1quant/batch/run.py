@@ -109,15 +109,15 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
             job, work.images, estimates=work.estimates, started=started, seconds=work.seconds, artefacts=work.artefacts
         ),
     )
-    _write_report(job.output, listener)
+    has_report = _write_report(job.output, listener)
     n_unscored = sum(row.level == "image" and row.status in UNSCORED for row in rows)
-    summary = Summary(output=job.output, rows=tuple(rows), n_unscored=n_unscored)
+    summary = Summary(output=job.output, rows=tuple(rows), n_unscored=n_unscored, has_report=has_report)
     listener.end(summary)
     return summary
 
 
-def _write_report(out: Path, listener: Listener) -> None:
-    """The scores are written by now, and whatever goes wrong here must not look as if they were not."""
+def _write_report(out: Path, listener: Listener) -> bool:
+    """Whether it was written: the scores are by now, and whatever goes wrong here must not look as if they were not."""
     listener.doing("writing", REPORT_NAME)
     from pdl1quant.report import write_report  # noqa: PLC0415  slow to import, and no worker needs it
 
@@ -126,7 +126,12 @@ def _write_report(out: Path, listener: Listener) -> None:
     except Exception as error:  # noqa: BLE001  a picture of the results is no result
         write_trace(out, REPORT_NAME, traceback.format_exc())
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        listener.complain(f"{REPORT_NAME}: not written ({reason}); the scores are whole: run pdl1quant report {out}")
+        earlier = ", the one there is of an earlier run" if (out / REPORT_NAME).exists() else ""
+        listener.complain(
+            f"{REPORT_NAME}: not written ({reason}){earlier}; the scores are whole: run pdl1quant report {out}"
+        )
+        return False
+    return True
 
 
 def _named(problem: Problem) -> tuple[str, str, str]:
