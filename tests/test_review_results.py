@@ -488,13 +488,45 @@ def test_scores_that_a_spreadsheet_changed_say_how_to_renew_them(out, change):
         open_results(out)
 
 
+def reverse_rows(out):
+    header, *rows = (out / "scores.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (out / "scores.csv").write_text("".join([header, *reversed(rows)]), encoding="utf-8")
+
+
 def test_rows_that_a_spreadsheet_sorted_belong_to_their_images(out):
-    path = out / "scores.csv"
     before = {image.stem: image.row for image in open_results(out).images}
-    header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    path.write_text("".join([header, *reversed(rows)]), encoding="utf-8")
+    reverse_rows(out)
     assert {image.stem: image.row for image in open_results(out).images} == before
     assert len(before) > 1
+
+
+def named_alike(out):
+    """Results whose second image is called as the first one."""
+    for name in ("scores.csv", "run.json"):
+        path = out / name
+        path.write_text(path.read_text(encoding="utf-8").replace("b.png", "a.png"), encoding="utf-8")
+    return [image.row.tps for image in open_results(out).images]
+
+
+def test_sorted_rows_of_different_images_of_one_name_are_refused(tmp_path):
+    out = make_results(tmp_path, images=("a", "b", "c"))
+    first, second, _ = named_alike(out)
+    assert first != second
+    reverse_rows(out)
+    with pytest.raises(ReviewError, match=r"which row is of which a\.png cannot be told any more; .*--resume"):
+        open_results(out)
+
+
+def test_sorted_rows_of_one_image_twice_are_told_apart_by_their_flag(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder / "case").mkdir(parents=True)
+        draw_phantom(tmp_path / folder / "case" / "tile.png")
+    run([tmp_path / "one" / "case", tmp_path / "two" / "case"], tmp_path / "out")
+    before = open_results(tmp_path / "out").images
+    assert [(image.name, image.is_duplicate) for image in before] == [("tile.png", False), ("tile.png", True)]
+    reverse_rows(tmp_path / "out")
+    assert open_results(tmp_path / "out").images == before
+    assert rescore(tmp_path / "out").problems == ()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have Unicode in names only")

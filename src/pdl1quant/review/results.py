@@ -286,17 +286,31 @@ def find_roi(results: Results, image: ImageResult) -> Path | None:
 
 
 def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[ImageResult, ...]:
-    """Images with their rows, in whatever order a spreadsheet left these; a name may be there twice."""
-    waiting: dict[tuple[str, str], list[ScoreRow]] = {}
-    for row in rows:
-        if row.level == "image":
-            waiting.setdefault((row.image, row.case), []).append(row)
-    images = []
+    """Images with their rows, in whatever order a spreadsheet left these.
+
+    Of a name that is there twice the repeated content is told by its flag, different ones by their order alone.
+    """
+    keys: list[tuple[str, str, bool]] = []
+    contents = set()
     for entry in entries:
-        key = as_written(entry["image"]), as_written(entry["case"])
-        if not waiting.get(key):
+        content = entry["case"], entry["sha256"]
+        is_repeated = entry["sha256"] is not None and content in contents
+        keys.append((as_written(entry["image"]), as_written(entry["case"]), is_repeated))
+        contents.add(content)
+    waiting: dict[tuple[str, str, bool], list[ScoreRow]] = {key: [] for key in keys}
+    met = []
+    for row in rows:
+        key = row.image, row.case, str(ResultFlag.DUPLICATE) in row.flags
+        if row.level == "image" and key in waiting:
+            waiting[key].append(row)
+            met.append(key)
+    images = []
+    for entry, key in zip(entries, keys, strict=True):
+        if not waiting[key]:
             raise ReviewError(f"{SCORES_NAME}: has no row for {key[0]}; {HOW_TO_RENEW}")
         row = waiting[key].pop(0)
+        if met != keys and any(other != row for other in waiting[key]):
+            raise ReviewError(f"{SCORES_NAME}: which row is of which {key[0]} cannot be told any more; {HOW_TO_RENEW}")
         images.append(
             ImageResult(
                 name=row.image,
