@@ -136,7 +136,7 @@ def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> In
         It cannot be read, or tells no pixel size.
     """
     with open_slide(path, mpp=mpp) as slide:
-        grid = slide.grid(config.working_mpp)
+        grid, is_tiled = slide.grid(config.working_mpp), is_whole_slide(path)
         remarks: list[str] = []
         look = _look_at(slide, grid, config=config, remarks=remarks)
         staining, effort, artefacts = None, None, None
@@ -144,11 +144,11 @@ def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> In
             remarks.append("no tissue found")
         else:
             try:
-                is_tiled = look.found is not None and is_whole_slide(path)
-                samples = [sample_slide(slide, config=config)] if is_tiled else _samples(look, config=config)
+                has_overview = is_tiled and look.found is not None
+                samples = [sample_slide(slide, config=config)] if has_overview else _samples(look, config=config)
                 staining = _staining(samples, config=config)
                 artefacts = _artefacts(slide, look, staining.estimate, config=config)
-                effort = _effort(look, grid, staining.estimate, config=config, is_tiled=is_whole_slide(path))
+                effort = _effort(look, grid, staining.estimate, config=config, is_tiled=is_tiled)
             except RefusedError as error:
                 remarks.append(str(error))
         mm2 = slide.width * slide.mpp_x * slide.height * slide.mpp_y / 1e6
@@ -171,14 +171,14 @@ def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> In
             artefacts=artefacts,
             effort=effort,
             remarks=tuple(remarks),
-            damage_means=_damage_means(slide, grid),
+            damage_means=_damage_means(slide, grid, is_tiled=is_tiled),
         )
 
 
-def _damage_means(slide: Slide, grid: SlideGrid) -> str:
+def _damage_means(slide: Slide, grid: SlideGrid, *, is_tiled: bool) -> str:
     if not slide.damage:
         return ""
-    if not is_whole_slide(slide.path):
+    if not is_tiled:
         return "it will not be scored"  # images are scored whole, or not at all
     matters = any(each.level >= grid.level for each in slide.damage)
     return "the score will be partial" if matters else "not needed for the score"
