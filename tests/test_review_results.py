@@ -517,18 +517,6 @@ def test_sorted_rows_of_different_images_of_one_name_are_refused(tmp_path):
         open_results(out)
 
 
-def test_sorted_rows_of_one_image_twice_are_told_apart_by_their_flag(tmp_path):
-    for folder in ("one", "two"):
-        (tmp_path / folder / "case").mkdir(parents=True)
-        draw_phantom(tmp_path / folder / "case" / "tile.png")
-    run([tmp_path / "one" / "case", tmp_path / "two" / "case"], tmp_path / "out")
-    before = open_results(tmp_path / "out").images
-    assert [(image.name, image.is_duplicate) for image in before] == [("tile.png", False), ("tile.png", True)]
-    reverse_rows(tmp_path / "out")
-    assert open_results(tmp_path / "out").images == before
-    assert rescore(tmp_path / "out").problems == ()
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have Unicode in names only")
 def test_a_name_that_is_no_utf_8_does_not_cost_the_report(tmp_path):
     folder = tmp_path / "tiles"

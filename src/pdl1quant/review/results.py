@@ -286,24 +286,14 @@ def find_roi(results: Results, image: ImageResult) -> Path | None:
 
 
 def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[ImageResult, ...]:
-    """Images with their rows, in whatever order a spreadsheet left these.
-
-    Of a name that is there twice the repeated content is told by its flag, different ones by their order alone.
-    """
-    keys: list[tuple[str, str, bool]] = []
-    contents = set()
-    for entry in entries:
-        content = entry["case"], entry["sha256"]
-        is_repeated = entry["sha256"] is not None and content in contents
-        keys.append((as_written(entry["image"]), as_written(entry["case"]), is_repeated))
-        contents.add(content)
-    waiting: dict[tuple[str, str, bool], list[ScoreRow]] = {key: [] for key in keys}
+    """Images with their rows, in whatever order a spreadsheet left these; their order alone tells those of one name."""
+    keys = [(as_written(entry["image"]), as_written(entry["case"])) for entry in entries]
+    waiting: dict[tuple[str, str], list[ScoreRow]] = {key: [] for key in keys}
     met = []
     for row in rows:
-        key = row.image, row.case, str(ResultFlag.DUPLICATE) in row.flags
-        if row.level == "image" and key in waiting:
-            waiting[key].append(row)
-            met.append(key)
+        if row.level == "image" and (row.image, row.case) in waiting:
+            met.append((row.image, row.case))
+            waiting[met[-1]].append(row)
     images = []
     for entry, key in zip(entries, keys, strict=True):
         if not waiting[key]:
