@@ -29,7 +29,7 @@ from pdl1quant.exports.source import flag_names
 from pdl1quant.model import CELL_COLUMNS, Flag
 from pdl1quant.outputs.files import ENDINGS
 from pdl1quant.outputs.palette import outcomes
-from pdl1quant.outputs.tables import read_cells
+from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
 from pdl1quant.review import EditKind, Review, open_results
 from pdl1quant.slides.images import read_image
 from slide_files import write_dicom
@@ -108,6 +108,16 @@ def test_anndata_reads_cells_places_and_units(out):
     assert table.uns["pdl1quant"]["mpp"] == 0.5
     known = {column.name for column in CELL_COLUMNS} - {"x_px", "y_px"}
     assert known == {*table.var_names, *table.obs.columns} - {"flag_names"}
+
+
+def test_anndata_places_in_um_know_pixels_that_are_not_square(out):
+    import anndata
+
+    path = out / "cells" / "slide.parquet"
+    cells, said = read_cells_of(path)
+    write_cells(cells, path, metadata={**said, "mpp_x": "0.5", "mpp_y": "0.4"})
+    table = anndata.read_h5ad(exported(out, "anndata", names=["slide"])["slide.h5ad"])
+    assert np.allclose(table.obsm["spatial_um"], table.obsm["spatial"] * [0.5, 0.4])
 
 
 @pytest.mark.parametrize("to", ["csv", "anndata"])

@@ -87,6 +87,6 @@ def _annotated(source: Source) -> Any:
         X=cells[list(MEASURED)].to_numpy(np.float32),
         obs=obs,
         var=var,
-        obsm={"spatial": places, "spatial_um": places * source.mpp},
+        obsm={"spatial": places, "spatial_um": places * [source.sides_um["mpp_x"], source.sides_um["mpp_y"]]},
         uns={"units": units, "pdl1quant": about},
     )

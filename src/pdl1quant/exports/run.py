@@ -107,8 +107,8 @@ def _check(job: ExportJob) -> None:
 
 
 def _source(results: Results, image: ImageResult, job: ExportJob) -> Source:
-    if job.reviewed:
-        review = Review(results, image)
-        return Source(results=results, image=image, cells=review.reviewed_cells(), mpp=review.mpp, images=job.images)
-    loaded = load_cells(results, image)
-    return Source(results=results, image=image, cells=loaded.cells, mpp=loaded.mpp, images=job.images)
+    loaded = Review(results, image) if job.reviewed else load_cells(results, image)
+    cells = loaded.reviewed_cells() if isinstance(loaded, Review) else loaded.cells
+    return Source(
+        results=results, image=image, cells=cells, mpp=loaded.mpp, sides_um=loaded.sides_um, images=job.images
+    )

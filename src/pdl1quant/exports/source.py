@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pdl1quant.model import Flag
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import pandas as pd
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
 class Source:
     """One image of a run: ``cells`` have ``CELL_COLUMNS`` and, if a review is asked for, its columns after them.
 
-    ``images`` is the folder that the image moved to; None: where the run read it.
+    ``sides_um`` are ``mpp_x`` and ``mpp_y``. ``images`` is the folder that the image moved to; None: where the run read
+    it.
     """
 
     results: Results
     image: ImageResult
     cells: pd.DataFrame
     mpp: float
+    sides_um: Mapping[str, float]
     images: Path | None = None
 
 

@@ -110,14 +110,13 @@ class Results:
 class ImageCells:
     """The cells of an image as the run left them.
 
-    ``tumour_area_um2`` is that of the tumour region drawn for the run; None without one, or where the results do not
-    say it.
+    ``sides_um`` are those of a pixel (`pixel_sides`). ``tumour_area_um2`` is that of the tumour region drawn for the
+    run; None without one, or where the results do not say it.
     """
 
     cells: pd.DataFrame
     mpp: float
-    mpp_x: float
-    mpp_y: float
+    sides_um: Mapping[str, float]
     tumour_area_um2: float | None
 
 
@@ -180,7 +179,7 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
     _check(path, said, results=results, image=image)
     area = said.get("tumour_area_um2")
     area_um2 = None if area is None else float(area)
-    return ImageCells(cells=cells, mpp=float(said["mpp"]), **pixel_sides(said), tumour_area_um2=area_um2)
+    return ImageCells(cells=cells, mpp=float(said["mpp"]), sides_um=pixel_sides(said), tumour_area_um2=area_um2)
 
 
 def pixel_sides(said: Mapping[str, str]) -> dict[str, float]:

@@ -59,7 +59,7 @@ class Review:
         self.results, self.image = results, image
         self.cells: pd.DataFrame = loaded.cells
         self.mpp = loaded.mpp
-        self.sides_um = {"mpp_x": loaded.mpp_x, "mpp_y": loaded.mpp_y}
+        self.sides_um = loaded.sides_um
         self._tumour_area_um2 = loaded.tumour_area_um2
         self.ledger = EditLedger(ledger_path(results.out, image.stem), head_of(results, image, loaded.cells))
         self.state = CellState(self.cells, image_id=image.sha256, config=results.config, pack=results.pack)
