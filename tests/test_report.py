@@ -10,6 +10,8 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
+from shapely import box
+from shapely.geometry import mapping
 
 import phantom_slides
 from batch_runs import Deaf, claim, draw_phantom, draw_tile, run
@@ -17,6 +19,7 @@ from pdl1quant.config import load_config
 from pdl1quant.errors import UsageError
 from pdl1quant.exports import ExportJob, export_results
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
+from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
@@ -25,6 +28,7 @@ from pdl1quant.report.viewer import show_case
 from pdl1quant.report.words import about_images
 from pdl1quant.report.write import page_name
 from pdl1quant.review import EditKind, rescore
+from pdl1quant.stages.score import format_tps
 from report_runs import make_cohort
 from review_runs import make_results, open_review, viable
 
@@ -262,6 +266,29 @@ def test_outlines_that_are_gone_are_said(scored, tmp_path):
     write_report(out)
     assert "field.png: its outlines are missing or of other cells; circles" in (out / "report.html").read_text()
     assert "its outlines are missing" not in (scored / "report.html").read_text()
+
+
+def test_drawn_regions_have_a_row_each(tmp_path):
+    image = draw_phantom(tmp_path / "field.png")
+    drawn = [(name, box(0, top, 192, top + 90)) for name, top in (("upper <b>", 0), ("lower", 96))]
+    features = [
+        {
+            "type": "Feature",
+            "geometry": mapping(shape),
+            "properties": {"name": name, "classification": {"name": "Tumor"}},
+        }
+        for name, shape in drawn
+    ]
+    (tmp_path / "rois.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    run(image, tmp_path / "out", roi=tmp_path / "rois.geojson")
+    rows = [row for row in read_scores(tmp_path / "out" / "scores.csv") if row.level == "roi"]
+    page = (tmp_path / "out" / "report.html").read_text()
+    table = page.split('aria-label="Regions and cores"')[1].split("</table>")[0]
+    for row in rows:
+        line = table.split(f'<th scope="row">{html.escape(row.region)}</th>')[1].split("</tr>")[0]
+        assert f'<td class="num">{row.n_tumour}</td>' in line
+        assert f'<td class="num">{format_tps(row.tps)}</td>' in line
+    assert len(rows) == 2
 
 
 def test_more_cells_than_a_page_may_hold_are_left_out_and_said(scored):

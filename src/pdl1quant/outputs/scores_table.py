@@ -69,7 +69,9 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("assay", "text", "", "name of the rule pack: how the stain was read"),
     ScoreColumn("schema", "int", "", "number of this set of columns"),
     ScoreColumn("version", "text", "", "version of pdl1quant"),
-    ScoreColumn("config_digest", "text", "", "changes with any setting; compare rows of one config_digest, assay and version"),
+    ScoreColumn(
+        "config_digest", "text", "", "changes with any setting: compare rows of the same one and the same assay only"
+    ),
 )
 """Columns of ``scores.csv`` in their order; the free columns of the cases table follow."""
 

@@ -60,6 +60,8 @@ class ReportCase:
 
     row: ScoreRow
     images: tuple[ReportImage, ...]
+    regions: tuple[ScoreRow, ...]
+    """Rows of drawn regions and of cores, in the order of the table."""
     estimate: StainEstimate | None
     reviewed: ReviewedRow | None
     companions: tuple[Companion, ...]
@@ -79,6 +81,7 @@ class ReportRun:
     record: Mapping[str, Any]
     case_rows: tuple[ScoreRow, ...]
     image_rows: tuple[ScoreRow, ...]
+    region_rows: tuple[ScoreRow, ...]
     reviewed: Mapping[str, ReviewedRow]
     estimates: Mapping[str, StainEstimate]
     images_folder: Path | None = None
@@ -119,6 +122,7 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
         record=record,
         case_rows=(*case_rows, *alone.values()),
         image_rows=image_rows,
+        region_rows=tuple(row for row in rows if row.level in ("roi", "core")),
         reviewed={row.case: row for row in reviewed if row.level == "case"},
         estimates=_ESTIMATES.validate_python(record.get("estimates", {})),
         images_folder=images,
@@ -152,6 +156,7 @@ def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
     return ReportCase(
         row=row,
         images=tuple(images),
+        regions=tuple(each for each in run.region_rows if each.case == row.case),
         estimate=run.estimates.get(row.case),
         reviewed=run.reviewed.get(row.case),
         companions=_companions(extra, run.roots),

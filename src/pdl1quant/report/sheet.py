@@ -49,6 +49,18 @@ class Swatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A drawn region or a core as one line of a table."""
+
+    name: str
+    image: str
+    status: str
+    tps: str
+    interval: str
+    n_tumour: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
     """What is shown of one case."""
 
@@ -64,6 +76,7 @@ class Sheet:
     flags: tuple[words.FlagText, ...]
     figures: Figures
     images: tuple[ScoreRow, ...]
+    regions: tuple[Region, ...]
     checks: tuple[Check, ...]
     swatches: tuple[Swatch, ...]
     extra: tuple[tuple[str, str], ...]
@@ -103,6 +116,7 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
         flags=tuple(words.sorted_flags(row.flags)),
         figures=figures_of(case, config=run.results.config, pack=pack),
         images=tuple(image.row for image in case.images),
+        regions=tuple(_regions(case)),
         checks=tuple(_checks(case, max_share=run.results.config.score.max_excluded_share)),
         swatches=tuple(_swatches(case.estimate)) if case.estimate is not None else (),
         extra=_extra(case),
@@ -133,6 +147,20 @@ def _adequacy(row: ScoreRow, least: int) -> str:
     n = row.n_tumour or 0
     verdict = "evaluable" if row.evaluable else "not evaluable"
     return f"{verdict}: {n:,} viable tumour cells ({least:,} are asked for)"
+
+
+def _regions(case: ReportCase) -> list[Region]:
+    return [
+        Region(
+            name=row.region,
+            image=row.image,
+            status=row.status,
+            tps=format_tps(row.tps),
+            interval=_interval(row.tps_low, row.tps_high),
+            n_tumour=row.n_tumour or 0,
+        )
+        for row in case.regions
+    ]
 
 
 def _extra(case: ReportCase) -> tuple[tuple[str, str], ...]:
