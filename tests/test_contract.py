@@ -9,7 +9,7 @@ from pdl1quant.pipeline import SEGMENTERS
 from pdl1quant.stages.stains import deconvolve
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from scenes import ESTIMATE, check_labels
-from toy_models import foreign_model, save_nuclei_only
+from toy_models import foreign_model, save_darkness, save_nuclei_only, save_numbered
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,8 @@ def phantom():
 
 TRAINED = ("network", "network_float32", "nuclei_only", "watershed")
 """Those that find the nuclei of a phantom; the others are small models of other people's libraries, set by hand."""
-NAMES = (*TRAINED, *sorted(SEGMENTERS.keys() - set(TRAINED)))
+NAMES = (*TRAINED, "probability", "labels", *sorted(SEGMENTERS.keys() - set(TRAINED)))
+FLOATS = {"input_layout": "NCHW", "input_dtype": "float32", "input_divisor": 255.0}
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -31,6 +32,11 @@ def segmenter(request, tmp_path_factory):
         yield NucleiConfig(model="cells-1")
     elif request.param == "nuclei_only":
         yield NucleiConfig(model=str(save_nuclei_only(folder / "toy")))
+    elif request.param == "probability":
+        card = FLOATS | {"nuclei_gives": "probability", "nuclei_activation": "sigmoid"}
+        yield NucleiConfig(model=str(save_darkness(folder / "toy", **card)))
+    elif request.param == "labels":
+        yield NucleiConfig(model=str(save_numbered(folder / "toy", **FLOATS)))
     else:
         with pytest.MonkeyPatch.context() as monkeypatch:
             yield foreign_model(request.param, folder, monkeypatch)

@@ -126,7 +126,7 @@ class NucleiConfig(_Section):
     ``cells-1``: the same in float32), for other people's networks their file or folder. Results keep its last part."""
     model_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
     """Hash of the model's files; filled in by a run, so that results say what made them. Another hash is refused."""
-    model_mpp: float | None = Field(default=None, gt=0, le=5)
+    model_mpp: float | None = Field(default=None, ge=0.05, le=5)
     """Pixel size (um) that the model of ``stardist`` or ``cellpose`` learnt at; ``instanseg`` models know theirs."""
     signal: Literal["haematoxylin", "od_sum"] = "haematoxylin"
     """What ``watershed`` looks at: ``haematoxylin``, or ``od_sum`` (both stains) for nuclear markers as Ki-67."""
@@ -273,7 +273,7 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
     if path is not None:
         source = str(path)
         try:
-            tree = tomllib.loads(_decoded(path.read_bytes()))
+            tree = tomllib.loads(decode_toml(path.read_bytes()))
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the configuration ({error.strerror})") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -283,8 +283,8 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
     return config_from(tree, source=source)
 
 
-def _decoded(text: bytes) -> str:
-    """Windows marks UTF-8 at its beginning, and what PowerShell writes to a file by ``>`` is UTF-16."""
+def decode_toml(text: bytes) -> str:
+    """A TOML file's text: Windows marks UTF-8 at its beginning, and what PowerShell writes by ``>`` is UTF-16."""
     return text.decode("utf-16" if text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
 
 

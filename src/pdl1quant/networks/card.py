@@ -6,15 +6,18 @@ refused: nobody could say afterwards what was run.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+import json
 import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from pdl1quant.config import decode_toml
 from pdl1quant.errors import ModelError
 from pdl1quant.model import CellClass
 
@@ -29,24 +32,46 @@ _IN_SOURCE_TREE = Path(__file__).resolve().parents[3] / "models"
 """Where the wheel's copy comes from; an editable install reads it there."""
 
 
+_Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$")]
+_Text = Annotated[str, Field(min_length=1)]
+_Hash = Annotated[
+    str, BeforeValidator(lambda text: text.lower() if isinstance(text, str) else text), Field(pattern=r"^[0-9a-f]{64}$")
+]
+"""Windows prints hashes in capitals."""
+_PATTERNS = {
+    "file": "should be the name of an .onnx file beside the card",
+    "sha256": "should be the 64 hexadecimal digits that sha256sum (Windows: Get-FileHash) prints for the weights",
+    "name": "should be one line",
+    "title": "should be one line",
+    "licence": "should be one line",
+}
+"""What a text that does not match its pattern should be."""
+
+
 class Card(BaseModel):
     """What each ``card.toml`` says, whatever the model does."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,
+        str_strip_whitespace=True,
+    )
 
-    name: str
+    name: _Line
     """Name of the model, as it stands in every output."""
-    title: str
+    title: _Line
     """What it does, in a line."""
     file: str = Field(pattern=r"^[\w.-]+\.onnx$")
     """The weights, beside the card."""
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    sha256: _Hash
     """Hash of that file."""
-    licence: str
+    licence: _Line
     """Licence of the weights."""
-    training_data: str
+    training_data: _Text
     """What it learnt from."""
-    limits: str
+    limits: _Text
     """What it must not be taken for."""
     training: dict[str, Any] = {}
     """How it was trained."""
@@ -57,7 +82,7 @@ class Card(BaseModel):
 class ModelCard(Card):
     """The card of a network that finds nuclei. Lengths in px are at ``mpp``."""
 
-    mpp: float = Field(gt=0)
+    mpp: float = Field(ge=0.05, le=5)
     """Pixel size of the input in um."""
     multiple_px: int = Field(ge=1, le=256)
     """Sides of the input are multiples of this."""
@@ -110,6 +135,8 @@ class ModelCard(Card):
                 raise ValueError("nuclei_layout, nuclei_channel and nuclei_activation do not go with depth")
         elif self.cells is not None or self.classes:
             raise ValueError(f"cells and classes need nuclei_gives = 'depth', not {self.nuclei_gives!r}")
+        if (self.cells is None) != (not self.classes):
+            raise ValueError("cells and classes go together: the class scores are channels of the output cells")
         if self.nuclei_gives == "labels" and self.nuclei_activation != "none":
             raise ValueError("nuclei_activation does not go with labels")
         return self
@@ -138,11 +165,15 @@ def model_folder(config: NucleiConfig) -> Path:
     Raises
     ------
     ModelError
-        There is no such folder, and none that comes with the package has that name.
+        It is a file, or there is no such folder, and none that comes with the package has that name.
     """
     if not config.model:
         return shipped_folder()
     folder = Path(config.model)
+    if folder.is_file():
+        raise ModelError(
+            f"nuclei.model = {config.model}: a file; give the folder that holds {CARD_FILE} and the weights"
+        )
     if folder.exists():
         return folder
     if config.model in SHIPPED_MODELS:
@@ -185,26 +216,33 @@ def load_model(folder: Path) -> Model:
 
 
 def read_card(folder: Path, kind: type[_C]) -> _C:
-    """The card in a folder, checked as a card of that kind.
+    """The card in a folder, checked as a card of that kind; types are taken strictly.
 
     Raises
     ------
     ModelError
-        No card, or a broken one.
+        No card, a broken one, or one of another kind.
     """
     path = folder / CARD_FILE
     try:
-        return kind.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
+        said = tomllib.loads(decode_toml(path.read_bytes()))
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelError(
-            f"{path}: a model without a card is not run ({error.strerror}); write one beside it"
+            f"{path}: no such card, and without one no model is run; write it (documentation, page Models)"
         ) from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot read the card ({error.strerror}); check the path and its rights") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not a TOML file: {error}") from error
+    wants_classifier = "kind" in kind.model_fields
+    if wants_classifier and said.get("kind") != "classifier":
+        raise ModelError(f'{path}: no kind = "classifier"; a network that finds nuclei is given as nuclei.model')
+    if not wants_classifier and said.get("kind") == "classifier":
+        raise ModelError(f"{path}: the card of a classifier; give it as --classifier, or as cells.classifier")
+    try:
+        return kind.model_validate_json(json.dumps(said, default=str), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ModelError(f"{path}: {where}{': ' if where else ''}{first['msg'].lower()}") from None
+        raise ModelError(f"{path}: {_explain(error, said, kind)}") from None
 
 
 def check_weights(folder: Path, card: Card) -> Path:
@@ -219,7 +257,33 @@ def check_weights(folder: Path, card: Card) -> Path:
     try:
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     except OSError as error:
-        raise ModelError(f"{weights}: cannot read the weights ({error.strerror})") from error
+        raise ModelError(
+            f"{weights}: cannot read the weights ({error.strerror}); put them beside the card, or mend file in it"
+        ) from error
     if digest != card.sha256:
-        raise ModelError(f"{weights}: sha256 is {digest[:12]}..., its card says {card.sha256[:12]}...; get both anew")
+        raise ModelError(
+            f"{weights}: sha256 is {digest[:12]}..., its card says {card.sha256[:12]}...; "
+            "get both anew, or, if you changed the weights, write their hash into the card"
+        )
     return weights
+
+
+def _explain(error: ValidationError, said: dict[str, Any], kind: type[Card]) -> str:
+    """The first thing wrong: a key that nobody knows before one that is missing, which may be the same misspelt."""
+    found = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    if not found["loc"]:
+        return found["msg"].removeprefix("Value error, ")
+    key = str(found["loc"][0])
+    if found["type"] == "extra_forbidden":
+        nearest = difflib.get_close_matches(key, kind.model_fields, n=1)
+        return (
+            f"unknown key {key!r}; {f'the nearest is {nearest[0]!r}' if nearest else 'notes belong under [training]'}"
+        )
+    if found["type"] == "missing" and len(found["loc"]) == 1:
+        meaning = " ".join((kind.model_fields[key].description or "").replace("``", "").split())
+        return f"no key {key!r}: {meaning[:1].lower()}{meaning[1:].partition('. ')[0].rstrip('.')}; add it"
+    if found["type"] == "missing":
+        return f"{key} = {said[key]!r}: has too few values"
+    message = _PATTERNS.get(key, "") if found["type"] == "string_pattern_mismatch" else ""
+    message = message or found["msg"].removeprefix("Value error, ")
+    return f"{key} = {said[key]!r}: {message[:1].lower()}{message[1:]}"

@@ -15,7 +15,7 @@ import numpy as np
 from pdl1quant.basins import climb, join_halves
 from pdl1quant.kernels.labels import renumber
 from pdl1quant.networks.instances import find_on_tile
-from pdl1quant.networks.session import run_plane
+from pdl1quant.networks.session import run_labels, run_probability
 
 if TYPE_CHECKING:
     from pdl1quant.config import NucleiConfig
@@ -46,19 +46,13 @@ def segment_by_plane(model: Model, tile: Tile, *, config: NucleiConfig) -> Segme
         The model cannot be run as its card says.
     """
     card = model.card
-    find = _find_labels if card.nuclei_gives == "labels" else partial(_find_hills, config=config)
-    return find_on_tile(
-        tile, partial(find, model=model), mpp=card.mpp, config=config, multiple_px=card.multiple_px
-    )  # fmt: skip
+    find = partial(run_labels, model) if card.nuclei_gives == "labels" else partial(_find_hills, model, config=config)
+    return find_on_tile(tile, find, mpp=card.mpp, config=config, multiple_px=card.multiple_px)
 
 
-def _find_labels(rgb: UInt8Array, *, model: Model) -> Int32Array:
-    return run_plane(model, rgb).astype(np.int32)
-
-
-def _find_hills(rgb: UInt8Array, *, model: Model, config: NucleiConfig) -> Int32Array:
+def _find_hills(model: Model, rgb: UInt8Array, *, config: NucleiConfig) -> Int32Array:
     card = model.card
-    probability = run_plane(model, rgb)
+    probability = run_probability(model, rgb)
     nucleus = probability >= card.nuclei_threshold
     depth = cv2.distanceTransform(nucleus.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) * np.float32(card.mpp)
     height = cv2.GaussianBlur(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pdl1quant.errors import ModelError
+from pdl1quant.networks.fitting import as_labels, check_finite, check_interface, check_probabilities, check_scores
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,8 +17,12 @@ if TYPE_CHECKING:
 
     from onnxruntime import InferenceSession
 
-    from pdl1quant.model import Float32Array, UInt8Array
+    from pdl1quant.model import Float32Array, Int32Array, UInt8Array
     from pdl1quant.networks.card import Model, ModelCard
+
+
+_OTHER_FILES = "session.model_external_initializers_file_folder_path"
+"""Where onnxruntime looks for weights outside the file: nowhere, since the hash does not cover them."""
 
 
 def run_model(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array | None]:
@@ -40,51 +46,68 @@ def run_model(model: Model, rgb: UInt8Array) -> tuple[Float32Array, Float32Array
         The file is no ONNX model, or its inputs and outputs are not what the card says.
     """
     card = model.card
-    session = _open(model.weights, card.sha256)
     names = [card.nuclei] if card.cells is None else [card.nuclei, card.cells]
-    try:
-        outputs = session.run(names, {card.input: _as_input(card, rgb)})
-    except _onnx_errors() as error:
-        raise ModelError(f"{model.weights}: cannot be run as its card says ({_first_line(error)})") from error
-    nuclei = np.asarray(outputs[0])
+    outputs = _run(model, names, rgb)
+    nuclei = outputs[0]
     if nuclei.shape != (1, 2, *rgb.shape[:2]):
         raise ModelError(f"{model.weights}: {card.nuclei} has shape {nuclei.shape}, not {(1, 2, *rgb.shape[:2])}")
-    if len(outputs) == 1:
-        return nuclei[0].astype(np.float32, copy=False), None
-    cells = np.asarray(outputs[1])
+    fine = nuclei[0].astype(np.float32, copy=False)
+    what = f"{model.weights}: {card.nuclei}"
+    check_probabilities(fine[0], what=what)
+    check_finite(fine[1], what=what)
+    if card.cells is None:
+        return fine, None
+    cells = outputs[1]
     if cells.ndim != 4 or cells.shape[:2] != (1, 2 + len(card.classes)):
         raise ModelError(
             f"{model.weights}: {card.cells} has shape {cells.shape}, not (1, {2 + len(card.classes)}, ...)"
         )
-    return nuclei[0].astype(np.float32, copy=False), cells[0].astype(np.float32, copy=False)
+    coarse = cells[0].astype(np.float32, copy=False)
+    what = f"{model.weights}: {card.cells}"
+    check_probabilities(coarse[0], what=what)
+    check_finite(coarse[1], what=what)
+    check_scores(coarse[2:], what=what)
+    return fine, coarse
 
 
-def run_plane(model: Model, rgb: UInt8Array) -> Float32Array:
-    """One forward pass of a model that gives a probability or labels.
+def run_probability(model: Model, rgb: UInt8Array) -> Float32Array:
+    """One forward pass of a model whose ``nuclei_gives`` is ``probability``.
 
     Parameters
     ----------
     model
-        From `load_model`, its ``nuclei_gives`` other than ``depth``.
+        From `load_model`.
     rgb : (H, W, 3) uint8
         At the card's pixel size; sides are multiples of ``multiple_px``.
 
     Returns
     -------
     (H, W) float32
-        Probability of nucleus, or labels.
+        Probability of nucleus.
 
     Raises
     ------
     ModelError
         The file is no ONNX model, or its input and output are not what the card says.
     """
+    planes = _planes(model, rgb)
+    what = f"{model.weights}: {model.card.nuclei}"
+    check_finite(planes, what=what)
+    probability = _activated(model.card, planes)
+    check_probabilities(probability, what=what)
+    return probability
+
+
+def run_labels(model: Model, rgb: UInt8Array) -> Int32Array:
+    """The same of a model whose ``nuclei_gives`` is ``labels``: (H, W) int32, below 1 is background."""
+    plane = _planes(model, rgb)[model.card.nuclei_channel]
+    return as_labels(plane, what=f"{model.weights}: {model.card.nuclei}")
+
+
+def _planes(model: Model, rgb: UInt8Array) -> Any:
+    """The output with the nuclei, (channels, H, W) of whatever type."""
     card = model.card
-    session = _open(model.weights, card.sha256)
-    try:
-        output = np.asarray(session.run([card.nuclei], {card.input: _as_input(card, rgb)})[0])
-    except _onnx_errors() as error:
-        raise ModelError(f"{model.weights}: cannot be run as its card says ({_first_line(error)})") from error
+    output = _run(model, [card.nuclei], rgb)[0]
     got = f"{model.weights}: {card.nuclei} has shape {output.shape}"
     if output.ndim != len(card.nuclei_layout):
         raise ModelError(f"{got}, not {card.nuclei_layout}; mend nuclei_layout in its card")
@@ -94,7 +117,18 @@ def run_plane(model: Model, rgb: UInt8Array) -> Float32Array:
         raise ModelError(f"{got} for an input of {rgb.shape[:2]}; it has to be on the grid of the input")
     if card.nuclei_channel >= planes.shape[1]:
         raise ModelError(f"{got}; it has no channel {card.nuclei_channel}, mend nuclei_channel in its card")
-    return _activated(card, planes[0])
+    return planes[0]
+
+
+def _run(model: Model, names: list[str], rgb: UInt8Array) -> list[Any]:
+    """These outputs for one image."""
+    card = model.card
+    session = _open(model.weights, card.sha256)
+    check_interface(session, card, model.weights)
+    try:
+        return [np.asarray(each) for each in session.run(names, {card.input: _as_input(card, rgb)})]
+    except _onnx_errors() as error:
+        raise ModelError(f"{model.weights}: cannot be run as its card says ({_first_line(error)})") from error
 
 
 def _as_input(card: ModelCard, rgb: UInt8Array) -> UInt8Array | Float32Array:
@@ -108,8 +142,8 @@ def _as_input(card: ModelCard, rgb: UInt8Array) -> UInt8Array | Float32Array:
     return np.ascontiguousarray(pixels[None])
 
 
-def _activated(card: ModelCard, planes: Float32Array) -> Float32Array:
-    """The channel of ``planes`` (channels, H, W) that the card names, as probability or labels."""
+def _activated(card: ModelCard, planes: Any) -> Float32Array:
+    """The channel of ``planes`` (channels, H, W) that the card names, as probability."""
     plane = planes[card.nuclei_channel].astype(np.float32, copy=False)
     if card.nuclei_activation == "sigmoid":
         return np.asarray(0.5 + 0.5 * np.tanh(0.5 * plane), dtype=np.float32)
@@ -161,9 +195,15 @@ def _open(weights: Path, sha256: str) -> InferenceSession:  # noqa: ARG001 - oth
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # a second plan of memory for each shape: twice the memory, no faster
     options.log_severity_level = 3
+    options.add_session_config_entry(_OTHER_FILES, str(weights / "none"))
     try:
-        return onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(weights.read_bytes(), options, providers=["CPUExecutionProvider"])
     except _onnx_errors() as error:
+        if "xternal data" in str(error):
+            raise ModelError(
+                f"{weights}: keeps weights in other files, which its hash does not cover; save it as one file "
+                "(torch.onnx.export(..., external_data=False))"
+            ) from error
         raise ModelError(f"{weights}: not a model that onnxruntime can run ({_first_line(error)})") from error
 
 
@@ -176,4 +216,7 @@ def _onnx_errors() -> tuple[type[Exception], ...]:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
+    """Without onnxruntime's own numbers of errors, and where in its code it was."""
+    line = str(error).strip().partition("\n")[0]
+    line = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed:)?", "", line)
+    return (line.rpartition(") ")[2] if line.startswith("/") else line)[:200].rstrip(". ")
