@@ -11,6 +11,7 @@ import pytest
 from pdl1quant.config import Config, NucleiConfig
 from pdl1quant.errors import ModelError
 from pdl1quant.model import Tile
+from pdl1quant.naming import segmenter_name
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.foreign import cellpose, instanseg, requirements, stardist
 from pdl1quant.pipeline import SEGMENTERS, score_image
@@ -84,6 +85,17 @@ def test_run_is_pinned_to_the_hash_of_the_files(model):
         assert pinned.model_sha256 == hashlib.sha256(Path(model.model).read_bytes()).hexdigest()
     with pytest.raises(ModelError, match="model_sha256"):
         run(model.model_copy(update={"model_sha256": "0" * 64}), blobs())
+
+
+def test_classifier_knows_which_model_of_a_library_found_its_cells(monkeypatch, tmp_path):
+    monkeypatch.setattr(requirements, "find_spec", lambda name: name)
+    names = []
+    for content in (b"one", b"two"):
+        (tmp_path / "mine.pt").write_bytes(content)
+        names.append(
+            segmenter_name(Config(nuclei=NucleiConfig(segmenter="instanseg", model=str(tmp_path / "mine.pt"))))
+        )
+    assert names == [f"instanseg mine.pt {hashlib.sha256(content).hexdigest()[:12]}" for content in (b"one", b"two")]
 
 
 # --- what is missing or broken ---------------------------------------------------------------------------------------

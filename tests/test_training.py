@@ -24,6 +24,7 @@ from pdl1quant.training.collect import MATCH_UM, match_labels
 from pdl1quant.training.figures import class_figures, confusion
 from pdl1quant.training.fit import decision, softmax
 from pdl1quant.training.labels import read_labels
+from pdl1quant.training.write import claim_folder
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
 SWAPPED = {"tumour": "lymphocyte", "lymphocyte": "tumour"}
@@ -132,7 +133,7 @@ def test_hash_of_the_classifier_is_in_the_digest_and_its_place_is_not(trained, t
     here, there = (with_classifier_hash(with_classifier(each)) for each in (output, moved))
     assert here.digest == there.digest
     assert here.digest != Config().digest
-    assert here.cells.classifier_sha256 == load_classifier(output).card.sha256
+    assert here.cells.classifier_sha256 == load_classifier(output).sha256
 
 
 # --- what is not used ------------------------------------------------------------------------------------------------
@@ -170,6 +171,7 @@ def test_classifier_without_a_card_is_refused(copy, phantoms):
         ('kind = "classifier"', 'kind = "network"', "kind"),
         ('"tumour", "lymphocyte"', '"tumour", "cat"', "classes"),
         ('"tumour", "lymphocyte"', '"tumour", "tumour"', "twice"),
+        ('"tumour", "lymphocyte"', '"stroma", "lymphocyte"', "without tumour"),
         ('"tumour", "lymphocyte"', '"tumour", "lymphocyte", "other"', "probabilities"),
         ('segmenter = "network', 'segmenter = "another network', "another network"),
         ("mpp = 0.5", "mpp = 0.25", "0.25"),
@@ -185,6 +187,17 @@ def test_card_that_does_not_fit_is_refused(copy, phantoms, before, after, says):
 def test_another_classifier_than_the_settings_pin_is_refused(copy, phantoms):
     config = with_classifier(copy, f"cells.classifier_sha256={'0' * 64}")
     assert "classifier_sha256" in refusal(config, phantoms[0].rgb)
+
+
+def test_classifier_with_other_columns_is_another_classifier(copy):
+    """The weights stay the same when the card exchanges two classes, and each cell is called the other."""
+    before = with_classifier_hash(with_classifier(copy))
+    text = (copy / CARD_FILE).read_text(encoding="utf-8")
+    (copy / CARD_FILE).write_text(text.replace('"tumour", "lymphocyte"', '"lymphocyte", "tumour"', 1), encoding="utf-8")
+    load_classifier.cache_clear()
+    assert with_classifier_hash(with_classifier(copy)).digest != before.digest
+    with pytest.raises(ModelError, match="classifier_sha256"):
+        with_classifier_hash(before)
 
 
 def test_cells_of_another_segmenter_are_refused(trained, phantoms):
@@ -211,6 +224,12 @@ def write_labels(folder, **columns):
         ({"y_px": "nan"}, "'nan' is no number"),
         ({"image": "field_7.png"}, "field_7.png"),
         ({"image": ""}, "no image"),
+        ({"X_PX ": 1.0}, "two columns 'x_px'"),
+        ({"x_px": "4,5"}, "write it as 412.5"),
+        ({"slide": ["a"] * 49 + [""]}, "row 51: '' is no slide"),
+        ({"slide": ["a", "b"] * 25}, "an image is of one"),
+        ({"image": ["field_0.png", "./field_0.png"] * 25, "slide": ["a", "b"] * 25}, "an image is of one"),
+        ({"image": [], "x_px": [], "y_px": [], "cell_class": []}, "no cell is labelled"),
     ],
 )
 def test_labels_that_do_not_do_are_refused(folder, columns, says):
@@ -238,6 +257,36 @@ def test_csv_and_parquet_say_the_same(folder, tmp_path):
     for name in ("labels.parquet", "semicolons.csv"):
         got = read_labels((tmp_path / name,), images=folder)
         pd.testing.assert_frame_equal(got, expected, rtol=1e-14)  # pandas 2 reads the last bit of a text otherwise
+
+
+def test_what_spreadsheets_write_is_read(folder, tmp_path):
+    table = pd.read_csv(folder / "labels.csv")
+    expected = read_labels((folder / "labels.csv",))
+    path = tmp_path / "labels.csv"
+    for head, separator, decimal, encoding in (
+        ("", ";", ",", "utf-8-sig"), ("sep=;\n", ";", ".", "utf-8"), ("", "\t", ",", "utf-16"),
+    ):  # fmt: skip
+        text = table.to_csv(index=False, sep=separator, decimal=decimal)
+        path.write_text(head + text, encoding=encoding, newline="")
+        pd.testing.assert_frame_equal(read_labels((path,), images=folder), expected, rtol=1e-14)
+    table.assign(**{"why; or not": "", "slide": ""}).to_csv(path, index=False)
+    pd.testing.assert_frame_equal(read_labels((path,), images=folder), expected, rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("start", "says"), [(b"PK\3\4", "workbook"), (b"\x1f\x8b", "compressed"), (b"PAR1", "Parquet")]
+)
+def test_what_is_mistaken_for_a_csv_is_named(tmp_path, start, says):
+    (tmp_path / "labels.csv").write_bytes(start + b"\0" * 50)
+    with pytest.raises(UsageError, match=says):
+        read_labels((tmp_path / "labels.csv",))
+
+
+def test_one_image_of_two_spellings_is_one(folder):
+    """Held out as two, its cells would judge themselves."""
+    names = [f"{folder.name}/field_0.png", f"../{folder.parent.name}/{folder.name}/field_0.png"] * 25
+    labels = read_labels(write_labels(folder, image=names), images=folder.parent)
+    assert labels["path"].nunique() == labels["slide"].nunique() == 1
 
 
 def test_labels_off_every_cell_are_refused(folder, tmp_path):
@@ -369,6 +418,16 @@ def test_missing_packages_are_named(tmp_path, folder, monkeypatch):
         train(TrainingJob(labels=(folder / "labels.csv",), output=tmp_path / "new", config=Config(), mpp=0.5))
 
 
+def test_stopped_training_is_not_taken_for_the_work_of_others(tmp_path):
+    (tmp_path / "classifier.onnx").touch()
+    with pytest.raises(UsageError, match=r"stopped training .*--overwrite"):
+        claim_folder(tmp_path, overwrite=False)
+    claim_folder(tmp_path, overwrite=True)
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UsageError, match="something else"):
+        claim_folder(tmp_path, overwrite=True)
+
+
 # --- the command line ------------------------------------------------------------------------------------------------
 def test_command_line_trains_and_scores(folder, tmp_path, capsys):
     model, out = tmp_path / "my-model", tmp_path / "out"
@@ -387,8 +446,7 @@ def test_command_line_trains_and_scores(folder, tmp_path, capsys):
     scoring = ("score", folder / "field_0.png", "--mpp", "0.5", "--classifier", model, "-q")
     assert pdl1quant(*scoring, "-o", out)[0] == 0
     record = json.loads((out / "run.json").read_text(encoding="utf-8"))
-    card = load_classifier(model).card
-    assert record["settings"]["classifier"] == {"name": "my-model", "sha256": card.sha256}
+    assert record["settings"]["classifier"] == {"name": "my-model", "sha256": load_classifier(model).sha256}
     cells = read_cells(next((out / "cells").glob("*.parquet")))
     assert np.allclose(cells[list(CLASS_PROBABILITIES)].sum(axis=1), 1, atol=1e-5)
     (model / "classifier.onnx").write_bytes(b"other weights")

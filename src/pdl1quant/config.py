@@ -162,7 +162,7 @@ class CellsConfig(_Section):
     """Folder of a classifier made by ``pdl1quant train``, which then says what each cell is; empty: the network's own
     class scores, or rules. Results keep its last part only."""
     classifier_sha256: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
-    """Hash of its weights; filled in by a run, so that results say what made them. Another hash is refused."""
+    """Hash of its card and weights; filled in by a run, so that results say what made them. Another hash is refused."""
 
     @field_serializer("classifier", when_used="json")
     def _without_folders(self, classifier: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pdl1quant.errors import ModelError
 from pdl1quant.model import CellClass
 from pdl1quant.networks.card import load_model, model_folder
-from pdl1quant.networks.chosen import names_classes
+from pdl1quant.networks.chosen import foreign_hash, names_classes
 from pdl1quant.networks.classifier import Classifier, check_features, class_probabilities, load_classifier
 from pdl1quant.stages import classify, features
 
@@ -80,9 +80,9 @@ def chosen_classifier(config: Config) -> Classifier | None:
     classifier = load_classifier(Path(config.cells.classifier))
     card, given = classifier.card, config.cells.classifier_sha256
     where = config.cells.classifier
-    if given and given != card.sha256:
+    if given and given != classifier.sha256:
         raise ModelError(
-            f"{where}: sha256 is {card.sha256[:12]}..., cells.classifier_sha256 says "
+            f"{where}: sha256 is {classifier.sha256[:12]}..., cells.classifier_sha256 says "
             f"{given[:12]}...; give that classifier, or leave the hash out"
         )
     check_features(classifier, features.feature_names(with_scores=True))
@@ -109,14 +109,16 @@ def with_classifier_hash(config: Config) -> Config:
     classifier = chosen_classifier(config)
     if classifier is None:
         return config
-    cells = config.cells.model_copy(update={"classifier_sha256": classifier.card.sha256})
+    cells = config.cells.model_copy(update={"classifier_sha256": classifier.sha256})
     return config.model_copy(update={"cells": cells})
 
 
 def segmenter_name(config: Config) -> str:
     """What finds the cells, with the hash of its weights if it has any."""
-    if config.nuclei.segmenter != "network":
+    if config.nuclei.segmenter == "watershed":
         return config.nuclei.segmenter
+    if config.nuclei.segmenter != "network":
+        return f"{config.nuclei.segmenter} {Path(config.nuclei.model).name} {foreign_hash(config.nuclei)[:12]}"
     card = load_model(model_folder(config.nuclei)).card
     return f"network {card.name} {card.sha256[:12]}"
 

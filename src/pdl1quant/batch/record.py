@@ -48,7 +48,7 @@ def settings_of(job: Job) -> dict[str, Any]:
         "labels": job.keep_labels,
         "tma": job.is_array,
         "config": job.config.model_dump(mode="json"),
-        "classifier": None if classifier is None else {"name": classifier.card.name, "sha256": classifier.card.sha256},
+        "classifier": None if classifier is None else {"name": classifier.card.name, "sha256": classifier.sha256},
         "rule_pack": _PACK.dump_python(job.pack, mode="json"),
     }
 

@@ -68,6 +68,11 @@ def pin_model(config: Config) -> Config:
     return config.model_copy(update={"nuclei": pinned})
 
 
+def foreign_hash(config: NucleiConfig) -> str:
+    """Hash of the files of a model of other people's libraries."""
+    return hash_files(_FOREIGN[config.segmenter](config))
+
+
 def names_classes(config: NucleiConfig) -> bool:
     """Whether the chosen model says what each cell is; where it does not, rules do, which know no macrophages."""
     return config.segmenter == "network" and bool(load_model(model_folder(config)).card.classes)

@@ -14,8 +14,9 @@ import numpy as np
 from pydantic import Field
 
 from pdl1quant.errors import ModelError
-from pdl1quant.model import CellClass  # noqa: TC001  pydantic reads the annotations
+from pdl1quant.model import CellClass
 from pdl1quant.networks.card import CARD_FILE, Card, check_weights, read_card
+from pdl1quant.networks.files import hash_files
 from pdl1quant.networks.session import run_table
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ class Classifier:
     card: ClassifierCard
     weights: Path
 
+    @property
+    def sha256(self) -> str:
+        """Hash of card and weights: the order of features and classes, which the card says, makes results too."""
+        return hash_files((self.weights.parent / CARD_FILE, self.weights))
+
 
 @lru_cache(maxsize=8)
 def load_classifier(folder: Path) -> Classifier:
@@ -66,6 +72,8 @@ def load_classifier(folder: Path) -> Classifier:
         names = [str(name) for name in getattr(card, what)]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ModelError(f"{folder / CARD_FILE}: {what} names {twice[0]!r} twice; train it anew")
+    if CellClass.TUMOUR not in card.classes:
+        raise ModelError(f"{folder / CARD_FILE}: classes are without tumour, which scores count; train it anew")
     return Classifier(card=card, weights=check_weights(folder, card))
 
 

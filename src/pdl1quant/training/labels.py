@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-COLUMNS = ("image", "x_px", "y_px", "cell_class")
+PLACE = ("x_px", "y_px")
+COLUMNS = ("image", *PLACE, "cell_class")
 SLIDE = "slide"
 """Optional: cells of one slide (or case) are held out together, and its images share their staining."""
+_NO_TEXT = {b"PK": "a workbook or an archive", b"\x1f\x8b": "compressed", b"PAR1": "Parquet that is not named so"}
+"""First bytes of what is mistaken for a CSV."""
 MIN_CELLS = 20
 """Labelled cells needed of each class."""
 
@@ -28,8 +32,8 @@ def read_labels(files: Sequence[Path], *, images: Path | None = None) -> pd.Data
     Parameters
     ----------
     files
-        CSV (UTF-8; ``,`` or ``;``) or Parquet with the columns ``image``, ``x_px``, ``y_px``, ``cell_class`` and, if
-        known, ``slide``; others are ignored.
+        CSV (UTF-8 or UTF-16; ``,``, ``;`` or tabs, and with the last two decimals may have commas) or Parquet with the
+        columns ``image``, ``x_px``, ``y_px``, ``cell_class`` and, if known, ``slide``; others are ignored.
     images
         Folder that the images are named from; by default that of each file.
 
@@ -42,13 +46,17 @@ def read_labels(files: Sequence[Path], *, images: Path | None = None) -> pd.Data
     Raises
     ------
     UsageError
-        A file cannot be read, lacks a column, names an unknown class, no number or an image that is not there; fewer
-        than two classes, no tumour, or a class of fewer than ``MIN_CELLS`` cells.
+        A file cannot be read, lacks a column, names an unknown class, no number, an image that is not there or no slide
+        in some rows; an image is of two slides; fewer than two classes, no tumour, or a class of fewer than
+        ``MIN_CELLS`` cells.
     """
     tables = [_checked(_read(file), file, images or file.parent) for file in files]
     if not all(SLIDE in table for table in tables):
         tables = [table.assign(**{SLIDE: table["path"].map(str)}) for table in tables]
     labels = pd.concat(tables, ignore_index=True)
+    for path, slides in labels.groupby("path")[SLIDE].unique().items():
+        if len(slides) > 1:
+            raise UsageError(f"{path}: its labels name the slides {slides[0]!r} and {slides[1]!r}; an image is of one")
     check_classes(labels["cell_class"])
     return labels
 
@@ -67,9 +75,12 @@ def check_classes(names: pd.Series[str], *, what: str = "labelled") -> None:
         Fewer than two classes, no tumour, or a class of fewer than ``MIN_CELLS`` cells.
     """
     counts = names.value_counts().sort_index()
+    if not len(counts):
+        raise UsageError(f"labels: no cell is {what}; the table has to hold a row for each cell")
     if len(counts) < 2:
-        found = ", ".join(counts.index) or "none"
-        raise UsageError(f"labels: a classifier tells at least two classes apart, {what} are: {found}; label another")
+        raise UsageError(
+            f"labels: a classifier tells at least two classes apart, {what} are: {counts.index[0]}; label another"
+        )
     if CellClass.TUMOUR not in counts:
         raise UsageError(f"labels: no cell of class tumour is {what}, and scores count those; label some")
     few = [f"{name} has {count}" for name, count in counts.items() if count < MIN_CELLS]
@@ -84,9 +95,19 @@ def _read(file: Path) -> pd.DataFrame:
     try:
         if file.suffix.lower() == ".parquet":
             return pd.read_parquet(file)
-        text = file.read_bytes().decode("utf-8-sig")
-        separator = ";" if ";" in text.partition("\n")[0] else ","
-        return pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+        content = file.read_bytes()
+        for mark, what in _NO_TEXT.items():
+            if content.startswith(mark):
+                raise UsageError(f"{file}: {what}; save it as CSV UTF-8 or Parquet, and name it so")
+        text = content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
+        if text.lower().startswith("sep="):  # a line that Excel writes and reads
+            text = text.partition("\n")[2]
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, keep_default_na=False)
+        if separator == ",":
+            return table
+        places = [name for name in map(str, table.columns) if name.strip().lower() in PLACE]
+        return table.assign(**{name: table[name].str.replace(",", ".", regex=False) for name in places})
     except OSError as error:
         raise UsageError(f"{file}: cannot be read ({error.strerror or error}); check the path") from error
     except (ValueError, UnicodeDecodeError) as error:  # pandas' and pyarrow's own derive from it
@@ -96,20 +117,29 @@ def _read(file: Path) -> pd.DataFrame:
 
 def _checked(table: pd.DataFrame, file: Path, folder: Path) -> pd.DataFrame:
     table = table.rename(columns=lambda name: str(name).strip().lower())
+    twice = [name for name in (*COLUMNS, SLIDE) if list(table.columns).count(name) > 1]
+    if twice:
+        raise UsageError(f"{file}: two columns {twice[0]!r}; keep one of them")
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise UsageError(f"{file}: no column {missing[0]!r}; labels need {', '.join(COLUMNS)}")
     classes = table["cell_class"].astype(str).str.strip().str.lower()
     _refuse(~classes.isin([str(each) for each in CellClass]), classes, file, f"is none of {', '.join(CellClass)}")
-    numbers = {name: pd.to_numeric(table[name], errors="coerce").astype(float) for name in ("x_px", "y_px")}
+    numbers = {name: pd.to_numeric(table[name], errors="coerce").astype(float) for name in PLACE}
     for name, values in numbers.items():
-        _refuse(~values.abs().lt(np.inf), table[name], file, f"is no number in column {name}")
+        _refuse(~values.abs().lt(np.inf), table[name], file, f"is no number in column {name}; write it as 412.5")
     names = table["image"].astype(str).str.strip()
-    paths = {name: folder / name.replace("\\", "/") for name in names.unique()}
+    paths = {name: (folder / name.replace("\\", "/")).resolve() for name in names.unique()}  # one image, one path
     lost = pd.Series({name: not name or not path.is_file() for name, path in paths.items()}, dtype=bool)
     _refuse(names.map(lost).astype(bool), names, file, f"is no image in {folder}; give --images FOLDER, or mend it")
     checked = pd.DataFrame({"path": names.map(paths), "image": names, **numbers, "cell_class": classes})
-    return checked.assign(**{SLIDE: table[SLIDE].astype(str).str.strip()}) if SLIDE in table else checked
+    if SLIDE not in table:
+        return checked
+    slides = table[SLIDE].fillna("").astype(str).str.strip()
+    if (slides == "").all():
+        return checked
+    _refuse(slides == "", slides, file, "is no slide; name one in each row, or leave the column out")
+    return checked.assign(**{SLIDE: slides})
 
 
 def _refuse(bad: pd.Series[bool], values: pd.Series[str], file: Path, what: str) -> None:

@@ -89,7 +89,7 @@ def train(job: TrainingJob, *, say: Callable[[str], None] = lambda _: None) -> C
         about={
             "name": name,
             "title": f"Tells {', '.join(fitted.classes[:-1])} and {fitted.classes[-1]} apart.",
-            "licence": job.licence,
+            "licence": " ".join(job.licence.split()) or "not stated",
             "training_data": _origin(job, cells),
             "limits": LIMITS,
             "segmenter": segmenter_name(job.config),

@@ -38,14 +38,20 @@ def claim_folder(folder: Path, *, overwrite: bool) -> None:
     Raises
     ------
     UsageError
-        It holds a classifier and ``overwrite`` was not said, or it holds anything else.
+        It holds a classifier, or what a stopped training left of one, and ``overwrite`` was not said; or it holds
+        anything else.
     """
     if not folder.exists():
         return
     if not folder.is_dir():
         raise UsageError(f"{folder}: is a file; the classifier needs a folder")
     try:
-        if next(folder.iterdir(), None) is None:
+        names = {path.name for path in folder.iterdir() if not path.name.endswith(".partial")}
+        if not names:
+            return
+        if WEIGHTS in names and names <= set(FILES) - {CARD_FILE}:  # the card is written last
+            if not overwrite:
+                raise UsageError(f"{folder}: holds what a stopped training left; pass --overwrite to replace it")
             return
         card = tomllib.loads((folder / CARD_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
