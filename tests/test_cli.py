@@ -187,7 +187,8 @@ def test_when_nothing_is_scored_nothing_is_to_be_looked_at(pdl1quant, tmp_path):
 def test_a_label_pack_says_why_no_call_is_made(pdl1quant, tiles, tmp_path):
     common = ("-o", tmp_path / "out", "--mpp", "0.5", "--workers", "1", "--assay", "28-8-label")
     _, output, _ = pdl1quant("score", tiles / "tile_0.png", *common)
-    reasons = "no indication given (--indication), tumour not drawn on every image (--roi)"
+    unconfirmed = "tumour is not confirmed on every image (draw it, --roi, or sign a review)"
+    reasons = f"no indication was given (--indication); {unconfirmed}"
     assert f"\n    no call is made: {reasons}" in output
 
 

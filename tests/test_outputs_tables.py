@@ -47,6 +47,8 @@ ISSUE_ORDER = [
     "tps_cytoplasm_only",
     "tps_cell",
     "cps",
+    "cps_low",
+    "cps_high",
     "ic_area_pct",
     "tap_area_pct",
     "h_score",

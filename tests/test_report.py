@@ -54,7 +54,7 @@ def test_score_writes_a_report_of_one_file_for_a_case_alone(scored):
     page = (scored / "report.html").read_text()
     assert not (scored / "report").exists()
     assert "TPS (cytoplasm)" in page
-    assert "Research use only. Not for use in diagnostic procedures." in page
+    assert "Research use only. Not for diagnosis." in page
     (picture,) = data_of(page)["pictures"]
     assert len(picture["cells"]["x"]) == len(picture["cells"]["rings"]) > 20
 

@@ -24,6 +24,7 @@ from pdl1quant.review import (
     split_cells,
 )
 from pdl1quant.review.uncertain import at_cut_off
+from pdl1quant.review.wording import tps_text
 from review_runs import make_results, open_review, viable
 
 SQUARE = shapely.box(10, 20, 30, 40)
@@ -118,7 +119,13 @@ def test_without_edits_both_columns_are_the_same(review):
     review.edit(EditKind.CLASS, reviewer="A", cells=review.ids(np.arange(len(review.cells))), to="stroma")
     told = {each.name: each for each in compare(review)}
     assert told["TPS (cytoplasm), %"].reviewed == "\N{EN DASH}"
+    assert told["CPS"].reviewed == told["Interval, %"].reviewed == "undefined"
     assert told["Positive / tumour cells"].reviewed == "0 / 0"
+
+
+def test_bounds_are_rounded_as_the_score_is():
+    assert tps_text(0.5, 0.3, 1.5) == "< 1 % (< 1-2)"
+    assert tps_text(2.5, 1.0, 4.5) == "3 % (1-5)"
 
 
 def test_words_of_a_cell_follow_the_review(review):
@@ -136,4 +143,4 @@ def test_words_of_a_case_say_how_it_stands(tmp_path):
     say_of_case(reviews, EditKind.SIGN, reviewer="A")
     say_of_case(reviews, EditKind.LOCK, reviewer="A")
     text = case_text(review_case(reviews, results.case_rows[0]))
-    assert "no call; 0 edits; signed by A; locked" in text
+    assert "no call (this reading makes no calls); 0 edits; signed by A; locked" in text

@@ -16,8 +16,10 @@ from pdl1quant.model import (
 )
 from pdl1quant.stages.score import (
     count_blocks,
+    format_interval,
     format_tps,
     score,
+    why_no_call,
     wilson_interval,
 )
 
@@ -258,12 +260,62 @@ def test_nothing_hangs_on_who_qualifies_the_call_says_where_the_score_lies():
         {"level": "image"},
         {"tumour_confirmed": False},
         {"flags": [ResultFlag.WHITE_ASSUMED]},
+        {"flags": [ResultFlag.PARTIAL]},
+        {"flags": [ResultFlag.REGION_OUTSIDE]},
+        {"flags": [ResultFlag.NUCLEUS_SIZE]},
     ],
 )
 def test_no_call_without_all_that_it_takes(options):
     blocks = [tally(500, 400)] * 20
     assert scored(blocks).calls
-    assert scored(blocks, **options).calls == ()
+    found = scored(blocks, **options)
+    assert found.calls == ()
+    rules = {"pack": LABEL, "indication": LUNG} | {
+        key: options[key] for key in ("pack", "indication") if key in options
+    }
+    assert len(why_no_call(found.flags, evaluable=found.evaluable, **rules)) == 1
+
+
+def test_no_call_when_too_many_tumour_cells_were_left_out():
+    assert scored([tally(500, 400, excluded=100)] * 20).calls == ()
+
+
+def test_a_call_without_any_brown_stands_beside_its_flag():
+    found = scored([tally(500)] * 20, flags=[ResultFlag.NO_DAB_SEEN])
+    assert [str(call) for call in found.calls] == ["TPS < 1 % (US)", "TPS < 5 % (US)", "TPS < 10 % (US)"]
+    assert ResultFlag.NO_DAB_SEEN in found.flags
+
+
+def test_every_reason_for_no_call_is_said():
+    flags = [ResultFlag.WHITE_ASSUMED, ResultFlag.PARTIAL, ResultFlag.FEW_BLOCKS]
+    assert len(why_no_call(flags, pack=LABEL, indication=None, evaluable=False)) == 4
+    assert why_no_call([], pack=LABEL, indication=LUNG, evaluable=True) == ()
+
+
+def test_without_macrophages_cut_offs_of_the_cps_alone_make_no_call_and_say_so():
+    found = scored([tally(500, 400)] * 20, indication=STOMACH, has_macrophage_class=False)
+    assert found.calls == ()
+    (reason,) = why_no_call(found.flags, pack=LABEL, indication=STOMACH, evaluable=True)
+    assert "CPS" in reason
+
+
+@pytest.mark.parametrize(
+    ("indication", "blocks", "texts"),
+    [
+        (MELANOMA, [tally(500)] * 20, ["TPS < 1 % (US)", "TPS < 1 % (EU)"]),
+        (STOMACH, [tally(500, 20, immune=30)] * 20, ["CPS >= 5 (EU)", "CPS >= 1 (US)"]),
+        (STOMACH, [tally(500, 10, immune=15)] * 20, ["CPS indeterminate at 5 (EU)", "CPS >= 1 (US)"]),
+        (LUNG, [tally(500, 5)] * 20, ["TPS indeterminate at 1 % (US)", "TPS < 5 % (US)", "TPS < 10 % (US)"]),
+    ],
+)
+def test_a_call_says_its_score_and_jurisdiction(indication, blocks, texts):
+    assert [str(call) for call in scored(blocks, indication=indication).calls] == texts
+
+
+def test_the_interval_of_the_cps_is_the_one_of_its_calls():
+    found = scored([tally(500, 10, immune=15)] * 20, indication=STOMACH)
+    assert 1 <= found.cps_low <= found.cps == 5 <= found.cps_high
+    assert scored([tally(500, 10)] * 20, has_macrophage_class=False).cps_low is None
 
 
 def test_no_call_on_a_case_with_too_few_cells():
@@ -313,3 +365,9 @@ def test_cps_calls_are_more_careful_with_few_blocks():
 )
 def test_tps_is_printed_as_an_integer_or_below_1(value, text):
     assert format_tps(value) == text
+
+
+def test_bounds_of_an_interval_are_printed_as_the_score_is():
+    assert format_interval(0.3, 1.5) == "< 1-2"
+    assert format_interval(0.0, 2.5) == "0-3"
+    assert format_interval(None, 2.5) == ""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdl1quant.model import Counts, ResultFlag, Score, Status
 from pdl1quant.outputs.scores_table import ScoreRow, score_values
+from pdl1quant.stages.score import why_no_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -176,14 +177,8 @@ def _case_error(n_unscored: int, n_images: int) -> str:
 def _no_call(score: Score, plan: Plan) -> str:
     if score.calls or not plan.pack.makes_calls:
         return ""
-    reasons = {
-        "no indication given (--indication)": plan.indication is None,
-        "tumour not drawn on every image (--roi)": ResultFlag.TUMOUR_UNCONFIRMED in score.flags,
-        "white level assumed (--white)": ResultFlag.WHITE_ASSUMED in score.flags,
-        "too few tumour cells": not score.evaluable,
-    }
-    found = ", ".join(reason for reason, holds in reasons.items() if holds)
-    return f"no call is made: {found or 'no cut-off could be read'}"
+    reasons = why_no_call(score.flags, pack=plan.pack, indication=plan.indication, evaluable=score.evaluable)
+    return f"no call is made: {'; '.join(reasons)}"
 
 
 def _values(counts: Counts | None, score: Score | None, *, flags: Sequence[ResultFlag] = ()) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pdl1quant.errors import OutputError
 from pdl1quant.exports.dicom_image import EXTRA, TILE_PX, is_dicom, make_image, read_header, uid
 from pdl1quant.extras import import_extra
 from pdl1quant.model import Rect
+from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
 from pdl1quant.outputs.files import RUN_RECORD_NAME, replace_atomically
 from pdl1quant.outputs.palette import classification, outcomes
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
@@ -86,7 +87,7 @@ def write_dicom_seg(source: Source, path: Path) -> None:
         manufacturer_model_name="pdl1quant",
         software_versions=__version__,
         device_serial_number=results.config.digest,
-        content_description="Research use only. Not for diagnosis.",
+        content_description=RESEARCH_USE_ONLY,
         content_label="CELLS",
         tile_pixel_array=True,
         tile_size=(TILE_PX, TILE_PX),

@@ -11,6 +11,7 @@ from pdl1quant import __version__
 from pdl1quant.exports.source import Source, flag_names
 from pdl1quant.extras import import_extra
 from pdl1quant.model import CELL_COLUMNS
+from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
 from pdl1quant.outputs.files import MARK, replace_atomically
 from pdl1quant.outputs.tables import SCHEMA
 
@@ -80,7 +81,7 @@ def _annotated(source: Source) -> Any:
         "assay": source.results.pack.name,
         "score_name": source.results.pack.score_name,
         "config_digest": source.results.config.digest,
-        "purpose": "Research use only. Not for diagnosis.",
+        "purpose": RESEARCH_USE_ONLY,
     }
     units = {name: columns[name].unit for name in MEASURED} | {"spatial": "px", "spatial_um": "um"}
     return anndata.AnnData(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdl1quant import __version__
 from pdl1quant.extras import import_extra
+from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
 from pdl1quant.outputs.files import (
     CRATE_NAME,
     ENDINGS,
@@ -84,7 +85,7 @@ def write_ro_crate(results: Results) -> Path:
     crate.description = (
         f"{results.pack.score_name} of {len(results.case_rows)} cases on {len(results.images)} images, measured by "
         f"pdl1quant {__version__} with rule pack {results.pack.name}, settings {results.config.digest}. "
-        "Research use only. Not for diagnosis."
+        f"{RESEARCH_USE_ONLY}"
     )
     crate.datePublished = started
     crate.license = "Not stated: to be chosen by the owner of the results"

@@ -130,21 +130,15 @@ class RulePack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """The interval held against one cut-off."""
+    """The interval held against one cut-off; as text ``TPS >= 1 % (US)``, ``CPS indeterminate at 5 (EU)``."""
 
     cut_off: CutOff
     result: CallResult
 
     def __str__(self) -> str:
+        sign = {CallResult.AT_LEAST: ">=", CallResult.BELOW: "<"}.get(self.result, "indeterminate at")
         unit = " %" if self.cut_off.score == "tps" else ""
-        value = f"{self.cut_off.value:g}{unit}"
-        match self.result:
-            case CallResult.AT_LEAST:
-                return f">= {value}"
-            case CallResult.BELOW:
-                return f"< {value}"
-            case _:
-                return f"indeterminate at {value}"
+        return f"{self.cut_off.score.upper()} {sign} {self.cut_off.value:g}{unit} ({self.cut_off.jurisdiction})"
 
 
 class ResultFlag(StrEnum):
@@ -183,6 +177,8 @@ class Score:
     tps_cytoplasm_only: float | None = None
     tps_cell: float | None = None
     cps: float | None = None
+    cps_low: float | None = None
+    cps_high: float | None = None
     ic_area_pct: float | None = None
     tap_area_pct: float | None = None
     h_score: float | None = None

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QSizePolicy, QSlide
 from pdl1quant.errors import Pdl1QuantError
 from pdl1quant.napari.layers import CELLS
 from pdl1quant.review import accept_threshold, reviewed_curve
+from pdl1quant.stages.score import format_tps
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,8 +103,8 @@ class ThresholdBox(QWidget):
             self._curve = reviewed_curve(desk.review.state, CUT_OFFS.tolist(), config=config, pack=pack)
         here = self._curve.iloc[self.slider.value() - LOWEST]
         self.label.setText(
-            f"DAB OD {self.dab_od:.2f}: TPS {here['tps_automated']:.1f} % automated, "
-            f"{here['tps_reviewed']:.1f} % reviewed (run: {config.positivity.dab_od:.2f})"
+            f"DAB OD {self.dab_od:.2f}: TPS {_tps(here['tps_automated'])} % automated, "
+            f"{_tps(here['tps_reviewed'])} % reviewed (run: {config.positivity.dab_od:.2f})"
         )
         self.plot.show_curve(self._curve, at=self.dab_od, run=config.positivity.dab_od)
 
@@ -137,6 +138,10 @@ class ThresholdBox(QWidget):
             return
         desk.refresh()
         desk.said.emit(f"for the next run: pdl1quant score ... --config {file.name}; this case has no calls any more")
+
+
+def _tps(value: float) -> str:
+    return format_tps(None if np.isnan(value) else float(value))
 
 
 class CurvePlot(QWidget):

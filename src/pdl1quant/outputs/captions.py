@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from pdl1quant.stages.score import format_interval, format_tps
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -66,10 +68,8 @@ def score_text(score: Score) -> str:
     """
     if score.tps is None:
         return f"{score.score_name}: not defined"
-    text = f"{score.score_name} {_per_cent(score.tps)} %"
-    if score.tps_low is None or score.tps_high is None:
-        return text
-    return f"{text} ({_per_cent(score.tps_low)}-{_per_cent(score.tps_high)})"
+    interval = format_interval(score.tps_low, score.tps_high)
+    return f"{score.score_name} {format_tps(score.tps)} %" + (f" ({interval})" if interval else "")
 
 
 def draw_caption(caption: Caption, legend: Sequence[LegendEntry], *, width: int, um_per_px: float) -> UInt8Array:
@@ -126,10 +126,6 @@ def draw_names(picture: UInt8Array, names: Sequence[tuple[str, float, float]]) -
         at = (float(left), float(max(1, y - 1.2 * size)))
         draw.text(at, text, font=font, fill=_INK, stroke_width=2, stroke_fill=_PAPER)
     return np.asarray(drawn, np.uint8)
-
-
-def _per_cent(value: float) -> str:
-    return "< 1" if 0 < value < 1 else f"{value:.0f}"
 
 
 def _entry_text(entry: LegendEntry) -> str:

@@ -36,7 +36,11 @@ REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("reviewed_n_tumour_positive", "int", "", "its numerator"),
     ScoreColumn("n", "int", "", "cells counted after the review"),
     ScoreColumn("cps", "float", "", "automated"),
+    ScoreColumn("cps_low", "float", "", "lower end of its interval"),
+    ScoreColumn("cps_high", "float", "", "upper end of its interval"),
     ScoreColumn("reviewed_cps", "float", "", "after all edits that hold"),
+    ScoreColumn("reviewed_cps_low", "float", "", "lower end of its interval"),
+    ScoreColumn("reviewed_cps_high", "float", "", "upper end of its interval"),
     ScoreColumn("h_score", "float", "", "automated"),
     ScoreColumn("reviewed_h_score", "float", "", "after all edits that hold"),
     ScoreColumn("reviewed_evaluable", "bool", "", "whether the reviewed case has enough viable tumour cells"),
@@ -76,7 +80,11 @@ class ReviewedRow:
     reviewed_n_tumour_positive: int | None = None
     n: int | None = None
     cps: float | None = None
+    cps_low: float | None = None
+    cps_high: float | None = None
     reviewed_cps: float | None = None
+    reviewed_cps_low: float | None = None
+    reviewed_cps_high: float | None = None
     h_score: float | None = None
     reviewed_h_score: float | None = None
     reviewed_evaluable: bool | None = None

@@ -58,11 +58,15 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn(
         "cps", "float", "", "positive tumour and immune cells per 100 tumour cells, at most 100; a number, no %"
     ),
+    ScoreColumn("cps_low", "float", "", "lower end of the interval of cps that calls are made on; empty without a cps"),
+    ScoreColumn("cps_high", "float", "", "upper end of that interval"),
     ScoreColumn("ic_area_pct", "float", "%", "area of positive immune cells in the drawn tumour region"),
     ScoreColumn("tap_area_pct", "float", "%", "area of positive tumour and immune cells in the drawn tumour region"),
     ScoreColumn("h_score", "float", "", "sum of grade times per cent of tumour cells, 0-300; bins, not 1+/2+/3+"),
     ScoreColumn("evaluable", "bool", "", "whether the case has enough viable tumour cells; empty for an image"),
-    ScoreColumn("calls", "list", "", "the interval against each cut-off: `>= 1 %`, `< 1 %` or `indeterminate at 1 %`"),
+    ScoreColumn(
+        "calls", "list", "", "the interval against each cut-off: `TPS >= 1 % (US)`, `CPS indeterminate at 5 (EU)`"
+    ),
     ScoreColumn("flags", "list", "", "what a reader of the score has to know, a word each"),
     ScoreColumn("artefact_pct", "float", "%", "spoilt tissue of a slide, left out; empty where nobody looked for it"),
     ScoreColumn("mpp", "float", "um", "side of a pixel of the image; empty for a case whose images differ"),
@@ -106,6 +110,8 @@ class ScoreRow:
     tps_cytoplasm_only: float | None = None
     tps_cell: float | None = None
     cps: float | None = None
+    cps_low: float | None = None
+    cps_high: float | None = None
     ic_area_pct: float | None = None
     tap_area_pct: float | None = None
     h_score: float | None = None

@@ -17,9 +17,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pdl1quant import __version__
+from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
 from pdl1quant.outputs.palette import KINDS
 from pdl1quant.report import words
 from pdl1quant.report.sheet import shared_flags
+from pdl1quant.stages.score import format_tps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -91,7 +93,7 @@ def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], images: 
             settings=run.record.get("settings", {}),
             method=words.method(results.pack, results.config, results.indication),
             kinds=KINDS,
-            research_use_only=words.RESEARCH_USE_ONLY,
+            research_use_only=RESEARCH_USE_ONLY,
         )
     )
 
@@ -104,7 +106,7 @@ def _columns(sheets: Sequence[Sheet]) -> list[str]:
 
 @cache
 def _environment() -> Environment:
-    return Environment(
+    environment = Environment(
         loader=PackageLoader("pdl1quant.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -112,6 +114,8 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["tps"] = format_tps
+    return environment
 
 
 @cache

@@ -9,8 +9,9 @@ import numpy as np
 
 from pdl1quant.model import ArtefactKind, Flag, Status
 from pdl1quant.report import plots, words
+from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
 from pdl1quant.report.figures import Figures, figures_of
-from pdl1quant.stages.score import format_tps
+from pdl1quant.stages.score import cells_asked_for, format_interval, format_tps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,6 +74,8 @@ class Sheet:
     small_bar: Markup
     status: str
     adequacy: str
+    calls: CallPanel
+    cps: str
     flags: tuple[words.FlagText, ...]
     figures: Figures
     images: tuple[ScoreRow, ...]
@@ -82,6 +85,7 @@ class Sheet:
     extra: tuple[tuple[str, str], ...]
     reviewed: ReviewedRow | None
     reviewed_score: str
+    reviewed_calls: CallPanel | None
     digests: tuple[tuple[str, str], ...]
     shown: Shown
     page: str = ""
@@ -100,7 +104,7 @@ class Sheet:
 
 def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, page: str = "") -> Sheet:
     """Put together what is shown of a case."""
-    row, pack = case.row, run.results.pack
+    row, pack, indication = case.row, run.results.pack, run.results.indication
     lines = pack.reference_lines_pct
     reviewed = case.reviewed
     return Sheet(
@@ -112,7 +116,9 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
         bar=plots.interval_bar(row.tps, row.tps_low, row.tps_high, lines=lines, large=True),
         small_bar=plots.interval_bar(row.tps, row.tps_low, row.tps_high, lines=lines),
         status=words.STATUS_TEXTS[row.status],
-        adequacy=_adequacy(row, pack.min_tumour_cells),
+        adequacy=_adequacy(row, cells_asked_for(pack, indication)),
+        calls=calls_of(row, pack=pack, indication=indication),
+        cps=_with_interval(row.cps, row.cps_low, row.cps_high, unit=""),
         flags=tuple(words.sorted_flags(row.flags)),
         figures=figures_of(case, config=run.results.config, pack=pack),
         images=tuple(image.row for image in case.images),
@@ -124,6 +130,7 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
         reviewed_score=_with_interval(reviewed.reviewed_tps, reviewed.reviewed_tps_low, reviewed.reviewed_tps_high)
         if reviewed is not None
         else "",
+        reviewed_calls=reviewed_calls_of(reviewed, pack=pack, indication=indication) if reviewed is not None else None,
         digests=tuple(
             (image.row.image, image.result.sha256) for image in case.images if image.result and image.result.sha256
         ),
@@ -133,12 +140,12 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
 
 
 def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None or high is None else f"{format_tps(low)}\N{EN DASH}{format_tps(high)}"
+    return format_interval(low, high, dash="\N{EN DASH}")
 
 
-def _with_interval(value: float | None, low: float | None, high: float | None) -> str:
+def _with_interval(value: float | None, low: float | None, high: float | None, *, unit: str = " %") -> str:
     interval = _interval(low, high)
-    return format_tps(value) + (f" % ({interval})" if interval else "" if value is None else " %")
+    return format_tps(value) + (f"{unit} ({interval})" if interval else "" if value is None else unit)
 
 
 def _adequacy(row: ScoreRow, least: int) -> str:

@@ -17,6 +17,7 @@ from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, sh
 from pdl1quant.report.tiles import TILE_PX
 from pdl1quant.report.words import about_images
 from pdl1quant.review.uncertain import uncertainty
+from pdl1quant.stages.score import format_tps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,7 +263,7 @@ class _Making:
         rings, cells = self._rings(image, rows), image.cells.rows(rows)
         drawn = draw_cells(part, cells, rings, compartment=self.run.results.pack.compartment)
         name = image.row.image
-        text = f"TPS {field.tps:.0f} % of {field.n_tumour} tumour cells; doubt {field.unsure:.2f}"
+        text = f"TPS {format_tps(field.tps)} % of {field.n_tumour} tumour cells; doubt {field.unsure:.2f}"
         x = field.x_px + field.width_px / 2
         y = field.y_px + field.height_px / 2
         if source.is_slide and self.tiles is None and len(rows) <= self.left:

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 _NAMED = 3
 """Images named in a line that is about many."""
 
-RESEARCH_USE_ONLY = "Research use only. Not for use in diagnostic procedures."
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagText:

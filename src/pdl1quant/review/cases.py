@@ -10,6 +10,7 @@ from pdl1quant.model import Counts, ResultFlag, Score, Status
 from pdl1quant.review.edits import EditKind
 from pdl1quant.review.recount import score_blocks
 from pdl1quant.review.session import Review
+from pdl1quant.stages.score import why_no_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,8 @@ class CaseReview:
     signed_by: tuple[str, ...]
     locked: bool
     own_scores: tuple[str, ...]
+    no_call: tuple[str, ...] = ()
+    """Every reason why there is no call; empty where there is one."""
 
 
 def open_case(results: Results, case: str, *, opened: Sequence[Review] = ()) -> tuple[Review, ...]:
@@ -80,6 +83,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         tumour_confirmed=all(each.is_confirmed for each in reviews),
         is_partial=(row.status is Status.PARTIAL and bool(row.error)) or any(each.image.is_damaged for each in reviews),
     )
+    no_call = why_no_call(score.flags, pack=results.pack, indication=results.indication, evaluable=score.evaluable)
     signed = [set(each.signed_by) for each in stands]
     return CaseReview(
         counts=sum(blocks, Counts()),
@@ -89,6 +93,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         signed_by=tuple(sorted(set.intersection(*signed))),
         locked=all(each.locked_by for each in stands),
         own_scores=tuple(dict.fromkeys(text for each in stands for text in each.own_scores)),
+        no_call=() if score.calls else (*no_call, *(("the threshold was moved on it",) if moved else ())),
     )
 
 

@@ -163,6 +163,8 @@ def _scores(counts: Counts, score: Score) -> dict[str, Any]:
         "reviewed_n_tumour_positive": getattr(counts.positive, score.score_compartment),
         "n": counts.n_cells,
         "reviewed_cps": score.cps,
+        "reviewed_cps_low": score.cps_low,
+        "reviewed_cps_high": score.cps_high,
         "reviewed_h_score": score.h_score,
         "reviewed_evaluable": score.evaluable,
         "reviewed_calls": tuple(str(call) for call in score.calls),

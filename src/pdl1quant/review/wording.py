@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdl1quant.model import Flag
-from pdl1quant.stages.score import format_tps
+from pdl1quant.stages.score import format_interval, format_tps
 
 if TYPE_CHECKING:
     from pdl1quant.model import Counts, Score
@@ -36,15 +36,16 @@ def compare(review: Review) -> tuple[Comparison, ...]:
             name="Positive / tumour cells", automated=_cells(counts[0], before), reviewed=_cells(counts[1], now)
         ),
         Comparison(name="All cells", automated=f"{counts[0].n_cells:,}", reviewed=f"{counts[1].n_cells:,}"),
-        Comparison(name="CPS", automated=_number(before.cps), reviewed=_number(now.cps)),
+        Comparison(name="CPS", automated=_cps_text(before), reviewed=_cps_text(now)),
         Comparison(name="H-score", automated=_number(before.h_score), reviewed=_number(now.h_score)),
     )
 
 
 def case_text(case: CaseReview) -> str:
-    """How a case stands: ``TPS (cytoplasm) 44 % (37-52), no call; 12 edits; signed by A; locked``."""
+    """How a case stands: ``TPS (cytoplasm) 44 % (37-52), TPS >= 1 % (US); 12 edits; signed by A; locked``."""
     score = case.score
-    calls = ", ".join(str(call) for call in score.calls) or "no call"
+    why = f" ({', '.join(case.no_call)})" if case.no_call else ""
+    calls = ", ".join(str(call) for call in score.calls) or f"no call{why}"
     parts = [f"{score.score_name} {tps_text(score.tps, score.tps_low, score.tps_high)}, {calls}"]
     parts.append("1 edit" if case.n_edits == 1 else f"{case.n_edits:,} edits")
     parts += [f"signed by {', '.join(case.signed_by)}"] if case.signed_by else []
@@ -74,16 +75,18 @@ def cell_text(review: Review, row: int) -> str:
 
 def tps_text(tps: float | None, low: float | None, high: float | None) -> str:
     """``44 % (37-52)``; integers, as a TPS is reported."""
-    if tps is None or low is None or high is None:
-        return format_tps(tps)
-    return f"{format_tps(tps)} % ({low:.0f}-{high:.0f})"
+    interval = format_interval(low, high)
+    return f"{format_tps(tps)} % ({interval})" if tps is not None and interval else format_tps(tps)
 
 
 def interval_text(score: Score) -> str:
-    """``37.2-51.8``."""
-    if score.tps_low is None or score.tps_high is None:
-        return "undefined"
-    return f"{score.tps_low:.1f}-{score.tps_high:.1f}"
+    """``37-52``."""
+    return format_interval(score.tps_low, score.tps_high) or "undefined"
+
+
+def _cps_text(score: Score) -> str:
+    interval = format_interval(score.cps_low, score.cps_high)
+    return f"{format_tps(score.cps)} ({interval})" if interval else "undefined"
 
 
 def _cells(counts: Counts, score: Score) -> str:

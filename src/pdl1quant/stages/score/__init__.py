@@ -16,19 +16,22 @@ from pdl1quant.stages.score.counting import (
     threshold_curve,
 )
 from pdl1quant.stages.score.intervals import wilson_interval
-from pdl1quant.stages.score.scoring import format_tps, score
+from pdl1quant.stages.score.scoring import cells_asked_for, format_interval, format_tps, score, why_no_call
 
 __all__ = [
     "PositiveCells",
     "block_places",
+    "cells_asked_for",
     "count_blocks",
     "count_by_block",
     "count_cells",
     "count_reaching",
+    "format_interval",
     "format_tps",
     "od_above_threshold",
     "positive_at",
     "score",
     "threshold_curve",
+    "why_no_call",
     "wilson_interval",
 ]

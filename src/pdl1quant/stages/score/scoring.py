@@ -1,4 +1,4 @@
-"""From ``Counts`` to a ``Score``: shares, CPS, areas, H-score, adequacy, calls, and why something is undefined."""
+"""From ``Counts`` to a ``Score``: shares, CPS, areas, H-score, adequacy, calls, and why there is none."""
 
 from __future__ import annotations
 
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from pdl1quant.model import Indication, RulePack
 
 _MAX_CPS = 100.0
+
+_NO_CALL_WITH: dict[ResultFlag, str] = {
+    ResultFlag.TUMOUR_UNCONFIRMED: "tumour is not confirmed on every image (draw it, --roi, or sign a review)",
+    ResultFlag.WHITE_ASSUMED: "the white level was assumed (--white)",
+    ResultFlag.PARTIAL: "part of the case could not be judged",
+    ResultFlag.REGION_OUTSIDE: "what was drawn lies partly outside its image",
+    ResultFlag.NUCLEUS_SIZE: "nuclei are of unusual size, so the pixel size may be wrong (--mpp)",
+}
+"""Doubts with which there is no call, and how each is said."""
 
 
 def score(
@@ -35,9 +44,9 @@ def score(
     bootstrap's (with fewer than ``min_blocks`` tumour blocks: Wilson's on n / ``design_effect``) and the scores at
     t1 plus and minus the margin; it does not depend on the order of the blocks. Adequacy is judged per case only.
 
-    Calls are made only by a pack that makes them, with an indication, for an adequate case whose tumour cells a
-    person confirmed and whose white level was not assumed. A CPS cut-off is held against an interval of the same
-    kind; as the CPS is no share, the sums of Wilson's bounds of its tumour part and of the odds of its immune part
+    Calls are made only by a pack that makes them, with an indication, for an adequate case without any of the doubts
+    that `why_no_call` names. The CPS has an interval of the same kind as the TPS, and its cut-offs are held against it;
+    as the CPS is no share, the sums of Wilson's bounds of its tumour part and of the odds of its immune part
     stand in for Wilson's (conservative: the parts' widths add). No CPS, no call on it. A TPS below
     ``limit_of_blank_pct`` never calls "at least", be it on TPS or CPS.
 
@@ -66,7 +75,7 @@ def score(
         has_tumour_roi=has_tumour_roi,
         tumour_confirmed=tumour_confirmed,
     )
-    evaluable = _is_evaluable(total, pack, indication) if level == "case" else None
+    evaluable = total.n_tumour >= cells_asked_for(pack, indication) if level == "case" else None
     if evaluable is False:
         noted.add(ResultFlag.TOO_FEW_CELLS)
     if total.n_tumour == 0:
@@ -77,12 +86,12 @@ def score(
     if has_few_blocks(blocks, config):
         noted.add(ResultFlag.FEW_BLOCKS)
     tps_low, tps_high = tps_interval(blocks, total, pack.compartment, config)
-    may_call = pack.makes_calls and evaluable and tumour_confirmed and ResultFlag.WHITE_ASSUMED not in noted
+    intervals = {"tps": (tps_low, tps_high)}
+    if has_macrophage_class:
+        intervals["cps"] = cps_interval(blocks, total, pack.compartment, config)
+    cps_low, cps_high = intervals.get("cps", (None, None))
     calls: tuple[Call, ...] = ()
-    if may_call and indication is not None:
-        intervals = {"tps": (tps_low, tps_high)}
-        if has_macrophage_class:
-            intervals["cps"] = cps_interval(blocks, total, pack.compartment, config)
+    if indication is not None and not why_no_call(noted, pack=pack, indication=indication, evaluable=evaluable):
         calls = _calls(indication, intervals, is_blank=_is_blank(total, pack.compartment, config))
     area_um2 = total.tumour_area_um2 if has_tumour_roi else 0.0
     return Score(
@@ -96,6 +105,8 @@ def score(
         tps_cytoplasm_only=_tps(total, Compartment.CYTOPLASM_ONLY),
         tps_cell=_tps(total, Compartment.CELL),
         cps=_cps(total, pack.compartment) if has_macrophage_class else None,
+        cps_low=cps_low,
+        cps_high=cps_high,
         ic_area_pct=_area_pct(total.immune_positive_area_um2, area_um2),
         tap_area_pct=_area_pct(total.tumour_positive_area_um2 + total.immune_positive_area_um2, area_um2),
         h_score=100.0 * (total.grade_1 + 2 * total.grade_2 + 3 * total.grade_3) / total.n_tumour,
@@ -103,6 +114,35 @@ def score(
         calls=calls,
         flags=_sorted(noted),
     )
+
+
+def why_no_call(
+    flags: Iterable[str], *, pack: RulePack, indication: Indication | None, evaluable: bool | None
+) -> tuple[str, ...]:
+    """Every reason why a score makes no call; none where it makes one for each cut-off.
+
+    Parameters
+    ----------
+    flags
+        Those of the score; names of `ResultFlag` will do.
+    pack, indication
+        How the assay is read, and the disease (None: not given).
+    evaluable
+        Whether the case has enough viable tumour cells; None for an image, as calls are made per case.
+    """
+    if not pack.makes_calls:
+        return ("this reading makes no calls",)
+    noted = set(flags)
+    reasons = [] if indication is not None else ["no indication was given (--indication)"]
+    if evaluable is None:
+        reasons.append("calls are made per case")
+    elif not evaluable:
+        reasons.append("there are too few tumour cells")
+    reasons += [text for flag, text in _NO_CALL_WITH.items() if flag in noted]
+    if indication is not None and ResultFlag.NO_MACROPHAGE_CLASS in noted:
+        asked = {cut_off.score for cut_off in indication.cut_offs}
+        reasons += ["its cut-offs are of the CPS, and macrophages were not told apart"] if asked == {"cps"} else []
+    return tuple(reasons)
 
 
 def _circumstances(
@@ -123,11 +163,11 @@ def _sorted(flags: set[ResultFlag]) -> tuple[ResultFlag, ...]:
     return tuple(sorted(flags, key=lambda flag: flag.value))
 
 
-def _is_evaluable(total: Counts, pack: RulePack, indication: Indication | None) -> bool:
-    needed = pack.min_tumour_cells
+def cells_asked_for(pack: RulePack, indication: Indication | None) -> int:
+    """Viable tumour cells that a case needs: as the indication says, else as the pack does."""
     if indication is not None and indication.min_tumour_cells is not None:
-        needed = indication.min_tumour_cells
-    return total.n_tumour >= needed
+        return indication.min_tumour_cells
+    return pack.min_tumour_cells
 
 
 def _tps(total: Counts, compartment: Compartment) -> float:
@@ -175,3 +215,8 @@ def format_tps(value: float | None) -> str:
     if 0 < value < 1:
         return "< 1"
     return str(int(value + 0.5))
+
+
+def format_interval(low: float | None, high: float | None, *, dash: str = "-") -> str:
+    """The bounds of a TPS or CPS as they are printed (`format_tps`): ``37-52``, ``< 1-2``; nothing where undefined."""
+    return "" if low is None or high is None else f"{format_tps(low)}{dash}{format_tps(high)}"
