@@ -1,4 +1,5 @@
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -148,6 +149,24 @@ def test_broken_pack_is_refused_in_one_line(write, text, message):
         load_pack(write(text))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("shipped", ["28-8-label", "28-8-cytoplasm"])
+def test_own_pack_does_not_pass_for_one_of_the_package(write, shipped):
+    theirs = load_pack(shipped).score_name
+    for text in (
+        MINIMAL.replace('score_name = "TPS (mine)"', f'score_name = "{theirs.upper()}"'),
+        re.sub(r'^name = ".*"$', f'name = "{shipped}"', MINIMAL, flags=re.MULTILINE),
+    ):
+        assert text != MINIMAL
+        with pytest.raises(AssayError, match=f"that is the rule pack {shipped} of pdl1quant") as caught:
+            load_pack(write(text))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_copy_of_a_pack_of_the_package_is_that_pack(write):
+    text = files("pdl1quant.assays").joinpath("28-8-label.toml").read_text(encoding="utf-8")
+    assert load_pack(write(text)) == load_pack("28-8-label")
 
 
 def test_missing_pack_file_is_named(tmp_path):

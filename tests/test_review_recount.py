@@ -256,6 +256,19 @@ def test_halves_of_a_split_share_the_area_and_own_measurements_win():
     assert (counts.n_tumour, counts.positive.cytoplasm) == (2, 1)
 
 
+def test_cells_that_a_review_makes_have_grades_by_the_bins_of_od():
+    state = state_of(make_scored_cells(2, cytoplasm_dab_od_mean=[0.7, 0.7], cell_area_um2=100.0))
+    measured = [{"cytoplasm_dab_od_mean": od} for od in (0.1, 0.3, 0.5, 0.7)]
+    added = tuple(MadeCell(x_px=9 * k, y_px=9, cell_class="tumour", measurements=od) for k, od in enumerate(measured))
+    run_alone = MadeCell(x_px=50, y_px=9, cell_class="tumour", measurements={"membrane_dab_od_run": 0.5})
+    state.take([edit(EditKind.ADD, made=(*added, run_alone))])
+    merged = MadeCell(x_px=5, y_px=0, cell_class="tumour")
+    state.take([edit(EditKind.MERGE, state.ids_of(np.array([0, 1])), made=(merged,))])
+    assert state.table["dab_grade"].tolist()[2:] == [0, 1, 2, 3, 0, 3]
+    counts = counts_of(state)
+    assert (counts.grade_1, counts.grade_2, counts.grade_3) == (1, 1, 2)
+
+
 def test_an_added_cell_lies_outside_the_region_if_its_neighbour_does():
     cells = make_scored_cells(2, x_px=[0.0, 500.0], y_px=0.0, flags=[0, int(Flag.OUTSIDE_ROI)])
     state = state_of(cells)

@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdl1quant.config import StainsConfig
+from pdl1quant.model import ResultFlag
+from pdl1quant.pipeline.staining import estimate_flags
 from pdl1quant.stages.stains import compose, deconvolve, estimate_stains, sample_stains
 from pdl1quant.validation.phantoms import PhantomSettings, random_settings, render_phantom
 from scenes import DAB, ESTIMATE, HAEMATOXYLIN, paint_rgb, plain_od
@@ -148,7 +150,16 @@ def test_without_glass_the_given_white_holds():
 
 
 def test_glass_that_is_seen_goes_before_the_given_white():
-    assert estimate_of(stained(white=GLASS).rgb, white=(250.0, 250.0, 250.0)).white_source == "glass"
+    seen = stained(white=GLASS).rgb
+    estimate = estimate_of(seen, white=tuple(level + 3 for level in GLASS))
+    assert (estimate.white, estimate.white_source) == (estimate_of(seen).white, "glass")
+
+
+def test_glass_that_differs_from_the_given_white_is_said():
+    seen = stained(white=GLASS).rgb
+    estimate = estimate_of(seen, white=(GLASS[0], GLASS[1], GLASS[2] + 12))
+    assert (estimate.white, estimate.white_source) == (estimate_of(seen).white, "glass_not_given")
+    assert ResultFlag.WHITE_DIFFERS in estimate_flags(estimate)
 
 
 def test_pale_stroma_is_not_glass():

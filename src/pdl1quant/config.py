@@ -12,11 +12,20 @@ import re
 import tomllib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from math import hypot
-from operator import mul
+from operator import attrgetter, mul
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_serializer, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_serializer,
+    field_validator,
+    model_validator,
+)
 
 from pdl1quant.errors import ConfigError
 
@@ -27,6 +36,16 @@ if TYPE_CHECKING:
 
 _MAX_COSINE = 0.995
 """Of the angle between two stains: nearer than 6 degrees they cannot be told apart (haematoxylin and DAB: 37)."""
+
+
+_ASCENDING: tuple[tuple[str, str], ...] = (
+    ("nuclei.min_area_um2", "nuclei.max_area_um2"),
+    ("quality.min_nucleus_diameter_um", "quality.max_nucleus_diameter_um"),
+    ("score.threshold_margin_od", "positivity.dab_od"),
+    ("positivity.dab_od", "positivity.grade_2_od"),
+    ("positivity.grade_2_od", "positivity.grade_3_od"),
+)
+"""Settings of which the second has to be greater than the first, or nothing is between them."""
 
 
 class _Section(BaseModel):
@@ -83,7 +102,7 @@ class TissueConfig(_Section):
 
     min_od: float = Field(default=0.03, gt=0, le=1)
     """Smoothed OD above the glass from which a place is tissue."""
-    smoothing_um: float = Field(default=8.0, gt=0, le=100)
+    smoothing_um: float = Field(default=4.0, gt=0, le=50)
     """Standard deviation of the smoothing."""
     min_area_um2: float = Field(default=2000.0, ge=0)
     """Smaller islands are not tissue."""
@@ -132,16 +151,8 @@ class NucleiConfig(_Section):
     """What ``watershed`` looks at: ``haematoxylin``, or ``od_sum`` (both stains) for nuclear markers as Ki-67."""
     min_area_um2: float = Field(default=10.0, gt=0)
     """Smaller objects are not nuclei."""
-    max_area_um2: float = Field(default=400.0, gt=0, validate_default=True)
+    max_area_um2: float = Field(default=400.0, gt=0)
     """Larger objects are not nuclei."""
-
-    @field_validator("max_area_um2")
-    @classmethod
-    def _leaves_nuclei(cls, largest: float, info: ValidationInfo) -> float:
-        smallest = info.data.get("min_area_um2", 0.0)
-        if largest <= smallest:
-            raise ValueError(f"should be greater than nuclei.min_area_um2 = {smallest}, or nothing is a nucleus")
-        return largest
 
     @field_serializer("model", when_used="json")
     def _without_folders(self, model: str) -> str:
@@ -176,9 +187,9 @@ class PositivityConfig(_Section):
     dab_od: float = Field(default=0.2, gt=0, le=3)
     """t1: DAB OD from which a compartment is brown; a working value until calibrated per scanner and lot."""
     grade_2_od: float = Field(default=0.4, gt=0, le=3)
-    """DAB OD from which the grade is 2."""
+    """DAB OD from which the grade is 2; greater than ``dab_od``."""
     grade_3_od: float = Field(default=0.6, gt=0, le=3)
-    """DAB OD from which the grade is 3."""
+    """DAB OD from which the grade is 3; greater than ``grade_2_od``."""
     min_run: float = Field(default=0.20, gt=0, le=1)
     """Share of the perimeter that one contiguous brown run has to cover."""
     min_membrane_contrast_od: float = Field(default=0.05, ge=0, le=1)
@@ -197,7 +208,7 @@ class ScoreConfig(_Section):
     bootstrap_samples: int = Field(default=1000, ge=100, le=100_000)
     """Samples of the block bootstrap."""
     threshold_margin_od: float = Field(default=0.05, ge=0, le=1)
-    """The interval covers the scores at t1 plus and minus this."""
+    """The interval covers the scores at t1 plus and minus this; less than ``positivity.dab_od``."""
     max_excluded_share: float = Field(default=0.10, gt=0, le=1)
     """With more than this share of the tumour cells left out, the result is ``partial``."""
     limit_of_blank_pct: float | None = Field(default=None, ge=0, le=100)
@@ -252,6 +263,14 @@ class Config(_Section):
     score: ScoreConfig = ScoreConfig()
     tiling: TilingConfig = TilingConfig()
     tma: TmaConfig = TmaConfig()
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Self:
+        for smaller, larger in _ASCENDING:
+            least, value = (float(attrgetter(name)(self)) for name in (smaller, larger))
+            if value <= least:
+                raise ValueError(f"{larger} = {value:g}: should be greater than {smaller} = {least:g}")
+        return self
 
     @property
     def digest(self) -> str:
@@ -344,6 +363,8 @@ def _explain(error: ValidationError) -> str:
     name = ".".join(path)
     if first["type"] != "extra_forbidden":
         message = first["msg"].removeprefix("Value error, ")
+        if not path:  # of two settings at once: it names both
+            return message
         return f"{name} = {first['input']!r}: {message[:1].lower()}{message[1:]}"
     nearest = difflib.get_close_matches(name, _all_names(), n=1, cutoff=0.0)
     return f"unknown setting {name!r}; the nearest is {nearest[0]!r}"

@@ -86,7 +86,8 @@ def load_pack(name_or_path: str) -> RulePack:
     ------
     AssayError
         No such pack (the message names the nearest one), or a file that cannot be read, is not TOML, has an unknown
-        key, lacks one, or holds a value out of range.
+        key, lacks one, holds a value out of range, or goes by the name or the score name of a pack of the package
+        without having its rules.
     """
     if name_or_path in pack_names():
         return _load_own(name_or_path)
@@ -100,7 +101,7 @@ def load_pack(name_or_path: str) -> RulePack:
         raise AssayError(f"{name_or_path}: cannot read the rule pack ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise AssayError(f"{name_or_path}: not a TOML file in UTF-8: {error}") from error
-    return _parse(text, source=name_or_path)
+    return _under_its_own_name(_parse(text, source=name_or_path), source=name_or_path)
 
 
 def find_indication(pack: RulePack, name: str) -> Indication:
@@ -147,6 +148,22 @@ def _parse(text: str, *, source: str) -> RulePack:
         raise AssayError(f"{source}: two indications have the same name; rename one of {', '.join(sorted(names))}")
     values: dict[str, Any] = table.model_dump(exclude={"indications"})
     return RulePack(**values, indications=tuple(_indication(each) for each in table.indications))
+
+
+def _under_its_own_name(pack: RulePack, *, source: str) -> RulePack:
+    """The pack, unless it would pass for one of the package's with other rules."""
+    shipped = [_load_own(name) for name in pack_names()]
+    if pack in shipped:
+        return pack
+    for other in shipped:
+        for key in ("name", "score_name"):
+            mine, theirs = (" ".join(str(getattr(each, key)).split()) for each in (pack, other))
+            if mine.casefold() == theirs.casefold():
+                raise AssayError(
+                    f"{source}: {key} = {mine!r}: that is the rule pack {other.name} of pdl1quant, which has other "
+                    "rules; choose another"
+                )
+    return pack
 
 
 def _indication(table: _IndicationTable) -> Indication:

@@ -125,8 +125,8 @@ class StainEstimate:
 
     ``white`` is the RGB level of empty glass (0-255). The stain vectors are unit OD vectors (R, G, B).
     ``nucleus_od`` is the level of the nucleus signal that separates nuclei from background. Each ``*_source`` says how
-    the value was got: ``glass``, ``given`` or ``assumed`` (white); ``estimated``, ``haematoxylin_estimated`` (no DAB
-    to estimate from: DAB fixed) or ``fixed`` (vectors).
+    the value was got: ``glass``, ``glass_not_given`` (another level was given), ``given`` or ``assumed`` (white);
+    ``estimated``, ``haematoxylin_estimated`` (no DAB to estimate from: DAB fixed) or ``fixed`` (vectors).
     """
 
     white: tuple[float, float, float]

@@ -145,6 +145,7 @@ class ResultFlag(StrEnum):
     """What a reader of a score has to know."""
 
     WHITE_ASSUMED = "white_assumed"
+    WHITE_DIFFERS = "white_differs"
     VECTORS_FIXED = "vectors_fixed"
     NO_DAB_SEEN = "no_dab_seen"
     TUMOUR_UNCONFIRMED = "tumour_unconfirmed"

@@ -86,6 +86,8 @@ def estimate_flags(estimate: StainEstimate) -> set[ResultFlag]:
     flags = set()
     if estimate.white_source == "assumed":
         flags.add(ResultFlag.WHITE_ASSUMED)
+    if estimate.white_source == "glass_not_given":
+        flags.add(ResultFlag.WHITE_DIFFERS)
     if estimate.vectors_source != "estimated":
         flags.add(ResultFlag.VECTORS_FIXED)
     return flags

@@ -44,6 +44,13 @@ FLAG_TEXTS: dict[str, FlagText] = {
             weight="doubt",
         ),
         FlagText(
+            name=ResultFlag.WHITE_DIFFERS,
+            short="white differs",
+            text="The glass that was seen differs by more than 5 levels from the white level that was given; the glass "
+            "was used. Check both: densities depend on it.",
+            weight="doubt",
+        ),
+        FlagText(
             name=ResultFlag.VECTORS_FIXED,
             short="textbook stain colours",
             text="Too little of both stains to measure their colours; textbook colours were used.",
@@ -191,7 +198,12 @@ def _images(names: Sequence[str]) -> str:
 
 def how_white_was_got(estimate: StainEstimate) -> str:
     """In a few words."""
-    words = {"glass": "measured on empty glass", "given": "given by the user", "assumed": "assumed: no glass was seen"}
+    words = {
+        "glass": "measured on empty glass",
+        "glass_not_given": "measured on empty glass; the level that was given differs",
+        "given": "given by the user",
+        "assumed": "assumed: no glass was seen",
+    }
     return words.get(estimate.white_source, estimate.white_source)
 
 

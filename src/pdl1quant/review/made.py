@@ -9,6 +9,7 @@ import pandas as pd
 
 from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, CellClass, Flag
 from pdl1quant.review.edits import Edit, EditKind, MadeCell
+from pdl1quant.stages.positivity import grade_cells
 from pdl1quant.stages.score import positive_at
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def made_rows(
 
     What an edit does not measure comes from the cells it was made of: areas are their sum (split: an equal share of
     it), all else their mean by cell area, the membrane's run the highest of them. An added cell has none, so what was
-    not measured is NaN. Positives follow from the densities by the rule. An added cell lies outside the scored region
-    if the nearest cell of the run does.
+    not measured is NaN. Positives and grades follow from the densities by the rules. An added cell lies outside the
+    scored region if the nearest cell of the run does.
 
     Parameters
     ----------
@@ -64,13 +65,13 @@ def made_rows(
             rows.append(values | {"flags": flags | outside})
     made = _typed(rows)
     at_t1 = positive_at(made, config.positivity.dab_od, config.positivity)
-    return made.assign(
+    made = made.assign(
         membrane_positive=at_t1.membrane,
         cytoplasm_positive=at_t1.cytoplasm,
         cell_positive=at_t1.cell,
         positive=at_t1.membrane | at_t1.cytoplasm,
-        dab_grade=at_t1.within(pack.compartment).astype(np.int8),
     )
+    return made.assign(dab_grade=grade_cells(made, pack.compartment, config.positivity))
 
 
 def merged_cell(parents: pd.DataFrame) -> MadeCell:

@@ -91,7 +91,7 @@ def grade_cells(cells: pd.DataFrame, compartment: Compartment, config: Positivit
         case Compartment.MEMBRANE:
             od, positive = run, cells["membrane_positive"]
         case Compartment.CYTOPLASM:
-            od = np.maximum(np.where(cells["membrane_positive"], run, 0), cytoplasm)
+            od = np.fmax(np.where(cells["membrane_positive"], run, 0), cytoplasm)  # a review's cell may lack one
             positive = cells["positive"]
         case Compartment.CYTOPLASM_ONLY:
             od, positive = cytoplasm, cells["cytoplasm_positive"] & ~cells["membrane_positive"]

@@ -32,6 +32,8 @@ GLASS_LEVEL = 180
 """Glass is bright: its darkest channel; scanners expose it to 200-250."""
 GLASS_TINT = 26
 """Glass is nearly neutral: widest difference between its channels."""
+WHITE_DIFFERS = 5
+"""Levels, in any channel, by which glass and a given white may differ without a word; DAB moves by 0.01 OD or so."""
 GLASS_MODE = 5
 """Blocks within so many levels of the brightest ones are glass."""
 STAINED_OD = 0.35
@@ -109,7 +111,8 @@ def estimate_stains(
     signal
         ``haematoxylin`` or ``od_sum``: on what nuclei will be detected.
     white
-        RGB level (0-255) of empty glass, when the user knows it; glass seen in the images goes first.
+        RGB level (0-255) of empty glass, when the user knows it; glass seen in the images goes first, and its source
+        is ``glass_not_given`` where it differs by more than `WHITE_DIFFERS`.
     """
     level, white_source = _white_level(samples, config=config, given=white)
     stride = sum(len(sample.pixels) for sample in samples) // (10 * MAX_SAMPLES) + 1
@@ -146,7 +149,9 @@ def _white_level(
         luminance = glass.mean(axis=1)
         brightest = glass[luminance >= np.percentile(luminance, 95) - GLASS_MODE]
         if len(brightest) >= config.min_glass_share * n_blocks:
-            return _as_triple(np.median(brightest, axis=0)), "glass"
+            seen = _as_triple(np.median(brightest, axis=0))
+            differs = given is not None and np.abs(np.subtract(seen, given)).max() > WHITE_DIFFERS
+            return seen, "glass_not_given" if differs else "glass"
     if given is not None:
         return given, "given"
     return (config.assumed_white,) * 3, "assumed"

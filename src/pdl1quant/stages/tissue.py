@@ -41,7 +41,7 @@ def _is_stained(rgb: UInt8Array, estimate: StainEstimate, config: TissueConfig) 
     """(H, W) uint8: 1 where the smoothed mean OD of the channels against the white level is that of tissue."""
     found = np.empty(rgb.shape[:2], np.uint8)
     white = np.asarray(estimate.white, np.float32)
-    sigma = config.smoothing_um / STEP_UM / 2
+    sigma = config.smoothing_um / STEP_UM
     around = math.ceil(SIGMAS * sigma) + 1
     for top in range(0, len(rgb), STRIP_PX):
         first = max(0, top - around)

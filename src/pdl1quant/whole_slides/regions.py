@@ -150,6 +150,7 @@ class RegionTally:
 OF_THE_IMAGE = frozenset(
     {
         ResultFlag.WHITE_ASSUMED,
+        ResultFlag.WHITE_DIFFERS,
         ResultFlag.VECTORS_FIXED,
         ResultFlag.SELECTED_FIELDS,
         ResultFlag.MPP_OVERRIDDEN,

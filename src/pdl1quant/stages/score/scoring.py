@@ -134,11 +134,11 @@ def why_no_call(
         return ("this reading makes no calls",)
     noted = set(flags)
     reasons = [] if indication is not None else ["no indication was given (--indication)"]
+    reasons += [text for flag, text in _NO_CALL_WITH.items() if flag in noted]
     if evaluable is None:
         reasons.append("calls are made per case")
     elif not evaluable:
         reasons.append("there are too few tumour cells")
-    reasons += [text for flag, text in _NO_CALL_WITH.items() if flag in noted]
     if indication is not None and ResultFlag.NO_MACROPHAGE_CLASS in noted:
         asked = {cut_off.score for cut_off in indication.cut_offs}
         reasons += ["its cut-offs are of the CPS, and macrophages were not told apart"] if asked == {"cps"} else []
