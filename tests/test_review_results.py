@@ -15,6 +15,7 @@ import pytest
 from batch_runs import draw_phantom, run
 from pdl1quant import batch
 from pdl1quant.cli import main
+from pdl1quant.config import load_config
 from pdl1quant.errors import Pdl1QuantError, ReviewError, UnreadableError, UsageError
 from pdl1quant.model import CallResult
 from pdl1quant.outputs.reviewed import reviewed_markdown
@@ -234,16 +235,21 @@ def test_own_scores_and_signatures_stand_in_the_table(out):
 
 def test_signing_confirms_tumour_and_a_threshold_moved_on_the_case_withdraws_its_calls(tmp_path):
     pack, indication = batch.find_rules("28-8-label", "nsclc-nonsquamous")
-    results = open_results(make_results(tmp_path, n=400, pack=pack, indication=indication))
+    config = load_config(None, ["score.max_excluded_share=0.9"])
+    results = open_results(make_results(tmp_path, n=400, config=config, pack=pack, indication=indication))
     reviews = open_case(results, "case")
     row = results.case_rows[0]
-    assert review_case(reviews, row).score.calls == ()
+    before = review_case(reviews, row)
+    assert before.score.calls == ()
+    assert [reason.split()[0] for reason in before.no_call] == ["tumour"]
     say_of_case(reviews, EditKind.SIGN, reviewer="Ada")
     calls = review_case(reviews, row).score.calls
     assert {call.result for call in calls} == {CallResult.AT_LEAST}
+    assert review_case(reviews, row).no_call == ()
     reviews[0].edit(EditKind.THRESHOLD, reviewer="Ada", to={"dab_od": 0.3})
     say_of_case(reviews, EditKind.SIGN, reviewer="Ada")
-    assert review_case(reviews, row).score.calls == ()
+    moved = review_case(reviews, row)
+    assert (moved.score.calls, moved.no_call) == ((), ("the threshold was moved on it",))
     reviews[0].undo(reviewer="Ada")
     say_of_case(reviews, EditKind.SIGN, reviewer="Ada")
     assert review_case(reviews, row).score.calls == calls
