@@ -198,6 +198,17 @@ def test_glass_alone_is_no_failure(tmp_path):
     assert {row.status for row in summary.rows} == {Status.NO_TISSUE}
 
 
+def test_a_case_with_an_image_that_could_not_be_scored_makes_no_call_and_says_why(tmp_path):
+    listener = Deaf()
+    draw_tile(tmp_path / "case" / "a.png")
+    (tmp_path / "case" / "b.png").write_bytes(b"")
+    pack, indication = batch.find_rules("28-8-label", "melanoma")
+    run(tmp_path / "case", tmp_path / "out", listener=listener, pack=pack, indication=indication)
+    (report,) = listener.reports
+    assert ResultFlag.PARTIAL in report.score.flags
+    assert "part of the case could not be judged" in report.no_call
+
+
 def test_an_unexpected_error_becomes_a_failed_image_with_a_traceback(tmp_path):
     pack, _ = batch.find_rules("28-8-label", None)
     image = Image(path=tmp_path / "a.png", name="x/a.png", stem="x/a", case="x")
