@@ -71,6 +71,18 @@ def test_images_without_regions_and_regions_without_tumour_are_one_line_each(til
     assert doubt.startswith("tile 0.geojson: 1 region of class 'Tumro', none of class Tumor")
 
 
+def test_a_class_that_nobody_knows_is_told_once_for_all_files(tiles, tmp_path):
+    for name in ("tile 0", "tile 1"):
+        path = draw_region(tmp_path / "regions" / f"{name}.geojson", "Tumor")
+        tree = json.loads(path.read_text())
+        stroma = tree["features"][0] | {"properties": {"classification": {"name": "Stroma"}}}
+        path.write_text(json.dumps([*tree["features"], stroma]))
+    listener = Deaf()
+    run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions", listener=listener)
+    (message,) = listener.complaints
+    assert "'Tumor': tumour; 'Stroma': limits what is scored;" in message
+
+
 def test_a_region_outside_the_image_is_refused(tiles, tmp_path):
     far = draw_region(tmp_path / "far.geojson", "Tumor", ((900, 900), (950, 900), (950, 950), (900, 900)))
     summary = run(tiles / "case A" / "tile 0.png", tmp_path / "out", roi=far)

@@ -319,6 +319,20 @@ def test_case_pools_the_blocks_of_its_images(phantom):
     assert score.evaluable is not None
 
 
+def test_a_field_of_glass_is_not_asked_for_a_tumour_region():
+    """Empty glass is advised for the white level; a field with immune cells alone enters the CPS, and is asked."""
+
+    def flags_with(*blocks):
+        tumour = CaseMember(blocks=(Counts(n_tumour=200, tumour_area_um2=1e5),), has_tumour_roi=True)
+        members = [tumour, CaseMember(blocks=blocks)]
+        return score_case(members, estimate=textbook_estimate(), config=CONFIG, pack=PACK).flags
+
+    assert not {ResultFlag.TUMOUR_UNCONFIRMED, ResultFlag.NO_TUMOUR_ROI} & set(flags_with())
+    assert ResultFlag.TUMOUR_UNCONFIRMED not in flags_with(Counts(n_cells=3))
+    for kind in ("n_tumour", "n_excluded_tumour", "n_lymphocyte", "n_macrophage"):
+        assert ResultFlag.TUMOUR_UNCONFIRMED in flags_with(Counts(n_cells=3, **{kind: 1}))
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("mpp", [0.0, 0.09, 2.1, 20.0, float("nan")])
 def test_impossible_pixel_sizes_are_refused(phantom, mpp):

@@ -208,6 +208,16 @@ def test_a_case_is_signed_when_all_its_images_are_and_an_edit_takes_it_away(out)
     assert "tumour_unconfirmed" in review_case(reviews, results.case_rows[0]).score.flags
 
 
+def test_an_image_without_cells_is_not_asked_to_confirm_its_case(out):
+    results = open_results(out)
+    reviews = open_case(results, "case")
+    reviews[0].edit(EditKind.SIGN, reviewer="Ada")
+    assert "tumour_unconfirmed" in review_case(reviews, results.case_rows[0]).score.flags
+    everything = reviews[1].ids(np.arange(len(reviews[1].cells)))
+    reviews[1].edit(EditKind.DELETE, reviewer="Ada", cells=everything)
+    assert "tumour_unconfirmed" not in review_case(reviews, results.case_rows[0]).score.flags
+
+
 def test_locking_a_case_locks_its_images_until_it_is_amended(out):
     results = open_results(out)
     reviews = open_case(results, "case")

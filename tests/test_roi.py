@@ -9,7 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdl1quant.errors import UnreadableError
-from pdl1quant.slides.roi import Roi, RoiKind, of_kind, points_in_rois, read_geojson_rois, roi_mask, tumour_doubt
+from pdl1quant.slides.roi import (
+    Roi,
+    RoiKind,
+    class_doubt,
+    of_kind,
+    points_in_rois,
+    read_geojson_rois,
+    roi_mask,
+    tumour_doubt,
+)
 
 
 def feature(geometry, name=None, object_type="annotation"):
@@ -43,11 +52,33 @@ SQUARE = shapely.box(0, 0, 10, 10)
         ("Ignore*", "exclude"),
         ("Exclude", "exclude"),
         ("Necrosis", "exclude"),
+        ("Necrotic", "exclude"),
+        ("necrosis*", "exclude"),
+        ("In situ", "exclude"),
+        ("in-situ carcinoma", "exclude"),
+        ("Normal", "exclude"),
+        ("Normal mucosa: gland", "exclude"),
+        ("Artefact", "exclude"),
+        ("Artifact", "exclude"),
+        ("Folds", "exclude"),
+        ("Stroma", "include"),
+        ("Abnormal", "include"),
     ],
 )
 def test_class_tells_the_kind(tmp_path, name, kind):
     path = saved(tmp_path, {"type": "FeatureCollection", "features": [feature(SQUARE, name)]})
     assert [found.kind for found in read_geojson_rois(path)] == [kind]
+
+
+def test_classes_that_nobody_knows_are_told_with_what_they_were_taken_for(tmp_path):
+    def doubt(*names):
+        return class_doubt(read_geojson_rois(saved(tmp_path, [feature(SQUARE, name) for name in names])))
+
+    assert doubt("Tumor", "Normal", "Region*", None) == ""
+    assert doubt("Tumor", "Stroma", "Normal", "Stroma", "Tumour").startswith(
+        "classes of the regions are taken so: 'Tumor', 'Tumour': tumour; 'Normal': left out; "
+        "'Stroma': limits what is scored; "
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,13 @@ from pdl1quant.outputs.scores_table import SCORE_COLUMNS
 from pdl1quant.slides.cases import CaseRow, read_cases
 from pdl1quant.slides.discover import Found, Problem, discover, output_names
 from pdl1quant.slides.opening import is_whole_slide
-from pdl1quant.slides.roi import read_geojson_rois, tumour_doubt
+from pdl1quant.slides.roi import class_doubt, read_geojson_rois, tumour_doubt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+    from pdl1quant.slides.roi import Roi
 
 _ROI_SUFFIX = ".geojson"
 
@@ -64,7 +66,7 @@ def gather(
 
 
 def region_warnings(images: Sequence[Image], roi: Path | None) -> tuple[str, ...]:
-    """What a person has to know of the regions: images without any, and files that do not say where tumour is."""
+    """What a person has to know of the regions: images without any, files that do not say where tumour is, classes."""
     files = dict.fromkeys(image.roi for image in images if image.roi is not None)
     without = [image.name for image in images if image.roi is None]
     warnings = []
@@ -73,10 +75,16 @@ def region_warnings(images: Sequence[Image], roi: Path | None) -> tuple[str, ...
         if len(without) > 1:
             which = f"{len(without)} images have no region file and count"
         warnings.append(f"{which} as a whole: {', '.join(without)}{_misspelt(roi, set(files), without)}")
+    without_doubt: list[Roi] = []
     for file in files:
         with suppress(UnreadableError):  # the row of the image will say it
-            if doubt := tumour_doubt(read_geojson_rois(file), file.name):
+            rois = read_geojson_rois(file)
+            if doubt := tumour_doubt(rois, file.name):  # which names the classes
                 warnings.append(doubt)
+            else:
+                without_doubt += rois
+    if doubt := class_doubt(without_doubt):
+        warnings.append(doubt)
     return tuple(warnings)
 
 

@@ -3,7 +3,7 @@
 from pdl1quant.pipeline.finding import SEGMENTERS, FoundCells, find_cells
 from pdl1quant.pipeline.images import analyse_image, analyse_tile, score_image
 from pdl1quant.pipeline.judging import judge_cells
-from pdl1quant.pipeline.scores import CaseMember, score_blocks, score_case
+from pdl1quant.pipeline.scores import CaseMember, holds_cells, score_blocks, score_case
 from pdl1quant.pipeline.staining import StainSample, estimate_case, estimate_flags, sample_image, working_tile
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "estimate_case",
     "estimate_flags",
     "find_cells",
+    "holds_cells",
     "judge_cells",
     "sample_image",
     "score_blocks",

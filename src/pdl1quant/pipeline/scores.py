@@ -37,16 +37,23 @@ def score_case(
 ) -> Score:
     """Pool the blocks of a case's images into its score.
 
-    With a tumour ROI in some images only, the cells of the others are not confirmed: no call is made.
+    With a tumour ROI in some images only, the cells of the others are not confirmed: no call is made. An image without
+    any tumour or immune cell, as a field of empty glass, has nothing to confirm and is not asked for one.
     """
     blocks = [block for member in members for block in member.blocks]
     known = {*flags, *estimate_flags(estimate)}
     for member in members:
         known |= set(member.flags) & _INHERITED
-    has_roi = bool(members) and all(member.has_tumour_roi for member in members)
+    asked = [member for member in members if holds_cells(member.blocks)] or members
+    has_roi = bool(asked) and all(member.has_tumour_roi for member in asked)
     return score_blocks(
         blocks, config=config, pack=pack, indication=indication, level="case", has_tumour_roi=has_roi, flags=known
     )
+
+
+def holds_cells(blocks: Iterable[Counts]) -> bool:
+    """Whether there are cells that enter a score, or would if they were not left out."""
+    return any(each.n_tumour + each.n_excluded_tumour + each.n_lymphocyte + each.n_macrophage > 0 for each in blocks)
 
 
 _INHERITED = {

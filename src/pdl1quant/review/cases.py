@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdl1quant.errors import ReviewError
 from pdl1quant.model import Counts, ResultFlag, Score, Status
+from pdl1quant.pipeline import holds_cells
 from pdl1quant.review.edits import EditKind
 from pdl1quant.review.recount import score_blocks
 from pdl1quant.review.session import Review
@@ -57,8 +58,9 @@ def open_case(results: Results, case: str, *, opened: Sequence[Review] = ()) -> 
 def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
     """Pool the images of a case into its reviewed score.
 
-    A case counts as confirmed to be tumour when each of its images had tumour drawn for the run or is signed. An
-    accepted change of the threshold on any image withdraws the calls.
+    A case counts as confirmed to be tumour when each of its images had tumour drawn for the run or is signed; those
+    without any tumour or immune cell are not asked. An accepted change of the threshold on any image withdraws the
+    calls.
 
     Parameters
     ----------
@@ -70,6 +72,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
     results = reviews[0].results
     stands = [each.standing for each in reviews]
     blocks = [block for each in reviews for block in each.blocks]
+    asked = [each for each in reviews if holds_cells(each.blocks)] or reviews
     regions_changed = any(each.regions_changed for each in reviews)
     moved = any(each.threshold_moved for each in stands)
     score = score_blocks(
@@ -80,7 +83,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         level="case",
         flags=row.flags,
         has_tumour_roi=not regions_changed and str(ResultFlag.NO_TUMOUR_ROI) not in row.flags,
-        tumour_confirmed=all(each.is_confirmed for each in reviews),
+        tumour_confirmed=all(each.is_confirmed for each in asked),
         is_partial=(row.status is Status.PARTIAL and bool(row.error)) or any(each.image.is_damaged for each in reviews),
     )
     no_call = why_no_call(score.flags, pack=results.pack, indication=results.indication, evaluable=score.evaluable)

@@ -26,7 +26,10 @@ CENTRE = 0.5
 """Where the centre of the first pixel lies, counted from its corner."""
 
 _TUMOUR_NAMES = ("tumor", "tumour")
-_EXCLUDE_NAMES = ("ignore", "exclude", "necrosis")
+_EXCLUDE_NAMES = ("ignore", "exclude", "necro", "in situ", "in-situ", "normal", "artefact", "artifact", "fold")
+"""How classes begin whose cells are no viable tumour and none of its immune cells."""
+_INCLUDE_NAMES = ("region", "roi", "include")
+"""How classes begin that are meant to limit what is scored; of any other a person is told that they do."""
 
 
 class RoiKind(StrEnum):
@@ -53,8 +56,9 @@ class Roi:
 def read_geojson_rois(path: Path) -> tuple[Roi, ...]:
     """Read the areas of a GeoJSON file: a FeatureCollection, a list of Features, one Feature or one geometry.
 
-    The class of a region tells its kind: Tumor or Tumour; Ignore*, Exclude* or Necrosis*; anything else, or none, is
-    a region to include. Upper and lower case are alike; of a derived class as ``Tumor: core`` the first part counts.
+    The class of a region tells its kind: Tumor or Tumour; one to exclude where it begins with Ignore, Exclude, Necro,
+    In situ, Normal, Artefact or Artifact, or Fold; anything else, or none, is a region to include. Upper and lower
+    case are alike; of a derived class as ``Tumor: core`` the first part counts.
     The class is read from ``classification`` (its ``name``, or text), else from ``class``, else from ``name``.
     Points and lines are passed over, cells and other detections too. Outlines that cross themselves are repaired,
     open ones closed.
@@ -114,6 +118,30 @@ def tumour_doubt(rois: Iterable[Roi], file_name: str) -> str:
         f"{file_name}: {seen}, none of class Tumor: {counted}, but nobody has said that they are tumour, "
         "so no call is made; give the class Tumor to what is tumour"
     )
+
+
+def class_doubt(rois: Iterable[Roi]) -> str:
+    """Which class was taken as what, in one line, where one limits what is scored that may not be meant to; else empty.
+
+    Parameters
+    ----------
+    rois
+        Regions of one file, or of several.
+    """
+    names: dict[RoiKind, dict[str, None]] = {kind: {} for kind in RoiKind}
+    for roi in rois:
+        if roi.name:
+            names[roi.kind].setdefault(roi.name)
+    foreign = [name for name in names[RoiKind.INCLUDE] if not _begins(name, _INCLUDE_NAMES)]
+    if not foreign:
+        return ""
+    taken = {
+        "tumour": names[RoiKind.TUMOUR],
+        "left out": names[RoiKind.EXCLUDE],
+        "limits what is scored": names[RoiKind.INCLUDE],
+    }
+    read = "; ".join(f"{', '.join(map(repr, each))}: {what}" for what, each in taken.items() if each)
+    return f"classes of the regions are taken so: {read}; give the class Ignore* to what is to be left out"
 
 
 def points_in_rois(rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array) -> BoolArray:
@@ -274,10 +302,13 @@ def _class_name(properties: dict[str, Any]) -> str:
 
 
 def _kind_of(name: str) -> RoiKind:
-    first = name.split(":", maxsplit=1)[0].strip().lower()
-    if first.startswith(_EXCLUDE_NAMES):
+    if _begins(name, _EXCLUDE_NAMES):
         return RoiKind.EXCLUDE
-    return RoiKind.TUMOUR if first in _TUMOUR_NAMES else RoiKind.INCLUDE
+    return RoiKind.TUMOUR if name.split(":", maxsplit=1)[0].strip().lower() in _TUMOUR_NAMES else RoiKind.INCLUDE
+
+
+def _begins(name: str, beginnings: tuple[str, ...]) -> bool:
+    return name.strip().lower().startswith(beginnings)
 
 
 def _regions(rois: Iterable[Roi]) -> tuple[Any, Any]:
