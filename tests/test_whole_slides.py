@@ -15,6 +15,7 @@ from pdl1quant.errors import PixelSizeError
 from pdl1quant.model import Flag, ResultFlag, Status
 from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.slides.roi import Roi, RoiKind
+from pdl1quant.stages import quality
 from pdl1quant.whole_slides import survey
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import measure_tile
@@ -178,7 +179,9 @@ def test_a_missing_tile_makes_the_result_partial_and_cuts_the_cells_around_it(im
     assert not cut[~cells["x_px"].between(x0 - 60, x0 + 316)].any()
 
 
-def test_cells_outside_the_region_are_flagged_and_far_blocks_are_no_work(path, estimate, by_tile_px):
+def test_cells_outside_the_region_are_flagged_and_far_blocks_are_no_work(path, estimate, by_tile_px, monkeypatch):
+    reach_um = 40.0  # the slide is small
+    monkeypatch.setattr(quality, "STROMA_REACH_UM", reach_um)
     tumour = shapely.box(600.3, 700.7, 1400.2, 1300.9)
     rois = (
         Roi(kind=RoiKind.TUMOUR, name="Tumor", geometry=tumour),
@@ -187,10 +190,14 @@ def test_cells_outside_the_region_are_flagged_and_far_blocks_are_no_work(path, e
     result, cells = analysed(path, config_of(), estimate=estimate, rois=rois)
     counted = cells[(cells["flags"] & int(Flag.OUTSIDE_ROI)) == 0]
     inside = shapely.contains_xy(tumour, counted["x_px"] + 0.5, counted["y_px"] + 0.5)
-    assert inside.all()
+    assert inside[counted["cell_class"] == "tumour"].all()
+    assert ((counted["flags"] & int(Flag.BESIDE_TUMOUR) > 0) == ~inside).all()
+    places = shapely.points(counted["x_px"] + 0.5, counted["y_px"] + 0.5)
+    assert (shapely.distance(tumour, places) <= reach_um / 0.5).all()
     assert not (counted["x_px"].between(600, 899) & counted["y_px"].between(700, 899)).any()
     assert ResultFlag.TUMOUR_UNCONFIRMED not in result.flags
-    assert result.counts.tumour_area_um2 == pytest.approx((799.9 * 600.2 - 299.7 * 199.3) * 0.25, rel=1e-3)
+    drawn_um2 = (799.9 * 600.2 - 299.7 * 199.3) * 0.25
+    assert 0.5 * drawn_um2 < result.counts.tumour_area_um2 <= drawn_um2 * (1 + 1e-3)
     assert len(cells) < 0.5 * len(by_tile_px("watershed", 2048)[1])
     everywhere = by_tile_px("watershed", 2048)[1].merge(counted, on=["x_px", "y_px"], suffixes=("", "_roi"))
     assert len(everywhere) == len(counted)

@@ -10,7 +10,7 @@ from pdl1quant.batch.work import result_paths
 from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.maps import write_map
 from pdl1quant.outputs.overview import write_overview
-from pdl1quant.slides.roi import scored_region
+from pdl1quant.slides.roi import RoiKind, of_kind, scored_region, tumour_rois
 from pdl1quant.whole_slides.scoring import HEAT_UM
 from pdl1quant.whole_slides.survey import OVERVIEW_MPP, read_overview
 
@@ -39,6 +39,8 @@ def write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image, 
     def shrunk(geometry: Any) -> Any:
         return shapely.transform(geometry, lambda points: points / (shown.grid.downsample_x, shown.grid.downsample_y))
 
+    # the colour is that of the TPS: of tumour cells, which count in drawn tumour alone where there is some
+    rois = tumour_rois(tally.rois) if of_kind(tally.rois, RoiKind.TUMOUR) else tally.rois
     write_overview(
         shown.rgb,
         work.tissue,
@@ -48,7 +50,7 @@ def write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image, 
         mpp=shown.grid.mpp,
         square_um=HEAT_UM,
         compartment=plan.pack.compartment,
-        scored=shrunk(scored_region(tally.rois, shapely.box(0, 0, slide.width, slide.height))),
+        scored=shrunk(scored_region(rois, shapely.box(0, 0, slide.width, slide.height))),
         artefacts=work.artefacts,
         regions=[(region.name, shrunk(region.geometry)) for region in tally.regions.regions],
     )

@@ -137,7 +137,14 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
         flags = {*task.flags, *check_scale(slide, work, estimate=estimate, config=plan.config)}
         flags |= {*flags_of_notes(slide.notes), *flags_of_rois(rois, width=slide.width, height=slide.height)}
         work = look_for_artefacts(slide, work, estimate=estimate, config=plan.config)
-        tally = Tally(slide=slide, config=plan.config, pack=plan.pack, rois=work.rois, artefacts=work.artefacts)
+        tally = Tally(
+            slide=slide,
+            config=plan.config,
+            pack=plan.pack,
+            rois=work.rois,
+            artefacts=work.artefacts,
+            tissue=work.tissue if rois else None,
+        )
         tally.damage |= dict.fromkeys(known_damage(slide, work))
         give_back()
         measured = swept(_counted(tiles, agenda, tally=tally, progress=progress), agenda, source.store)

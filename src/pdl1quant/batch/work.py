@@ -34,8 +34,8 @@ from pdl1quant.outputs.tables import write_cells
 from pdl1quant.pipeline import CaseMember, StainSample, analyse_image, sample_image
 from pdl1quant.slides.images import PlainImage, read_image
 from pdl1quant.slides.raster import Note
-from pdl1quant.slides.roi import Roi, RoiKind, read_geojson_rois, roi_mask, share_outside
-from pdl1quant.whole_slides.regions import RegionTally, regions_of
+from pdl1quant.slides.roi import Roi, RoiKind, limiting_rois, read_geojson_rois, roi_mask, share_outside, tumour_rois
+from pdl1quant.whole_slides.regions import Ground, RegionTally, regions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -220,7 +220,13 @@ def _analyse(task: Task) -> Done:
     )
     with replace_together():
         _write(result, read.rgb, image, plan)
-    regions = RegionTally(regions=regions_of(rois), mpp_x=read.mpp, mpp_y=read.mpp, config=plan.config, pack=plan.pack)
+    regions = RegionTally(
+        regions=regions_of(rois, Ground(tissue=result.tissue, width=width, height=height)),
+        mpp_x=read.mpp,
+        mpp_y=read.mpp,
+        config=plan.config,
+        pack=plan.pack,
+    )
     regions.add(result.cells)
     outcome = Outcome(
         status=result.status,
@@ -263,14 +269,15 @@ def _roi_masks(image: Image, rois: tuple[Roi, ...], shape: tuple[int, int]) -> R
     """What a person drew, in pixels of the image; without a tumour region nobody has said where tumour is."""
     if image.roi is None:
         return None
-    scored = roi_mask(rois, shape)
-    if not scored.any() and all(roi.kind is RoiKind.EXCLUDE for roi in rois):
+    drawn = roi_mask(rois, shape)
+    if not drawn.any() and all(roi.kind is RoiKind.EXCLUDE for roi in rois):
         raise RefusedError(f"{image.name}: {image.roi.name} excludes the whole image; leave the image out of the run")
-    if not scored.any():
+    if not drawn.any():
         raise RefusedError(f"{image.name}: {image.roi.name} has no region inside the image; draw it on this image")
     has_tumour = any(roi.kind is RoiKind.TUMOUR for roi in rois)
-    tumour = [roi for roi in rois if roi.kind is not RoiKind.INCLUDE]
-    return RoiMasks(scored=scored, tumour=roi_mask(tumour, shape) if has_tumour else None)
+    if not has_tumour:
+        return RoiMasks(scored=drawn)
+    return RoiMasks(scored=roi_mask(limiting_rois(rois), shape), tumour=roi_mask(tumour_rois(rois), shape))
 
 
 def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> None:

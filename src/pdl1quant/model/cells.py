@@ -42,6 +42,8 @@ class Flag(IntFlag):
     """In a part of the slide that is spoilt: pen, fold, bubble, blur or pigment."""
     OVERLAID = 1024
     """A tumour cell whose brown is that of an immune cell which lies over it: what it is like below cannot be seen."""
+    BESIDE_TUMOUR = 2048
+    """Beside the drawn tumour region, in its adjacent stroma: only immune cells count here, and not for the areas."""
 
 
 EXCLUDING_FLAGS = (

@@ -95,7 +95,8 @@ class Tile:
 class RoiMasks:
     """What a person drew, each (H, W) bool in pixels of the input image.
 
-    Cells outside ``scored`` leave the score. With a ``tumour`` region only the tumour cells inside it count.
+    Cells outside ``scored`` leave the score. With a ``tumour`` region only the tumour cells inside it count, and the
+    immune cells up to 500 um from it; where nothing else is to limit those, ``scored`` is the whole image.
     """
 
     scored: BoolArray

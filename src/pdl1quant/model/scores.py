@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.model.artefacts import ArtefactKind
-    from pdl1quant.model.pixels import Compartments, StainEstimate
+    from pdl1quant.model.pixels import BoolArray, Compartments, StainEstimate
 
 _Sum = TypeVar("_Sum", "PositiveCounts", "Counts")
 
@@ -48,7 +48,8 @@ class Counts:
     though whole and inside the ROI.
     ``positive`` is counted at the threshold t1, ``positive_strict`` at t1 + margin, ``positive_lenient`` at
     t1 - margin. ``grade_1`` to ``grade_3`` count viable tumour cells by DAB bin of the pack's compartment.
-    ``immune`` counts lymphocytes and macrophages; areas are those of positive cells in um2.
+    ``immune`` counts lymphocytes and macrophages; areas are those of positive cells in um2, within the drawn tumour
+    region where there is one.
     """
 
     n_cells: int = 0
@@ -65,7 +66,7 @@ class Counts:
     tumour_positive_area_um2: float = 0.0
     immune_positive_area_um2: float = 0.0
     tumour_area_um2: float = 0.0
-    """Area of the tumour region that a person drew; 0 without one."""
+    """Area of the tissue in the tumour region that a person drew; 0 without one."""
 
     def __add__(self, other: Counts) -> Counts:
         return _add(self, other)
@@ -214,7 +215,8 @@ class SlideResult:
     """All that was measured on one image.
 
     ``cells`` follows ``CELL_COLUMNS``. ``blocks`` are the ``Counts`` of blocks of tissue that sum to ``counts``.
-    ``compartments`` are label images at ``working_mpp``, kept only when asked for. ``shape_px`` is (height, width) of
+    ``compartments`` are label images at ``working_mpp``, kept only when asked for; ``tissue`` is a mask over the whole
+    image, of any size, and None for a slide. ``shape_px`` is (height, width) of
     the input image and ``mpp`` its pixel size in um. ``artefacts`` are shares (0-1) of the tissue; None where nobody
     looked for them.
     """
@@ -231,5 +233,6 @@ class SlideResult:
     tissue_area_um2: float
     flags: tuple[ResultFlag, ...] = ()
     compartments: Compartments | None = None
+    tissue: BoolArray | None = None
     artefacts: Mapping[ArtefactKind, float] | None = None
     regions: tuple[RegionScore, ...] = ()

@@ -60,8 +60,13 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
     ),
     ScoreColumn("cps_low", "float", "", "lower end of the interval of cps that calls are made on; empty without a cps"),
     ScoreColumn("cps_high", "float", "", "upper end of that interval"),
-    ScoreColumn("ic_area_pct", "float", "%", "area of positive immune cells in the drawn tumour region"),
-    ScoreColumn("tap_area_pct", "float", "%", "area of positive tumour and immune cells in the drawn tumour region"),
+    ScoreColumn(
+        "ic_area_pct",
+        "float",
+        "%",
+        "positive immune cells in the drawn tumour region: their area per that of its tissue",
+    ),
+    ScoreColumn("tap_area_pct", "float", "%", "the same of positive tumour and immune cells"),
     ScoreColumn("h_score", "float", "", "sum of grade times per cent of tumour cells, 0-300; bins, not 1+/2+/3+"),
     ScoreColumn("evaluable", "bool", "", "whether the case has enough viable tumour cells; empty for an image"),
     ScoreColumn(

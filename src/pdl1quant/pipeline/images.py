@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from pdl1quant.assays import find_indication, load_pack
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.model import (
+        BoolArray,
         Compartments,
         Indication,
         RoiMasks,
@@ -122,7 +124,7 @@ def analyse_image(
         result_flags.add(ResultFlag.NO_DAB_SEEN)
     blocks = scoring.count_blocks(cells, block_um=config.score.block_um, mpp_x=mpp, mpp_y=mpp, config=config, pack=pack)
     if roi is not None and roi.tumour is not None:
-        blocks = (*blocks, Counts(tumour_area_um2=float((roi.tumour & roi.scored).sum()) * mpp**2))
+        blocks = (*blocks, Counts(tumour_area_um2=_area_px(roi.tumour & roi.scored, found_tissue) * mpp**2))
     score = score_blocks(
         blocks,
         config=config,
@@ -138,9 +140,16 @@ def analyse_image(
     return SlideResult(
         status=status, cells=cells, counts=sum(blocks, Counts()), blocks=blocks, score=score, estimate=estimate,
         mpp=mpp, working_mpp=tile.mpp, shape_px=(rgb.shape[0], rgb.shape[1]),
-        tissue_area_um2=tissue.tissue_area_um2(found_tissue, tile), flags=score.flags,
+        tissue_area_um2=tissue.tissue_area_um2(found_tissue, tile), flags=score.flags, tissue=found_tissue,
         compartments=parts if keep_labels else None,
     )  # fmt: skip
+
+
+def _area_px(drawn: BoolArray, tissue: BoolArray) -> int:
+    """Pixels of a mask that are tissue, which is a mask of any size; all where none is."""
+    height, width = drawn.shape
+    ground = cv2.resize(tissue.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    return int((drawn & ground).sum()) or int(drawn.sum())
 
 
 def score_image(

@@ -152,6 +152,7 @@ CELL_FLAG_TEXTS: dict[Flag, str] = {
     Flag.SATURATED: "too dark for the stain split (stays in the score)",
     Flag.NO_CYTOPLASM: "no cytoplasm seen (stays in the score)",
     Flag.SHARED_MEMBRANE: "brown line given to a neighbour (stays in the score)",
+    Flag.BESIDE_TUMOUR: "beside the drawn tumour: only immune cells count, for the CPS",
     Flag.EDITED: "changed by a reviewer",
 }
 """What is said of a cell, those that leave the score first."""

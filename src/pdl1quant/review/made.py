@@ -102,7 +102,7 @@ def _outside(automated: pd.DataFrame, cell: MadeCell) -> int:
         return 0
     x, y = (automated[name].to_numpy(np.float64) for name in ("x_px", "y_px"))
     nearest = int(np.argmin((x - cell.x_px) ** 2 + (y - cell.y_px) ** 2))
-    return int(automated["flags"].to_numpy(np.int32)[nearest]) & int(Flag.OUTSIDE_ROI)
+    return int(automated["flags"].to_numpy(np.int32)[nearest]) & int(Flag.OUTSIDE_ROI | Flag.BESIDE_TUMOUR)
 
 
 def _typed(rows: list[dict[str, Any]]) -> pd.DataFrame:

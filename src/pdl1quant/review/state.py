@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 UNSAID = -1
 _CLASSES = [str(each) for each in CellClass]
 _CODE = {name: code for code, name in enumerate(_CLASSES)}
+_IMMUNE = (_CODE[CellClass.LYMPHOCYTE], _CODE[CellClass.MACROPHAGE])
 
 REVIEW_COLUMNS = (
     "cell_id",
@@ -278,6 +279,11 @@ class CellState:
         flags = self.table["flags"].to_numpy(np.int32)[rows]
         side = self._inside[rows]
         outside = np.int32(Flag.OUTSIDE_ROI)
+        # Beside the drawn tumour it is the class, which a reviewer may change, that says whether a cell counts.
+        codes = self.table["cell_class"].cat.codes.to_numpy()[rows]
+        immune = np.isin(np.where(self._class[rows] != UNSAID, self._class[rows], codes), _IMMUNE)
+        beside = (flags & int(Flag.BESIDE_TUMOUR)) != 0
+        flags = np.where(beside, np.where(immune, flags & ~outside, flags | outside), flags)
         flags = np.where(side == 1, flags & ~outside, np.where(side == 0, flags | outside, flags))
         judged = (self._class[rows] != UNSAID) | (self._positive[rows] != UNSAID)
         flags = np.where(judged, flags & ~np.int32(Flag.OVERLAID), flags)

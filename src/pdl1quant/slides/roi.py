@@ -145,9 +145,10 @@ def class_doubt(rois: Iterable[Roi]) -> str:
 
 
 def points_in_rois(rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array) -> BoolArray:
-    """Whether points lie in the region that is to be scored: include or tumour, and not exclude.
+    """Whether points lie in the drawn region: include or tumour, and not exclude.
 
-    With neither an include nor a tumour region everything counts that is not excluded.
+    With neither an include nor a tumour region that is everything that is not excluded. Cores of a microarray cut it:
+    what lies outside of all of them is not in it.
 
     Parameters
     ----------
@@ -167,31 +168,48 @@ def points_in_rois(rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array) 
     return inside & ~_covers(unwanted, x, y)
 
 
-def distances_um(
-    rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array, *, mpp_x: float, mpp_y: float
-) -> Float64Array:
-    """(n,) um from points (as in `points_in_rois`) to the region of `points_in_rois`; infinite where it is empty."""
-    wanted, unwanted = _regions(rois)
-    if wanted is None:
-        return np.full(np.shape(x_px), np.inf)
-    region = shapely.transform(shapely.difference(wanted, unwanted), lambda points: points * (mpp_x, mpp_y))
-    if region.is_empty:
-        return np.full(np.shape(x_px), np.inf)
-    points = shapely.points((np.asarray(x_px) + CENTRE) * mpp_x, (np.asarray(y_px) + CENTRE) * mpp_y)
-    return np.asarray(shapely.distance(region, points), dtype=np.float64)
+def tumour_rois(rois: Iterable[Roi]) -> tuple[Roi, ...]:
+    """Those of which `points_in_rois` makes the drawn tumour; for files in which there is some."""
+    return tuple(roi for roi in rois if roi.kind is not RoiKind.INCLUDE or roi.is_core)
+
+
+def limiting_rois(rois: Iterable[Roi]) -> tuple[Roi, ...]:
+    """Those of which `points_in_rois` makes the region outside of which nothing counts, be it beside the tumour.
+
+    With a region to include that are all of them. Without one a tumour region limits nothing here: it says where
+    tumour cells count, and near what immune cells do (`near_tumour`). Of a microarray only cores with drawn tumour are
+    left, where there is some: tumour of one core has no stroma in another.
+    """
+    rois = tuple(rois)
+    tumour = shapely.union_all([roi.geometry for roi in of_kind(rois, RoiKind.TUMOUR)])
+    if tumour.is_empty:
+        return rois
+    has_include = any(roi.kind is RoiKind.INCLUDE and not roi.is_core for roi in rois)
+    kept = [roi for roi in rois if has_include or roi.kind is not RoiKind.TUMOUR]
+    return tuple(roi for roi in kept if not roi.is_core or shapely.intersects(roi.geometry, tumour))
+
+
+def near_tumour(
+    rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array, *, reach_um: float, mpp_x: float, mpp_y: float
+) -> BoolArray:
+    """(n,) bool: points (as in `points_in_rois`) at most ``reach_um`` from the drawn tumour."""
+    tumour, unwanted = _regions(tumour_rois(rois))
+    points_um = shapely.points((np.asarray(x_px) + CENTRE) * mpp_x, (np.asarray(y_px) + CENTRE) * mpp_y)
+    drawn = shapely.difference(tumour, unwanted)
+    return within_reach(drawn, points_um, reach_um=reach_um, mpp_x=mpp_x, mpp_y=mpp_y)
+
+
+def within_reach(region: Any, places_um: Any, *, reach_um: float, mpp_x: float, mpp_y: float) -> BoolArray:
+    """(n,) bool: geometries in um at most ``reach_um`` from a region in pixels from the corner."""
+    region_um = shapely.transform(region, lambda points: points * (mpp_x, mpp_y))
+    shapely.prepare(region_um)
+    return np.asarray(shapely.dwithin(region_um, places_um, reach_um), dtype=bool)
 
 
 def scored_region(rois: Iterable[Roi], whole: shapely.Polygon) -> Any:
-    """What of ``whole`` (in the file's coordinates) is to be scored, as `points_in_rois` says: one geometry."""
+    """What of ``whole`` (in the file's coordinates) is drawn, as `points_in_rois` says: one geometry."""
     wanted, unwanted = _regions(rois)
     return shapely.difference(whole if wanted is None else shapely.intersection(wanted, whole), unwanted)
-
-
-def tumour_area_px(rois: Iterable[Roi], *, width: int, height: int) -> float:
-    """Level-0 pixels of the scored tumour regions on a slide of that size."""
-    rois = tuple(rois)
-    tumour = [roi for roi in rois if roi.kind is not RoiKind.INCLUDE]
-    return float(scored_region(tumour, shapely.box(0, 0, width, height)).area)
 
 
 def share_outside(rois: Iterable[Roi], *, width: int, height: int) -> float:
@@ -288,9 +306,14 @@ def _area_of(geometry: Any) -> shapely.Polygon | shapely.MultiPolygon | None:
     """What of the geometry has an area, valid; None for points, lines and nothing."""
     if geometry is None or not np.isfinite(shapely.get_coordinates(geometry)).all():
         return None
-    parts = shapely.get_parts(shapely.get_parts(shapely.make_valid(geometry)))
-    area = shapely.union_all([part for part in parts if part.geom_type == "Polygon" and part.area > 0])
+    area = areas_in(shapely.make_valid(geometry))
     return None if area.is_empty else area
+
+
+def areas_in(geometry: Any) -> Any:
+    """What of a geometry has an area: a Polygon or MultiPolygon, or something empty."""
+    parts = shapely.get_parts(shapely.get_parts(geometry))
+    return shapely.union_all([part for part in parts if part.geom_type == "Polygon" and part.area > 0])
 
 
 def _class_name(properties: dict[str, Any]) -> str:
@@ -312,11 +335,13 @@ def _begins(name: str, beginnings: tuple[str, ...]) -> bool:
 
 
 def _regions(rois: Iterable[Roi]) -> tuple[Any, Any]:
-    """What is wanted (None: everything) and what is not, each as one geometry."""
+    """What is wanted (None: everything) and what is not, each as one geometry; cores cut what a person drew."""
     rois = tuple(rois)
-    wanted = [roi.geometry for roi in rois if roi.kind is not RoiKind.EXCLUDE]
+    drawn = [roi.geometry for roi in rois if roi.kind is not RoiKind.EXCLUDE and not roi.is_core]
+    cores = [roi.geometry for roi in rois if roi.is_core]
+    united = [shapely.union_all(each) for each in (drawn, cores) if each]
     unwanted = shapely.union_all([roi.geometry for roi in of_kind(rois, RoiKind.EXCLUDE)])
-    return (shapely.union_all(wanted) if wanted else None), unwanted
+    return (shapely.intersection_all(united) if united else None), unwanted
 
 
 def _covers(region: Any, x: Float64Array, y: Float64Array) -> BoolArray:

@@ -194,22 +194,31 @@ def flag_outside(cells: pd.DataFrame, roi: RoiMasks, *, mpp: float) -> pd.DataFr
         np.clip(np.rint(cells[name].to_numpy()).astype(int), 0, side - 1)
         for name, side in zip(("y_px", "x_px"), roi.scored.shape, strict=True)
     )
+    if roi.tumour is None:
+        return flag_beyond(cells, scored=roi.scored[y, x])
     near = np.zeros(len(cells), bool)
-    if roi.tumour is not None and roi.tumour.any():
-        distance = cv2.distanceTransform((~roi.tumour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5) * mpp
+    if roi.tumour.any():
+        distance = cv2.distanceTransform((~roi.tumour).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE) * mpp
         near = distance[y, x] <= STROMA_REACH_UM
-    tumour = None if roi.tumour is None else roi.tumour[y, x]
-    return flag_beyond(cells, scored=roi.scored[y, x], tumour=tumour, near=near)
+    return flag_beyond(cells, scored=roi.scored[y, x], tumour=roi.tumour[y, x], near=near)
 
 
-def flag_beyond(cells: pd.DataFrame, *, scored: BoolArray, tumour: BoolArray | None, near: BoolArray) -> pd.DataFrame:
-    """The same where it is known of each cell, (n,) bool, whether it lies in each region, or near the tumour."""
-    inside = scored
-    if tumour is not None:
-        immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
-        inside = scored & (tumour | (immune & near))
-    outside = np.where(inside, 0, int(Flag.OUTSIDE_ROI)).astype(np.int32)
-    return cells.assign(flags=cells["flags"].to_numpy() | outside)
+def flag_beyond(
+    cells: pd.DataFrame, *, scored: BoolArray, tumour: BoolArray | None = None, near: BoolArray | None = None
+) -> pd.DataFrame:
+    """The same where it is known of each cell, (n,) bool, whether it lies in each region, or near the tumour.
+
+    ``near`` is needed with ``tumour``; cells near the tumour and not in it are flagged `Flag.BESIDE_TUMOUR`.
+    """
+    flags = cells["flags"].to_numpy()
+    if tumour is None:
+        return cells.assign(flags=flags | np.where(scored, 0, int(Flag.OUTSIDE_ROI)).astype(np.int32))
+    assert near is not None
+    beside = scored & near & ~tumour
+    immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
+    outside = ~((scored & tumour) | (beside & immune))
+    flags = flags | np.where(outside, int(Flag.OUTSIDE_ROI), 0) | np.where(beside, int(Flag.BESIDE_TUMOUR), 0)
+    return cells.assign(flags=flags.astype(np.int32))
 
 
 def flag_artefacts(cells: pd.DataFrame, spoilt: BoolArray) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ import numpy as np
 import shapely
 
 from pdl1quant import pipeline
-from pdl1quant.model import Counts, RegionScore, ResultFlag, Status
-from pdl1quant.slides.roi import CENTRE, RoiKind, of_kind
+from pdl1quant.model import CellClass, Counts, Flag, RegionScore, ResultFlag, Status
+from pdl1quant.slides.roi import CENTRE, RoiKind, areas_in, fill_region, of_kind, within_reach
+from pdl1quant.stages import quality
 from pdl1quant.stages import score as scoring
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.config import Config
-    from pdl1quant.model import Rect, RulePack
+    from pdl1quant.model import BoolArray, Float64Array, IntpArray, Rect, RulePack
     from pdl1quant.slides.roi import Roi
 
 Blocks = dict[tuple[int, int], Counts]
@@ -36,28 +38,75 @@ def add_blocks(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """Where an image of ``width`` x ``height`` pixels holds tissue: a mask over it of any size; None: everywhere."""
+
+    tissue: BoolArray | None
+    width: int
+    height: int
+
+    def area_px(self, region: Any) -> float:
+        """Pixels of the image in a region (in pixels from the corner) that are tissue; all of them where none is."""
+        region = areas_in(shapely.intersection(region, shapely.box(0, 0, self.width, self.height)))
+        if self.tissue is None or region.is_empty:
+            return float(region.area)
+        rows, columns = self.tissue.shape
+        on_mask = shapely.transform(region, lambda points: points * (columns / self.width, rows / self.height))
+        left, top, right, bottom = (int(side) for side in on_mask.bounds)
+        left, top, right, bottom = max(0, left), max(0, top), min(columns, right + 1), min(rows, bottom + 1)
+        fine = max(1, math.ceil(math.sqrt(_MIN_PLACES / on_mask.area)))
+        n_inside = n_tissue = 0
+        strip = max(1, _MAX_PLACES // (max(1, right - left) * fine**2))  # a slide is large
+        for first in range(top, bottom, strip):
+            mask = self.tissue[first : min(first + strip, bottom), left:right].repeat(fine, 0).repeat(fine, 1)
+            moved = shapely.transform(on_mask, lambda points, y=first: (points - (left, y)) * fine)
+            inside = fill_region(moved, (mask.shape[0], mask.shape[1]))
+            n_inside += int(inside.sum())
+            n_tissue += int((inside & mask).sum())
+        return float(region.area) * (n_tissue / n_inside if n_tissue else 1.0)
+
+
+_MIN_PLACES = 1000
+"""So many places of a mask a small region is divided into, at least."""
+_MAX_PLACES = 1 << 22
+"""So many are looked at together, at most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
     """What is scored for itself: its name, unlike that of any other, and its area without what is excluded.
 
-    ``geometry`` and ``tumour`` (what of it was drawn as tumour) are in pixels of the input, from the corner.
+    ``geometry`` is in pixels of the input, from the corner. ``tumour_px`` is how many of them are tissue that was drawn
+    as tumour. Immune cells beside the region count for it where it ``is_tumour``.
     """
 
     level: str
     name: str
     geometry: Any
-    tumour: Any
+    tumour_px: float
+    is_tumour: bool
 
 
-def regions_of(rois: Sequence[Roi]) -> tuple[Region, ...]:
+def regions_of(rois: Sequence[Roi], ground: Ground) -> tuple[Region, ...]:
     """The regions that are scored for themselves, in the order given: all but those to exclude."""
     unwanted = shapely.union_all([roi.geometry for roi in of_kind(rois, RoiKind.EXCLUDE)])
     tumour = shapely.union_all([roi.geometry for roi in of_kind(rois, RoiKind.TUMOUR)])
+    cores = shapely.union_all([roi.geometry for roi in rois if roi.is_core])
     wanted = [roi for roi in rois if roi.kind is not RoiKind.EXCLUDE]
     regions = []
     for roi, name in zip(wanted, _unlike([roi.title or roi.name or "roi" for roi in wanted]), strict=True):
         geometry = shapely.difference(roi.geometry, unwanted)
-        level = "core" if roi.is_core else "roi"
-        regions.append(Region(level=level, name=name, geometry=geometry, tumour=shapely.intersection(geometry, tumour)))
+        if not cores.is_empty and not roi.is_core:
+            geometry = areas_in(shapely.intersection(geometry, cores))
+        regions.append(
+            Region(
+                level="core" if roi.is_core else "roi",
+                name=name,
+                geometry=geometry,
+                tumour_px=ground.area_px(shapely.intersection(geometry, tumour)),
+                is_tumour=roi.kind is RoiKind.TUMOUR,
+            )
+        )
     return tuple(regions)
 
 
@@ -75,6 +124,9 @@ def _unlike(names: Sequence[str]) -> list[str]:
 class RegionTally:
     """Counts cells into the regions in which their centres lie; regions may overlap.
 
+    Into a tumour region those immune cells are counted, too, that would count were it the only one: at most
+    ``STROMA_REACH_UM`` beside it.
+
     ``mpp_x`` and ``mpp_y`` (um) are the sides of a pixel of the input.
     """
 
@@ -91,14 +143,36 @@ class RegionTally:
     def add(self, cells: pd.DataFrame) -> None:
         """Count some cells, flagged as they count for the whole image."""
         x, y = cells["x_px"].to_numpy() + CENTRE, cells["y_px"].to_numpy() + CENTRE
+        immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
+        may_be_beside = immune & ((cells["flags"].to_numpy() & int(Flag.OUTSIDE_ROI)) == 0)
         for region, blocks in zip(self.regions, self.blocks, strict=True):
-            x0, y0, x1, y1 = region.geometry.bounds if not region.geometry.is_empty else (0, 0, 0, 0)
-            near = np.flatnonzero((x >= x0) & (x <= x1) & (y >= y0) & (y <= y1))
-            inside = near[shapely.contains_xy(region.geometry, x[near], y[near])] if near.size else near
-            if inside.size:
-                chosen = cells.iloc[inside].reset_index(drop=True)
+            if region.geometry.is_empty:
+                continue
+            inside = self._around(region, x, y, reach_um=0.0)
+            inside = inside[shapely.contains_xy(region.geometry, x[inside], y[inside])]
+            beside = np.zeros(0, np.intp)
+            if region.is_tumour:
+                beside = self._around(region, x, y, reach_um=quality.STROMA_REACH_UM)
+                beside = np.setdiff1d(beside[may_be_beside[beside]], inside)
+                beside = beside[self._is_near(region, x[beside], y[beside])]
+            if inside.size or beside.size:
+                rows = np.union1d(inside, beside)
+                chosen = cells.iloc[rows].reset_index(drop=True)
+                flags = chosen["flags"].to_numpy() | np.where(np.isin(rows, beside), int(Flag.BESIDE_TUMOUR), 0)
+                chosen = chosen.assign(flags=flags.astype(np.int32))
                 how = {"block_um": self.config.score.block_um, "mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
                 add_blocks(blocks, chosen, **how, config=self.config, pack=self.pack)
+
+    def _around(self, region: Region, x: Float64Array, y: Float64Array, *, reach_um: float) -> IntpArray:
+        """Rows of points, counted from the corner, in the box of a region that is wider by ``reach_um``."""
+        x0, y0, x1, y1 = region.geometry.bounds
+        by_x, by_y = reach_um / self.mpp_x, reach_um / self.mpp_y
+        return np.flatnonzero((x >= x0 - by_x) & (x <= x1 + by_x) & (y >= y0 - by_y) & (y <= y1 + by_y))
+
+    def _is_near(self, region: Region, x: Float64Array, y: Float64Array) -> BoolArray:
+        points_um = shapely.points(x * self.mpp_x, y * self.mpp_y)
+        sides = {"mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
+        return within_reach(region.geometry, points_um, reach_um=quality.STROMA_REACH_UM, **sides)
 
     def scores(
         self, *, flags: Iterable[ResultFlag], has_tumour_roi: bool, damage: Sequence[Rect] = ()
@@ -130,7 +204,7 @@ class RegionTally:
         self, region: Region, blocks: list[Counts], *, flags: set[ResultFlag], has_tumour_roi: bool
     ) -> RegionScore:
         if has_tumour_roi:
-            blocks = [*blocks, Counts(tumour_area_um2=float(region.tumour.area) * self.mpp_x * self.mpp_y)]
+            blocks = [*blocks, Counts(tumour_area_um2=region.tumour_px * self.mpp_x * self.mpp_y)]
         score = pipeline.score_blocks(
             blocks,
             config=self.config,

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
+import shapely
 
 from pdl1quant import pipeline
-from pdl1quant.model import CellClass, Counts, ResultFlag, SlideResult, Status
-from pdl1quant.slides.roi import Roi, RoiKind, distances_um, of_kind, points_in_rois, tumour_area_px
+from pdl1quant.model import Counts, ResultFlag, SlideResult, Status
+from pdl1quant.slides.roi import (
+    Roi,
+    RoiKind,
+    limiting_rois,
+    near_tumour,
+    of_kind,
+    points_in_rois,
+    scored_region,
+    tumour_rois,
+)
 from pdl1quant.stages import measure, quality
 from pdl1quant.tiling import WindowPlace
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import measure_tile
-from pdl1quant.whole_slides.regions import Blocks, RegionTally, add_blocks, regions_of
+from pdl1quant.whole_slides.regions import Blocks, Ground, RegionTally, add_blocks, regions_of
 from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
 from pdl1quant.whole_slides.windows import WindowStore, look_at, make_agenda, swept
 
@@ -27,7 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.config import Config
-    from pdl1quant.model import ArtefactMap, Indication, RulePack, Slide, SlideDamage, StainEstimate
+    from pdl1quant.model import ArtefactMap, BoolArray, Indication, RulePack, Slide, SlideDamage, StainEstimate
     from pdl1quant.whole_slides.judging import Band
     from pdl1quant.whole_slides.measuring import TileCells
     from pdl1quant.whole_slides.survey import Work
@@ -38,23 +49,35 @@ HEAT_UM = 250.0
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """What is counted of a slide while its bands go by."""
+    """What is counted of a slide while its bands go by.
+
+    ``tissue`` is a mask over the slide: of drawn tumour what is glass, or an artefact, is no area of tumour.
+    """
 
     slide: Slide
     config: Config
     pack: RulePack
     rois: tuple[Roi, ...] = ()
     artefacts: ArtefactMap | None = None
+    tissue: InitVar[BoolArray | None] = None
     blocks: Blocks = field(default_factory=dict)
     heat: Blocks = field(default_factory=dict)
     damage: dict[SlideDamage, None] = field(default_factory=dict)
     n_cells: int = 0
     saw_dab: bool = False
+    tumour_area_um2: float = field(init=False)
+    """Area of the tissue in drawn tumour regions, without what is excluded; 0 without any."""
     regions: RegionTally = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, tissue: BoolArray | None) -> None:
+        whole = shapely.box(0, 0, self.slide.width, self.slide.height)
+        ground = Ground(tissue=_unspoilt(tissue, self.artefacts), width=self.slide.width, height=self.slide.height)
+        self.tumour_area_um2 = 0.0
+        if of_kind(self.rois, RoiKind.TUMOUR):
+            drawn = scored_region(tumour_rois(self.rois), whole)
+            self.tumour_area_um2 = ground.area_px(drawn) * self.slide.mpp_x * self.slide.mpp_y
         self.regions = RegionTally(
-            regions=regions_of(self.rois),
+            regions=regions_of(self.rois, ground),
             mpp_x=self.slide.mpp_x,
             mpp_y=self.slide.mpp_y,
             config=self.config,
@@ -65,14 +88,6 @@ class Tally:
     def mpp(self) -> float:
         """Side of a level-0 pixel in um; of the square of the same area, where it is none."""
         return math.sqrt(self.slide.mpp_x * self.slide.mpp_y)
-
-    @property
-    def tumour_area_um2(self) -> float:
-        """Area of the drawn tumour regions, without what is excluded; 0 without any."""
-        if not of_kind(self.rois, RoiKind.TUMOUR):
-            return 0.0
-        area_px = tumour_area_px(self.rois, width=self.slide.width, height=self.slide.height)
-        return area_px * self.slide.mpp_x * self.slide.mpp_y
 
     def add(self, band: Band) -> Band:
         """Count a band; returns it with the cells in artefacts and outside the regions flagged."""
@@ -93,15 +108,19 @@ class Tally:
             cells = quality.flag_artefacts(cells, spoilt)
         if not self.rois:
             return cells
-        scored, tumour = points_in_rois(self.rois, x, y), None
-        near = np.zeros(len(cells), bool)
-        if of_kind(self.rois, RoiKind.TUMOUR):
-            drawn = [roi for roi in self.rois if roi.kind is not RoiKind.INCLUDE]
-            tumour = points_in_rois(drawn, x, y)
-            immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
-            side = {"mpp_x": self.slide.mpp_x, "mpp_y": self.slide.mpp_y}
-            near[immune] = distances_um(drawn, x[immune], y[immune], **side) <= quality.STROMA_REACH_UM
-        return quality.flag_beyond(cells, scored=scored, tumour=tumour, near=near)
+        scored = points_in_rois(limiting_rois(self.rois), x, y)
+        if not of_kind(self.rois, RoiKind.TUMOUR):
+            return quality.flag_beyond(cells, scored=scored)
+        sides = {"mpp_x": self.slide.mpp_x, "mpp_y": self.slide.mpp_y}
+        near = near_tumour(self.rois, x, y, reach_um=quality.STROMA_REACH_UM, **sides)
+        return quality.flag_beyond(cells, scored=scored, tumour=points_in_rois(tumour_rois(self.rois), x, y), near=near)
+
+
+def _unspoilt(tissue: BoolArray | None, artefacts: ArtefactMap | None) -> BoolArray | None:
+    if tissue is None or artefacts is None:
+        return tissue
+    spoilt = (artefacts.numbers > 0).view(np.uint8)
+    return tissue & (cv2.resize(spoilt, tissue.shape[::-1], interpolation=cv2.INTER_NEAREST) == 0)
 
 
 def finish(
@@ -189,7 +208,7 @@ def analyse_slide(
     flags = check_scale(slide, work, estimate=estimate, config=config)
     work = look_for_artefacts(slide, work, estimate=estimate, config=config)
     places = work.places(config)
-    tally = Tally(slide=slide, config=config, pack=pack, rois=work.rois, artefacts=work.artefacts)
+    tally = Tally(slide=slide, config=config, pack=pack, rois=work.rois, artefacts=work.artefacts, tissue=work.tissue)
     tally.damage |= dict.fromkeys(known_damage(slide, work))
 
     agenda = make_agenda(places, work.windows(config))

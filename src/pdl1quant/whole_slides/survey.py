@@ -16,7 +16,7 @@ from pdl1quant.errors import RefusedError
 from pdl1quant.model import Rect, ResultFlag, StainEstimate, Tile
 from pdl1quant.networks.card import load_model, model_folder
 from pdl1quant.networks.maps import gives_maps, window_sides
-from pdl1quant.slides.roi import scored_region
+from pdl1quant.slides.roi import RoiKind, limiting_rois, of_kind, scored_region, within_reach
 from pdl1quant.stages import nuclei, quality, stains, tissue
 from pdl1quant.tiling import (
     BLOCK_PX,
@@ -199,7 +199,7 @@ def plan_work(
     if is_array:
         work = look_for_artefacts(slide, work, estimate=estimate, config=config)
         rois = (*rois, *array_cores(slide, found, work.artefacts, config=config))
-    return replace(work, blocks=work.blocks & _blocks_in(rois, grid), rois=tuple(rois))
+    return replace(work, blocks=work.blocks & _blocks_in(rois, slide, grid), rois=tuple(rois))
 
 
 def look_for_artefacts(slide: Slide, work: Work, *, estimate: StainEstimate, config: Config) -> Work:
@@ -374,8 +374,10 @@ def _raise(into: UInt8Array, index: IntpArray, lines: UInt8Array) -> None:
     into[blocks] = np.maximum(into[blocks], np.maximum.reduceat(lines, first, axis=0))
 
 
-def _blocks_in(rois: Sequence[Roi], grid: SlideGrid) -> BoolArray:
-    """The blocks that hold some of what is to be scored; all of them without regions.
+def _blocks_in(rois: Sequence[Roi], slide: Slide, grid: SlideGrid) -> BoolArray:
+    """The blocks that hold some of what is to be scored, or of the stroma beside it; all of them without regions.
+
+    Of a microarray the cores are measured as a whole, drawn on or not, for each has a row.
 
     Raises
     ------
@@ -396,5 +398,12 @@ def _blocks_in(rois: Sequence[Roi], grid: SlideGrid) -> BoolArray:
     region = scored_region(rois, whole)
     if region.is_empty:
         raise RefusedError("no region to be scored lies inside the slide; draw it on this slide")
-    shapely.prepare(region)
-    return np.asarray(shapely.intersects(region, boxes)).reshape(rows, columns)
+    cores = [roi for roi in rois if roi.is_core]
+    counts = scored_region((*cores, *of_kind(rois, RoiKind.EXCLUDE)) if cores else limiting_rois(rois), whole)
+    shapely.prepare(counts)
+    found = shapely.intersects(counts, boxes)
+    if of_kind(rois, RoiKind.TUMOUR) and not cores:
+        sides = {"mpp_x": slide.mpp_x, "mpp_y": slide.mpp_y}
+        boxes_um = shapely.transform(boxes, lambda points: points * (slide.mpp_x, slide.mpp_y))
+        found &= within_reach(region, boxes_um, reach_um=quality.STROMA_REACH_UM, **sides)
+    return np.asarray(found).reshape(rows, columns)

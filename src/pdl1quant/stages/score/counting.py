@@ -145,7 +145,8 @@ def count_cells(cells: pd.DataFrame, *, config: Config, pack: RulePack, tumour_a
     ``n_excluded_tumour`` leaves out the cells outside the ROI, which nobody asked for, and those cut by the border of
     the image, which are lost whatever their stain (a 512 x 512 field cuts about 15 %). Positives at t1 are the
     table's boolean columns, those at t1 plus and minus ``score.threshold_margin_od`` follow `positive_at`. Immune
-    positive: a lymphocyte or macrophage with brown membrane or cytoplasm. Grades are the column ``dab_grade``.
+    positive: a lymphocyte or macrophage with brown membrane or cytoplasm; beside a drawn tumour region it is counted,
+    and its area, which would be held against that of the region, is not. Grades are the column ``dab_grade``.
 
     Parameters
     ----------
@@ -254,7 +255,8 @@ def _tally(
     strict = positives(_shifted(cells, recorded, margin, config.positivity))
     lenient = positives(_shifted(cells, recorded, -margin, config.positivity))
     tumour_area = area_um2(tumour & recorded.within(pack.compartment))
-    immune_area = area_um2(immune & recorded.within(Compartment.CYTOPLASM))
+    within = (flags & int(Flag.BESIDE_TUMOUR)) == 0
+    immune_area = area_um2(immune & within & recorded.within(Compartment.CYTOPLASM))
     return tuple(
         Counts(
             **{name: values[i] for name, values in integers.items()},
