@@ -120,7 +120,8 @@ def _unspoilt(tissue: BoolArray | None, artefacts: ArtefactMap | None) -> BoolAr
     if tissue is None or artefacts is None:
         return tissue
     spoilt = (artefacts.numbers > 0).view(np.uint8)
-    return tissue & (cv2.resize(spoilt, tissue.shape[::-1], interpolation=cv2.INTER_NEAREST) == 0)
+    clear = cv2.resize(spoilt, tissue.shape[::-1], interpolation=cv2.INTER_NEAREST) == 0
+    return np.asarray(tissue & clear)
 
 
 def finish(
