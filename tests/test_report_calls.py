@@ -12,8 +12,10 @@ from pdl1quant.outputs.scores_table import ScoreRow
 from pdl1quant.report import write_report
 from pdl1quant.report.calls import calls_of
 from pdl1quant.report.sheet import _adequacy
+from pdl1quant.review import EditKind, Review, open_case, open_results, rescore, say_of_case
 from pdl1quant.stages.score import cells_asked_for
 from report_runs import label_rules, make_cohort
+from review_runs import make_results, viable
 
 PACK = load_pack("28-8-label")
 MELANOMA = find_indication(PACK, "melanoma")
@@ -48,6 +50,20 @@ def test_the_indication_says_how_many_cells_are_asked_for():
     assert _adequacy(replace(ROW, evaluable=False), asked) == (
         "not evaluable: 150 viable tumour cells (200 are asked for)"
     )
+
+
+def test_reviewed_calls_stand_beside_the_automated_ones(tmp_path):
+    config = load_config(None, ["score.max_excluded_share=0.9"])
+    results = open_results(make_results(tmp_path, n=400, config=config, **label_rules("melanoma")))
+    say_of_case(open_case(results, "case"), EditKind.SIGN, reviewer="Ada")
+    review = Review(results, results.images[0])
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:1], to="stroma")
+    say_of_case(open_case(results, "case"), EditKind.SIGN, reviewer="Ada")
+    rescore(results.out)
+    write_report(results.out)
+    page = (results.out / "report.html").read_text()
+    assert "<dd>none: tumour is not confirmed on every image (draw it, --roi, or sign a review)</dd>" in page
+    assert re.search(r'signed by Ada\. Call: <span class="call">TPS &gt;= 1 % \(US\)</span> nivolumab, ', page)
 
 
 def test_the_page_shows_calls_with_drugs_and_the_interval_of_the_cps(tmp_path):
