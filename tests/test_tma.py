@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from pdl1quant.config import load_config
-from pdl1quant.errors import ConfigError
-from pdl1quant.stages.tma import find_cores
+from pdl1quant.errors import ConfigError, RefusedError
+from pdl1quant.stages.tma import _apart, find_cores
 
 CONFIG = load_config(None, []).tma
 MPP = 8.0
@@ -153,3 +153,31 @@ def test_a_slide_without_round_tissue_has_no_cores():
 def test_a_given_diameter_wins():
     mask, truth = array_mask(3, 4, torn=1.0)
     check(mask, truth, load_config(None, ["tma.core_um=1000"]).tma)
+
+
+@pytest.mark.parametrize("width_um", [1000, 6000])
+def test_tissue_without_gaps_is_no_array_whatever_diameter_is_given(width_um):
+    """Strips and sections: such a section took minutes, and had 92 cores."""
+    section = np.zeros((1100, 900), bool)
+    section[50:1050, 50 : 50 + round(width_um / MPP)] = True
+    with pytest.raises(RefusedError, match=r"no gap separates them.*leave out --tma"):
+        found_in(section, load_config(None, ["tma.core_um=1000"]).tma)
+
+
+def test_a_diameter_that_is_too_small_is_refused_and_one_a_little_off_is_not():
+    mask, truth = array_mask(4, 5, torn=0)
+    with pytest.raises(RefusedError, match="discs of 400 um"):
+        found_in(mask, load_config(None, ["tma.core_um=400"]).tma)
+    for core_um in (850, 1200):
+        check(mask, truth, load_config(None, [f"tma.core_um={core_um}"]).tma)
+
+
+def test_of_a_plateau_one_place_is_kept_in_each_reach():
+    rows, columns = (each.ravel() for each in np.mgrid[3:15, 2:20])
+    order = np.random.default_rng(0).permutation(len(rows))
+    rows, columns = rows[order], columns[order]
+    kept = []
+    for index in range(len(rows)):
+        if all(np.hypot(rows[index] - rows[k], columns[index] - columns[k]) >= 4.5 for k in kept):
+            kept.append(index)
+    assert _apart(rows, columns, (18, 22), reach=4.5).tolist() == kept

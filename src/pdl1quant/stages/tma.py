@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from pdl1quant.errors import RefusedError
+
 if TYPE_CHECKING:
     from pdl1quant.config import TmaConfig
     from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array, IntpArray
@@ -28,6 +30,10 @@ APART = 0.75
 """Centres of cores are at least so many diameters apart."""
 RADIUS = 0.62
 """Radius of what counts as a core, in diameters: cores are never quite round."""
+GAP = (0.62, 0.72)
+"""Radii, in diameters, of the ring around a core in which there is more glass than tissue, or these are no cores."""
+MAX_TISSUE_IN_GAP = 0.5
+"""Share of that ring that is tissue: some 0.4 between cores that all but touch, 1 inside of a section."""
 MAX_OFF = 0.38
 """How far a core may lie from its place, in steps of the grid."""
 MAX_ROUNDS = 10
@@ -65,6 +71,11 @@ def find_cores(tissue: BoolArray, *, width_um: float, height_um: float, config: 
         Row by row; none where there is nothing round. Rows are lettered from the top and columns numbered from the
         left of what is seen, from ``tma.first`` on: a row that is missing altogether at the rim is not counted. What
         fits no place of the grid is called ``off-grid 1`` and so on.
+
+    Raises
+    ------
+    RefusedError
+        Discs of that size fill the tissue, with no glass between them.
     """
     size = (max(1, round(width_um / STEP_UM)), max(1, round(height_um / STEP_UM)))
     share = np.asarray(cv2.resize(tissue.astype(np.float32), size, interpolation=cv2.INTER_AREA), np.float32)
@@ -72,6 +83,11 @@ def find_cores(tissue: BoolArray, *, width_um: float, height_um: float, config: 
     if core_um is None:
         return ()
     x, y, filled = _discs(share, core_um, min_share=config.min_core_share)
+    if len(x) and float(np.median(_around(share, core_um)[y, x])) > MAX_TISSUE_IN_GAP:
+        raise RefusedError(
+            f"discs of {core_um:.0f} um fill the tissue, no gap separates them, so they are no cores of a microarray; "
+            "leave out --tma, or pass --set tma.core_um=DIAMETER"
+        )
     scale = np.array([width_um / size[0], height_um / size[1]])
     centres = (np.stack([x, y], axis=1) + 0.5) * scale
     if not len(centres):
@@ -119,13 +135,43 @@ def _discs(share: Float32Array, core_um: float, *, min_share: float) -> tuple[In
     is_peak = (smooth >= cv2.dilate(smooth, around)) & (filled >= min_share)
     rows, columns = np.nonzero(is_peak)
     order = np.argsort(-smooth[rows, columns], kind="stable")
-    kept: list[int] = []
-    for index in order.tolist():  # peaks of equal height lie side by side: one of them
-        away = [np.hypot(rows[index] - rows[k], columns[index] - columns[k]) for k in kept]
-        if not away or min(away) * STEP_UM >= 0.5 * core_um:
-            kept.append(index)
-    rows, columns = rows[kept], columns[kept]
+    kept = _apart(rows[order], columns[order], share.shape, reach=0.5 * core_um / STEP_UM)
+    rows, columns = rows[order][kept], columns[order][kept]
     return np.asarray(columns), np.asarray(rows), np.asarray(filled[rows, columns], np.float32)
+
+
+def _apart(rows: IntpArray, columns: IntpArray, shape: tuple[int, ...], *, reach: float) -> IntpArray:
+    """Indices of the places that lie at least ``reach`` from all that were taken before them.
+
+    Peaks of equal height lie side by side, in solid tissue by the ten thousand: each that is taken strikes out those
+    around it.
+    """
+    edge = int(np.ceil(reach))
+    above, beside = np.ogrid[-edge : edge + 1, -edge : edge + 1]
+    near = np.hypot(above, beside) < reach
+    number = np.full((shape[0] + 2 * edge, shape[1] + 2 * edge), -1, np.intp)
+    number[rows + edge, columns + edge] = np.arange(len(rows))
+    is_open = np.ones(len(rows) + 1, bool)  # the last one, -1, is no place
+    kept = []
+    index = 0
+    while index < len(rows):
+        kept.append(index)
+        row, column = rows[index], columns[index]
+        is_open[number[row : row + 2 * edge + 1, column : column + 2 * edge + 1][near]] = False
+        is_open[-1] = True
+        index += int(is_open[index:].argmax())
+    return np.asarray(kept, np.intp)
+
+
+def _around(share: Float32Array, core_um: float) -> Float32Array:
+    """Share of tissue in the ring around a core, were its centre here."""
+    inner, outer = (radius * core_um / STEP_UM for radius in GAP)
+    edge = int(np.ceil(outer))
+    above, beside = np.ogrid[-edge : edge + 1, -edge : edge + 1]
+    away = np.hypot(above, beside)
+    ring = ((away >= inner) & (away <= outer)).astype(np.float32)
+    around = cv2.filter2D(share, cv2.CV_32F, ring / ring.sum(), borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(around, np.float32)
 
 
 def _places(centres: Float64Array, *, core_um: float, max_turn_deg: float) -> tuple[Int32Array, float]:
