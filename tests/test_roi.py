@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from pdl1quant.slides.roi import (
     Roi,
     RoiKind,
     class_doubt,
+    fill_region,
     of_kind,
     points_in_rois,
     read_geojson_rois,
@@ -232,3 +234,19 @@ def test_mask_and_points_agree(corners):
     is_clear = shapely.distance(polygon.boundary, centres) > 1e-9
     inside = points_in_rois(rois, x.ravel(), y.ravel())
     assert np.array_equal(roi_mask(rois, (20, 20)).ravel()[is_clear], inside[is_clear])
+
+
+def test_filling_a_large_region_takes_a_few_bytes_a_pixel():
+    tracemalloc.start()
+    try:
+        mask = roi_mask([roi(shapely.Point(500, 500).buffer(400))], (1000, 1000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert mask.sum() == pytest.approx(np.pi * 400**2, rel=0.01)
+    assert peak <= 5 * mask.size  # one mask, its reverse, what one operation holds; 25 of them were fields of 1.6 GB
+
+
+def test_sides_of_two_polygons_on_one_line_leave_no_gap():
+    halves = shapely.MultiPolygon([shapely.box(0, 0, 5, 10), shapely.box(5, 0, 10, 10)])
+    assert fill_region(halves, (10, 12)).sum() == 100

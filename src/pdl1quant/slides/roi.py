@@ -250,7 +250,8 @@ def roi_mask(
     wanted, unwanted = _regions(rois)
     to_mask = [1 / downsample_x, 0.0, 0.0, 1 / downsample_y, -x_px / downsample_x, -y_px / downsample_y]
     inside = np.ones(shape, bool) if wanted is None else fill_region(_moved(wanted, to_mask), shape)
-    return inside & ~fill_region(_moved(unwanted, to_mask), shape)
+    inside &= ~fill_region(_moved(unwanted, to_mask), shape)
+    return inside
 
 
 def _features(tree: Any, path: Path) -> list[dict[str, Any]]:
@@ -375,6 +376,9 @@ def fill_region(region: Any, shape: tuple[int, int]) -> BoolArray:
     slope = (x1[side] - x0[side]) / (y1[side] - y0[side])
     crossing = x0[side] + (row + CENTRE - y0[side]) * slope
     column = np.ceil(crossing - CENTRE).clip(0, width).astype(np.int64)
-    toggles = np.bincount(row * (width + 1) + column, minlength=height * (width + 1)).reshape(height, width + 1)
-    filled: BoolArray = np.cumsum(toggles[:, :width] & 1, axis=1, dtype=np.int32) % 2 == 1
+    seen = column < width
+    places, counts = np.unique(row[seen] * width + column[seen], return_counts=True)
+    filled = np.zeros(shape, bool)
+    filled.reshape(-1)[places[counts % 2 == 1]] = True
+    np.logical_xor.accumulate(filled, axis=1, out=filled)  # one byte a pixel: fields have 64 million
     return filled
