@@ -22,9 +22,11 @@ from batch_runs import claim, draw_phantom, run
 from pdl1quant import cli_exports
 from pdl1quant.cli import cli
 from pdl1quant.errors import UsageError
-from pdl1quant.exports import EXPORTS, ExportJob, export_results
+from pdl1quant.exports import EXPORTS, ExportJob, export_results, ro_crate
+from pdl1quant.exports.dicom_image import dicom_file, make_image
 from pdl1quant.exports.h5ad import MEASURED
 from pdl1quant.exports.ro_crate import MEANINGS
+from pdl1quant.exports.run import PER_IMAGE
 from pdl1quant.exports.source import flag_names
 from pdl1quant.model import CELL_COLUMNS, Flag
 from pdl1quant.outputs.files import ENDINGS
@@ -301,3 +303,44 @@ def test_command_offers_what_there_is_and_refuses_what_does_not_go_together(out)
         exported(out, "dicom-seg", reviewed=True)
     with pytest.raises(UsageError, match="whole folder"):
         exported(out, "ro-crate", names=["slide"])
+
+
+def test_an_image_that_raises_what_nobody_expects_costs_its_own_file_only(out, monkeypatch):
+    write, ending = PER_IMAGE["csv"]
+
+    def breaks_at_the_first(source, path):
+        if source.image.name == "-a+b.png":
+            raise IsADirectoryError(21, "Is a directory")
+        write(source, path)
+
+    monkeypatch.setitem(PER_IMAGE, "csv", (breaks_at_the_first, ending))
+    paths, problems = export_results(ExportJob(out=out, to="csv"))
+    assert [path.name for path in paths] == ["slide.csv"]
+    assert problems == ["-a+b.png: not exported (IsADirectoryError: [Errno 21] Is a directory)"]
+
+
+def test_a_folder_is_dicom_only_if_one_of_its_files_is(tmp_path):
+    pytest.importorskip("highdicom")
+    (tmp_path / "image.zarr" / "0").mkdir(parents=True)
+    (tmp_path / "image.zarr" / ".zattrs").write_text("{}")
+    assert dicom_file(tmp_path / "image.zarr") is None
+    file = tmp_path / "slide" / "a.dcm"
+    file.parent.mkdir()
+    write_dicom(file, np.full((64, 64, 3), 240, np.uint8))
+    assert dicom_file(file.parent) == dicom_file(file) == file
+
+
+def test_header_of_a_made_image_comes_from_the_hash_alone():
+    pytest.importorskip("highdicom")
+    image = make_image(
+        np.full((8, 8, 3), 240, np.uint8), mpp_x=0.5, mpp_y=0.5, sha256="0123456789abcdef", started="20260102030405"
+    )
+    assert image.ContainerIdentifier == image.PatientID == "pdl1quant-0123456789ab"
+
+
+def test_ro_crate_lists_what_a_review_said(tmp_path):
+    (tmp_path / "edits" / "case").mkdir(parents=True)
+    ledger = tmp_path / "edits" / "case" / "field.jsonl"
+    ledger.write_text("{}")
+    assert list(ro_crate._files(tmp_path)) == [ledger]
+    assert "edits" in MEANINGS

@@ -1,7 +1,8 @@
 """The DICOM image that a segmentation refers to: the slide's own file, or one made from a plain image.
 
 A made one is a whole slide microscopy image (VL Whole Slide Microscopy Image Storage) of one level, in tiles,
-uncompressed. It names nobody: the patient's identifier is made from the hash of the image.
+uncompressed. Its header names nobody: the identifiers of patient and slide are made from the hash of the image. What
+stands in its pixels was not looked at, and the standard leaves no room to say so: it asks for yes or no.
 """
 
 from __future__ import annotations
@@ -37,8 +38,13 @@ def uid(*of: str) -> str:
     )
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file says that it is DICOM."""
+def dicom_file(path: Path) -> Path | None:
+    """The file itself if it says that it is DICOM, the first that does in a folder (one slide), or None."""
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return next((each for each in files if each.is_file() and _is_dicom(each)), None)
+
+
+def _is_dicom(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(132)[128:] == b"DICM"
 
@@ -53,7 +59,7 @@ def read_header(path: Path, *, width: int, height: int) -> Any:
     """
     pydicom = import_extra("pydicom", package="highdicom", extra=EXTRA)
     named = pydicom.dcmread(path, stop_before_pixels=True)
-    others = (each for each in sorted(path.parent.iterdir()) if each != path and each.is_file() and is_dicom(each))
+    others = (each for each in sorted(path.parent.iterdir()) if each != path and each.is_file() and _is_dicom(each))
     headers = (pydicom.dcmread(each, stop_before_pixels=True) for each in others)
     for header in (named, *headers):
         size = header.get("TotalPixelMatrixColumns"), header.get("TotalPixelMatrixRows")
@@ -65,7 +71,7 @@ def read_header(path: Path, *, width: int, height: int) -> Any:
     raise UnreadableError(f"{path.name}: the file of its finest level ({width} x {height} px) is not beside it")
 
 
-def make_image(rgb: UInt8Array, *, mpp_x: float, mpp_y: float, name: str, sha256: str, started: str) -> Any:
+def make_image(rgb: UInt8Array, *, mpp_x: float, mpp_y: float, sha256: str, started: str) -> Any:
     """A DICOM slide from pixels.
 
     Parameters
@@ -74,10 +80,8 @@ def make_image(rgb: UInt8Array, *, mpp_x: float, mpp_y: float, name: str, sha256
         (H, W, 3) uint8.
     mpp_x, mpp_y
         Sides of a pixel in um.
-    name
-        Name of the image, for the container's identifier.
     sha256
-        Hash of the image; the UIDs are made from it.
+        Hash of the image; the UIDs and the identifiers of patient and slide are made from it.
     started
         When the run began, as ``YYYYMMDDHHMMSS``: the date of the study.
     """
@@ -104,7 +108,7 @@ def make_image(rgb: UInt8Array, *, mpp_x: float, mpp_y: float, name: str, sha256
     image.Manufacturer, image.ManufacturerModelName = "pdl1quant", "made from a plain image"
     image.DeviceSerialNumber, image.SoftwareVersions = "none", "none"
     image.InstanceNumber, image.SeriesNumber = 1, 1
-    image.ContainerIdentifier = name.encode("ascii", "replace").decode()[-64:]
+    image.ContainerIdentifier = f"pdl1quant-{sha256[:12]}"
     _describe_pixels(image, width=width, height=height, mpp_x=mpp_x, mpp_y=mpp_y)
     image.PixelData = _tiled(rgb).tobytes()
     return image

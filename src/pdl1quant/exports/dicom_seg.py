@@ -10,7 +10,7 @@ import shapely
 
 from pdl1quant import __version__
 from pdl1quant.errors import OutputError
-from pdl1quant.exports.dicom_image import EXTRA, TILE_PX, is_dicom, make_image, read_header, uid
+from pdl1quant.exports.dicom_image import EXTRA, TILE_PX, dicom_file, make_image, read_header, uid
 from pdl1quant.extras import import_extra
 from pdl1quant.model import Rect
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
@@ -64,8 +64,9 @@ def write_dicom_seg(source: Source, path: Path) -> None:
         shape = slide.height, slide.width
         if shape[0] * shape[1] > MAX_PX:
             raise OutputError(f"{image.name}: {shape[1]} x {shape[0]} px is too large for dicom-seg; export a region")
-        made = None if is_dicom(file) else _made(slide, source, started)
-    header = read_header(file, width=shape[1], height=shape[0]) if made is None else made
+        named = dicom_file(file)
+        made = _made(slide, source, started) if named is None else None
+    header = made if named is None else read_header(named, width=shape[1], height=shape[0])
     outlines, _ = read_outlines(
         results.out,
         image.stem,
@@ -114,9 +115,7 @@ def _settle(segmentation: Any, started: str) -> None:
 def _made(slide: Slide, source: Source, started: str) -> Any:
     grid = slide.grid(mpp=min(slide.mpp_x, slide.mpp_y))
     rgb = slide.read_region(Rect(x0=0, y0=0, x1=slide.width, y1=slide.height), mpp=grid.mpp)
-    return make_image(
-        rgb, mpp_x=slide.mpp_x, mpp_y=slide.mpp_y, name=source.image.name, sha256=source.image.sha256, started=started
-    )
+    return make_image(rgb, mpp_x=slide.mpp_x, mpp_y=slide.mpp_y, sha256=source.image.sha256, started=started)
 
 
 def _segments(cells: pd.DataFrame, compartment: Any) -> tuple[list[str], UInt8Array]:

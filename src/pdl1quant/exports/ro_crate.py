@@ -23,6 +23,7 @@ from pdl1quant.outputs.files import (
     replace_atomically,
 )
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
+from pdl1quant.review.ledger import FOLDER as EDITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pdl1quant.review import Results
 
 EXTRA = "ro-crate"
+EDITS_ENDING = ".jsonl"
 
 _TYPES = {
     ".csv": "text/csv",
@@ -47,6 +49,7 @@ _TYPES = {
     ".gz": "application/gzip",
     ".zip": "application/zip",
     ".dcm": "application/dicom",
+    ".jsonl": "application/x-ndjson",
 }
 MEANINGS = {
     SCORES_NAME: "Scores of images and cases, with intervals, flags and status",
@@ -62,6 +65,7 @@ MEANINGS = {
     REPORT_NAME: "Report of the run, for a browser",
     "report": "Report of one case, for a browser",
     "exports": "Cells of one image in the format of another program",
+    EDITS: "Corrections, scores and signatures of a review, in their order",
 }
 
 
@@ -69,7 +73,8 @@ def write_ro_crate(results: Results) -> Path:
     """Write ``ro-crate-metadata.json`` into the folder of a run. The same folder gives the same bytes.
 
     Images are named by path and hash as the inputs of the run; they are not part of the crate. Paths of the machine
-    are not told. The licence of the results is for their owner to state.
+    are not told here; ``run.json``, which is listed, holds them under ``timings``. The licence of the results is for
+    their owner to state.
 
     Raises
     ------
@@ -134,7 +139,7 @@ def _files(out: Path) -> Iterator[Path]:
     yield from (
         path for name in (SCORES_NAME, REVIEWED_NAME, RUN_RECORD_NAME, REPORT_NAME) if (path := out / name).is_file()
     )
-    for kind, endings in ENDINGS.items():
+    for kind, endings in (*ENDINGS.items(), (EDITS, (EDITS_ENDING,))):
         yield from sorted(path for path in (out / kind).rglob("*") if path.name.endswith(endings) and path.is_file())
 
 

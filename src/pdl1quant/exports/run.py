@@ -87,14 +87,19 @@ def export_results(job: ExportJob, *, say: Callable[[str], None] = lambda _: Non
         path = folder / f"{image.stem}{suffix}"
         try:
             write(_source(results, image, job), path)
-        except Pdl1QuantError as error:
+        except Exception as error:  # decoders and DICOM have errors of their own; the others are to be written
             if isinstance(error, UsageError) and not isinstance(error, ReviewError):
                 raise  # a package that is missing is missing for all
-            problems.append(str(error))
+            known = isinstance(error, Pdl1QuantError)
+            problems.append(str(error) if known else f"{image.name}: {_in_a_line(error)}")
             continue
         paths.append(path)
         say(str(path))
     return paths, problems
+
+
+def _in_a_line(error: Exception) -> str:
+    return " ".join(f"not exported ({type(error).__name__}: {error})".split())
 
 
 def _check(job: ExportJob) -> None:
