@@ -11,12 +11,14 @@ from PIL import Image as PillowImage
 
 from batch_runs import PINK, Deaf, draw_tile, draw_tiles, rows_of, run
 from pdl1quant import batch
+from pdl1quant.batch import case_work
 from pdl1quant.batch.work import Image, Plan, Task, guarded
 from pdl1quant.batch.workers import Workers
 from pdl1quant.config import Config
 from pdl1quant.console import case_lines
-from pdl1quant.errors import UsageError
+from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.model import ResultFlag, Status
+from pdl1quant.outputs.files import case_file_name
 from pdl1quant.outputs.scores_table import read_scores
 
 BROKEN = Path(__file__).parents[1] / "sample_slides" / "broken"
@@ -235,3 +237,60 @@ def test_a_worker_that_dies_loses_only_its_own_item():
         again = dict(workers.run(eval, ["5 + 5"], crashed=str))
     assert results == {0: 2, 1: "lost __import__", 2: 4, 3: 6}
     assert again == {0: 10}
+
+
+def draw_glass(path, mode="RGB"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = (243, 242, sum(path.as_posix().encode()) % 8 + 236)
+    PillowImage.new(mode, (96, 96), (*colour, 128) if mode == "RGBA" else colour).save(path)
+    return path
+
+
+def test_a_case_that_cannot_be_scored_leaves_its_traceback_in_errors(tmp_path, monkeypatch):
+    draw_glass(tmp_path / "images" / "a.png")
+    (tmp_path / "cases.csv").write_text("image,case\na.png,../../outside\n")
+    monkeypatch.setattr(case_work, "score_case", lambda *_, **__: 1 // 0)
+    summary = run(tmp_path / "images", tmp_path / "folder" / "out", cases=tmp_path / "cases.csv")
+    row = next(row for row in summary.rows if row.level == "case")
+    assert row.status is Status.FAILED
+    where = row.error.partition("; see ")[2]
+    assert "Traceback" in (tmp_path / "folder" / "out" / where).read_text()
+    assert sorted(path.parent.name for path in tmp_path.rglob("*outside*.txt")) == ["errors"]
+
+
+@pytest.mark.parametrize("case", ["../x", "/x", "..", "a/b", "x" * 400, "\udcff", "a\0b"])
+def test_files_of_a_case_have_names_without_folders(case, tmp_path):
+    name = case_file_name(case)
+    (tmp_path / f"{name}.txt").write_text("")
+    assert [path.parent for path in tmp_path.rglob("*.txt")] == [tmp_path]
+    assert name != case_file_name(f"{case}.")
+    assert case_file_name("Fall ü") == case_file_name("Fall ü") != case_file_name("Fall_ü")
+
+
+class FullDisk(Deaf):
+    """Stands for a disk that is full after so many images."""
+
+    def advance(self, n_images=1):
+        self.n_images += n_images
+        if self.n_images == 3:
+            raise OutputError("cannot be written (No space left on device)")
+
+
+def test_cases_that_are_done_keep_their_rows_when_a_run_cannot_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(case_work, "_SCORES_SHARE", 1e9)  # scores.csv is written after the first case, then at the end
+    for case in "abc":
+        draw_glass(tmp_path / "images" / case / f"{case}.png")
+    with pytest.raises(OutputError, match="No space"):
+        run(tmp_path / "images", tmp_path / "out", listener=FullDisk())
+    assert [row.case for row in rows_of(tmp_path / "out", "case")] == ["a", "b"]
+
+
+def test_what_was_done_on_reading_an_image_stands_in_the_record(tmp_path):
+    draw_glass(tmp_path / "images" / "clear.png", mode="RGBA")
+    draw_glass(tmp_path / "images" / "plain.png")
+    run(tmp_path / "images", tmp_path / "out")
+    notes = {each["image"]: each["notes"] for each in json.loads((tmp_path / "out" / "run.json").read_text())["images"]}
+    assert notes == {"clear.png": ["alpha_on_white"], "plain.png": []}
+    run(tmp_path / "images", tmp_path / "out", resume=True)
+    again = json.loads((tmp_path / "out" / "run.json").read_text())["images"]
+    assert {each["image"]: each["notes"] for each in again} == notes

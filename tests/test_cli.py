@@ -13,6 +13,7 @@ import tomllib
 import pytest
 from PIL import Image as PillowImage
 
+import pdl1quant.cli as cli_module
 from pdl1quant import __version__, batch, console
 from pdl1quant.cli import FREQUENT_SETTINGS, main
 from pdl1quant.config import Config, config_from
@@ -162,8 +163,9 @@ def test_score_prints_a_line_per_case_its_remarks_and_where_to_look(pdl1quant, t
 
 
 def test_every_flag_is_explained_once():
-    explained = [*console.REMARKS, *console.REMARKS_OF_RUNS, *console._SAID_OTHERWISE]
-    assert sorted(explained) == sorted(ResultFlag)
+    explained = [*console.REMARKS, *console.REMARKS_OF_RUNS]
+    said_by_tumour_unconfirmed = ResultFlag.NO_TUMOUR_ROI
+    assert sorted([*explained, said_by_tumour_unconfirmed]) == sorted(ResultFlag)
 
 
 def test_an_image_that_is_not_scored_is_named_counted_and_says_what_to_do(pdl1quant, tiles, tmp_path):
@@ -264,3 +266,11 @@ def test_an_interrupted_run_says_how_to_go_on(tiles, tmp_path):
     assert one_line(errors.removeprefix("\n"))  # click ends the line on which the terminal wrote ^C
     assert "--resume" in errors
     assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize(("memory_gb", "n"), [(0.5, 1), (4, 3), (64, 8)])
+def test_there_are_no_more_workers_than_memory_has_gigabytes(memory_gb, n, monkeypatch):
+    told = {"SC_PHYS_PAGES": int(memory_gb * 1e9) // 4096 + 1, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(cli_module.os, "sysconf", told.__getitem__)
+    monkeypatch.setattr(cli_module, "_usable_cpus", lambda: 8)
+    assert cli_module._usual_workers() == n

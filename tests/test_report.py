@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,8 +22,8 @@ from pdl1quant.exports import ExportJob, export_results
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
-from pdl1quant.report import write_report
-from pdl1quant.report.gather import load_case, open_run
+from pdl1quant.report import sheet, write_report
+from pdl1quant.report.gather import ReportCase, ReportImage, load_case, open_run
 from pdl1quant.report.sheet import sheet_of
 from pdl1quant.report.viewer import show_case
 from pdl1quant.report.words import about_images
@@ -306,3 +307,13 @@ def test_what_is_said_of_many_images_is_said_once():
         "2 images (b, c): is large",
         "1,500 images (0, 1, 2 and 1,497 more): is small",
     ]
+
+
+def test_quality_says_what_was_done_to_images_on_reading():
+    row, cells = object(), object()
+    all_notes = [("icc_ignored", "mpp_overridden"), ("icc_ignored",), ()]
+    images = [ReportImage(row=row, cells=cells, notes=notes) for notes in all_notes]
+    case = ReportCase(row=row, images=tuple(images), regions=(), estimate=None, reviewed=None, companions=())
+    (check,) = sheet._reading(case)
+    assert (check.name, check.text) == ("On reading", "colour profile not applied (2 of 3 images)")
+    assert sheet._reading(replace(case, images=(images[2],))) == []

@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image as PillowImage
 
 import phantom_slides
 import slide_files
@@ -13,6 +14,7 @@ from pdl1quant.model import Status
 from pdl1quant.outputs.reviewed import read_reviewed
 from pdl1quant.outputs.tables import read_cells
 from pdl1quant.review import rescore
+from pdl1quant.slides import opening
 from pdl1quant.slides.opening import is_whole_slide
 
 CONFIG = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=512", "tiling.outlines=false"])
@@ -143,3 +145,36 @@ def test_pixels_that_are_not_square_give_the_cells_of_square_ones(image, tmp_pat
     assert rescore(tmp_path / "odd").n_failed == 0
     (reviewed, _) = read_reviewed(tmp_path / "odd" / "scores_reviewed.csv")
     assert (reviewed.reviewed_tps_low, reviewed.reviewed_tps_high) == (odd.tps_low, odd.tps_high)
+
+
+def saved_as(name, folder, rgb, mpp):
+    """A plain file that states its pixel size."""
+    per_cm = 1e4 / mpp
+    if name.endswith(".tif"):
+        tifffile.imwrite(
+            folder / name, rgb, photometric="rgb", resolution=(per_cm, per_cm), resolutionunit="CENTIMETER"
+        )
+    else:
+        PillowImage.fromarray(rgb).save(folder / name, dpi=(2.54 * per_cm, 2.54 * per_cm))
+    return folder / name
+
+
+@pytest.mark.parametrize("name", ["field.png", "field.jpg", "field.tif"])
+def test_an_image_too_large_for_one_piece_at_the_working_resolution_is_read_in_tiles(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(opening, "MAX_PIECE_PX", 60_000)
+    rgb = phantom_slides.glass(200, 150)
+    coarse, fine = saved_as(name, tmp_path, rgb, 1.0), saved_as(f"fine_{name}", tmp_path, rgb, 0.5)
+    assert is_whole_slide(coarse, working_mpp=0.5)  # 30,000 px as stored, 120,000 at work
+    assert not is_whole_slide(coarse, working_mpp=1.0)
+    assert not is_whole_slide(coarse)
+    assert not is_whole_slide(fine, working_mpp=0.5)
+    assert is_whole_slide(fine, mpp=1.0, working_mpp=0.5)
+    assert not is_whole_slide(coarse, mpp=0.5, working_mpp=0.5)
+    with opening.open_slide(coarse) as slide:
+        assert (slide.grid(0.5).width, slide.grid(0.5).height) == (400, 300)
+
+
+def test_an_image_without_pixel_size_is_no_slide(tmp_path, monkeypatch):
+    monkeypatch.setattr(opening, "MAX_PIECE_PX", 60_000)
+    PillowImage.fromarray(phantom_slides.glass(200, 150)).save(tmp_path / "field.png")
+    assert not is_whole_slide(tmp_path / "field.png", working_mpp=0.5)

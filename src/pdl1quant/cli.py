@@ -40,6 +40,8 @@ FREQUENT_SETTINGS = (
 )
 """Settings with an option of their own; ``--set`` reaches all."""
 
+WORKER_GB = 1.0
+"""What a worker takes at most on slides, and on fields of 5 Mpx; larger fields take more."""
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Workers share the processor, and sums do not depend on how many threads made them."""
 
@@ -107,6 +109,15 @@ def _usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _usual_workers() -> int:
+    """A process for each processor; fewer where memory would not do, beside 1 GB for the rest."""
+    try:
+        memory_gb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e9
+    except (AttributeError, OSError, ValueError):  # Windows, and systems that do not tell
+        return _usable_cpus()
+    return max(1, min(_usable_cpus(), int(memory_gb / WORKER_GB) - 1))
 
 
 @cache
@@ -196,8 +207,8 @@ def cli() -> None:
 @click.option(
     "--workers",
     type=click.IntRange(1, 256),
-    default=_usable_cpus,
-    show_default="processors",
+    default=_usual_workers,
+    show_default="processors, as far as there is 1 GB of memory for each",
     help="Images worked on at a time; does not change any number.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Only print errors.")

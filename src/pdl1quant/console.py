@@ -59,8 +59,6 @@ REMARKS_OF_RUNS = {
 }
 """What flags mean that cases of one run usually share; said once, at the end."""
 
-_SAID_OTHERWISE = {ResultFlag.NO_TUMOUR_ROI}  # by ``tumour_unconfirmed``
-
 _INDENT = "    "
 
 

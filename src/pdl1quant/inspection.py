@@ -136,7 +136,8 @@ def inspect_slide(path: Path, *, config: Config, mpp: float | None = None) -> In
         It cannot be read, or tells no pixel size.
     """
     with open_slide(path, mpp=mpp) as slide:
-        grid, is_tiled = slide.grid(config.working_mpp), is_whole_slide(path)
+        grid = slide.grid(config.working_mpp)
+        is_tiled = is_whole_slide(path, mpp=mpp, working_mpp=config.working_mpp)
         remarks: list[str] = []
         look = _look_at(slide, grid, config=config, remarks=remarks)
         staining, effort, artefacts = None, None, None

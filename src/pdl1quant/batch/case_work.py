@@ -7,11 +7,12 @@ import json
 import time
 import traceback
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdl1quant.batch.rows import CASE_FLAGS, as_duplicate, case_result, complaints, image_row, region_rows
 from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
-from pdl1quant.batch.traces import write_trace
+from pdl1quant.batch.traces import trace_path, write_trace
 from pdl1quant.batch.work import (
     Done,
     Image,
@@ -26,14 +27,13 @@ from pdl1quant.batch.work import (
 )
 from pdl1quant.errors import NotHdabError, UnreadableError
 from pdl1quant.model import ResultFlag, Score, StainEstimate, Status
-from pdl1quant.outputs.files import SCORES_NAME
+from pdl1quant.outputs.files import SCORES_NAME, case_file_name
 from pdl1quant.outputs.scores_table import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
 from pdl1quant.slides.hashing import hash_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from pdl1quant.batch.job import Job, Listener
     from pdl1quant.batch.ledger import Ledger
@@ -76,6 +76,8 @@ class CaseWork:
     estimates: dict[str, StainEstimate] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     artefacts: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What was done to, or ignored in, each image on reading it, by its stem."""
     unscored: list[tuple[str, str]] = field(default_factory=list)
     """Name and error of images of which nothing was said yet."""
     next_scores: float = 0.0
@@ -224,6 +226,7 @@ class CaseWork:
             write_trace(self.job.output, image.stem, done.trace)
         if done.outcome.artefacts is not None:
             self.artefacts[image.stem] = done.outcome.artefacts
+        self.notes[image.stem] = done.outcome.notes
         if done.outcome.is_scored:
             self.ledger.add_outcome(image.stem, key=_key(case, image), outcome=done.outcome)
         else:
@@ -251,6 +254,7 @@ class CaseWork:
         """Score the case from its images and write down their rows."""
         for stem, original in case.originals.items():
             case.outcomes[stem] = as_duplicate(case.outcomes[original])
+            self.notes[stem] = case.outcomes[stem].notes
         for image in case.images:
             if image.stem in case.originals:
                 self._remove_results(image)
@@ -291,7 +295,9 @@ class CaseWork:
             ), ""
         except Exception as error:  # noqa: BLE001  one case must not stop the others
             message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            write_trace(self.job.output, case.name, traceback.format_exc())
+            stem = case_file_name(case.name)
+            write_trace(self.job.output, stem, traceback.format_exc())
+            message = f"{message}; see {trace_path(Path(), stem).as_posix()}"
             self.listener.complain(f"{case.name}: {message}")
             return None, message
 

@@ -24,7 +24,13 @@ _ROI_SUFFIX = ".geojson"
 
 
 def gather(
-    paths: Sequence[Path], *, output: Path, cases: Path | None = None, roi: Path | None = None
+    paths: Sequence[Path],
+    *,
+    output: Path,
+    cases: Path | None = None,
+    roi: Path | None = None,
+    mpp: float | None = None,
+    working_mpp: float | None = None,
 ) -> tuple[tuple[Image, ...], tuple[Problem, ...]]:
     """The images among ``paths`` in their order, and what was named but is no image.
 
@@ -38,6 +44,8 @@ def gather(
         Table of cases; images that it leaves out keep the case of their folder.
     roi
         Region of the one image, or folder with ``<image>.geojson`` for some of them.
+    mpp, working_mpp
+        As for `is_whole_slide`.
 
     Raises
     ------
@@ -58,7 +66,7 @@ def gather(
             case=table[item.path].case if item.path in table else item.case,
             extra=tuple(table[item.path].extra.items()) if item.path in table else (),
             roi=regions.get(item.path),
-            is_slide=is_whole_slide(item.path),
+            is_slide=is_whole_slide(item.path, mpp=mpp, working_mpp=working_mpp),
         )
         for item in found
     ]

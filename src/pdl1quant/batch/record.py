@@ -61,6 +61,7 @@ def record_of(
     started: datetime,
     seconds: Mapping[str, float],
     artefacts: Mapping[str, Mapping[str, float]],
+    notes: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """The record of a finished run.
 
@@ -78,13 +79,15 @@ def record_of(
         Time spent on each image in this run, by the place of its results.
     artefacts
         Shares of the tissue that each kind covers, of the slides that were searched, by the same place.
+    notes
+        What was done to, or ignored in, the images on reading them (`slides.raster.Note`), by the same place.
     """
     libraries = (*_LIBRARIES, *_SEGMENTER_LIBRARIES.get(job.config.nuclei.segmenter, ()))
     return {
         "settings": settings_of(job),
         "config_digest": job.config.digest,
         "libraries": {name: _version(name) for name in libraries},
-        "images": [_image_entry(image, artefacts.get(image.stem)) for image in images],
+        "images": [_image_entry(image, artefacts.get(image.stem), notes.get(image.stem, ())) for image in images],
         "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),
         TIMINGS: {
             "started": started.isoformat(timespec="seconds"),
@@ -107,13 +110,14 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _image_entry(image: Image, artefacts: Mapping[str, float] | None) -> dict[str, Any]:
+def _image_entry(image: Image, artefacts: Mapping[str, float] | None, notes: Sequence[str]) -> dict[str, Any]:
     return {
         "image": image.name,
         "results": image.stem,
         "case": image.case,
         "sha256": image.sha256 or None,
         "roi_sha256": image.roi_sha256 or None,
+        "notes": [str(note) for note in notes],
         "artefacts": None if artefacts is None else {kind: round(share, 6) for kind, share in artefacts.items()},
     }
 

@@ -7,6 +7,7 @@ the one estimate that these samples make. Results do not depend on the number of
 from __future__ import annotations
 
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from pdl1quant.batch.rows import UNSCORED, complaints, problem_row
 from pdl1quant.batch.slide_work import prepare
 from pdl1quant.batch.traces import clear_traces, write_trace
 from pdl1quant.batch.workers import Workers
+from pdl1quant.errors import OutputError
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.session import close_models
@@ -67,7 +69,14 @@ def run(job: Job, *, listener: Listener) -> Summary:
     """
     job = replace(job, config=with_classifier_hash(job.config))
     job = replace(job, config=pin_model(job.config))
-    images, problems = gather(job.paths, output=job.output, cases=job.cases, roi=job.roi)
+    images, problems = gather(
+        job.paths,
+        output=job.output,
+        cases=job.cases,
+        roi=job.roi,
+        mpp=job.mpp,
+        working_mpp=job.config.working_mpp,
+    )
     given = [path for path in (*job.paths, job.roi, job.cases) if path is not None]
     with claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given):
         return _run(job, images, problems, listener=listener)
@@ -96,9 +105,10 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
         for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
             try:
                 work.score(wave)
-            except KeyboardInterrupt:
+            except BaseException:  # stopped, or a full disk: the rows of the cases that are done are not to be lost
                 if rows:
-                    write_scores(rows, job.output / SCORES_NAME)
+                    with suppress(OutputError):
+                        write_scores(rows, job.output / SCORES_NAME)
                 raise
     close_models()  # the report needs the memory: it reads all cells of a case
     write_scores(rows, job.output / SCORES_NAME)
@@ -106,7 +116,13 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
     write_run_record(
         job.output / RUN_RECORD_NAME,
         record_of(
-            job, work.images, estimates=work.estimates, started=started, seconds=work.seconds, artefacts=work.artefacts
+            job,
+            work.images,
+            estimates=work.estimates,
+            started=started,
+            seconds=work.seconds,
+            artefacts=work.artefacts,
+            notes=work.notes,
         ),
     )
     has_report = _write_report(job.output, listener)

@@ -155,7 +155,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
         if work.artefacts is not None:
             size = {"width": slide.width, "height": slide.height}
             write_artefacts(work.artefacts, paths["artefacts"], image_id=image.sha256, **size)
-        damage = _damage_text(tally.damage, work.grid)
+        damage, notes = _damage_text(tally.damage, work.grid), slide.notes
     return Done(
         outcome=Outcome(
             status=result.status,
@@ -164,6 +164,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
             score=result.score,
             flags=result.flags,
             mpp=result.mpp,
+            notes=tuple(map(str, notes)),
             blocks=result.blocks,
             regions=result.regions,
             artefacts=None

@@ -98,6 +98,8 @@ class Outcome:
     artefacts: dict[str, float] | None = None
     """Share (0-1) of the tissue that each kind covers; None where nobody looked for them."""
     regions: tuple[RegionScore, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What was done to, or ignored in, the image on reading it."""
 
     @property
     def is_scored(self) -> bool:
@@ -234,6 +236,7 @@ def _analyse(task: Task) -> Done:
         score=result.score,
         flags=result.flags,
         mpp=result.mpp,
+        notes=tuple(map(str, read.notes)),
         blocks=result.blocks,
         has_tumour_roi=roi is not None and roi.tumour is not None,
         regions=regions.scores(flags=result.flags, has_tumour_roi=roi is not None and roi.tumour is not None),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ from pdl1quant.figures.overlay import caption_of, draw_overlay_figure
 from pdl1quant.figures.scores import draw_scores_figure
 from pdl1quant.figures.threshold import draw_threshold_figure
 from pdl1quant.figures.window import open_window
-from pdl1quant.outputs.files import FIGURES_NAME
+from pdl1quant.outputs.files import FIGURES_NAME, case_file_name
 from pdl1quant.review import find_image, open_results
 from pdl1quant.review.results import load_cells
 from pdl1quant.stages.score import format_tps
@@ -29,8 +27,6 @@ if TYPE_CHECKING:
 
 WINDOW_UM = 150.0
 """Side of the square of tissue that an overlay figure shows: about 20 tumour cells."""
-
-_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +113,7 @@ def _overlay(results: Results, image: ImageResult, job: FigureJob, folder: Path)
 
 def _threshold(results: Results, row: ScoreRow, folder: Path) -> tuple[Path, ...]:
     cells = pd.concat([load_cells(results, image).cells for image in results.of_case(row.case)], ignore_index=True)
-    stem = folder / "threshold" / _file_name(row.case)
+    stem = folder / "threshold" / case_file_name(row.case)
     title = f"{row.case or 'All images'}: {_score_text(results, row)}"
     return draw_threshold_figure(cells, stem, config=results.config, pack=results.pack, title=title)
 
@@ -134,11 +130,3 @@ def _lines_pct(results: Results) -> tuple[float, ...]:
     if results.indication is None:
         return results.pack.reference_lines_pct
     return tuple(sorted({each.value for each in results.indication.cut_offs if each.score == "tps"}))
-
-
-def _file_name(case: str) -> str:
-    """A name for the files of a case; two cases never share one."""
-    plain = _NOT_IN_NAMES.sub("_", case).strip("._")
-    if plain == case:
-        return plain
-    return f"{plain or 'all'}-{hashlib.sha256(case.encode()).hexdigest()[:8]}" if case else "all"

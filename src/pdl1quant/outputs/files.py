@@ -6,7 +6,9 @@ header of its tables in CSV), so that a folder can be cleared of results without
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
@@ -50,6 +52,8 @@ ENDINGS: dict[str, tuple[str, ...]] = {
 MARK = b"pdl1quant"
 _SCORES_HEADER = b"level,image,case,status,error,"
 _CELLS_HEADER = b"image,case,label,"
+_NOT_IN_NAMES = re.compile(r"[^\w.-]+")
+_CASE_NAME_LENGTH = 60
 _PARTIAL_PREFIX = ".pdl1quant-"
 _PARTIAL_SUFFIX = ".partial"
 _TOGETHER: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("together", default=None)
@@ -73,6 +77,14 @@ def result_path(out: Path, kind: str, name: PurePath | str, *, compression: str 
     """
     path = out / kind / name
     return path.with_name(path.name + SUFFIXES[kind] + COMPRESSED[compression])
+
+
+def case_file_name(case: str) -> str:
+    """A name for the files of a case, whatever it is called; two cases never share one."""
+    plain = _NOT_IN_NAMES.sub("_", case).strip("._")[:_CASE_NAME_LENGTH]
+    if plain == case:
+        return plain or "all"
+    return f"{plain or 'all'}-{hashlib.sha256(case.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import json
 import uuid
 import zipfile
 import zlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -67,7 +68,7 @@ def read_cell_objects(path: Path) -> CellObjects:
     cells = [each for each in features if _kind(each) in _CELL_TYPES]
     ids = tuple(_id(each) for each in cells)
     if len(set(ids)) < len(ids):
-        twice = next(each for number, each in enumerate(ids) if each in ids[:number])
+        twice = next(each for each, times in Counter(ids).items() if times > 1)
         raise UnreadableError(f"{path}: two cells have the id {twice}; export the cells from QuPath again")
     names = [_class_name(each) for each in cells]
     outlines = _geometries([each.get("geometry") for each in cells], path)

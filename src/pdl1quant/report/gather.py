@@ -47,6 +47,8 @@ class ReportImage:
     path: Path | None = None
     artefacts: Mapping[str, float] | None = None
     """Share of the tissue (0-1) that each kind of artefact covers; None where nobody looked."""
+    notes: tuple[str, ...] = ()
+    """What was done to it, or ignored in it, on reading."""
 
     @property
     def is_counted(self) -> bool:
@@ -178,6 +180,7 @@ def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> Re
         cells=ReportCells(file=file, mpp=float(file.said["mpp"]), config=run.results.config, pack=run.results.pack),
         path=path,
         artefacts=entry.get("artefacts"),
+        notes=tuple(entry.get("notes", ())),
     )
 
 

@@ -11,6 +11,7 @@ from pdl1quant.model import ArtefactKind, Flag, Status
 from pdl1quant.report import plots, words
 from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
 from pdl1quant.report.figures import Figures, figures_of
+from pdl1quant.slides.raster import Note
 from pdl1quant.stages.score import cells_asked_for, format_interval, format_tps
 
 if TYPE_CHECKING:
@@ -26,6 +27,15 @@ if TYPE_CHECKING:
 
 _MUCH_SPOILT = 0.1
 """Share of the tissue; so many tumour cells left out make a result partial, too."""
+_NOTES = {
+    Note.ALPHA_ON_WHITE: "transparency laid on white",
+    Note.CMYK_CONVERTED: "CMYK converted without its profile",
+    Note.EXTRA_CHANNELS_IGNORED: "further channels ignored",
+    Note.ICC_IGNORED: "colour profile not applied",
+    Note.ORIENTATION_APPLIED: "turned or mirrored as the file asks",
+    Note.REDUCED_TO_8_BIT: "16 bit reduced to 8",
+}
+"""What is said of the reading of a file; notes that are flags are said by these."""
 _SWATCH_OD = 0.6
 """Density at which the colour of a stain is shown."""
 
@@ -209,7 +219,19 @@ def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
         share(Flag.OUTSIDE_ROI, "Outside the drawn region", of_all=True),
         Check(name="Colour neither stain explains", text=f"{round(residual, 3) + 0.0:.3f} OD (median of cells)"),
         *_spoilt(case),
+        *_reading(case),
     ]
+
+
+def _reading(case: ReportCase) -> list[Check]:
+    """What was done to the images on reading them, or ignored; what has a flag is said by that."""
+    counted = [image for image in case.images if image.is_counted]
+    told = [
+        f"{text} ({n} of {len(counted)} images)"
+        for note, text in _NOTES.items()
+        if (n := sum(note in image.notes for image in counted))
+    ]
+    return [Check(name="On reading", text="; ".join(told))] if told else []
 
 
 def _spoilt(case: ReportCase) -> list[Check]:

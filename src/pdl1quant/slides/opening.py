@@ -13,13 +13,15 @@ OME-Zarr folder (extra ``zarr``)                                        `ZarrSou
 
 from __future__ import annotations
 
+import struct
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
 from pdl1quant.errors import Pdl1QuantError, UnreadableError
-from pdl1quant.slides.pixel_size import check_given
+from pdl1quant.slides.pixel_size import MAX_MPP, check_given
 from pdl1quant.slides.pyramid import PyramidSlide
 from pdl1quant.slides.raster import quiet
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdl1quant.model import Slide
+    from pdl1quant.slides.pixel_size import StatedSize
     from pdl1quant.slides.source import Source
 
 SLIDE_SUFFIXES: Final = (
@@ -40,8 +43,19 @@ PLAIN_SUFFIXES: Final = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 """Endings that plain images have, too."""
 MAX_PIECE_SIDE_PX: Final = 8192
 MAX_PIECE_PX: Final = 64_000_000
-"""Larger images are read in tiles."""
+"""Images of more pixels, as stored or at the working resolution, are read in tiles."""
 
+_HEADER_FAILURES: Final = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    SyntaxError,
+    struct.error,
+    Image.DecompressionBombError,
+)
 _PLAIN_STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ZARR_FILES: Final = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
@@ -90,16 +104,26 @@ def open_slide(path: Path, *, mpp: float | None = None) -> Slide:
     return PyramidSlide(path, opener, mpp=mpp)
 
 
-def is_whole_slide(path: Path) -> bool:
+def is_whole_slide(path: Path, *, mpp: float | None = None, working_mpp: float | None = None) -> bool:
     """Whether a file is to be read in tiles: a pyramid, a slide scanner's format, or larger than one piece may be.
 
     What cannot be read at all is no slide: whoever reads it as an image says why.
+
+    Parameters
+    ----------
+    path
+        As for `open_slide`.
+    mpp
+        Pixel size in um; wins over the file's own.
+    working_mpp
+        What it is going to be resampled to; None: only its stored pixels count.
     """
     try:
         with _readable(path):
             opener = _opener(path)
         if opener is _plain:
-            return _is_large(*_plain_size(path))
+            size, ask = _plain_header(path)
+            return _is_large(size, ask, mpp=mpp, working_mpp=working_mpp)
         if opener is not _tiff:
             return True
         from pdl1quant.slides.tiff_source import claims_levels  # noqa: PLC0415  other files need no tifffile
@@ -107,22 +131,50 @@ def is_whole_slide(path: Path) -> bool:
         if claims_levels(path):  # whatever is wrong with them: one level alone would be another thing than the file
             return True
         with closing(open_source(path)) as source:
-            sizes = source.info.sizes
+            sizes, stated = source.info.sizes, source.info.stated
     except Pdl1QuantError:
         return path.suffix.lower() in SLIDE_SUFFIXES and path.suffix.lower() not in PLAIN_SUFFIXES
-    return len(sizes) > 1 or _is_large(sizes[0].width, sizes[0].height)
+    return len(sizes) > 1 or _is_large(
+        (sizes[0].width, sizes[0].height), lambda: stated, mpp=mpp, working_mpp=working_mpp
+    )
 
 
-def _is_large(width: int, height: int) -> bool:
-    return max(width, height) > MAX_PIECE_SIDE_PX or width * height > MAX_PIECE_PX
+def _is_large(
+    size: tuple[int, int], stated: Callable[[], StatedSize | None], *, mpp: float | None, working_mpp: float | None
+) -> bool:
+    """Whether columns and rows are too many, as stored or resampled; the file's own pixel size is asked for last."""
+    n_px = size[0] * size[1]
+    if max(size) > MAX_PIECE_SIDE_PX or n_px > MAX_PIECE_PX:
+        return True
+    if working_mpp is None or n_px * (MAX_MPP / working_mpp) ** 2 <= MAX_PIECE_PX:
+        return False
+    if mpp is None:
+        found = stated()
+        mpp = found.mean_um if found is not None and found.plausible else 0.0  # without one it is refused
+    return n_px * (mpp / working_mpp) ** 2 > MAX_PIECE_PX
 
 
-def _plain_size(path: Path) -> tuple[int, int]:
-    """Columns and rows, from the header; nothing where it cannot be read."""
-    unreadable = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
-    with suppress(*unreadable), quiet(), Image.open(path) as image:
-        return image.size
-    return 0, 0
+def _plain_header(path: Path) -> tuple[tuple[int, int], Callable[[], StatedSize | None]]:
+    """Columns and rows, and what tells the size of a pixel, from the header; nothing where it cannot be read."""
+    with suppress(*_HEADER_FAILURES), quiet(), Image.open(path) as image:
+        return image.size, partial(_plain_stated, path)
+    return (0, 0), lambda: None
+
+
+def _plain_stated(path: Path) -> StatedSize | None:
+    with suppress(*_HEADER_FAILURES), quiet():
+        if not _first_bytes(path).startswith(_TIFF_STARTS):
+            from pdl1quant.slides.png_jpeg import stated_size as of_image  # noqa: PLC0415  most files do not get here
+
+            with Image.open(path) as image:
+                return of_image(image)
+        import tifffile  # noqa: PLC0415  as above
+
+        from pdl1quant.slides.tiff import stated_size as of_page  # noqa: PLC0415  as above
+
+        with tifffile.TiffFile(path) as tiff:
+            return of_page(tiff, tiff.pages[0])
+    return None
 
 
 def open_source(path: Path) -> Source:

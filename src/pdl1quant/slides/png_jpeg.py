@@ -74,7 +74,7 @@ def _decoded(image: ImageFile, notes: list[Note]) -> Decoded:
     return Decoded(
         rgb=_rgb(image, notes),
         orientation=_orientation(image),
-        size=_stated_size(image),
+        size=stated_size(image),
         notes=tuple(notes),
         icc=image.info.get("icc_profile"),
     )
@@ -97,7 +97,7 @@ def _orientation(image: ImageFile) -> int:
     return value if value in range(1, 9) else 1
 
 
-def _stated_size(image: ImageFile) -> StatedSize | None:
+def stated_size(image: ImageFile) -> StatedSize | None:
     """PNG's pHYs, JFIF's density, else EXIF's resolution; Pillow's ``dpi`` of a JPEG may be its own invention."""
     if "jfif_density" in image.info:
         x, y = image.info["jfif_density"]
