@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pdl1quant.basins import climb, ellipse_of, flood, join_halves
-from pdl1quant.kernels.labels import raw_moments
+from pdl1quant.basins import climb, ellipse_of, join_halves, share_out
+from pdl1quant.kernels.labels import raw_moments, renumber
 from scenes import disc, ellipse, labels_of
 
 
@@ -125,9 +125,14 @@ def heights(seeds, wall=None):
     return landscape
 
 
-def test_flood_gives_each_seed_its_half():
+def shared_out(landscape, seeds, *, max_barrier):
+    """The seed (H, W) of each pixel."""
+    return renumber(*share_out(landscape, seeds, top=100.0, max_barrier=max_barrier))
+
+
+def test_each_seed_is_given_its_half():
     seeds = two_seeds()
-    shared = flood(heights(seeds), seeds, top=100.0, max_barrier=1.0)
+    shared = shared_out(heights(seeds), seeds, max_barrier=1.0)
     assert set(np.unique(shared)) == {1, 2}
     assert (shared[:, :28] == 1).all()
     assert (shared[:, 31:] == 2).all()
@@ -135,25 +140,25 @@ def test_flood_gives_each_seed_its_half():
 
 def test_seeds_keep_their_labels():
     seeds = two_seeds()
-    shared = flood(heights(seeds), seeds, top=100.0, max_barrier=1.0)
+    shared = shared_out(heights(seeds), seeds, max_barrier=1.0)
     assert np.array_equal(shared[seeds > 0], seeds[seeds > 0])
 
 
-def test_flood_stops_at_a_trench():
+def test_sharing_out_stops_at_a_trench():
     seeds = two_seeds()
-    shared = flood(heights(seeds, wall=20), seeds, top=100.0, max_barrier=1.0)
+    shared = shared_out(heights(seeds, wall=20), seeds, max_barrier=1.0)
     assert (shared[15, 15:19] == 1).all()
     assert not (shared[:, 23:] == 1).any()
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 10_000))
-def test_flood_gives_no_other_labels_and_stays_in_its_domain(seed):
+def test_sharing_out_gives_no_other_labels_and_stays_in_its_domain(seed):
     landscape = noise(seed, (24, 24))
     seeds = np.zeros((24, 24), np.int32)
     seeds[4:6, 4:6], seeds[15:18, 15:18] = 1, 2
     landscape[seeds > 0] = 5
-    shared = flood(landscape, seeds, top=100.0, max_barrier=0.3)
+    shared = shared_out(landscape, seeds, max_barrier=0.3)
     assert set(np.unique(shared)) <= {0, 1, 2}
     assert not shared[landscape == 0].any()
     assert np.array_equal(shared[seeds > 0], seeds[seeds > 0])

@@ -10,8 +10,9 @@ from hypothesis.extra.numpy import arrays
 
 from factories import make_cells
 from pdl1quant.config import PositivityConfig
+from pdl1quant.kernels.membrane import best_runs
 from pdl1quant.model import EXCLUDING_FLAGS, MEMBRANE_SECTORS, Compartment, Flag, MembraneProfile
-from pdl1quant.stages.positivity import best_run, call_positive
+from pdl1quant.stages.positivity import call_positive
 from pdl1quant.stages.score import positive_at
 
 CONFIG = PositivityConfig()
@@ -72,7 +73,7 @@ def test_best_run_agrees_with_brute_force(data):
     od = data.draw(arrays(np.float32, (2, n), elements=st.integers(0, 16).map(lambda k: k / 16)))
     weight = data.draw(arrays(np.float32, (2, n), elements=st.integers(0, 4).map(float)))
     needed = data.draw(st.sampled_from([0.125, 0.25, 0.5, 1.0])) * weight.sum(axis=1)
-    found = best_run(od, weight, needed=needed.astype(np.float32))
+    found = best_runs(od, weight, needed.astype(np.float32))
     expected = [brute_force(od[row], weight[row], needed[row]) for row in range(2)]
     assert found.dtype == np.float32
     assert found.tolist() == expected
@@ -81,8 +82,8 @@ def test_best_run_agrees_with_brute_force(data):
 def test_run_may_cross_the_first_sector():
     od = np.array([arc(0.5, 8, start=28), arc(0.5, 8, start=12)], np.float32)
     weight = np.ones_like(od)
-    assert best_run(od, weight, needed=np.float32([8, 8])).tolist() == [0.5, 0.5]
-    assert best_run(od, weight, needed=np.float32([9, 9])).tolist() == [0, 0]
+    assert best_runs(od, weight, np.float32([8, 8])).tolist() == [0.5, 0.5]
+    assert best_runs(od, weight, np.float32([9, 9])).tolist() == [0, 0]
 
 
 @settings(max_examples=30)
@@ -90,16 +91,16 @@ def test_run_may_cross_the_first_sector():
 def test_best_run_does_not_depend_on_where_the_circle_begins(seed, shift):
     rng = np.random.default_rng(seed)
     od, weight = rng.random((3, MEMBRANE_SECTORS), np.float32), rng.integers(0, 5, (3, MEMBRANE_SECTORS))
-    needed = np.float32(0.2) * weight.sum(axis=1)
-    before = best_run(od, weight.astype(np.float32), needed=needed)
-    after = best_run(np.roll(od, shift, 1), np.roll(weight, shift, 1).astype(np.float32), needed=needed)
+    needed = (np.float32(0.2) * weight.sum(axis=1)).astype(np.float32)
+    before = best_runs(od, weight.astype(np.float32), needed)
+    after = best_runs(np.roll(od, shift, 1), np.roll(weight, shift, 1).astype(np.float32), needed)
     assert np.array_equal(before, after)
 
 
 def test_no_membrane_has_no_run():
     nothing = np.zeros((2, MEMBRANE_SECTORS), np.float32)
-    assert best_run(nothing, nothing, needed=np.zeros(2, np.float32)).tolist() == [0, 0]
-    assert best_run(nothing[:0], nothing[:0], needed=np.zeros(0, np.float32)).tolist() == []
+    assert best_runs(nothing, nothing, np.zeros(2, np.float32)).tolist() == [0, 0]
+    assert best_runs(nothing[:0], nothing[:0], np.zeros(0, np.float32)).tolist() == []
 
 
 # --- the rule --------------------------------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import phantom_slides
 from pdl1quant import pipeline
 from pdl1quant.assays import load_pack
 from pdl1quant.config import load_config
-from pdl1quant.errors import PixelSizeError
 from pdl1quant.model import Flag, ResultFlag, Status
 from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.slides.roi import Roi, RoiKind
@@ -19,7 +18,7 @@ from pdl1quant.stages import quality
 from pdl1quant.whole_slides import survey
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import measure_tile
-from pdl1quant.whole_slides.scoring import analyse_slide
+from slide_runs import analysed
 
 PACK = load_pack("28-8-cytoplasm")
 SEGMENTERS = ("network", "watershed")
@@ -27,7 +26,7 @@ WIDTH, HEIGHT = 2600, 2100
 
 
 def config_of(segmenter="watershed", tile_px=1024):
-    return load_config(None, [f"nuclei.segmenter={segmenter}", f"tiling.tile_px={tile_px}"])
+    return load_config(None, [f"nuclei.segmenter={segmenter}", f"tiling.tile_px={tile_px}", "tiling.outlines=false"])
 
 
 @pytest.fixture(scope="module")
@@ -46,13 +45,6 @@ def estimate(path):
         return pipeline.estimate_case([survey.sample_slide(slide, config=config_of())], config=config_of())
 
 
-def analysed(path, config, **more):
-    bands = []
-    with open_slide(path) as slide:
-        result = analyse_slide(slide, config=config, pack=PACK, sink=lambda band: bands.append(band.cells), **more)
-    return result, pd.concat(bands, ignore_index=True) if bands else None
-
-
 @pytest.fixture(scope="module")
 def by_tile_px(path, estimate):
     """Results by segmenter and size of tiles, each made once."""
@@ -61,7 +53,7 @@ def by_tile_px(path, estimate):
     def get(segmenter, tile_px):
         key = segmenter, tile_px
         if key not in made:
-            made[key] = analysed(path, config_of(segmenter, tile_px), estimate=estimate)
+            made[key] = analysed(path, config_of(segmenter, tile_px), estimate=estimate)[:2]
         return made[key]
 
     return get
@@ -93,7 +85,7 @@ def test_a_slide_has_the_cells_of_the_image_in_one_piece(by_tile_px, image, esti
 def test_too_small_a_halo_shows(path, by_tile_px, estimate, monkeypatch):
     """The comparison above can fail: with 6 px of surroundings cells at seams are others."""
     monkeypatch.setattr(survey, "OBJECTS_UM", 3.0)
-    _, cells = analysed(path, config_of("watershed", 512), estimate=estimate)
+    _, cells, _ = analysed(path, config_of("watershed", 512), estimate=estimate)
     assert len(cells.merge(by_tile_px("watershed", 2048)[1], on=["x_px", "y_px"])) < len(cells)
 
 
@@ -121,9 +113,9 @@ def test_glass_is_no_work(path, estimate):
 
 def test_a_blank_slide_has_no_tissue_and_no_tiles(tmp_path):
     path = phantom_slides.write_slide(tmp_path / "blank.tif", phantom_slides.glass(1500, 1200))
-    result, cells = analysed(path, config_of())
+    result, cells, _ = analysed(path, config_of())
     assert result.status is Status.NO_TISSUE
-    assert cells is None
+    assert cells.empty
     assert result.score.tps is None
 
 
@@ -167,7 +159,7 @@ def test_a_missing_tile_makes_the_result_partial_and_cuts_the_cells_around_it(im
     path = phantom_slides.write_slide(tmp_path / "damaged.tif", image)
     column, row = 4, 4
     without_tile(path, row * -(-WIDTH // 256) + column)
-    result, cells = analysed(path, config_of(), estimate=estimate)
+    result, cells, _ = analysed(path, config_of(), estimate=estimate)
     assert result.status is Status.PARTIAL
     assert ResultFlag.PARTIAL in result.flags
     x0, y0 = column * 256, row * 256
@@ -187,7 +179,7 @@ def test_cells_outside_the_region_are_flagged_and_far_blocks_are_no_work(path, e
         Roi(kind=RoiKind.TUMOUR, name="Tumor", geometry=tumour),
         Roi(kind=RoiKind.EXCLUDE, name="Necrosis", geometry=shapely.box(600, 700, 900, 900)),
     )
-    result, cells = analysed(path, config_of(), estimate=estimate, rois=rois)
+    result, cells, _ = analysed(path, config_of(), estimate=estimate, rois=rois)
     counted = cells[(cells["flags"] & int(Flag.OUTSIDE_ROI)) == 0]
     inside = shapely.contains_xy(tumour, counted["x_px"] + 0.5, counted["y_px"] + 0.5)
     assert inside[counted["cell_class"] == "tumour"].all()
@@ -216,10 +208,10 @@ def test_a_doubtful_pixel_size_is_flagged(tmp_path, image, estimate):
 def test_an_impossible_pixel_size_is_refused_before_the_work(path, estimate):
     limits = ["quality.min_nucleus_diameter_um=1", "quality.max_nucleus_diameter_um=3"]
     config = load_config(None, ["nuclei.segmenter=watershed", *limits])
-    bands = []
-    with open_slide(path) as slide, pytest.raises(PixelSizeError, match="--mpp"):
-        analyse_slide(slide, config=config, pack=PACK, estimate=estimate, sink=bands.append)
-    assert bands == []
+    refused, cells, _ = analysed(path, config, estimate=estimate)
+    assert refused.status is Status.REFUSED
+    assert "--mpp" in refused.error
+    assert cells is None
 
 
 @pytest.mark.parametrize(("name", "expected"), [("slide.tif", True), ("small.tif", False), ("tile.png", False)])

@@ -11,8 +11,7 @@ import phantom_slides
 from pdl1quant import pipeline
 from pdl1quant.assays import load_pack
 from pdl1quant.config import load_config
-from pdl1quant.slides.opening import open_slide
-from pdl1quant.whole_slides.scoring import analyse_slide
+from slide_runs import analysed
 
 PACK = load_pack("28-8-cytoplasm")
 MAX_DIFFERENT = 0.001
@@ -20,13 +19,9 @@ MAX_DIFFERENT = 0.001
 
 
 def cells_of(path, segmenter, tile_px, estimate=None):
-    config = load_config(None, [f"nuclei.segmenter={segmenter}", f"tiling.tile_px={tile_px}"])
-    bands = []
-    with open_slide(path) as slide:
-        result = analyse_slide(
-            slide, config=config, pack=PACK, estimate=estimate, sink=lambda band: bands.append(band.cells)
-        )
-    return pd.concat(bands, ignore_index=True), result.estimate
+    wanted = [f"nuclei.segmenter={segmenter}", f"tiling.tile_px={tile_px}", "tiling.outlines=false"]
+    _, cells, estimate = analysed(path, load_config(None, wanted), estimate=estimate)
+    return cells, estimate
 
 
 @settings(max_examples=4)

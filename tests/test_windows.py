@@ -23,9 +23,9 @@ from pdl1quant.networks.session import close_models
 from pdl1quant.slides.opening import open_slide
 from pdl1quant.tiling import BLOCK_PX, Margins, WindowPlace, place_tiles, place_windows, shape_in_blocks
 from pdl1quant.whole_slides import windows
-from pdl1quant.whole_slides.scoring import analyse_slide
 from pdl1quant.whole_slides.survey import plan_work
 from pdl1quant.whole_slides.windows import View, WindowStore, look_at, make_agenda, swept
+from slide_runs import analysed
 
 PACK = load_pack("28-8-cytoplasm")
 SMALL_PX = 480
@@ -46,11 +46,9 @@ def path(image, tmp_path_factory):
 
 
 def cells_of(path, tile_px, model=""):
-    bands = []
-    config = load_config(None, [f"tiling.tile_px={tile_px}", f"nuclei.model={model}"])
-    with open_slide(path) as slide:
-        result = analyse_slide(slide, config=config, pack=PACK, sink=lambda band: bands.append(band.cells))
-    return pd.concat(bands, ignore_index=True), result.estimate
+    config = load_config(None, [f"tiling.tile_px={tile_px}", f"nuclei.model={model}", "tiling.outlines=false"])
+    _, cells, estimate = analysed(path, config)
+    return cells, estimate
 
 
 def different(whole, cells):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdl1quant.kernels import ascent
-from pdl1quant.kernels.labels import contacts, groups_of, raw_moments, renumber
+from pdl1quant.kernels.labels import contacts, groups_of, raw_moments
 
 if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array
@@ -45,20 +45,17 @@ def climb(landscape: Float32Array, *, top: float, min_distance_px: float) -> tup
     return target.reshape(landscape.shape), len(summits)
 
 
-def flood(landscape: Float32Array, seeds: Int32Array, *, top: float, max_barrier: float) -> Int32Array:
-    """Share the domain (``landscape`` > 0) out among labelled seeds: each pixel goes uphill to one.
-
-    A basin that ends short of all seeds goes to the neighbour across the lowest barrier, if that is not higher than
-    ``max_barrier`` above its own summit; else its pixels are 0. Seeds must be higher than what surrounds them; ``top``
-    is the highest possible height.
-    """
-    return renumber(*share_out(landscape, seeds, top=top, max_barrier=max_barrier))
-
-
 def share_out(
     landscape: Float32Array, seeds: Int32Array, *, top: float, max_barrier: float
 ) -> tuple[Int32Array, Int32Array]:
-    """The same as pieces (H, W), 1..n, and the seed of each piece (n + 1,); 0 is none."""
+    """Share the domain (``landscape`` > 0) out among labelled seeds: each pixel goes uphill to one.
+
+    A basin that ends short of all seeds goes to the neighbour across the lowest barrier, if that is not higher than
+    ``max_barrier`` above its own summit; else it has no seed. Seeds must be higher than what surrounds them; ``top`` is
+    the highest possible height.
+
+    Returns the pieces (H, W), 1..n, and the seed of each piece (n + 1,); 0 is none.
+    """
     landscape = np.ascontiguousarray(landscape)
     target, summits, first = ascent.uphill_to_seeds(landscape, _scale(top), seeds, int(seeds.max(initial=0)))
     ascent.follow(target, summits)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pdl1quant.kernels.membrane import best_runs, own_membranes
+from pdl1quant.kernels.membrane import own_membranes
 from pdl1quant.model import BoolArray, CellClass, Compartment, Flag, Float32Array, MembraneProfile
 
 if TYPE_CHECKING:
@@ -119,14 +119,6 @@ def _own_membrane(
         config.min_run * membrane.weight.sum(axis=1),
         tuple(np.float32(level) for level in rule),
     )
-
-
-def best_run(dab_od: Float32Array, weight: Float32Array, *, needed: Float32Array) -> Float32Array:
-    """(n,) highest OD at or above which one contiguous run of sectors has the weight ``needed`` (n,); 0 without one.
-
-    ``dab_od`` and ``weight`` are (n, sectors), around the cell; a sector without weight neither helps nor breaks a run.
-    """
-    return best_runs(dab_od, weight, np.asarray(needed, dtype=np.float32))
 
 
 def _membrane_positive(cells: pd.DataFrame, run: Float32Array, config: PositivityConfig) -> BoolArray:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import InitVar, dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import cv2
@@ -25,22 +23,16 @@ from pdl1quant.slides.roi import (
     tumour_rois,
 )
 from pdl1quant.stages import measure, quality
-from pdl1quant.tiling import WindowPlace
-from pdl1quant.whole_slides.judging import judge_bands
-from pdl1quant.whole_slides.measuring import measure_tile
 from pdl1quant.whole_slides.regions import Blocks, Ground, RegionTally, add_blocks, regions_of
-from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
-from pdl1quant.whole_slides.windows import WindowStore, look_at, make_agenda, swept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable
 
     import pandas as pd
 
     from pdl1quant.config import Config
     from pdl1quant.model import ArtefactMap, BoolArray, Indication, RulePack, Slide, SlideDamage, StainEstimate
     from pdl1quant.whole_slides.judging import Band
-    from pdl1quant.whole_slides.measuring import TileCells
     from pdl1quant.whole_slides.survey import Work
 
 HEAT_UM = 250.0
@@ -168,72 +160,3 @@ def finish(
 def known_damage(slide: Slide, work: Work) -> tuple[SlideDamage, ...]:
     """Damage that matters whether or not a tile meets it: of the level that is measured, and of smaller ones."""
     return tuple(dict.fromkeys([*(d for d in slide.damage if d.level >= work.grid.level), *work.overview_damage]))
-
-
-def analyse_slide(
-    slide: Slide,
-    *,
-    config: Config,
-    pack: RulePack,
-    estimate: StainEstimate | None = None,
-    indication: Indication | None = None,
-    rois: Sequence[Roi] = (),
-    is_array: bool = False,
-    sink: Callable[[Band], None] = lambda _: None,
-) -> SlideResult:
-    """Measure a whole slide, tile after tile in this process.
-
-    Parameters
-    ----------
-    slide
-        From `open_slide`.
-    config, pack, indication
-        Settings, rules and, for a pack that makes calls, the indication.
-    estimate
-        Staining of its case; that of the slide when None.
-    rois
-        Drawn regions, in level-0 pixels.
-    is_array
-        Whether the slide is a microarray, whose cores are to be found and scored one by one.
-    sink
-        Is given the judged cells, band after band.
-
-    Returns
-    -------
-    SlideResult
-        Its ``cells`` hold no rows: they went to ``sink``.
-    """
-    if estimate is None:
-        estimate = pipeline.estimate_case([sample_slide(slide, config=config)], config=config)
-    work = plan_work(slide, estimate=estimate, config=config, rois=rois, is_array=is_array)
-    flags = check_scale(slide, work, estimate=estimate, config=config)
-    work = look_for_artefacts(slide, work, estimate=estimate, config=config)
-    places = work.places(config)
-    tally = Tally(slide=slide, config=config, pack=pack, rois=work.rois, artefacts=work.artefacts, tissue=work.tissue)
-    tally.damage |= dict.fromkeys(known_damage(slide, work))
-
-    agenda = make_agenda(places, work.windows(config))
-
-    def measured(store: WindowStore) -> Iterator[tuple[int, TileCells]]:
-        for step in agenda.steps:
-            if isinstance(step, WindowPlace):
-                store.put(step, look_at(slide, work.grid, step, config=config))
-                continue
-            tile = measure_tile(
-                slide,
-                work.grid,
-                places[step],
-                blocks=work.blocks,
-                estimate=estimate,
-                config=config,
-                view=store.get(agenda.needs[step], places[step].inner),
-            ).owned
-            tally.damage.update(dict.fromkeys(tile.damage))
-            yield step, tile
-
-    with TemporaryDirectory(prefix="pdl1quant-") as folder:
-        store = WindowStore(folder=Path(folder))
-        tiles = swept(measured(store), agenda, store)
-        for band in judge_bands(tiles, places, grid=work.grid, estimate=estimate, config=config, pack=pack):
-            sink(tally.add(band))
-    return finish(tally, work, estimate=estimate, indication=indication, flags=flags)
