@@ -118,8 +118,8 @@ plt.show()
 # ## Draw the tumour
 #
 # In QuPath: an annotation with the class `Tumor`, exported as GeoJSON. Here it is written by hand, around the right
-# piece. Tissue far from it is not measured at all; cells outside of it, but near, stay in the table, flagged, and leave
-# the score.
+# piece. Tissue more than 500 um from it is not measured at all; cells outside of it, but near, stay in the table,
+# flagged, and leave the score; only immune cells among them count in the CPS.
 
 # %%
 corners = [[720, 120], [1270, 120], [1270, 670], [720, 670], [720, 120]]
