@@ -14,7 +14,7 @@ import numpy as np
 
 import pdl1quant
 from pdl1quant.slides.images import read_image
-from pdl1quant.stages.score import threshold_curve
+from pdl1quant.stages.score import format_interval, format_tps, threshold_curve
 from pdl1quant.stages.stains import deconvolve
 
 config = pdl1quant.Config()
@@ -91,7 +91,8 @@ for axes, name in zip(all_axes, ("membrane_30", "cytoplasm_60"), strict=True):
     axes.axvline(t1, color="0.2", linewidth=1)
     for column, (label, colour, dashes, width) in lines.items():
         axes.plot(curve["dab_od"], curve[column], dashes, color=colour, linewidth=width, label=label)
-    axes.set(title=f"{name}: {result.score.tps:.0f} % ({result.score.tps_low:.0f}-{result.score.tps_high:.0f})",
+    interval = format_interval(result.score.tps_low, result.score.tps_high)
+    axes.set(title=f"{name}: {format_tps(result.score.tps)} % ({interval})",
              xlabel="DAB threshold, OD", ylim=(0, 100), xlim=(0, 0.8))  # fmt: skip
     axes.spines[["top", "right"]].set_visible(False)
 all_axes[0].set_ylabel("% of viable tumour cells")

@@ -20,6 +20,7 @@ from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.outputs.tables import read_cells
 from pdl1quant.slides.images import read_image
 from pdl1quant.slides.opening import open_slide
+from pdl1quant.stages.score import format_interval, format_tps
 
 SAMPLES = Path("../sample_slides/phantoms")
 WORK = Path(tempfile.mkdtemp())
@@ -75,7 +76,7 @@ def score(out, roi=None, *settings):
 
 def text(row):
     """A score as it may be reported."""
-    return f"TPS {row.tps:.0f} % ({row.tps_low:.0f}-{row.tps_high:.0f}) of {row.n_tumour} tumour cells"
+    return f"TPS {format_tps(row.tps)} % ({format_interval(row.tps_low, row.tps_high)}) of {row.n_tumour} tumour cells"
 
 
 whole = score("whole")

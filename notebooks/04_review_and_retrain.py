@@ -19,6 +19,7 @@ from PIL import Image
 
 from pdl1quant import batch, load_config, review, training
 from pdl1quant.outputs.scores_table import read_scores
+from pdl1quant.stages.score import format_interval, format_tps
 from pdl1quant.validation.detection import match_points
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
@@ -158,7 +159,8 @@ axes.legend(frameon=False, ncols=2, loc="upper right", bbox_to_anchor=(1, 1.0))
 axes.spines[["top", "right"]].set_visible(False)
 plt.show()
 for name, row in scores.items():
-    print(f"{name:10} TPS {row.tps:.0f} % ({row.tps_low:.0f}-{row.tps_high:.0f}), {row.n_tumour} tumour cells")
+    interval = format_interval(row.tps_low, row.tps_high)
+    print(f"{name:10} TPS {format_tps(row.tps)} % ({interval}), {row.n_tumour} tumour cells")
 
 # %% [markdown]
 # Rendered fields are all drawn by one hand: on real slides expect less, and measure it on slides that were held out.
