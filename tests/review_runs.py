@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from batch_runs import job_for
+from batch_runs import draw_phantom, job_for, run
 from factories import random_cells
 from pdl1quant.batch.record import settings_of
 from pdl1quant.model import Counts, ResultFlag, Status
@@ -91,3 +91,13 @@ def viable(review, cell_class="tumour"):
     cells = review.cells
     rows = np.flatnonzero((cells["cell_class"] == cell_class).to_numpy() & (cells["flags"].to_numpy() == 0))
     return review.ids(rows)
+
+
+def run_of_two_phantoms(folder):
+    """A real run over two copies of one rendered tile that differ by a byte: ``folder/tiles``, ``folder/out``."""
+    (folder / "tiles").mkdir()
+    draw_phantom(folder / "tiles" / "one.png")
+    second = folder / "tiles" / "two.png"
+    second.write_bytes((folder / "tiles" / "one.png").read_bytes() + b" ")
+    run(folder / "tiles", folder / "out")
+    return folder
