@@ -118,6 +118,9 @@ def conditions() -> dict[str, dict[str, Any]]:
     swollen = {"stroma_swell": 2.0, "macrophage_swell": 2.0, "macrophage_share": 0.2, "positive_immune_share": 0.5}
     for tps in (0, 10, 50, 100):
         table[f"reactive stroma {tps}"] = {"pattern": "both", "tps_pct": tps, "single_cell_share": 0.0, **swollen}
+    dark = {"dab_od": 1.7, "bleed_through": 0.8, "membrane_um": 1.6, "tumour_blue": 0.6}
+    for tps in (10, 50, 100):
+        table[f"dark brown {tps}"] = {"pattern": "both", "tps_pct": tps, **dark}
     return table
 
 

@@ -223,7 +223,7 @@ def test_windows_that_see_the_reach_change_nothing_and_those_with_context_little
     for one, other in ((once.hills, windows.hills), (once.scores[0].planes, windows.scores[0].planes)):
         difference = np.abs(one - other)
         assert difference.max() < (0.15 if has_context else 1e-4)
-        assert difference.mean() < 1e-4
+        assert difference.mean() < (2e-4 if has_context else 1e-4)
     assert (once.cells != windows.cells).mean() < 1e-4
 
 

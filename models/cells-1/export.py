@@ -11,7 +11,7 @@ import hashlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,17 +23,20 @@ from integers_onnx import write_integers
 from network import CellNet, Shipped
 from train import HERE, WORK
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 TITLE = "Nuclei, cells and cell classes in bright-field haematoxylin-DAB images"
 INTEGERS_TITLE = f"{TITLE}, in 8-bit integers (int8)"
 INTEGERS_NOTE = (
-    "Made of the float32 network whose hash is integers_of; seed, steps, minutes, fields, temperature and lean are "
+    "Made of the float32 network whose hash is integers_of; seed, steps, minutes, fields, temperature and leans are "
     "those of its training."
 )
 DATA = "Fields rendered by pdl1quant.validation.phantoms alone; no image of a patient, no weights of others."
 LIMITS = (
     "Research use only. Measured on rendered fields and on Ki-67 fields, which stand in for PD-L1: that is no clinical "
     "accuracy, and no class label of real tissue was at hand. Thresholds after the network were set on those Ki-67 "
-    "fields, its lean towards tumour on regions of real tissue drawn by eye: their figures flatter."
+    "fields, its leans on regions of real tissue drawn by eye: their figures flatter."
 )
 CLASSES = ("tumour", "lymphocyte", "macrophage", "stroma", "other")
 REACH_PX = 192
@@ -43,15 +46,16 @@ CONTEXT_PX = 128
 Integers see their whole reach: there, a last digit far away may turn a rounding near by (4 in 1,000 rendered cells)."""
 
 
-def export_onnx(network: CellNet, path: Path, *, temperature: float, lean: float) -> None:
+def export_onnx(network: CellNet, path: Path, *, temperature: float, lean: Mapping[str, float]) -> None:
     """Write the network with its scaling and its last activations, for any number of rows and columns.
 
     ``temperature`` divides the class logits: it is fitted so that the mean scores of nuclei are calibrated. ``lean`` is
-    added to that of tumour before: themes show more cells that look like tumour and are none than tissue does.
+    added to those of some classes before: themes show cells in other shares than tissue does.
     """
     network = copy.deepcopy(network)
     with torch.no_grad():
-        network.cells.bias[2 + CLASSES.index("tumour")] += lean
+        for name, more in lean.items():
+            network.cells.bias[2 + CLASSES.index(name)] += more
     partial = path.with_suffix(".part")
     torch.onnx.export(
         Shipped(network.eval(), temperature=temperature),
@@ -100,7 +104,7 @@ def load_network(work: Path, config: dict[str, Any]) -> tuple[CellNet, dict[str,
     count = int((work / "pool" / "count.txt").read_text(encoding="utf-8"))
     facts = {
         "code": "models/cells-1/train.py", "seed": config["seed"], "steps": saved["step"],
-        "minutes_on_one_thread": round(saved["minutes"]), "fields": count,
+        "minutes_on_two_processors": round(saved["minutes"]), "fields": count,
         "parameters": sum(p.numel() for p in network.parameters()),
     }  # fmt: skip
     return network, facts
@@ -147,6 +151,13 @@ def _rendered(folder: Path, config: dict[str, Any]) -> list[Path]:
     return files
 
 
+def _lean(text: str) -> tuple[str, float]:
+    name, _, more = text.partition("=")
+    if name not in CLASSES:
+        raise argparse.ArgumentTypeError(f"{text}: write CLASS=X, for example tumour=0.25")
+    return name, float(more)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, default=WORK)
@@ -154,7 +165,9 @@ if __name__ == "__main__":
     parser.add_argument("--figures", type=Path, help="JSON that measure.py wrote")
     parser.add_argument("--note", default="", help="what else the card has to say about the training")
     parser.add_argument("--temperature", type=float, default=1.0, help="divides the class logits; see measure.py")
-    parser.add_argument("--lean", type=float, default=0.0, help="added to the class logit of tumour")
+    parser.add_argument(
+        "--lean", type=_lean, action="append", default=[], metavar="CLASS=X", help="added to the logit of a class"
+    )
     parser.add_argument(
         "--integers",
         type=Path,
@@ -168,8 +181,9 @@ if __name__ == "__main__":
         about = export_integers(options.integers, options.output, options.work, settings)
     else:
         trained, about = load_network(options.work, settings)
-        export_onnx(trained, options.output / "model.onnx", temperature=options.temperature, lean=options.lean)
-        about |= {"temperature": options.temperature, "lean": options.lean, "note": options.note}
+        export_onnx(trained, options.output / "model.onnx", temperature=options.temperature, lean=dict(options.lean))
+        about |= {"temperature": options.temperature} | {f"lean_{name}": more for name, more in options.lean}
+        about["note"] = options.note
     measured = json.loads(options.figures.read_text(encoding="utf-8")) if options.figures else {}
     write_card(
         options.output, about, measured,

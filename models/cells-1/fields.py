@@ -1,4 +1,4 @@
-"""Rendered fields as arrays to train on, and the pool of files that a second process keeps fresh.
+"""Rendered fields as arrays to train on, and the pool of files that a second process fills.
 
 A field is (S, S, 6) uint8 at the network's pixel size: R, G, B; depth in the nucleus and depth in the cell (1-255,
 relative to the deepest point of that nucleus or cell; 0 outside); class of the nucleus.
@@ -66,6 +66,38 @@ def dark_glands(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSet
         column_width_um=float(rng.uniform(5, 8.5)),
         stratification=float(rng.uniform(0.4, 1.0)) if slender else 0.0,
         nest_spacing=float(rng.uniform(0.6, 0.85)),
+    )
+
+
+def drowned(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """Glands so dark that hardly a nucleus shows: black walls, brown nuclei, holes of mucin."""
+    mucous = rng.random() < 0.6
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.35, 0.8)),
+        gland_share=float(rng.choice([0.5, 1.0], p=[0.3, 0.7])),
+        nest_um=float(rng.uniform(40, 140)),
+        tps_pct=float(rng.choice([100.0, rng.uniform(60, 100)], p=[0.4, 0.6])),
+        patchiness=float(rng.uniform(0.5, 1.0)),
+        pattern=str(rng.choice(["both", "mixed"], p=[0.8, 0.2])),
+        partial_share=float(rng.uniform(0, 0.3)),
+        basolateral=0.0,
+        dab_od=float(rng.uniform(1.1, 2.8)),
+        dab_spread=float(rng.uniform(0.1, 0.4)),
+        bleed_through=float(rng.uniform(0.3, 1.0)),
+        membrane_um=float(rng.uniform(0.6, 2.6)),
+        membrane_contrast=float(rng.choice([1.0, rng.uniform(1, 3)])),
+        veil=float(rng.choice([0.0, rng.uniform(0.1, 0.9)], p=[0.3, 0.7])),
+        grain=float(rng.uniform(0.15, 0.55)),
+        vacuole_share=float(rng.choice([0.0, rng.uniform(0.2, 1.0)])),
+        goblet_share=float(rng.uniform(0.3, 1.0) if mucous else 0.0),
+        tumour_nucleus_um2=float(rng.uniform(20, 60)),
+        tumour_blue=float(rng.uniform(0.2, 0.9)),
+        column_um=float(rng.uniform(14, 40)),
+        column_width_um=float(rng.uniform(5, 9)),
+        stratification=float(rng.choice([0.0, rng.uniform(0.2, 1.0)])),
+        nest_spacing=float(rng.uniform(0.6, 0.85)),
+        flare=float(rng.uniform(0.0, 0.01)),
     )
 
 
@@ -228,7 +260,8 @@ def reactive(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettin
 
 
 THEMES = {
-    each.__name__: each for each in (dark_glands, netted, inflamed, lymphoid, smudged, unstained, palisades, reactive)
+    each.__name__: each
+    for each in (dark_glands, drowned, netted, inflamed, lymphoid, smudged, unstained, palisades, reactive)
 }
 """What some of the fields show; their shares are in the configuration, by these names."""
 
@@ -285,13 +318,13 @@ def relative_depth(labels: np.ndarray) -> np.ndarray:
     return np.where(labels > 0, np.clip(np.rint(255 * share), 1, 255), 0).astype(np.uint8)
 
 
-def keep_pool_fresh(folder: str, settings: dict[str, Any], seed: int, first: int) -> None:
-    """Write fields ``first``, ``first + 1``, ... over the oldest of the pool until the parent process ends."""
+def fill_pool(folder: str, settings: dict[str, Any], seed: int, first: int) -> None:
+    """Write fields ``first``, ``first + 1``, ... until the pool is full, or the parent process ends."""
     cv2.setNumThreads(1)
     os.nice(10)
     parent, number = os.getppid(), first
-    while os.getppid() == parent:
-        place = Path(folder) / f"{number % settings['pool']:05d}.npy"
+    while os.getppid() == parent and number < settings["pool"]:
+        place = Path(folder) / f"{number:05d}.npy"
         partial = place.with_suffix(".part")
         with partial.open("wb") as file:
             np.save(file, make_field(seed + number, settings))

@@ -2,9 +2,9 @@
 
 ``--start model.onnx`` goes on from exported weights, with a new schedule, in place of random ones.
 
-Renders fields in a second process, draws batches in a third, trains on one thread, writes ``log.csv`` and checkpoints
-to DIR, and at the end ``weights.pt``, which `export.py` turns into ``model.onnx`` and ``card.toml``. No image of a
-patient is read.
+Renders fields in a second process, draws batches in a third, trains on one thread, and on two when all fields are
+rendered; writes ``log.csv`` and checkpoints to DIR, and at the end ``weights.pt``, which `export.py` turns into
+``model.onnx`` and ``card.toml``. No image of a patient is read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import nn
 from torch.nn import functional
 
 from augment import draw_batch
-from fields import BACKGROUND, IGNORED, keep_pool_fresh
+from fields import BACKGROUND, IGNORED, fill_pool
 from network import CellNet, scaled
 from warm import load_exported
 
@@ -141,7 +141,7 @@ def train(config: dict[str, Any], work: Path, start_from: Path | None = None) ->
     first = int(count.read_text(encoding="utf-8")) if count.exists() else 0
     spawn = multiprocessing.get_context("spawn")
     renderer = spawn.Process(
-        target=keep_pool_fresh, args=(str(pool), config["fields"], config["seed"] * 1000, first), daemon=True
+        target=fill_pool, args=(str(pool), config["fields"], config["seed"] * 1000, first), daemon=True
     )
     renderer.start()
     while len(list(pool.glob("*.npy"))) < config["fields"]["warm_up"]:
@@ -161,6 +161,8 @@ def train(config: dict[str, Any], work: Path, start_from: Path | None = None) ->
         recent.append(run.learn(batch, as_input(batch)))
         run.minutes = (time.monotonic() - start) / 60
         if run.step % LOG_EVERY == 0:
+            if not renderer.is_alive():  # the pool is full: its processor is free
+                torch.set_num_threads(2)
             write_log(work / "log.csv", run, recent, count)
             recent = []
         if time.monotonic() - saved > 60 * settings["checkpoint_minutes"]:
