@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 import gui
+from pdl1quant.cli import main
 
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=1000)
@@ -37,3 +38,15 @@ def pytest_collection_modifyitems(items):
             )  # napari and pydantic deprecate each other
             if WHY_NO_VIEWER:
                 item.add_marker(pytest.mark.skip(reason=WHY_NO_VIEWER))
+
+
+@pytest.fixture
+def pdl1quant(capsys):
+    """Run the command line in this process: exit code, standard output, standard error."""
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main([str(argument) for argument in arguments])
+        return (stopped.value.code, *capsys.readouterr())
+
+    return call

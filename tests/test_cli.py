@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 
 import pdl1quant.cli as cli_module
 from pdl1quant import __version__, batch, console
-from pdl1quant.cli import FREQUENT_SETTINGS, main
+from pdl1quant.cli import FREQUENT_SETTINGS
 from pdl1quant.config import Config, config_from
 from pdl1quant.model import ResultFlag
 from pdl1quant.outputs.scores_table import read_scores
@@ -23,18 +23,6 @@ from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
 WRONG_USAGE = 2
 INTERRUPTED = 130
-
-
-@pytest.fixture
-def pdl1quant(capsys):
-    """Run the command line in this process: exit code, standard output, standard error."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        return (stopped.value.code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import uuid
 import numpy as np
 import pytest
 
-from pdl1quant.cli import main
 from pdl1quant.errors import ReviewError, UnreadableError
 from pdl1quant.review import EditKind, import_corrections
 from review_runs import open_review, run_of_two_phantoms
@@ -25,16 +24,6 @@ def phantom_run(tmp_path_factory):
 @pytest.fixture
 def real(phantom_run, tmp_path):
     return shutil.copytree(phantom_run / "out", tmp_path / "out")
-
-
-@pytest.fixture
-def pdl1quant(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        return (stopped.value.code, *capsys.readouterr())
-
-    return call
 
 
 def edited_geojson(out, tmp_path, change, *, name="one"):

@@ -13,7 +13,6 @@ import pytest
 
 from batch_runs import draw_phantom, run
 from pdl1quant import batch
-from pdl1quant.cli import main
 from pdl1quant.config import load_config
 from pdl1quant.errors import Pdl1QuantError, ReviewError, UsageError
 from pdl1quant.model import CallResult
@@ -50,16 +49,6 @@ def phantom_run(tmp_path_factory):
 @pytest.fixture
 def real(phantom_run, tmp_path):
     return shutil.copytree(phantom_run / "out", tmp_path / "out")
-
-
-@pytest.fixture
-def pdl1quant(capsys):
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main([str(argument) for argument in arguments])
-        return (stopped.value.code, *capsys.readouterr())
-
-    return call
 
 
 def table_of(out):
