@@ -315,6 +315,17 @@ def test_membrane_is_where_another_label_is_seen(seed, height, width, radius):
     assert np.array_equal(membrane + cytoplasm, np.where(nucleus == 0, cell, 0))
 
 
+def test_brown_is_counted_per_block():
+    random = np.random.default_rng(3)
+    dab, cell = random.random((70, 50)).astype(np.float32), random.integers(0, 2, (70, 50)).astype(np.int32)
+    counted = sums.brown_per_block(dab, cell, np.float32(0.5), 32)
+    assert counted.shape == (3, 2, 2)
+    for row, column in np.ndindex(3, 2):
+        block = np.s_[32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
+        brown = dab[block] >= 0.5
+        assert counted[row, column].tolist() == [brown.sum(), (brown & (cell[block] == 0)).sum()]
+
+
 # --- sums ------------------------------------------------------------------------------------------------------------
 def test_sectors_turn_from_east_to_south_and_see_the_nearest_neighbour():
     band = np.zeros((21, 21), np.int32)

@@ -56,6 +56,7 @@ ISSUE_ORDER = [
     "calls",
     "flags",
     "artefact_pct",
+    "brown_without_cells_pct",
     "mpp",
     "assay",
     "schema",

@@ -399,6 +399,20 @@ def test_nothing_lies_in_the_real_lumen(sample):
     assert (grey[at[:, 1], at[:, 0]] < 0.95 * np.mean(sample.estimate.white)).all()
 
 
+def test_brown_in_which_no_nucleus_shows_is_missed_and_said(phantom):
+    """A slab of brown without nuclei beside the cells; drawn around, it does not matter."""
+    rgb = phantom.rgb.copy()
+    rgb[150:260, 20:360] = paint_rgb(np.zeros((110, 340)), np.full((110, 340), 1.2))
+    flagged = [ResultFlag.BROWN_WITHOUT_CELLS in score_image(image, mpp=0.5).flags for image in (phantom.rgb, rgb)]
+    assert flagged == [False, True]
+    clear = np.ones(rgb.shape[:2], bool)
+    clear[140:270] = False
+    result, drawn = score_image(rgb, mpp=0.5), score_image(rgb, mpp=0.5, roi=RoiMasks(scored=clear))
+    assert result.brown.without_cell_um2 > 0.6 * 110 * 340 * 0.25
+    assert ResultFlag.BROWN_WITHOUT_CELLS not in drawn.flags
+    assert drawn.brown.without_cell_um2 < 0.2 * result.brown.without_cell_um2
+
+
 def test_pixel_size_that_is_four_times_too_large_is_doubted(phantom):
     """The network finds nuclei of the size it knows at any scale; the stain tells."""
     found = [ResultFlag.NUCLEUS_SIZE in score_image(phantom.rgb, mpp=mpp).flags for mpp in (0.5, 2.0)]

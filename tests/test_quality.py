@@ -8,12 +8,13 @@ import pytest
 from factories import make_cells
 from pdl1quant.config import CellsConfig, Config, QualityConfig
 from pdl1quant.errors import NotHdabError, PixelSizeError
-from pdl1quant.model import Flag, ResultFlag, Segmentation
+from pdl1quant.model import BrownArea, Flag, ResultFlag, Segmentation
 from pdl1quant.pipeline import estimate_case, sample_image, score_image, working_tile
 from pdl1quant.stages.cells import grow_cells
 from pdl1quant.stages.quality import (
     GRAIN_UM,
     blue_grain_um,
+    check_brown,
     check_hdab,
     check_nucleus_size,
     flag_cells,
@@ -224,3 +225,19 @@ def test_no_cells_have_no_flags():
 
 def test_painted_glass_is_white():
     assert paint_rgb(shape=(2, 2)).min() == 245
+
+
+@pytest.mark.parametrize(
+    ("brown", "n_tumour", "flagged"),
+    [
+        (BrownArea(), 0, False),
+        (BrownArea(area_um2=10_000, without_cell_um2=2_400), 100, False),  # most of the brown is in cells
+        (BrownArea(area_um2=10_000, without_cell_um2=2_500), 100, True),
+        (BrownArea(area_um2=10_000, without_cell_um2=2_500), 260, False),  # 25 cells more among 260
+        (BrownArea(area_um2=900, without_cell_um2=900), 0, False),  # room for 9 cells
+        (BrownArea(area_um2=1_000, without_cell_um2=1_000), 0, True),
+    ],
+)
+def test_brown_in_no_cell_counts_where_it_has_room_for_cells(brown, n_tumour, flagged):
+    found = check_brown(brown, n_tumour=n_tumour)
+    assert found == ((ResultFlag.BROWN_WITHOUT_CELLS,) if flagged else ())

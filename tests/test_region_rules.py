@@ -132,3 +132,17 @@ def test_a_cell_beside_the_tumour_counts_by_the_class_that_a_reviewer_gives_it()
     flags = state.reviewed()["reviewed_flags"].to_numpy()
     is_out = (flags & int(Flag.OUTSIDE_ROI)) != 0
     assert is_out.tolist() == [False, False, True, False, False, False, True, True]
+
+
+def test_brown_counts_in_blocks_whose_middle_is_scored():
+    """Blocks of 256 px: their middles lie at x = 128, 384, 1920."""
+    blocks = np.array([[0, 0, 100, 40], [0, 1, 10, 4], [0, 7, 1, 1]], np.int32)
+    for rois, expected in (
+        ((), (111, 45)),
+        ((strip("include", 0, 400),), (110, 44)),
+        ((strip("include", 0, 4000), strip("exclude", 0, 200)), (11, 5)),
+        ((strip("include", 0, 4000), strip("tumour", 300, 400)), (10, 4)),
+    ):
+        _, tally = on_slide(*rois)
+        tally.add_brown(blocks, GRID)
+        assert (tally.brown_px, tally.bare_px) == expected

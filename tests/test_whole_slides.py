@@ -15,7 +15,7 @@ from pdl1quant.model import Flag, ResultFlag, Status
 from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import quality
-from pdl1quant.whole_slides import survey
+from pdl1quant.whole_slides import judging, survey
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import measure_tile
 from slide_runs import analysed
@@ -68,13 +68,16 @@ def test_cells_and_blocks_are_the_same_for_tiles_of_any_size(by_tile_px, segment
     pd.testing.assert_frame_equal(cells, same, check_exact=True)
     assert one.blocks == other.blocks
     assert one.score == other.score
+    assert 0 < one.brown_without_cell == other.brown_without_cell
 
 
 @pytest.mark.parametrize("segmenter", SEGMENTERS)
 def test_a_slide_has_the_cells_of_the_image_in_one_piece(by_tile_px, image, estimate, segmenter):
-    _, cells = by_tile_px(segmenter, 1024)
+    slide, cells = by_tile_px(segmenter, 1024)
     config = config_of(segmenter)
-    whole = pipeline.analyse_image(image, mpp=phantom_slides.MPP, estimate=estimate, config=config, pack=PACK).cells
+    result = pipeline.analyse_image(image, mpp=phantom_slides.MPP, estimate=estimate, config=config, pack=PACK)
+    assert slide.brown_without_cell == pytest.approx(result.brown.share_without_cell, abs=1e-3)
+    whole = result.cells
     columns = ["cell_class", "positive", "membrane_positive", "cytoplasm_positive", "dab_grade", "flags"]
     far, match = cKDTree(cells[["x_px", "y_px"]]).query(whole[["x_px", "y_px"]])
     alike = (whole[columns].astype(str).to_numpy() == cells[columns].astype(str).to_numpy()[match]).all(axis=1)
@@ -89,7 +92,7 @@ def test_too_small_a_halo_shows(path, by_tile_px, estimate, monkeypatch):
     assert len(cells.merge(by_tile_px("watershed", 2048)[1], on=["x_px", "y_px"])) < len(cells)
 
 
-def test_the_order_in_which_tiles_come_changes_nothing(path, by_tile_px, estimate):
+def test_neither_the_order_of_tiles_nor_the_height_of_bands_changes_a_cell(path, by_tile_px, estimate, monkeypatch):
     config = config_of("watershed", 1024)
     with open_slide(path) as slide:
         work = survey.plan_work(slide, estimate=estimate, config=config)
@@ -98,9 +101,15 @@ def test_the_order_in_which_tiles_come_changes_nothing(path, by_tile_px, estimat
             (n, measure_tile(slide, work.grid, place, blocks=work.blocks, estimate=estimate, config=config).owned)
             for n, place in enumerate(places)
         ]
-    backwards = judge_bands(tiles[::-1], places, grid=work.grid, estimate=estimate, config=config, pack=PACK)
-    cells = pd.concat([band.cells for band in backwards], ignore_index=True)
-    pd.testing.assert_frame_equal(cells, by_tile_px("watershed", 1024)[1], check_exact=True)
+    monkeypatch.setattr(judging, "WIDE_PX", WIDTH - 1)
+    for band_px in (judging.BAND_PX, 600):
+        monkeypatch.setattr(judging, "WIDE_BAND_PX", band_px)
+        backwards = judge_bands(tiles[::-1], places, grid=work.grid, estimate=estimate, config=config, pack=PACK)
+        bands = [band.cells for band in backwards]
+        assert len(bands) >= HEIGHT // band_px
+        pd.testing.assert_frame_equal(
+            pd.concat(bands, ignore_index=True), by_tile_px("watershed", 1024)[1], check_exact=True
+        )
 
 
 def test_glass_is_no_work(path, estimate):

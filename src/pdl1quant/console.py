@@ -33,6 +33,7 @@ REMARKS = {
     ResultFlag.FIRST_IMAGE_ONLY: "only the first page of several was scored: export the others as files of their own",
     ResultFlag.REGION_OUTSIDE: "regions lie partly outside the image: were they drawn on this one, at this size?",
     ResultFlag.NUCLEUS_SIZE: "nuclei of unusual size: check --mpp",
+    ResultFlag.BROWN_WITHOUT_CELLS: "much brown where no cell was found, so cells are missing: look at the overlays",
     ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
     ResultFlag.PARTIAL: "damaged, or many tumour cells left out (blur, pigment, dead): look at the overlays",
     ResultFlag.NO_TUMOUR_CELLS: "no tumour cells found: look at the overlays",
@@ -46,6 +47,7 @@ _OF_IMAGES = (
     ResultFlag.FIRST_IMAGE_ONLY,
     ResultFlag.REGION_OUTSIDE,
     ResultFlag.NUCLEUS_SIZE,
+    ResultFlag.BROWN_WITHOUT_CELLS,
     ResultFlag.PARTIAL,
     ResultFlag.DUPLICATE,
 )

@@ -147,7 +147,8 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
         )
         tally.damage |= dict.fromkeys(known_damage(slide, work))
         give_back()
-        measured = swept(_counted(tiles, agenda, tally=tally, progress=progress), agenda, source.store)
+        counted = _counted(tiles, agenda, tally=tally, grid=work.grid, progress=progress)
+        measured = swept(counted, agenda, source.store)
         _write_cells(measured, places, tally=tally, work=work, task=task)
         result = finish(tally, work, estimate=estimate, indication=plan.indication, flags=flags)
         paths = result_paths(image, plan)
@@ -167,6 +168,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
             notes=tuple(map(str, notes)),
             blocks=result.blocks,
             regions=result.regions,
+            brown_without_cell=result.brown.share_without_cell,
             artefacts=None
             if result.artefacts is None
             else {str(kind): share for kind, share in result.artefacts.items()},
@@ -209,6 +211,7 @@ def _counted(
     agenda: Agenda,
     *,
     tally: Tally,
+    grid: SlideGrid,
     progress: Callable[[int, int], None],
 ) -> Iterator[tuple[int, TileCells]]:
     """The tiles of the steps that are done, with their numbers; their damage is noted, and progress told."""
@@ -219,6 +222,7 @@ def _counted(
             continue
         n_done += 1
         tally.damage.update(dict.fromkeys(tile.damage))
+        tally.add_brown(tile.brown, grid)
         progress(n_done, len(agenda.needs))
         yield step, tile
 

@@ -97,6 +97,8 @@ class Outcome:
     has_tumour_roi: bool = False
     artefacts: dict[str, float] | None = None
     """Share (0-1) of the tissue that each kind covers; None where nobody looked for them."""
+    brown_without_cell: float | None = None
+    """Share (0-1) of the brown area that lies in no cell; None where nothing is brown."""
     regions: tuple[RegionScore, ...] = ()
     notes: tuple[str, ...] = ()
     """What was done to, or ignored in, the image on reading it."""
@@ -238,6 +240,7 @@ def _analyse(task: Task) -> Done:
         mpp=result.mpp,
         notes=tuple(map(str, read.notes)),
         blocks=result.blocks,
+        brown_without_cell=result.brown.share_without_cell,
         has_tumour_roi=roi is not None and roi.tumour is not None,
         regions=regions.scores(flags=result.flags, has_tumour_roi=roi is not None and roi.tumour is not None),
     )

@@ -78,6 +78,27 @@ def edge_gradients(labels: Int32Array, values: Float32Array, n: int) -> Float64A
 
 
 @compiled
+def brown_per_block(dab: Float32Array, cell: Int32Array, threshold: np.float32, block_px: int) -> Int32Array:
+    """(rows, columns, 2) int32: of each square block the pixels of at least that DAB OD, and those of them in no cell.
+
+    ``dab`` and the labels ``cell`` are (H, W); blocks of ``block_px`` begin at the first corner, and the last ones of a
+    row and a column are cut.
+    """
+    height, width = cell.shape
+    counted = np.zeros((-(-height // block_px), -(-width // block_px), 2), np.int32)
+    for y in range(height):
+        for column in range(counted.shape[1]):
+            brown, bare = 0, 0
+            for x in range(column * block_px, min(width, (column + 1) * block_px)):
+                is_brown = dab[y, x] >= threshold
+                brown += is_brown
+                bare += is_brown & (cell[y, x] == 0)
+            counted[y // block_px, column, 0] += brown
+            counted[y // block_px, column, 1] += bare
+    return counted
+
+
+@compiled
 def sector_sums(
     parts: tuple[Int32Array, Int32Array],
     values: Float32Array,

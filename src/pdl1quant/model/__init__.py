@@ -36,6 +36,7 @@ from pdl1quant.model.pixels import (
 )
 from pdl1quant.model.protocols import Segmenter, Slide
 from pdl1quant.model.scores import (
+    BrownArea,
     Call,
     CallResult,
     Compartment,
@@ -61,6 +62,7 @@ __all__ = [
     "ArtefactKind",
     "ArtefactMap",
     "BoolArray",
+    "BrownArea",
     "Call",
     "CallResult",
     "CellClass",

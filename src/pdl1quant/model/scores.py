@@ -155,6 +155,7 @@ class ResultFlag(StrEnum):
     FIRST_IMAGE_ONLY = "first_image_only"
     REGION_OUTSIDE = "region_outside"
     NUCLEUS_SIZE = "nucleus_size"
+    BROWN_WITHOUT_CELLS = "brown_without_cells"
     FEW_BLOCKS = "few_blocks"
     PARTIAL = "partial"
     NO_TUMOUR_CELLS = "no_tumour_cells"
@@ -211,6 +212,19 @@ class RegionScore:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BrownArea:
+    """Tissue at or above t1 in what is scored, and the part of it that lies in no cell; um2."""
+
+    area_um2: float = 0.0
+    without_cell_um2: float = 0.0
+
+    @property
+    def share_without_cell(self) -> float | None:
+        """0-1; None where nothing is brown."""
+        return self.without_cell_um2 / self.area_um2 if self.area_um2 else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SlideResult:
     """All that was measured on one image.
 
@@ -218,7 +232,7 @@ class SlideResult:
     ``compartments`` are label images at ``working_mpp``, kept only when asked for; ``tissue`` is a mask over the whole
     image, of any size, and None for a slide. ``shape_px`` is (height, width) of
     the input image and ``mpp`` its pixel size in um. ``artefacts`` are shares (0-1) of the tissue; None where nobody
-    looked for them.
+    looked for them. ``brown`` is the area that is brown, in cells and elsewhere.
     """
 
     status: Status
@@ -235,4 +249,5 @@ class SlideResult:
     compartments: Compartments | None = None
     tissue: BoolArray | None = None
     artefacts: Mapping[ArtefactKind, float] | None = None
+    brown: BrownArea = BrownArea()
     regions: tuple[RegionScore, ...] = ()

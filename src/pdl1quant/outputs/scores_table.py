@@ -74,6 +74,12 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
     ),
     ScoreColumn("flags", "list", "", "what a reader of the score has to know, a word each"),
     ScoreColumn("artefact_pct", "float", "%", "spoilt tissue of a slide, left out; empty where nobody looked for it"),
+    ScoreColumn(
+        "brown_without_cells_pct",
+        "float",
+        "%",
+        "share of an image's brown area that lies in no cell; from 25 on cells were missed",
+    ),
     ScoreColumn("mpp", "float", "um", "side of a pixel of the image; empty for a case whose images differ"),
     ScoreColumn("assay", "text", "", "name of the rule pack: how the stain was read"),
     ScoreColumn("schema", "int", "", "number of this set of columns"),
@@ -124,6 +130,7 @@ class ScoreRow:
     calls: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
     artefact_pct: float | None = None
+    brown_without_cells_pct: float | None = None
     mpp: float | None = None
     assay: str = ""
     schema: int = SCHEMA

@@ -10,7 +10,8 @@ import numpy as np
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.config import Config
 from pdl1quant.errors import NotColourError, UsageError
-from pdl1quant.model import Counts, ResultFlag, SlideResult, Status
+from pdl1quant.kernels.sums import brown_per_block
+from pdl1quant.model import BrownArea, Counts, ResultFlag, SlideResult, Status
 from pdl1quant.pipeline.finding import find_cells
 from pdl1quant.pipeline.judging import judge_cells
 from pdl1quant.pipeline.scores import score_blocks
@@ -122,9 +123,11 @@ def analyse_image(
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
     if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
         result_flags.add(ResultFlag.NO_DAB_SEEN)
+    brown = _brown_area(od, parts, roi, tile=tile, config=config)
     blocks = scoring.count_blocks(cells, block_um=config.score.block_um, mpp_x=mpp, mpp_y=mpp, config=config, pack=pack)
     if roi is not None and roi.tumour is not None:
         blocks = (*blocks, Counts(tumour_area_um2=_area_px(roi.tumour & roi.scored, found_tissue) * mpp**2))
+    result_flags |= {*quality.check_brown(brown, n_tumour=sum(each.n_tumour for each in blocks))}
     score = score_blocks(
         blocks,
         config=config,
@@ -141,8 +144,20 @@ def analyse_image(
         status=status, cells=cells, counts=sum(blocks, Counts()), blocks=blocks, score=score, estimate=estimate,
         mpp=mpp, working_mpp=tile.mpp, shape_px=(rgb.shape[0], rgb.shape[1]),
         tissue_area_um2=tissue.tissue_area_um2(found_tissue, tile), flags=score.flags, tissue=found_tissue,
-        compartments=parts if keep_labels else None,
+        compartments=parts if keep_labels else None, brown=brown,
     )  # fmt: skip
+
+
+def _brown_area(od: StainOD, parts: Compartments, roi: RoiMasks | None, *, tile: Tile, config: Config) -> BrownArea:
+    """What of the scored region, at the working resolution, is brown."""
+    dab, (height, width) = od.dab, parts.cell.shape
+    if roi is not None:
+        counts = roi.scored if roi.tumour is None else roi.scored & roi.tumour
+        counts = cv2.resize(counts.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
+        dab = np.where(counts, dab, np.float32(-np.inf))
+    t1 = np.float32(config.positivity.dab_od)
+    brown, bare = brown_per_block(dab, parts.cell, t1, max(height, width))[0, 0].tolist()
+    return BrownArea(area_um2=brown * tile.mpp**2, without_cell_um2=bare * tile.mpp**2)
 
 
 def _area_px(drawn: BoolArray, tissue: BoolArray) -> int:

@@ -61,6 +61,7 @@ _INHERITED = {
     ResultFlag.FIRST_IMAGE_ONLY,
     ResultFlag.REGION_OUTSIDE,
     ResultFlag.NUCLEUS_SIZE,
+    ResultFlag.BROWN_WITHOUT_CELLS,
 }
 """Flags of one image that its case carries, too."""
 

@@ -89,6 +89,13 @@ FLAG_TEXTS: dict[str, FlagText] = {
             weight="doubt",
         ),
         FlagText(
+            name=ResultFlag.BROWN_WITHOUT_CELLS,
+            short="brown without cells",
+            text="A quarter of the brown area or more lies where no cell was found: brown so dark that no nucleus "
+            "shows, or brown that is no cell. If it is tumour, its cells are missing from the score.",
+            weight="doubt",
+        ),
+        FlagText(
             name=ResultFlag.PARTIAL,
             short="partial",
             text="Part of the tissue or of the tumour cells could not be judged (blur, pigment, dead cells, unread "

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from pdl1quant.whole_slides.measuring import TileCells
 
 BAND_PX = 2048
-"""Height of a band, in working pixels."""
+"""Height of a band, in working pixels ..."""
+WIDE_PX, WIDE_BAND_PX = 32768, 1024
+"""... and on a slide wider than this, where a band of that height holds too many cells at a time for memory."""
 MARGIN_UM = 250.0
 """How far a cell looks at others at most: what a classifier reads of the surroundings (185 um, `stages.features`), and
 two neighbours that share a membrane. A nearest neighbour farther than this is none."""
@@ -88,12 +90,13 @@ def judge_bands(
         From the top of the slide to its end; bands without cells are left out. ``label`` counts from 1 on.
     """
     margin_px = int(np.ceil(MARGIN_UM / grid.mpp))
+    band_px = BAND_PX if grid.width <= WIDE_PX else WIDE_BAND_PX
     waiting = set(range(len(places)))
     held: dict[int, TileCells] = {}
     top, n_before = 0, 0
     arriving = iter(measured)
     while top < grid.height:
-        low, high = top - margin_px, top + BAND_PX + margin_px
+        low, high = top - margin_px, top + band_px + margin_px
         while any(places[index].core.y0 < high for index in waiting):
             index, tile = next(arriving)
             waiting.discard(index)
@@ -106,13 +109,14 @@ def judge_bands(
         gathered = _gather(near, low=low, high=high)
         del near
         if gathered is not None:
-            band = _judge(gathered, top=top, grid=grid, estimate=estimate, config=config, pack=pack, first=n_before + 1)
+            rows, first = (top, top + band_px), n_before + 1
+            band = _judge(gathered, rows, first=first, grid=grid, estimate=estimate, config=config, pack=pack)
             n_before += len(band.cells)
             if len(band.cells):
                 yield band
             del band  # not to be kept while the next tiles are measured
         del gathered
-        top += BAND_PX
+        top += band_px
         held = {index: tile for index, tile in held.items() if places[index].core.y1 > top - margin_px}
     for _ in arriving:  # what comes last may not be asked for: nothing is left but its end
         pass
@@ -163,13 +167,13 @@ def _neighbours(tiles: Sequence[TileCells], centres: Float64Array) -> list[Int32
 
 def _judge(
     gathered: _Gathered,
+    rows: tuple[int, int],
     *,
-    top: int,
+    first: int,
     grid: SlideGrid,
     estimate: StainEstimate,
     config: Config,
     pack: RulePack,
-    first: int,
 ) -> Band:
     cells, y = gathered.cells, gathered.cells["y_px"].to_numpy()
     distance, around = measure.neighbourhood(cells[["x_px", "y_px"]].to_numpy(np.float64) * grid.mpp)
@@ -177,7 +181,7 @@ def _judge(
         neighbour_distance_um=np.where(distance <= MARGIN_UM, distance, np.inf).astype(np.float32),
         neighbours_25um=around.astype(np.int32),
     )
-    inside = slice(*np.searchsorted(y, [top - 0.5, top + BAND_PX - 0.5]).tolist())
+    inside = slice(*np.searchsorted(y, [rows[0] - 0.5, rows[1] - 0.5]).tolist())
     seen = slice(0, len(cells))
     if gathered.class_scores is None:  # else brown cells all around count
         seen = _seen(gathered, inside, reach_px=naming.reach_um(config) / grid.mpp)
@@ -199,7 +203,7 @@ def _judge(
         outlines=gathered.outlines[inside],
         tiles=gathered.tiles[inside],
         tile_labels=tile_labels,
-        y1=top + BAND_PX,
+        y1=rows[1],
     )
 
 

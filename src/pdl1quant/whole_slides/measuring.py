@@ -9,9 +9,10 @@ import numpy as np
 
 from pdl1quant import pipeline
 from pdl1quant.kernels.labels import renumber
+from pdl1quant.kernels.sums import brown_per_block
 from pdl1quant.model import Flag, MembraneProfile, Tile
 from pdl1quant.stages import quality, stains
-from pdl1quant.tiling import owned
+from pdl1quant.tiling import BLOCK_PX, owned
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,7 +40,8 @@ class TileCells:
 
     ``membrane.neighbour`` counts rows of ``cells`` first and then those of ``foreign`` (m, 2: x, y), the centres of
     neighbours that other tiles own. ``outlines`` are (n,) pairs of GeoJSON geometries of cell and nucleus, if asked
-    for; ``painted`` the same for their pixels, packed (`painting`). ``n_px`` is how many pixels were owned.
+    for; ``painted`` the same for their pixels, packed (`painting`). ``brown`` (k, 4) int32 is a row for each block of
+    work that holds brown: row and column of the block, its brown pixels, and those of them that lie in no cell.
     """
 
     cells: pd.DataFrame
@@ -47,7 +49,7 @@ class TileCells:
     class_scores: Float32Array | None
     foreign: Float64Array
     damage: tuple[SlideDamage, ...]
-    n_px: int
+    brown: Int32Array
     outlines: tuple[tuple[str, str], ...] = ()
     painted: bytes = b""
 
@@ -117,9 +119,23 @@ def measure_tile(
         class_scores=scores,
         foreign=cells.loc[foreign, ["x_px", "y_px"]].to_numpy(np.float64),
         damage=tuple(each for each in region.damage if _touches(grid.covering(each.rect), place.core)),
-        n_px=place.core.width * place.core.height,
+        brown=_brown_blocks(place, od.dab, found.parts, blocks, t1=config.positivity.dab_od),
     )
     return MeasuredTile(owned=own, parts=found.parts)
+
+
+def _brown_blocks(
+    place: TilePlace, dab: Float32Array, parts: Compartments, blocks: BoolArray, *, t1: float
+) -> Int32Array:
+    """`TileCells.brown`; a core begins at the corner of a block."""
+    core, rect, inner = place.core, place.rect, place.inner
+    own_dab, own_cell = core.moved(-rect.x0, -rect.y0).of(dab), core.moved(-inner.x0, -inner.y0).of(parts.cell)
+    counted = brown_per_block(own_dab, own_cell, np.float32(t1), BLOCK_PX)
+    first = np.array([core.y0, core.x0]) // BLOCK_PX
+    at = np.argwhere(counted[:, :, 0] > 0)
+    row, column = (at + first).T
+    at = at[blocks[row, column]]
+    return np.hstack([at + first, counted[at[:, 0], at[:, 1]]]).astype(np.int32)
 
 
 def _own_membranes(membrane: MembraneProfile, mine: BoolArray) -> tuple[MembraneProfile, Int32Array]:

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 
 from pdl1quant import pipeline
-from pdl1quant.model import Counts, ResultFlag, SlideResult, Status
+from pdl1quant.model import BrownArea, Counts, ResultFlag, SlideResult, Status
 from pdl1quant.slides.roi import (
     Roi,
     RoiKind,
@@ -23,6 +23,7 @@ from pdl1quant.slides.roi import (
     tumour_rois,
 )
 from pdl1quant.stages import measure, quality
+from pdl1quant.tiling import BLOCK_PX
 from pdl1quant.whole_slides.regions import Blocks, Ground, RegionTally, add_blocks, regions_of
 
 if TYPE_CHECKING:
@@ -31,7 +32,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.config import Config
-    from pdl1quant.model import ArtefactMap, BoolArray, Indication, RulePack, Slide, SlideDamage, StainEstimate
+    from pdl1quant.model import (
+        ArtefactMap,
+        BoolArray,
+        Indication,
+        Int32Array,
+        RulePack,
+        Slide,
+        SlideDamage,
+        SlideGrid,
+        StainEstimate,
+    )
     from pdl1quant.whole_slides.judging import Band
     from pdl1quant.whole_slides.survey import Work
 
@@ -56,6 +67,10 @@ class Tally:
     heat: Blocks = field(default_factory=dict)
     damage: dict[SlideDamage, None] = field(default_factory=dict)
     n_cells: int = 0
+    brown_px: int = 0
+    """Brown pixels of the working grid, ..."""
+    bare_px: int = 0
+    """... and those of them in no cell."""
     saw_dab: bool = False
     tumour_area_um2: float = field(init=False)
     """Area of the tissue in drawn tumour regions, without what is excluded; 0 without any."""
@@ -92,6 +107,19 @@ class Tally:
         brown = cells["cell_dab_od_mean"] >= np.float32(self.config.positivity.dab_od)
         self.saw_dab |= bool(brown.any() or cells["positive"].any())
         return replace(band, cells=cells)
+
+    def add_brown(self, blocks: Int32Array, grid: SlideGrid) -> None:
+        """Count the brown of blocks of the working grid (`TileCells.brown`) whose middle is scored and not spoilt."""
+        y, x = ((blocks[:, :2] + 0.5) * BLOCK_PX).T
+        y, x = np.minimum(y, grid.height - 1), np.minimum(x, grid.width - 1)
+        counts = np.ones(len(blocks), bool)
+        if self.artefacts is not None:
+            counts &= ~self.artefacts.at(x / grid.width, y / grid.height)
+        if self.rois:
+            drawn = tumour_rois(self.rois) if of_kind(self.rois, RoiKind.TUMOUR) else limiting_rois(self.rois)
+            counts &= points_in_rois(drawn, x * grid.downsample_x, y * grid.downsample_y)
+        self.brown_px += int(blocks[counts, 2].sum())
+        self.bare_px += int(blocks[counts, 3].sum())
 
     def _flagged(self, cells: pd.DataFrame) -> pd.DataFrame:
         x, y = cells["x_px"].to_numpy(), cells["y_px"].to_numpy()
@@ -134,6 +162,9 @@ def finish(
     blocks = tuple(tally.blocks[key] for key in sorted(tally.blocks))
     has_tumour_roi = bool(of_kind(tally.rois, RoiKind.TUMOUR))
     boxes = [each.rect for each in tally.damage]
+    px_um2 = slide.mpp_x * work.grid.downsample_x * slide.mpp_y * work.grid.downsample_y
+    brown = BrownArea(area_um2=tally.brown_px * px_um2, without_cell_um2=tally.bare_px * px_um2)
+    found |= {*quality.check_brown(brown, n_tumour=sum(each.n_tumour for each in blocks))}
     if has_tumour_roi:
         blocks = (*blocks, Counts(tumour_area_um2=tally.tumour_area_um2))
     score = pipeline.score_blocks(
@@ -153,6 +184,7 @@ def finish(
         status=status, cells=measure.empty_cells(), counts=sum(blocks, Counts()), blocks=blocks, score=score,
         estimate=estimate, mpp=tally.mpp, working_mpp=work.grid.mpp, shape_px=(slide.height, slide.width),
         tissue_area_um2=work.tissue_area_um2, flags=score.flags, artefacts=work.spoilt,
+        brown=brown,
         regions=tally.regions.scores(flags=found, has_tumour_roi=has_tumour_roi, damage=boxes),
     )  # fmt: skip
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         ArtefactKind,
         ArtefactMap,
         BoolArray,
+        Float32Array,
         IntpArray,
         Slide,
         SlideDamage,
@@ -61,6 +62,8 @@ SIZE_WINDOWS = 6
 """In so many of them nuclei are found, to hold their size against the pixel size."""
 BLANK_PX = 3
 """What was not scanned is pure white over at least twice so many pixels of the overview, and one."""
+STRIP_PX = 256
+"""Rows of a mask that are worked on at a time."""
 RIM_PX = 4
 """So far `stains.sample_stains` smooths."""
 MARGIN_UM = 64.0
@@ -324,7 +327,7 @@ def _windows(
 ) -> Iterable[UInt8Array]:
     """Up to ``n`` undamaged windows that hold tissue, evenly from all that do; ``ink`` is painted over with white."""
     rows, columns = max(1, grid.height // WINDOW_PX), max(1, grid.width // WINDOW_PX)
-    share = np.asarray(cv2.resize(found.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA))
+    share = _mean_of(found, rows, columns)
     held = np.argwhere(share >= min(MIN_TISSUE_SHARE, float(share.max()))) if found.any() else np.empty((0, 2), int)
     chosen = np.unique(np.linspace(0, len(held) - 1, min(n, len(held))).round().astype(int))
     for row, column in held[chosen].tolist():
@@ -334,6 +337,13 @@ def _windows(
         if region.damage:
             continue
         yield region.rgb if ink is None else _without(ink, region.rgb, rect, grid)
+
+
+def _mean_of(mask: BoolArray, rows: int, columns: int) -> Float32Array:
+    """(rows, columns) shares of a mask; in strips, for as float32 the mask of a large slide takes 200 MB."""
+    strips = (mask[top : top + STRIP_PX].astype(np.float32) for top in range(0, len(mask), STRIP_PX))
+    across = [cv2.resize(each, (columns, len(each)), interpolation=cv2.INTER_AREA) for each in strips]
+    return np.asarray(cv2.resize(np.concatenate(across), (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
 
 
 def _without(ink: BoolArray, rgb: UInt8Array, rect: Rect, grid: SlideGrid) -> UInt8Array:
