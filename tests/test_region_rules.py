@@ -44,8 +44,9 @@ def cells():
 def on_slide(*rois, tissue=None):
     tally = Tally(slide=SLIDE, config=CONFIG, pack=PACK, rois=rois, tissue=tissue)
     none = np.zeros(0, int)
-    counted = tally.add(Band(cells=cells(), outlines=(), tiles=none, tile_labels=none, y1=HEIGHT)).cells
-    return counted, tally
+    band = tally.flagged(Band(cells=cells(), outlines=(), tiles=none, tile_labels=none, y1=HEIGHT))
+    tally.add(band)
+    return band.cells, tally
 
 
 def on_image(*rois):

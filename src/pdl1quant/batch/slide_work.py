@@ -40,6 +40,7 @@ from pdl1quant.whole_slides.measuring import TileCells, measure_tile
 from pdl1quant.whole_slides.painting import Painter, pack_parts
 from pdl1quant.whole_slides.scoring import Tally, finish, known_damage
 from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
+from pdl1quant.whole_slides.waiting import flag_far_cells
 from pdl1quant.whole_slides.windows import WindowStore, look_at, make_agenda, swept
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Slide, SlideDamage, SlideGrid, StainEstimate
     from pdl1quant.slides.roi import Roi
     from pdl1quant.tiling import TilePlace
+    from pdl1quant.whole_slides.judging import Band
     from pdl1quant.whole_slides.survey import Work
     from pdl1quant.whole_slides.windows import Agenda
 
@@ -254,20 +256,33 @@ def _write_cells(
             pyramid = label_writer(paths["labels"], width=grid.width, height=grid.height, mpp=grid.mpp)
             painter = Painter(places, emit=files.enter_context(pyramid))
             measured = _held(measured, painter)
-        bands = judge_bands(
-            measured, places, grid=work.grid, estimate=task.estimate, config=plan.config, pack=plan.pack
-        )
-        for band in bands:
-            counted = tally.add(band)
-            write_table(counted.cells)
+        for band in _flagged_bands(measured, places, tally=tally, work=work, task=task):
+            tally.add(band)
+            write_table(band.cells)
             if write_json is not None:
-                write_json(counted.cells, counted.outlines)
+                write_json(band.cells, band.outlines)
             if painter is not None:
-                painter.number(counted)
-            del band, counted  # not to be kept while the next tiles are measured
+                painter.number(band)
+            del band  # not to be kept while the next tiles are measured
             give_back()
         if painter is not None:
             painter.finish()
+
+
+def _flagged_bands(
+    measured: Iterator[tuple[int, TileCells]],
+    places: tuple[TilePlace, ...],
+    *,
+    tally: Tally,
+    work: Work,
+    task: Task,
+) -> Iterator[Band]:
+    """The judged bands of the slide with all flags."""
+    assert task.estimate is not None
+    plan = task.plan
+    judged = judge_bands(measured, places, grid=work.grid, estimate=task.estimate, config=plan.config, pack=plan.pack)
+    bands = map(tally.flagged, judged)
+    return bands if tally.has_tumour_roi else flag_far_cells(bands, slide=tally.slide, grid=work.grid)
 
 
 def _held(measured: Iterator[tuple[int, TileCells]], painter: Painter) -> Iterator[tuple[int, TileCells]]:

@@ -44,6 +44,8 @@ class Flag(IntFlag):
     """A tumour cell whose brown is that of an immune cell which lies over it: what it is like below cannot be seen."""
     BESIDE_TUMOUR = 2048
     """Beside the drawn tumour region, in its adjacent stroma: only immune cells count here, and not for the areas."""
+    FAR_FROM_TUMOUR = 4096
+    """Immune cell farther than 500 um from any nest of tumour cells found: not counted in the CPS."""
 
 
 EXCLUDING_FLAGS = (

@@ -48,8 +48,8 @@ class Counts:
     though whole and inside the ROI.
     ``positive`` is counted at the threshold t1, ``positive_strict`` at t1 + margin, ``positive_lenient`` at
     t1 - margin. ``grade_1`` to ``grade_3`` count viable tumour cells by DAB bin of the pack's compartment.
-    ``immune`` counts lymphocytes and macrophages; areas are those of positive cells in um2, within the drawn tumour
-    region where there is one.
+    ``immune`` counts lymphocytes and macrophages, without those far from tumour; areas are those of positive cells in
+    um2, within the drawn tumour region where there is one.
     """
 
     n_cells: int = 0

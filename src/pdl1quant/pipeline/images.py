@@ -16,7 +16,7 @@ from pdl1quant.pipeline.finding import find_cells
 from pdl1quant.pipeline.judging import judge_cells
 from pdl1quant.pipeline.scores import score_blocks
 from pdl1quant.pipeline.staining import estimate_case, estimate_flags, sample_image, working_tile
-from pdl1quant.stages import nuclei, quality, stains, tissue
+from pdl1quant.stages import nests, nuclei, quality, stains, tissue
 from pdl1quant.stages import score as scoring
 
 if TYPE_CHECKING:
@@ -118,8 +118,7 @@ def analyse_image(
     grain_um = quality.blue_grain_um(od, mpp=tile.mpp)
     size_flags = quality.check_nucleus_size(cells, config=config.quality, stained_um=stained_um, grain_um=grain_um)
     result_flags = {*flags, *estimate_flags(estimate), *size_flags}
-    if roi is not None:
-        cells = quality.flag_outside(cells, roi, mpp=mpp)
+    cells = _flagged(cells, roi, shape=rgb.shape[:2], mpp=mpp)
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
     if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
         result_flags.add(ResultFlag.NO_DAB_SEEN)
@@ -146,6 +145,20 @@ def analyse_image(
         tissue_area_um2=tissue.tissue_area_um2(found_tissue, tile), flags=score.flags, tissue=found_tissue,
         compartments=parts if keep_labels else None, brown=brown,
     )  # fmt: skip
+
+
+def _flagged(cells: pd.DataFrame, roi: RoiMasks | None, *, shape: tuple[int, ...], mpp: float) -> pd.DataFrame:
+    """What does not count, or not for the CPS, for where it lies: in or beside what is drawn, else in or beside nests.
+
+    ``shape`` is the height and width of the image in pixels.
+    """
+    if roi is not None:
+        cells = quality.flag_outside(cells, roi, mpp=mpp)
+    if roi is not None and roi.tumour is not None:
+        return cells
+    squares = nests.Squares(width=shape[1], height=shape[0], mpp_x=mpp, mpp_y=mpp)
+    near = nests.near_nests(nests.count_squares(cells, squares), squares, reach_um=quality.STROMA_REACH_UM)
+    return nests.flag_far(cells, near, squares)
 
 
 def _brown_area(od: StainOD, parts: Compartments, roi: RoiMasks | None, *, tile: Tile, config: Config) -> BrownArea:

@@ -217,6 +217,7 @@ def _checks(case: ReportCase, *, max_share: float) -> list[Check]:
         share(Flag.SATURATED, "Too dark for the stain split"),
         share(Flag.TOUCHES_EDGE, "Cut by the edge", of_all=True),
         share(Flag.OUTSIDE_ROI, "Outside the drawn region", of_all=True),
+        share(Flag.FAR_FROM_TUMOUR, "Immune cells far from tumour (not in the CPS)", of_all=True),
         Check(name="Colour neither stain explains", text=f"{round(residual, 3) + 0.0:.3f} OD (median of cells)"),
         *_spoilt(case),
         *_reading(case),

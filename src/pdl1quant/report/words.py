@@ -160,6 +160,7 @@ CELL_FLAG_TEXTS: dict[Flag, str] = {
     Flag.NO_CYTOPLASM: "no cytoplasm seen (stays in the score)",
     Flag.SHARED_MEMBRANE: "brown line given to a neighbour (stays in the score)",
     Flag.BESIDE_TUMOUR: "beside the drawn tumour: only immune cells count, for the CPS",
+    Flag.FAR_FROM_TUMOUR: "farther than 500 um from any nest of tumour cells found: not counted in the CPS",
     Flag.EDITED: "changed by a reviewer",
 }
 """What is said of a cell, those that leave the score first."""
@@ -274,6 +275,14 @@ def method(pack: RulePack, config: Config, indication: Indication | None) -> lis
                 "Cells cut by the edge of the image, covered by pigment, out of focus, not viable, in a spoilt part "
                 "of a slide, or outside the drawn region stay in the table and leave numerator and denominator. When "
                 f"more than {100 * score.max_excluded_share:g} % of the tumour cells go, the result is called partial."
+            ),
+        ),
+        (
+            "Which immune cells count",
+            (
+                "For the CPS, brown lymphocytes and macrophages in the drawn tumour and up to 500 µm beside it. Where "
+                "no tumour was drawn, those up to 500 µm from nests of tumour cells that were found; in a field of up "
+                "to 600 µm, all of them."
             ),
         ),
         (

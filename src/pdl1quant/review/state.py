@@ -5,6 +5,7 @@ Kept so that one edit costs what it touches. Automated columns are never written
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     Int8Array = NDArray[np.int8]
 
 UNSAID = -1
+_OUT, _IN, _CALLED_BACK = 0, 1, 2
+"""On which side of the regions of a review a cell lies; called back is what a region to include says counts again."""
 _CLASSES = [str(each) for each in CellClass]
 _CODE = {name: code for code, name in enumerate(_CLASSES)}
 _IMMUNE = (_CODE[CellClass.LYMPHOCYTE], _CODE[CellClass.MACROPHAGE])
@@ -85,6 +88,7 @@ class CellState:
         self._n_touches = np.zeros(n, dtype=np.int32)
         self._n_removed = np.zeros(n, dtype=np.int32)
         self._exists = np.ones(n, dtype=bool)
+        self._run_found_far = bool((cells["flags"].to_numpy(np.int32) & int(Flag.FAR_FROM_TUMOUR)).any())
 
     # --- which cells ---
     def ids_of(self, rows: IntpArray) -> tuple[str, ...]:
@@ -221,9 +225,9 @@ class CellState:
             if edit.kind is EditKind.ROI and edit.id in self._active:
                 is_in = points_in_rois([self._regions[edit.id]], x, y)
                 if edit.to == RoiRule.ONLY:
-                    inside = np.where(is_in, 1, 0).astype(np.int8)
+                    inside = np.where(is_in, np.maximum(inside, _IN), _OUT).astype(np.int8)
                 else:
-                    inside[is_in] = 1 if edit.to == RoiRule.INCLUDE else 0
+                    inside[is_in] = _CALLED_BACK if edit.to == RoiRule.INCLUDE else _OUT
         self._inside = inside
         return np.flatnonzero(inside != before)
 
@@ -278,14 +282,50 @@ class CellState:
     def _flags(self, rows: IntpArray) -> NDArray[np.int32]:
         flags = self.table["flags"].to_numpy(np.int32)[rows]
         side = self._inside[rows]
-        outside = np.int32(Flag.OUTSIDE_ROI)
-        # Beside the drawn tumour it is the class, which a reviewer may change, that says whether a cell counts.
-        codes = self.table["cell_class"].cat.codes.to_numpy()[rows]
+        outside, far = np.int32(Flag.OUTSIDE_ROI), np.int32(Flag.FAR_FROM_TUMOUR)
+        # Beside the drawn tumour, and far from what was found, it is the class, which a reviewer may change, that says
+        # whether a cell counts.
+        codes = np.asarray(self.table["cell_class"].cat.codes.to_numpy()[rows], dtype=np.int8)
         immune = np.isin(np.where(self._class[rows] != UNSAID, self._class[rows], codes), _IMMUNE)
         beside = (flags & int(Flag.BESIDE_TUMOUR)) != 0
         flags = np.where(beside, np.where(immune, flags & ~outside, flags | outside), flags)
-        flags = np.where(side == 1, flags & ~outside, np.where(side == 0, flags | outside, flags))
+        flags = np.where(self._is_far(rows, immune, codes), flags | far, flags & ~far)
+        flags = np.where(side >= _IN, flags & ~outside, np.where(side == _OUT, flags | outside, flags))
+        flags = np.where(side == _CALLED_BACK, flags & ~far, flags)
         judged = (self._class[rows] != UNSAID) | (self._positive[rows] != UNSAID)
         flags = np.where(judged, flags & ~np.int32(Flag.OVERLAID), flags)
         is_edited = (self._n_touches[rows] > 0) | (flags != self.table["flags"].to_numpy(np.int32)[rows])
         return np.asarray(np.where(is_edited, flags | np.int32(Flag.EDITED), flags), dtype=np.int32)
+
+    def _is_far(self, rows: IntpArray, immune: BoolArray, codes: Int8Array) -> BoolArray:
+        """Whether rows that are ``immune`` now lie far from the nests that the run found.
+
+        ``codes`` are their classes in `table`. Of a cell that the run did not take for an immune cell the nearest one
+        that it did says so.
+        """
+        is_far = np.zeros(len(rows), dtype=bool)
+        if not self._run_found_far:
+            return is_far
+        told = (rows < self.n_automated) & np.isin(codes, _IMMUNE)
+        flags = self.table["flags"].to_numpy(np.int32)
+        asked = rows.copy()
+        new = np.flatnonzero(immune & ~told)
+        if new.size:
+            asked[new] = self._nearest_immune(rows[new])
+        is_far[immune] = (flags[asked[immune]] & int(Flag.FAR_FROM_TUMOUR)) != 0
+        return is_far
+
+    def _nearest_immune(self, rows: IntpArray) -> IntpArray:
+        """The row of the nearest immune cell of the run, of each of ``rows``."""
+        of_run, tree = self._immune_of_run
+        _, nearest = tree.query(self.table[["x_px", "y_px"]].to_numpy(np.float64)[rows])
+        return np.asarray(of_run[nearest], dtype=np.intp)
+
+    @cached_property
+    def _immune_of_run(self) -> tuple[IntpArray, Any]:
+        """Rows of the cells that the run took for immune cells, and a tree of their places."""
+        from scipy.spatial import cKDTree  # noqa: PLC0415  slow to import, and few reviews ask for it
+
+        automated = self.table.iloc[: self.n_automated]
+        rows = np.flatnonzero(np.isin(automated["cell_class"].cat.codes.to_numpy(), _IMMUNE))
+        return rows, cKDTree(automated[["x_px", "y_px"]].to_numpy(np.float64)[rows])

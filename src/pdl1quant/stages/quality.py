@@ -68,7 +68,7 @@ MIN_BARE_PER_TUMOUR_CELL = 0.1
 CELL_UM2 = 100.0
 """Room of a tumour cell in a section: 11 um across."""
 STROMA_REACH_UM = 500.0
-"""Immune cells this close to the tumour region count for CPS: one field at x20 (field rule of the 28-8 CPS)."""
+"""Immune cells this close to the tumour, drawn or found, count for CPS: one field at x20 (rule of the 28-8 CPS)."""
 
 
 def check_hdab(pixels: UInt8Array, white: tuple[float, float, float]) -> None:

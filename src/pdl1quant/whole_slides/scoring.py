@@ -80,7 +80,7 @@ class Tally:
         whole = shapely.box(0, 0, self.slide.width, self.slide.height)
         ground = Ground(tissue=_unspoilt(tissue, self.artefacts), width=self.slide.width, height=self.slide.height)
         self.tumour_area_um2 = 0.0
-        if of_kind(self.rois, RoiKind.TUMOUR):
+        if self.has_tumour_roi:
             drawn = scored_region(tumour_rois(self.rois), whole)
             self.tumour_area_um2 = ground.area_px(drawn) * self.slide.mpp_x * self.slide.mpp_y
         self.regions = RegionTally(
@@ -96,9 +96,18 @@ class Tally:
         """Side of a level-0 pixel in um; of the square of the same area, where it is none."""
         return math.sqrt(self.slide.mpp_x * self.slide.mpp_y)
 
-    def add(self, band: Band) -> Band:
-        """Count a band; returns it with the cells in artefacts and outside the regions flagged."""
-        cells = self._flagged(band.cells)
+    @property
+    def has_tumour_roi(self) -> bool:
+        """Whether a person drew tumour: what counts is then said by that, and not by the nests that were found."""
+        return bool(of_kind(self.rois, RoiKind.TUMOUR))
+
+    def flagged(self, band: Band) -> Band:
+        """The band with the cells in artefacts and outside the regions flagged."""
+        return replace(band, cells=self._flagged(band.cells))
+
+    def add(self, band: Band) -> None:
+        """Count a band that has all flags."""
+        cells = band.cells
         for into, block_um in ((self.blocks, self.config.score.block_um), (self.heat, HEAT_UM)):
             how = {"block_um": block_um, "mpp_x": self.slide.mpp_x, "mpp_y": self.slide.mpp_y}
             add_blocks(into, cells, **how, config=self.config, pack=self.pack)
@@ -106,7 +115,6 @@ class Tally:
         self.n_cells += len(cells)
         brown = cells["cell_dab_od_mean"] >= np.float32(self.config.positivity.dab_od)
         self.saw_dab |= bool(brown.any() or cells["positive"].any())
-        return replace(band, cells=cells)
 
     def add_brown(self, blocks: Int32Array, grid: SlideGrid) -> None:
         """Count the brown of blocks of the working grid (`TileCells.brown`) whose middle is scored and not spoilt."""
@@ -129,7 +137,7 @@ class Tally:
         if not self.rois:
             return cells
         scored = points_in_rois(limiting_rois(self.rois), x, y)
-        if not of_kind(self.rois, RoiKind.TUMOUR):
+        if not self.has_tumour_roi:
             return quality.flag_beyond(cells, scored=scored)
         sides = {"mpp_x": self.slide.mpp_x, "mpp_y": self.slide.mpp_y}
         near = near_tumour(self.rois, x, y, reach_um=quality.STROMA_REACH_UM, **sides)
@@ -160,7 +168,7 @@ def finish(
     if tally.damage:
         found.add(ResultFlag.PARTIAL)
     blocks = tuple(tally.blocks[key] for key in sorted(tally.blocks))
-    has_tumour_roi = bool(of_kind(tally.rois, RoiKind.TUMOUR))
+    has_tumour_roi = tally.has_tumour_roi
     boxes = [each.rect for each in tally.damage]
     px_um2 = slide.mpp_x * work.grid.downsample_x * slide.mpp_y * work.grid.downsample_y
     brown = BrownArea(area_um2=tally.brown_px * px_um2, without_cell_um2=tally.bare_px * px_um2)

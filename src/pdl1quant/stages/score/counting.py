@@ -145,8 +145,9 @@ def count_cells(cells: pd.DataFrame, *, config: Config, pack: RulePack, tumour_a
     ``n_excluded_tumour`` leaves out the cells outside the ROI, which nobody asked for, and those cut by the border of
     the image, which are lost whatever their stain (a 512 x 512 field cuts about 15 %). Positives at t1 are the
     table's boolean columns, those at t1 plus and minus ``score.threshold_margin_od`` follow `positive_at`. Immune
-    positive: a lymphocyte or macrophage with brown membrane or cytoplasm; beside a drawn tumour region it is counted,
-    and its area, which would be held against that of the region, is not. Grades are the column ``dab_grade``.
+    positive: a lymphocyte or macrophage with brown membrane or cytoplasm, unless it is flagged
+    ``Flag.FAR_FROM_TUMOUR``; beside a drawn tumour region it is counted, and its area, which would be held against that
+    of the region, is not. Grades are the column ``dab_grade``.
 
     Parameters
     ----------
@@ -224,7 +225,7 @@ def _tally(
         for each in (CellClass.TUMOUR, CellClass.LYMPHOCYTE, CellClass.MACROPHAGE)
     )
     tumour = is_tumour & viable
-    immune = (is_lymphocyte | is_macrophage) & viable
+    immune = (is_lymphocyte | is_macrophage) & viable & ((flags & int(Flag.FAR_FROM_TUMOUR)) == 0)
     grade = cells["dab_grade"].to_numpy()
     recorded = _recorded(cells)
     margin = config.score.threshold_margin_od
