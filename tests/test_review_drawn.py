@@ -23,6 +23,7 @@ from pdl1quant.review import (
     say_of_case,
     split_cells,
 )
+from pdl1quant.review.regions import region
 from pdl1quant.review.uncertain import at_cut_off
 from pdl1quant.review.wording import tps_text
 from review_runs import make_results, open_review, viable
@@ -44,6 +45,16 @@ def test_a_region_counts_from_the_corner_of_the_first_pixel():
 def test_a_region_without_area_is_refused(points):
     with pytest.raises(ReviewError, match="no area"):
         drawn_region(np.array(points))
+
+
+def test_a_region_is_an_area_where_its_outline_runs_forth_and_back(review):
+    spike = np.array([[0.0, 0], [100, 0], [100, 50], [200, 50], [100, 50], [100, 100], [0, 100]])
+    drawn = drawn_region(spike)
+    assert shapely.equals(shapely.geometry.shape(drawn), shapely.box(0.5, 0.5, 100.5, 100.5))
+    crossed = {"type": "Polygon", "coordinates": [[*spike.tolist(), [0, 0]]]}
+    review.edit(EditKind.ROI, reviewer="A", to="exclude", geometry=crossed)
+    ((_, geometry),) = review.regions
+    assert region(geometry).geom_type == "Polygon"  # what the viewer draws
 
 
 def test_parts_of_a_split_are_the_whole_and_hold_their_centres():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 
@@ -135,6 +137,25 @@ def test_a_crash_in_the_very_first_line_starts_anew(out):
     assert len(open_review(out).ledger.edits) == 1
 
 
+def test_an_edit_that_did_not_reach_the_disk_is_not_there_later(out, monkeypatch):
+    review = open_review(out)
+    cells = viable(review)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for _ in range(2):  # the first line of the ledger, then any other
+        with monkeypatch.context() as harm:
+            harm.setattr(os, "fsync", full)
+            with pytest.raises(OutputError, match="No space left"):
+                review.edit(EditKind.DELETE, reviewer="Ada", cells=cells[:1])
+        n = len(review.ledger.edits)
+        assert len(open_review(out).ledger.edits) == n
+        review.edit(EditKind.CLASS, reviewer="Ada", cells=cells[:1], to="stroma")
+        assert [each.kind for each in open_review(out).ledger.edits] == ["class"] * (n + 1)
+    assert open_review(out).ledger.problems == ()
+
+
 def test_a_damaged_line_in_the_middle_is_named_kept_and_not_applied(out):
     review = open_review(out)
     cells = viable(review)
@@ -223,6 +244,18 @@ def test_writers_at_the_same_time_lose_no_edit(out):
     again = open_review(out)
     assert again.ledger.problems == ()
     assert sorted(edit.reviewer for edit in again.ledger.edits) == ["A"] * 8 + ["B"] * 8
+
+
+@pytest.mark.parametrize("kind", [EditKind.SIGN, EditKind.LOCK])
+def test_nobody_signs_or_locks_what_another_changed_unseen(out, kind):
+    ada, bo = open_review(out), open_review(out)
+    bo.edit(EditKind.CLASS, reviewer="Bo", cells=viable(bo)[:5], to="stroma")
+    with pytest.raises(ReviewError, match="Bo changed it since you looked at it"):
+        ada.edit(kind, reviewer="Ada")
+    assert len(open_review(out).ledger.edits) == 1
+    assert ada.score == bo.score  # what is shown now is what is signed
+    ada.edit(kind, reviewer="Ada")
+    bo.edit(EditKind.AMEND if kind is EditKind.LOCK else EditKind.SIGN, reviewer="Bo", reason="a signature is no change")
 
 
 # --- locked cases ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import shapely
 from pdl1quant.errors import ReviewError
 from pdl1quant.review.edits import MadeCell
 from pdl1quant.review.made import merged_cell
-from pdl1quant.slides.roi import CENTRE
+from pdl1quant.slides.roi import CENTRE, areas_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +36,7 @@ def drawn_region(points_px: Float64Array) -> dict[str, Any]:
     points = np.asarray(points_px, np.float64)
     if len(points) < 3 or not shapely.Polygon(points).area > 0:
         raise ReviewError("the drawn region has no area; draw at least three corners")
-    return geometry_of(shapely.make_valid(shapely.Polygon(points + CENTRE)))
+    return geometry_of(areas_in(shapely.make_valid(shapely.Polygon(points + CENTRE))))
 
 
 def geometry_of(outline: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import json
 import os
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -20,6 +20,7 @@ from pdl1quant.review.edits import Edit, decode_edit, encode_edit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import FileIO
     from pathlib import Path
 
 FOLDER = "edits"
@@ -111,7 +112,7 @@ class EditLedger:
         """
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a+b") as file, _locked(file):
+            with self.path.open("a+b", buffering=0) as file, _locked(file):
                 self._catch_up(file)
 
                 def append(edit: Edit) -> None:
@@ -129,14 +130,20 @@ class EditLedger:
                 f"{self.path}: the edit cannot be written ({reason}); check the place and its space"
             ) from error
 
-    def _write(self, file: BinaryIO, line: bytes) -> None:
-        file.write(line)
-        file.flush()
-        os.fsync(file.fileno())
+    def _write(self, file: FileIO, line: bytes) -> None:
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+            os.fsync(file.fileno())
+        except OSError:
+            with suppress(OSError):  # what was refused must not come back as an edit
+                file.truncate(self._offset)
+            raise
         self._offset += len(line)
         self._n_lines += 1
 
-    def _catch_up(self, file: BinaryIO) -> None:
+    def _catch_up(self, file: FileIO) -> None:
         file.seek(0, os.SEEK_END)
         if file.tell() < self._offset:
             raise OutputError(f"{self.path}: became shorter while it was open; open the review again")
@@ -156,7 +163,7 @@ class EditLedger:
         if self._torn:
             self._set_aside(file)
 
-    def _set_aside(self, file: BinaryIO) -> None:
+    def _set_aside(self, file: FileIO) -> None:
         aside = self.path.with_name(self.path.name + TORN_SUFFIX)
         with aside.open("ab") as kept:
             kept.write(self._torn + b"\n")
@@ -218,7 +225,7 @@ class EditLedger:
 
 
 @contextmanager
-def _locked(file: BinaryIO) -> Iterator[None]:
+def _locked(file: FileIO) -> Iterator[None]:
     """Two reviewers may write at a time; where the system cannot lock files, appended lines stay whole all the same."""
     try:
         import fcntl  # noqa: PLC0415  not on every system

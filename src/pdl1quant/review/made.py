@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pdl1quant.config import Config
-    from pdl1quant.model import IntpArray, RulePack
+    from pdl1quant.model import Float64Array, Int32Array, IntpArray, RulePack
 
 _CLASSES = [str(each) for each in CellClass]
 _FLOATS = tuple(c.name for c in CELL_COLUMNS if c.dtype.startswith("float") and c.name not in {"x_px", "y_px"})
 _AREAS = tuple(name for name in _FLOATS if name.endswith("_area_um2"))
 _MEANS = tuple(name for name in _FLOATS if name not in _AREAS)
+_OF_NUCLEUS = int(Flag.PYKNOTIC | Flag.OVERLAID)
+"""A dense fragment of an intact nucleus, or a part that an immune cell covers, does not make the merged cell so."""
 
 
 def made_rows(
@@ -36,8 +38,9 @@ def made_rows(
     """A row of ``CELL_COLUMNS`` for each cell that ``edits`` make, in their order.
 
     What an edit does not measure comes from the cells it was made of: areas are their sum (split: an equal share of
-    it), all else their mean by cell area, the membrane's run the highest of them. An added cell has none, so what was
-    not measured is NaN. Positives and grades follow from the densities by the rules. An added cell lies outside the
+    it), all else their mean by cell area, the membrane's run the highest of them; parents of which something was never
+    measured do not enter that. An added cell has none, so what was not measured is NaN. Flags are those of any parent;
+    pyknotic and overlaid, which say what a nucleus is and not where, those of all. Positives and grades follow from the densities by the rules. An added cell lies outside the
     scored region if the nearest cell of the run does.
 
     Parameters
@@ -57,7 +60,7 @@ def made_rows(
     for edit, of in zip(edits, parents, strict=True):
         origin = table.take(of)
         shared = _inherited(origin, n_parts=len(edit.made) if edit.kind is EditKind.SPLIT else 1)
-        flags = int(np.bitwise_or.reduce(origin["flags"].to_numpy(np.int32), initial=0))
+        flags = _shared_flags(origin["flags"].to_numpy(np.int32))
         for cell in edit.made:
             outside = 0 if len(of) else _outside(table.iloc[:n_automated], cell)
             values: dict[str, Any] = {**shared, **cell.measurements}
@@ -80,7 +83,7 @@ def merged_cell(parents: pd.DataFrame) -> MadeCell:
     Parameters
     ----------
     parents
-        At least two rows of ``CELL_COLUMNS``.
+        At least two rows of ``CELL_COLUMNS``, of the classes that they have now.
     """
     weight = np.nan_to_num(parents["nucleus_area_um2"].to_numpy(np.float64)) + 1e-9
     x, y = (float(np.average(parents[name].to_numpy(np.float64), weights=weight)) for name in ("x_px", "y_px"))
@@ -91,10 +94,21 @@ def merged_cell(parents: pd.DataFrame) -> MadeCell:
 def _inherited(parents: pd.DataFrame, *, n_parts: int) -> dict[str, float]:
     if parents.empty:
         return dict.fromkeys(_FLOATS, np.nan)
-    areas = {name: float(parents[name].to_numpy(np.float64).sum()) / n_parts for name in _AREAS}
+    areas = {name: float(parents[name].astype(np.float64).sum(min_count=1)) / n_parts for name in _AREAS}
     weight = np.nan_to_num(parents["cell_area_um2"].to_numpy(np.float64)) + 1e-9
-    means = {name: float(np.average(parents[name].to_numpy(np.float64), weights=weight)) for name in _MEANS}
+    means = {name: _known_mean(parents[name].to_numpy(np.float64), weight) for name in _MEANS}
     return {**areas, **means, "membrane_dab_od_run": float(parents["membrane_dab_od_run"].max())}
+
+
+def _known_mean(values: Float64Array, weight: Float64Array) -> float:
+    is_known = np.isfinite(values)
+    return float(np.average(values[is_known], weights=weight[is_known])) if is_known.any() else np.nan
+
+
+def _shared_flags(flags: Int32Array) -> int:
+    of_any = int(np.bitwise_or.reduce(flags, initial=0))
+    of_all = int(np.bitwise_and.reduce(flags)) if flags.size else 0
+    return (of_any & ~_OF_NUCLEUS) | (of_all & _OF_NUCLEUS)
 
 
 def _outside(automated: pd.DataFrame, cell: MadeCell) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,7 +147,7 @@ class Review:
             Who says it.
         cells
             Ids of the cells it is about; many cells are one edit and one undo. A merge takes two or more and needs no
-            ``made``; a split takes one.
+            ``made``; a split takes one. What was said of them (positive, negative) is said of what is made of them.
         to
             Class name, true or false (positive as the score counts it), `RoiRule`, ``{"tps": 40, "blind": true}``.
         made
@@ -166,16 +167,17 @@ class Review:
         Raises
         ------
         ReviewError
-            The case is locked, a cell is not there, or the edit says what cannot be; nothing is written.
+            The case is locked, a cell is not there, the edit says what cannot be, or it signs or locks what another
+            reviewer changed since this review last took in their edits; nothing is written.
         OutputError
             It cannot be written.
         """
         if not reviewer.strip():
             raise ReviewError(f"{self.image.name}: an edit needs the name of its reviewer")
         with self.ledger.writing() as write:
-            self._take_in()
-            if kind is EditKind.MERGE and not made:
-                made = (merged_cell(self.state.table.take(self._present_rows(cells))),) if cells else ()
+            unseen = self._take_in()
+            if kind in {EditKind.SPLIT, EditKind.MERGE}:
+                made = self._made_of(cells, made)
             edit = Edit(
                 kind=kind,
                 reviewer=reviewer.strip(),
@@ -188,6 +190,8 @@ class Review:
                 uncertain_first=uncertain_first,
             )
             self._check(edit)
+            if kind in {EditKind.SIGN, EditKind.LOCK}:
+                self._check_seen(unseen)
             write(edit)
         self._take_in()
         return edit
@@ -239,6 +243,14 @@ class Review:
         if edit.kind is EditKind.UNDO:
             self._check_undo(edit)
 
+    def _check_seen(self, unseen: Sequence[Edit]) -> None:
+        """Nobody stands by what another changed behind their back."""
+        who = dict.fromkeys(each.reviewer for each in unseen if each.kind in CHANGES or each.kind is EditKind.UNDO)
+        if who:
+            raise ReviewError(
+                f"{self.image.name}: {', '.join(who)} changed it since you looked at it; look again, then repeat this"
+            )
+
     def _check_undo(self, undo: Edit) -> None:
         """Cells that an undo unmakes must not be part of others, and what a redo takes has to be there."""
         named = {each.id: each for each in self.ledger.edits}
@@ -265,6 +277,14 @@ class Review:
             raise ReviewError(f"{self.image.name}: no cell {which} in it (now); nothing was written")
         return rows
 
+    def _made_of(self, cells: Sequence[str], made: Sequence[MadeCell]) -> tuple[MadeCell, ...]:
+        """The cells of a split or merge with what reviewers said of those that they are made of."""
+        rows = self._present_rows(cells) if cells else np.zeros(0, dtype=np.intp)
+        if not made and rows.size:
+            made = (merged_cell(self.state.taken(rows)),)
+        word = self.state.word_on(rows)
+        return tuple(replace(each, positive=word) if each.positive is None else each for each in made)
+
     def _before(self, kind: EditKind, cells: Sequence[str]) -> tuple[Any, ...]:
         if not cells:
             return ()
@@ -280,13 +300,15 @@ class Review:
                 pass
         self._take_in()
 
-    def _take_in(self) -> None:
+    def _take_in(self) -> Sequence[Edit]:
+        """Count what is in the ledger and not yet in the counts; those edits."""
         new = self.ledger.edits[len(self.state.edits) :]
         if new:
             self._counted = self._scored = None
             rows = self.state.take(new)
             self._counts.update(rows)
             self._changed.append(rows)
+        return new
 
     def _with_area(self, blocks: tuple[Counts, ...]) -> tuple[Counts, ...]:
         return blocks if self._tumour_area_um2 is None else (*blocks, Counts(tumour_area_um2=self._tumour_area_um2))

@@ -117,6 +117,18 @@ class CellState:
         """(n,) bool: rows of which an edit that holds says something."""
         return self._n_touches > 0
 
+    def taken(self, rows: IntpArray) -> pd.DataFrame:
+        """Rows of `table` as measured, with the class that each cell has now."""
+        classes = pd.Categorical(self.now(rows)["cell_class"], categories=_CLASSES)
+        return self.table.take(rows).assign(cell_class=classes)
+
+    def word_on(self, rows: IntpArray) -> bool | None:
+        """What reviewers said of cells that are to be one: positive if of any, negative if of all, else None."""
+        words = self._positive[rows]
+        if (words == 1).any():
+            return True
+        return False if words.size and (words == 0).all() else None
+
     def holds(self, edit_id: str) -> bool:
         """Whether the edit of that id is in force."""
         return edit_id in self._active
@@ -148,10 +160,10 @@ class CellState:
         waiting: list[Edit] = []
         pending: set[str] = set()
         for edit in edits:
-            if pending.intersection(edit.cells):
-                self._append(waiting)
-                pending.clear()
             if edit.kind in MAKING:
+                if pending.intersection(edit.cells):  # only what is made of made cells needs their rows
+                    self._append(waiting)
+                    pending.clear()
                 waiting.append(edit)
                 pending.update(cell.id for cell in edit.made)
         self._append(waiting)
