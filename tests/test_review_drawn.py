@@ -15,6 +15,7 @@ from pdl1quant.review import (
     cell_text,
     compare,
     drawn_region,
+    ellipse_ring,
     joined_cell,
     open_case,
     open_results,
@@ -55,6 +56,12 @@ def test_a_region_is_an_area_where_its_outline_runs_forth_and_back(review):
     review.edit(EditKind.ROI, reviewer="A", to="exclude", geometry=crossed)
     ((_, geometry),) = review.regions
     assert region(geometry).geom_type == "Polygon"  # what the viewer draws
+
+
+def test_an_ellipse_touches_the_sides_of_its_box():
+    ring = shapely.Polygon(ellipse_ring(np.array([[0.0, 0], [0, 40], [20, 40], [20, 0]])))
+    assert ring.bounds == pytest.approx((0, 0, 20, 40))
+    assert ring.area == pytest.approx(np.pi * 10 * 20, rel=1e-3)
 
 
 def test_parts_of_a_split_are_the_whole_and_hold_their_centres():

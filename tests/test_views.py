@@ -35,6 +35,7 @@ from pdl1quant.views import (
     slide_levels,
     stain_levels,
 )
+from pdl1quant.views.cells import drawn_circle
 from pdl1quant.views.levels import slide_grids
 from pdl1quant.views.outlines import no_outlines
 from review_runs import make_results, open_review, viable
@@ -237,11 +238,24 @@ def test_the_outline_of_a_cell_of_the_run_measures_what_the_run_measured(scene):
     assert not any(name.startswith("nucleus_") for name in found)
 
 
+@pytest.mark.parametrize("place", [(-0.6, 40.0), (50.0, 191.6)])
+def test_no_cell_is_added_outside_the_image(scene, place):
+    with pytest.raises(ReviewError, match="outside the image"):
+        added_cell(scene, *place, cell_class=CellClass.TUMOUR)
+    assert added_cell(scene, -0.4, 191.4, cell_class=CellClass.TUMOUR).geometry
+
+
 def test_an_added_cell_is_negative_where_the_image_is_gone(scene):
     made = added_cell(dataclasses.replace(scene, slide=None), 50.0, 40.0, cell_class=CellClass.LYMPHOCYTE)
     assert made.measurements == {}
     assert made.positive is False
     assert shapely.from_geojson(json.dumps(made.geometry)).centroid.x == pytest.approx(50.5, abs=0.1)
+
+
+def test_an_added_cell_is_round_in_um_where_pixels_are_not_square():
+    left, top, right, bottom = drawn_circle(100.0, 50.0, sides_um={"mpp_x": 0.25, "mpp_y": 0.5}).bounds
+    assert (left, right) == pytest.approx((100.5 - 24, 100.5 + 24))
+    assert (top, bottom) == pytest.approx((50.5 - 12, 50.5 + 12))
 
 
 def test_a_click_meets_the_cell_that_is_seen_there(scene):

@@ -97,10 +97,11 @@ class CaseBox(QGroupBox):
             )
         except Pdl1QuantError as error:
             desk.said.emit(str(error))
+            desk.refresh()
             return
         self.blind.setChecked(False)
         desk.said.emit("")
-        desk.edited.emit()
+        desk.refresh()
 
     def say(self, kind: EditKind) -> None:
         """Sign, lock or amend the case."""
@@ -111,10 +112,11 @@ class CaseBox(QGroupBox):
             say_of_case(self._reviews, kind, reviewer=desk.reviewer, reason=self.reason.text())
         except Pdl1QuantError as error:
             desk.said.emit(str(error))
+            desk.refresh()  # what others did meanwhile has been taken in
             return
         self.reason.clear()
         desk.said.emit("")
-        desk.edited.emit()
+        desk.refresh()
         self.show_case()
 
     def show_case(self) -> None:

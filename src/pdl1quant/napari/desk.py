@@ -23,6 +23,7 @@ from pdl1quant.napari.layers import (
     add_layers,
     centre_colours,
     from_layer,
+    new_rings,
     region_layer,
     scene_layers,
     selected_layer,
@@ -147,7 +148,10 @@ class Desk(QObject):
         self.selected.emit()
 
     def let_go(self) -> None:
-        """Select nothing; clicks select again."""
+        """Select nothing; clicks select again, and draw no region."""
+        if (layer := self.layer(REGIONS)) is not None:
+            layer.mode = "pan_zoom"
+        self._to_cells()
         self.set_mode("select")
         self.select(NOTHING)
 
@@ -202,7 +206,8 @@ class Desk(QObject):
             return False
         with self._telling() as told:
             self.scene.review.edit(kind, reviewer=self.reviewer, **said)
-            self.refresh()
+        self.refresh()  # a refused edit has taken in those of others, too
+        if not told:
             self.said.emit("")
         return not told
 
@@ -218,7 +223,9 @@ class Desk(QObject):
 
     def add_cell(self, x_px: float, y_px: float) -> None:
         """Add a cell of the chosen class at a place, measured there."""
-        if self.scene is not None:
+        if self.scene is None:
+            return
+        with self._telling():
             self.edit(EditKind.ADD, made=[added_cell(self.scene, x_px, y_px, cell_class=self.added_class)])
 
     def merge(self) -> None:
@@ -226,7 +233,7 @@ class Desk(QObject):
         if self.scene is None:
             return
         with self._telling():
-            parents = self.scene.review.state.table.take(self.selection)
+            parents = self.scene.review.state.taken(self.selection)
             joined = joined_cell(parents, [self.scene.cells.outline(row) for row in self.selection.tolist()])
             nucleus_um2 = float(parents["nucleus_area_um2"].sum())
             made = measured_cell(self.scene, joined, nucleus_um2=nucleus_um2, of_nucleus=False)
@@ -264,7 +271,7 @@ class Desk(QObject):
         if self.scene is None:
             return
         grid = self.scene.grids[0]
-        new = [] if layer is None else list(layer.data)[layer.metadata["n_drawn"] :]
+        new = [] if layer is None else new_rings(layer)
         if not new:
             self.said.emit("draw a region first")
             return
@@ -285,10 +292,11 @@ class Desk(QObject):
     def _again(self, *, redo: bool) -> None:
         if self.scene is None or self.is_blind:
             return
-        with self._telling():
-            review = self.scene.review
+        review = self.scene.review
+        with self._telling() as told:
             done = (review.redo if redo else review.undo)(reviewer=self.reviewer.strip())
-            self.refresh()
+        self.refresh()
+        if not told:
             self.said.emit("" if done else f"{self.reviewer or 'nobody'} has nothing to {'redo' if redo else 'undo'}")
 
     def refresh(self) -> None:
@@ -347,6 +355,8 @@ class Desk(QObject):
         if (layer := self.layer(REGIONS)) is not None:
             self.viewer.layers.selection.active = layer
             layer.mode = "add_polygon_lasso"
+            layer.bind_key("Escape", lambda _: self.let_go(), overwrite=True)
+            self.said.emit("draw around it, then Include, Exclude or Only; Esc goes back to the cells")
 
     def _to_cells(self) -> None:
         """Give keys and mouse to the cells."""

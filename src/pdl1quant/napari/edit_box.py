@@ -44,6 +44,7 @@ class EditBox(QGroupBox):
         self.added = QComboBox()
         self.added.addItems([str(each) for each in CellClass])
         self.added.currentTextChanged.connect(self._class_chosen)
+        self.added.activated.connect(lambda _: self.added.clearFocus())  # else the next key chooses another class
         added = QHBoxLayout()
         added.addWidget(QLabel("Added cells are"))
         added.addWidget(self.added)

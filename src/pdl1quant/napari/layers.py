@@ -9,7 +9,7 @@ import shapely
 from napari.layers import Layer
 
 from pdl1quant.napari import colours
-from pdl1quant.review import RoiRule
+from pdl1quant.review import RoiRule, ellipse_ring
 from pdl1quant.review.regions import region
 from pdl1quant.slides.roi import CENTRE, RoiKind
 from pdl1quant.views import heat_map, slide_levels, stain_levels, tissue_mask
@@ -44,6 +44,8 @@ OD_LIMITS = (0.0, 1.0)
 CENTRE_UM = 3.0
 SELECTED_UM = 22.0
 """Around a tumour cell, not on it."""
+RULE, NOT_TAKEN = "rule", ""
+"""Feature of the shapes in the layer of regions: what each does, nothing until the reviewer says it."""
 RULE_RGB = {RoiRule.INCLUDE: "#0a46f5", RoiRule.EXCLUDE: "#141414", RoiRule.ONLY: "#c80fb4"}
 ROI_RGB = {RoiKind.TUMOUR: "#c80fb4", RoiKind.INCLUDE: "#0a46f5", RoiKind.EXCLUDE: "#141414"}
 
@@ -87,10 +89,23 @@ def region_layer(scene: Scene) -> LayerData:
     parts = [(part, rule) for rule, geometry in regions for part in shapely.get_parts(region(geometry))]
     rings = [to_layer(shapely.get_coordinates(part.exterior)[:-1] - CENTRE, grid) for part, _ in parts]
     meta = {"name": REGIONS, "face_color": "transparent", "edge_width": 2.0, "edge_color": "#ffb000"}
-    meta["metadata"] = {"drawn": regions, "n_drawn": len(parts)}
+    meta["metadata"] = {"drawn": regions}
+    meta |= {"features": {RULE: [str(rule) for _, rule in parts]}, "feature_defaults": {RULE: NOT_TAKEN}}
     if parts:
         meta |= {"shape_type": "polygon", "edge_color": [RULE_RGB[rule] for _, rule in parts]}
     return rings or None, {**meta, **placing(grid)}, "shapes"
+
+
+def drawn_rings(layer: Any) -> list[Float64Array]:
+    """The outlines that a layer of shapes shows, (n, 2) each; of an ellipse napari itself holds but the box around."""
+    shapes = zip(layer.data, layer.shape_type, strict=True)
+    return [ellipse_ring(corners) if kind == "ellipse" else np.asarray(corners) for corners, kind in shapes]
+
+
+def new_rings(layer: Any) -> list[Float64Array]:
+    """Those that the reviewer drew and did not take over yet, wherever they are in the layer of regions."""
+    is_new = (layer.features[RULE] == NOT_TAKEN).tolist()
+    return [ring for ring, new in zip(drawn_rings(layer), is_new, strict=True) if new]
 
 
 def selected_layer(scene: Scene) -> LayerData:

@@ -44,6 +44,7 @@ class ReviewWidget(QWidget):
         self.reviewer = QLineEdit()
         self.reviewer.setPlaceholderText("your name, as the ledger is to have it")
         self.reviewer.textChanged.connect(self._name_changed)
+        self.reviewer.returnPressed.connect(self.reviewer.clearFocus)  # else the next key is a letter of the name
         self.open_button = QPushButton("Open results...")
         self.open_button.clicked.connect(self._ask_folder)
         self.find_button = QPushButton("Find the image...")
@@ -114,6 +115,7 @@ class ReviewWidget(QWidget):
             desk.open_image(desk.results, desk.scene.review.image, folder=Path(folder))
 
     def _image_chosen(self, number: int) -> None:
+        self.images.clearFocus()  # else the next key chooses another image
         if self.desk.results is not None:
             self.desk.open_image(self.desk.results, self.desk.results.image(self.images.itemData(number)))
 

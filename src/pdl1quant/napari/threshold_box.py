@@ -35,6 +35,7 @@ class ThresholdBox(QWidget):
         super().__init__()
         self._desk = desk
         self._curve: pd.DataFrame | None = None
+        self._cut_offs = CUT_OFFS.round(2)
         self.slider = QSlider(Qt.Horizontal)
         self.slider.setRange(LOWEST, HIGHEST)
         self.slider.valueChanged.connect(self._moved)
@@ -62,12 +63,15 @@ class ThresholdBox(QWidget):
 
     @property
     def dab_od(self) -> float:
-        """Where the slider stands."""
-        return float(CUT_OFFS[self.slider.value() - LOWEST].round(2))
+        """Where the slider stands; at the step nearest to the run's own threshold that threshold, to the last digit."""
+        return float(self._cut_offs[self.slider.value() - LOWEST])
 
     def _opened(self) -> None:
         if self._desk.results is not None:
-            run = round(self._desk.results.config.positivity.dab_od / STEP_OD)
+            t1 = self._desk.results.config.positivity.dab_od
+            run = min(max(round(t1 / STEP_OD), LOWEST), HIGHEST)
+            self._cut_offs = CUT_OFFS.round(2)
+            self._cut_offs[run - LOWEST] = t1
             self.slider.blockSignals(True)
             self.slider.setValue(run)
             self.slider.blockSignals(False)
@@ -100,7 +104,7 @@ class ThresholdBox(QWidget):
             return
         config, pack = desk.results.config, desk.results.pack
         if self._curve is None:
-            self._curve = reviewed_curve(desk.review.state, CUT_OFFS.tolist(), config=config, pack=pack)
+            self._curve = reviewed_curve(desk.review.state, self._cut_offs.tolist(), config=config, pack=pack)
         here = self._curve.iloc[self.slider.value() - LOWEST]
         self.label.setText(
             f"DAB OD {self.dab_od:.2f}: TPS {_tps(here['tps_automated'])} % automated, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pdl1quant.review.cases import CaseReview, open_case, review_case, say_of_case
 from pdl1quant.review.corrections import Imported, import_corrections
-from pdl1quant.review.drawn import drawn_region, geometry_of, joined_cell, split_cells
+from pdl1quant.review.drawn import drawn_region, ellipse_ring, geometry_of, joined_cell, split_cells
 from pdl1quant.review.edits import Edit, EditKind, MadeCell, RoiRule, Standing
 from pdl1quant.review.labels import labels_from_reviews, mpp_of_runs, write_review_labels
 from pdl1quant.review.recount import review_cells
@@ -33,6 +33,7 @@ __all__ = [
     "cell_text",
     "compare",
     "drawn_region",
+    "ellipse_ring",
     "find_image",
     "find_roi",
     "flags_text",

@@ -74,7 +74,8 @@ class CellState:
         self.edits: list[Edit] = []
         self._image_id = image_id
         self._config, self._pack = config, pack
-        self._row_of: dict[str, int] | None = None
+        self._row_of: dict[str, int] = {}
+        self._knows_all_ids = False
         self.made_ids: list[str] = []
         self._active: set[str] = set()
         self._rows: dict[str, IntpArray] = {}
@@ -93,18 +94,22 @@ class CellState:
     # --- which cells ---
     def ids_of(self, rows: IntpArray) -> tuple[str, ...]:
         """Ids of rows of `table`."""
-        labels = self.table["label"].to_numpy()
-        return tuple(
+        labels, chosen = self.table["label"].to_numpy(), np.asarray(rows).tolist()
+        names = tuple(
             cell_id(self._image_id, int(labels[row]))
             if row < self.n_automated
             else self.made_ids[row - self.n_automated]
-            for row in np.asarray(rows).tolist()
+            for row in chosen
         )
+        self._row_of.update(zip(names, chosen, strict=True))
+        return names
 
     def rows_of(self, ids: Sequence[str]) -> IntpArray:
         """Rows of cells by id; -1 for those that are not of this image."""
-        if self._row_of is None:
-            self._row_of = {name: row for row, name in enumerate(self.ids_of(np.arange(len(self.table))))}
+        # A cell that was clicked on has been named already; the ids of a million others would cost seconds.
+        if not self._knows_all_ids and any(name not in self._row_of for name in ids):
+            self.ids_of(np.arange(self.n_automated))
+            self._knows_all_ids = True
         return np.array([self._row_of.get(name, -1) for name in ids], dtype=np.intp)
 
     @property
@@ -181,7 +186,6 @@ class CellState:
         first = len(self.table)
         self.table = pd.concat([self.table, made], ignore_index=True)
         ids = [cell.id for edit in edits for cell in edit.made]
-        assert self._row_of is not None
         self._row_of.update((name, row) for row, name in enumerate(ids, start=first))
         self.made_ids += ids
         for edit in edits:

@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from pdl1quant.errors import ReviewError
 from pdl1quant.model import CELL_COLUMNS, CellClass, Rect, Segmentation, Tile
 from pdl1quant.review import MadeCell, geometry_of
 from pdl1quant.slides.roi import CENTRE
 from pdl1quant.stages import cells as cell_stage
 from pdl1quant.stages import measure, positivity, stains
-from pdl1quant.views.cells import DRAWN_RADIUS_UM
+from pdl1quant.views.cells import drawn_circle
 
 if TYPE_CHECKING:
     from pdl1quant.model import SlideGrid
@@ -44,9 +45,16 @@ def added_cell(scene: Scene, x_px: float, y_px: float, *, cell_class: CellClass)
     -------
     MadeCell
         ``positive`` by the rule and the densities; negative where the image is not at hand.
+
+    Raises
+    ------
+    ReviewError
+        The place lies outside the image.
     """
-    radius_px = DRAWN_RADIUS_UM / scene.review.mpp
-    outline = geometry_of(shapely.Point(x_px + CENTRE, y_px + CENTRE).buffer(radius_px, quad_segs=8))
+    slide = scene.slide
+    if slide is not None and not (0 <= x_px + CENTRE < slide.width and 0 <= y_px + CENTRE < slide.height):
+        raise ReviewError(f"{scene.review.image.name}: no cell can be added outside the image; click on its tissue")
+    outline = geometry_of(drawn_circle(x_px, y_px, sides_um=scene.review.sides_um))
     made = MadeCell(x_px=x_px, y_px=y_px, cell_class=cell_class, geometry=outline)
     measured = measured_cell(scene, made, nucleus_um2=NUCLEUS_UM2)
     return measured if measured.measurements else dataclasses.replace(made, positive=False)
@@ -79,7 +87,8 @@ def measured_cell(scene: Scene, made: MadeCell, *, nucleus_um2: float, of_nucleu
     x = (np.arange(rect.x0, rect.x1) + 0.5) * grid.downsample_x
     y = (np.arange(rect.y0, rect.y1) + 0.5)[:, None] * grid.downsample_y
     cell = shapely.contains_xy(outline, *np.broadcast_arrays(x, y)).astype(np.int32)
-    away_um = np.hypot(x - made.x_px - CENTRE, y - made.y_px - CENTRE) * scene.review.mpp
+    sides = scene.review.sides_um
+    away_um = np.hypot((x - made.x_px - CENTRE) * sides["mpp_x"], (y - made.y_px - CENTRE) * sides["mpp_y"])
     nucleus = cell * (np.pi * away_um**2 <= nucleus_um2)
     if not nucleus.any():
         return made

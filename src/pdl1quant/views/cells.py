@@ -13,9 +13,10 @@ from pdl1quant.review.regions import region
 from pdl1quant.review.uncertain import at_cut_off
 from pdl1quant.slides.roi import CENTRE
 from pdl1quant.views.levels import LevelArray
+from pdl1quant.views.outlines import no_outlines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pdl1quant.model import Float64Array, Int32Array, IntpArray, Rect, SlideGrid
     from pdl1quant.review import Review
@@ -27,6 +28,13 @@ NEAR_UM = 8.0
 """A cell without an outline is met within this of its centre: about its radius."""
 DRAWN_RADIUS_UM = 6.0
 """A cell that a reviewer added by a click is drawn as a circle of this radius, about that of a tumour cell."""
+
+
+def drawn_circle(x_px: float, y_px: float, *, sides_um: Mapping[str, float]) -> shapely.Polygon:
+    """Outline of a cell about a place of the table, round in um, in input pixels from the corner of the first."""
+    round_um = shapely.Point(0, 0).buffer(DRAWN_RADIUS_UM, quad_segs=8)
+    px = (sides_um["mpp_x"], sides_um["mpp_y"])
+    return shapely.transform(round_um, lambda points: points / px + (x_px + CENTRE, y_px + CENTRE))
 
 
 class CellView:
@@ -93,16 +101,15 @@ class CellView:
     def _append(self, n_new: int) -> None:
         made = {cell.id: cell for edit in self._review.ledger.edits for cell in edit.made}
         cells = [made[name] for name in self._review.state.made_ids[-n_new:]]
-        radius_px = DRAWN_RADIUS_UM / self._review.mpp
         polygons = [
-            shapely.Point(each.x_px + CENTRE, each.y_px + CENTRE).buffer(radius_px)
+            drawn_circle(each.x_px, each.y_px, sides_um=self._review.sides_um)
             if each.geometry is None
             else max(shapely.get_parts(region(each.geometry)), key=lambda part: part.area)
             for each in cells
         ]
-        n = len(self.kinds)
         self._outlines = self._outlines.with_polygons(polygons)
-        self._boxes = np.concatenate([self._boxes, np.stack(self._outlines.boxes_px)[:, n:]], axis=1)
+        boxes = np.stack(no_outlines(0).with_polygons(polygons).boxes_px)  # not those of all cells anew
+        self._boxes = np.concatenate([self._boxes, boxes], axis=1)
         self.kinds = np.concatenate([self.kinds, np.full(n_new, NOT_DRAWN, np.int32)])
 
     # --- where is what ---
@@ -121,7 +128,8 @@ class CellView:
         bare = np.flatnonzero(np.isnan(self._boxes[0]) & (self.kinds != NOT_DRAWN))
         if not bare.size:
             return None
-        away = np.hypot(*(self.centres_px[bare] - (x_px, y_px)).T) * self._review.mpp
+        sides = self._review.sides_um
+        away = np.hypot(*((self.centres_px[bare] - (x_px, y_px)) * (sides["mpp_x"], sides["mpp_y"])).T)
         nearest = int(np.argmin(away))
         return int(bare[nearest]) if away[nearest] <= NEAR_UM else None
 
