@@ -255,7 +255,9 @@ def test_nobody_signs_or_locks_what_another_changed_unseen(out, kind):
     assert len(open_review(out).ledger.edits) == 1
     assert ada.score == bo.score  # what is shown now is what is signed
     ada.edit(kind, reviewer="Ada")
-    bo.edit(EditKind.AMEND if kind is EditKind.LOCK else EditKind.SIGN, reviewer="Bo", reason="a signature is no change")
+    bo.edit(
+        EditKind.AMEND if kind is EditKind.LOCK else EditKind.SIGN, reviewer="Bo", reason="a signature is no change"
+    )
 
 
 # --- locked cases ----------------------------------------------------------------------------------------------------

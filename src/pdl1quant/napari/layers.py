@@ -90,7 +90,8 @@ def region_layer(scene: Scene) -> LayerData:
     rings = [to_layer(shapely.get_coordinates(part.exterior)[:-1] - CENTRE, grid) for part, _ in parts]
     meta = {"name": REGIONS, "face_color": "transparent", "edge_width": 2.0, "edge_color": "#ffb000"}
     meta["metadata"] = {"drawn": regions}
-    meta |= {"features": {RULE: [str(rule) for _, rule in parts]}, "feature_defaults": {RULE: NOT_TAKEN}}
+    rules = np.array([str(rule) for _, rule in parts], dtype=object)
+    meta |= {"features": {RULE: rules}, "feature_defaults": {RULE: NOT_TAKEN}}
     if parts:
         meta |= {"shape_type": "polygon", "edge_color": [RULE_RGB[rule] for _, rule in parts]}
     return rings or None, {**meta, **placing(grid)}, "shapes"

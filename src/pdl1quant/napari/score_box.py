@@ -208,7 +208,9 @@ class ScoreBox(QWidget):
             raise UsageError("no shape is drawn; add a Shapes layer and draw a polygon on the image")
         active = self._desk.viewer.layers.selection.active
         layer = active if active in shapes else shapes[-1]
-        rings = [np.array([image.world_to_data(layer.data_to_world(point)) for point in ring]) for ring in drawn_rings(layer)]
+        rings = [
+            np.array([image.world_to_data(layer.data_to_world(point)) for point in ring]) for ring in drawn_rings(layer)
+        ]
         grid = image.metadata.get("grid")
         in_px = [ring[:, ::-1] if grid is None else from_layer(ring, grid) for ring in rings]
         path = output.with_name(f"{output.name}-regions.geojson")

@@ -40,8 +40,8 @@ def made_rows(
     What an edit does not measure comes from the cells it was made of: areas are their sum (split: an equal share of
     it), all else their mean by cell area, the membrane's run the highest of them; parents of which something was never
     measured do not enter that. An added cell has none, so what was not measured is NaN. Flags are those of any parent;
-    pyknotic and overlaid, which say what a nucleus is and not where, those of all. Positives and grades follow from the densities by the rules. An added cell lies outside the
-    scored region if the nearest cell of the run does.
+    pyknotic and overlaid, which say what a nucleus is and not where, those of all. Positives and grades follow from the
+    densities by the rules. An added cell lies outside the scored region if the nearest cell of the run does.
 
     Parameters
     ----------
