@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from pdl1quant.config import Config
-from pdl1quant.review import EditKind, MadeCell, Review
+from pdl1quant.review import EditKind, MadeCell, Review, case_text, open_case, review_case
 from review_bench import REVIEWER, Bench
 from review_runs import make_results, open_review, viable
 from viewers import *  # noqa: F403
@@ -93,6 +93,19 @@ def test_a_refused_edit_shows_what_others_did_meanwhile(desk, out):
     assert desk.scene.cells.kinds[[int(desk.review.state.rows_of(gone)[0]), n - 1]].tolist()[0] < 0
     desk.lasso(np.array([[-9.0, -9], [-9, 9999], [9999, 9999], [9999, -9]]))
     assert n - 1 in desk.selection
+
+
+def test_a_case_is_counted_with_what_others_did_on_its_other_images(desk, out, qtbot):
+    from pdl1quant.napari.case_box import CaseBox
+
+    case = CaseBox(desk)
+    qtbot.addWidget(case)
+    case.show_case()
+    other = open_review(out, "b")
+    other.edit(EditKind.CLASS, reviewer="Bo", cells=viable(other)[:40], to="stroma")
+    case.show_case()
+    now = review_case(open_case(desk.results, "case"), desk.results.case_rows[0])
+    assert case_text(now) in case.standing.text()
 
 
 def test_merging_renamed_cells_in_the_viewer_keeps_their_name(desk):

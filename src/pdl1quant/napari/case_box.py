@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
@@ -16,7 +17,7 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
 )
 
-from pdl1quant.errors import Pdl1QuantError
+from pdl1quant.errors import OutputError, Pdl1QuantError
 from pdl1quant.review import EditKind, Review, case_text, open_case, review_case, say_of_case
 
 if TYPE_CHECKING:
@@ -125,6 +126,10 @@ class CaseBox(QGroupBox):
         if desk.review is None or desk.results is None or desk.is_blind or not self._open_reviews():
             self.standing.setText("")
             return
+        for each in self._reviews:
+            if each is not desk.review:  # that one is shown, and follows when its cells do
+                with suppress(OutputError):  # of results that can only be read the last look has to do
+                    each.look_again()
         name = desk.review.image.case
         row = next(each for each in desk.results.case_rows if each.case == name)
         case = review_case(self._reviews, row)

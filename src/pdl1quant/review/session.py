@@ -198,14 +198,14 @@ class Review:
 
     def undo(self, *, reviewer: str) -> Edit | None:
         """Undo the reviewer's last change that holds; None where there is none."""
-        self._refresh()
+        self.look_again()
         mine = [each for each in self.ledger.edits if each.reviewer == reviewer and each.kind in CHANGES]
         last = next((each for each in reversed(mine) if self.state.holds(each.id)), None)
         return None if last is None else self.edit(EditKind.UNDO, reviewer=reviewer, to=last.id)
 
     def redo(self, *, reviewer: str) -> Edit | None:
         """Undo the reviewer's last undo, if they changed nothing since; None where there is none."""
-        self._refresh()
+        self.look_again()
         kind_of = {each.id: each.kind for each in self.ledger.edits}
         for each in reversed(self.ledger.edits):
             if each.reviewer != reviewer or not self.state.holds(each.id):
@@ -215,6 +215,19 @@ class Review:
             if each.kind is EditKind.UNDO and kind_of.get(each.to) in CHANGES:
                 return self.edit(EditKind.UNDO, reviewer=reviewer, to=each.id)
         return None
+
+    def look_again(self) -> None:
+        """Take in what others wrote since.
+
+        Raises
+        ------
+        OutputError
+            The ledger cannot be locked, or became shorter since it was read.
+        """
+        if self.ledger.path.exists():
+            with self.ledger.writing():
+                pass
+        self._take_in()
 
     def ids(self, rows: IntpArray | Sequence[int]) -> tuple[str, ...]:
         """Ids of cells by their rows in `reviewed_cells`."""
@@ -293,13 +306,6 @@ class Review:
         return tuple(values)
 
     # --- counts ---
-    def _refresh(self) -> None:
-        """Take in what others wrote."""
-        if self.ledger.path.exists():
-            with self.ledger.writing():
-                pass
-        self._take_in()
-
     def _take_in(self) -> Sequence[Edit]:
         """Count what is in the ledger and not yet in the counts; those edits."""
         new = self.ledger.edits[len(self.state.edits) :]
