@@ -161,6 +161,10 @@ def train(config: dict[str, Any], work: Path, start_from: Path | None = None) ->
         recent.append(run.learn(batch, as_input(batch)))
         run.minutes = (time.monotonic() - start) / 60
         if run.step % LOG_EVERY == 0:
+            if renderer.exitcode:
+                raise SystemExit(
+                    f"the renderer failed (exit code {renderer.exitcode}): mend it, and run again to resume"
+                )
             if not renderer.is_alive():  # the pool is full: its processor is free
                 torch.set_num_threads(2)
             write_log(work / "log.csv", run, recent, count)
