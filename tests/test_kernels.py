@@ -318,8 +318,9 @@ def test_membrane_is_where_another_label_is_seen(seed, height, width, radius):
 def test_brown_is_counted_per_block():
     random = np.random.default_rng(3)
     dab, cell = random.random((70, 50)).astype(np.float32), random.integers(0, 2, (70, 50)).astype(np.int32)
-    counted = sums.brown_per_block(dab, cell, np.float32(0.5), 32)
+    counted = sums.brown_per_block(dab, cell, ((3, 5), (2, 0), (66, 44)), np.float32(0.5), 32)
     assert counted.shape == (3, 2, 2)
+    dab, cell = dab[3:69, 5:49], cell[2:68, :44]
     for row, column in np.ndindex(3, 2):
         block = np.s_[32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
         brown = dab[block] >= 0.5

@@ -169,7 +169,8 @@ def _brown_area(od: StainOD, parts: Compartments, roi: RoiMasks | None, *, tile:
         counts = cv2.resize(counts.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
         dab = np.where(counts, dab, np.float32(-np.inf))
     t1 = np.float32(config.positivity.dab_od)
-    brown, bare = brown_per_block(dab, parts.cell, t1, max(height, width))[0, 0].tolist()
+    whole = ((0, 0), (0, 0), (height, width))
+    brown, bare = brown_per_block(dab, parts.cell, whole, t1, max(height, width))[0, 0].tolist()
     return BrownArea(area_um2=brown * tile.mpp**2, without_cell_um2=bare * tile.mpp**2)
 
 

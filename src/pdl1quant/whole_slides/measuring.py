@@ -129,8 +129,9 @@ def _brown_blocks(
 ) -> Int32Array:
     """`TileCells.brown`; a core begins at the corner of a block."""
     core, rect, inner = place.core, place.rect, place.inner
-    own_dab, own_cell = core.moved(-rect.x0, -rect.y0).of(dab), core.moved(-inner.x0, -inner.y0).of(parts.cell)
-    counted = brown_per_block(own_dab, own_cell, np.float32(t1), BLOCK_PX)
+    in_rect, in_inner = ((core.y0 - other.y0, core.x0 - other.x0) for other in (rect, inner))
+    places = in_rect, in_inner, (core.height, core.width)
+    counted = brown_per_block(dab, parts.cell, places, np.float32(t1), BLOCK_PX)
     first = np.array([core.y0, core.x0]) // BLOCK_PX
     at = np.argwhere(counted[:, :, 0] > 0)
     row, column = (at + first).T
