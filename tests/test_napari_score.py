@@ -9,6 +9,7 @@ from PIL import Image
 from batch_runs import tree
 from pdl1quant.cli import main
 from pdl1quant.config import Config, config_toml
+from pdl1quant.slides.roi import read_geojson_rois
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from viewers import *  # noqa: F403
 
@@ -98,6 +99,19 @@ def test_a_drawn_region_counts_as_it_does_on_the_command_line(widget, image, qtb
     shown = viewer.layers["Drawn for the run"]
     corners = np.array([shown.data_to_world(corner) for corner in shown.data[0]])
     assert (corners.min(axis=0), corners.max(axis=0)) == (pytest.approx([20, 20]), pytest.approx([100, 100]))
+
+
+def test_regions_of_a_review_are_not_what_is_scored(widget):
+    from pdl1quant.napari.layers import REGIONS
+
+    viewer = widget.desk.viewer
+    ring = np.array([[20, 20], [20, 100], [100, 100], [100, 20]], float)
+    for name, scale in (("drawn", 1), (REGIONS, 0.5)):
+        viewer.add_shapes([ring * scale], shape_type="polygon", name=name, units=("um", "um"))
+    viewer.layers.selection.active = viewer.layers[0]
+    widget.score.region.setCurrentIndex(1)
+    (roi,) = read_geojson_rois(widget.score.job().roi)
+    assert roi.geometry.area == pytest.approx(160 * 160)
 
 
 def test_a_stopped_run_ends_and_says_so(widget, qtbot):

@@ -29,7 +29,7 @@ from pdl1quant import batch
 from pdl1quant.assays import load_pack, pack_names
 from pdl1quant.config import Config
 from pdl1quant.errors import Pdl1QuantError, UsageError
-from pdl1quant.napari.layers import DAB, HAEMATOXYLIN, drawn_rings, from_layer
+from pdl1quant.napari.layers import DAB, HAEMATOXYLIN, REGIONS, drawn_rings, from_layer
 from pdl1quant.napari.listening import Reporter, Stopped
 from pdl1quant.napari.settings_form import SettingsForm
 from pdl1quant.outputs.files import replace_atomically
@@ -207,7 +207,8 @@ class ScoreBox(QWidget):
         if not shapes:
             raise UsageError("no shape is drawn; add a Shapes layer and draw a polygon on the image")
         active = self._desk.viewer.layers.selection.active
-        layer = active if active in shapes else shapes[-1]
+        drawn = [each for each in shapes if each.name != REGIONS] or shapes  # those of a review are no region to score
+        layer = active if active in shapes else drawn[-1]
         rings = [
             np.array([image.world_to_data(layer.data_to_world(point)) for point in ring]) for ring in drawn_rings(layer)
         ]
