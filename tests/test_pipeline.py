@@ -11,7 +11,7 @@ from skimage.data import immunohistochemistry
 from pdl1quant.assays import load_pack
 from pdl1quant.config import Config, NucleiConfig, PositivityConfig, QualityConfig, StainsConfig
 from pdl1quant.errors import NotColourError, NotHdabError, PixelSizeError, UsageError
-from pdl1quant.model import CELL_COLUMNS, Counts, Flag, ResultFlag, RoiMasks, Status
+from pdl1quant.model import CELL_COLUMNS, BrownArea, Counts, Flag, ResultFlag, RoiMasks, Status
 from pdl1quant.pipeline import CaseMember, analyse_image, estimate_case, sample_image, score_case, score_image
 from pdl1quant.stages.score import count_cells, positive_at
 from pdl1quant.validation.detection import match_points
@@ -326,6 +326,22 @@ def test_case_pools_the_blocks_of_its_images(phantom):
     positive = sum(r.counts.positive.cytoplasm for r in results)
     assert score.tps == pytest.approx(100 * positive / sum(r.counts.n_tumour for r in results))
     assert score.evaluable is not None
+
+
+def test_brown_without_cells_is_judged_over_all_images_of_a_case():
+    """One dark field among many costs no call."""
+
+    def is_flagged(n_others):
+        dark = CaseMember(
+            blocks=(Counts(n_tumour=50),),
+            flags=(ResultFlag.BROWN_WITHOUT_CELLS,),
+            brown=BrownArea(area_um2=10_000, without_cell_um2=5_000),
+        )
+        other = CaseMember(blocks=(Counts(n_tumour=100),), brown=BrownArea(area_um2=10_000, without_cell_um2=500))
+        score = score_case([dark, *[other] * n_others], estimate=ESTIMATE, config=CONFIG, pack=PACK)
+        return ResultFlag.BROWN_WITHOUT_CELLS in score.flags
+
+    assert [is_flagged(n) for n in (0, 1, 20)] == [True, True, False]
 
 
 def test_a_field_of_glass_is_not_asked_for_a_tumour_region():

@@ -42,6 +42,7 @@ class CaseReport:
 
 def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
     """The row of one image."""
+    bare = outcome.brown.share_without_cell
     return ScoreRow(
         level="image",
         image=image.name,
@@ -49,7 +50,7 @@ def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
         status=outcome.status,
         error=outcome.error,
         artefact_pct=None if outcome.artefacts is None else 100 * sum(outcome.artefacts.values()),
-        brown_without_cells_pct=None if outcome.brown_without_cell is None else 100 * outcome.brown_without_cell,
+        brown_without_cells_pct=None if bare is None else 100 * bare,
         mpp=outcome.mpp,
         extra=dict(image.extra),
         **_values(outcome.counts, outcome.score, flags=outcome.flags),

@@ -170,7 +170,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
             notes=tuple(map(str, notes)),
             blocks=result.blocks,
             regions=result.regions,
-            brown_without_cell=result.brown.share_without_cell,
+            brown=result.brown,
             artefacts=None
             if result.artefacts is None
             else {str(kind): share for kind, share in result.artefacts.items()},

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pdl1quant.batch.traces import trace_path
 from pdl1quant.errors import InputError, OutputError, RefusedError, UnreadableError
 from pdl1quant.model import (
+    BrownArea,
     Counts,
     Indication,
     RegionScore,
@@ -97,8 +98,7 @@ class Outcome:
     has_tumour_roi: bool = False
     artefacts: dict[str, float] | None = None
     """Share (0-1) of the tissue that each kind covers; None where nobody looked for them."""
-    brown_without_cell: float | None = None
-    """Share (0-1) of the brown area that lies in no cell; None where nothing is brown."""
+    brown: BrownArea = field(default_factory=BrownArea)
     regions: tuple[RegionScore, ...] = ()
     notes: tuple[str, ...] = ()
     """What was done to, or ignored in, the image on reading it."""
@@ -111,7 +111,7 @@ class Outcome:
     @property
     def member(self) -> CaseMember:
         """What it adds to its case."""
-        return CaseMember(blocks=self.blocks, flags=self.flags, has_tumour_roi=self.has_tumour_roi)
+        return CaseMember(blocks=self.blocks, flags=self.flags, has_tumour_roi=self.has_tumour_roi, brown=self.brown)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,7 +240,7 @@ def _analyse(task: Task) -> Done:
         mpp=result.mpp,
         notes=tuple(map(str, read.notes)),
         blocks=result.blocks,
-        brown_without_cell=result.brown.share_without_cell,
+        brown=result.brown,
         has_tumour_roi=roi is not None and roi.tumour is not None,
         regions=regions.scores(flags=result.flags, has_tumour_roi=roi is not None and roi.tumour is not None),
     )

@@ -218,6 +218,12 @@ class BrownArea:
     area_um2: float = 0.0
     without_cell_um2: float = 0.0
 
+    def __add__(self, other: BrownArea) -> BrownArea:
+        return BrownArea(
+            area_um2=self.area_um2 + other.area_um2,
+            without_cell_um2=self.without_cell_um2 + other.without_cell_um2,
+        )
+
     @property
     def share_without_cell(self) -> float | None:
         """0-1; None where nothing is brown."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pdl1quant import naming
-from pdl1quant.model import Counts, ResultFlag
+from pdl1quant.model import BrownArea, Counts, ResultFlag
 from pdl1quant.pipeline.staining import estimate_flags
+from pdl1quant.stages import quality
 from pdl1quant.stages import score as scoring
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class CaseMember:
     blocks: tuple[Counts, ...]
     flags: tuple[ResultFlag, ...] = ()
     has_tumour_roi: bool = False
+    brown: BrownArea = field(default_factory=BrownArea)
 
 
 def score_case(
@@ -44,6 +46,8 @@ def score_case(
     known = {*flags, *estimate_flags(estimate)}
     for member in members:
         known |= set(member.flags) & _INHERITED
+    brown = sum((member.brown for member in members), BrownArea())
+    known |= {*quality.check_brown(brown, n_tumour=sum(block.n_tumour for block in blocks))}
     asked = [member for member in members if holds_cells(member.blocks)] or members
     has_roi = bool(asked) and all(member.has_tumour_roi for member in asked)
     return score_blocks(
@@ -61,7 +65,6 @@ _INHERITED = {
     ResultFlag.FIRST_IMAGE_ONLY,
     ResultFlag.REGION_OUTSIDE,
     ResultFlag.NUCLEUS_SIZE,
-    ResultFlag.BROWN_WITHOUT_CELLS,
 }
 """Flags of one image that its case carries, too."""
 

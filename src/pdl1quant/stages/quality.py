@@ -237,9 +237,9 @@ def check_brown(brown: BrownArea, *, n_tumour: int) -> tuple[ResultFlag, ...]:
     Parameters
     ----------
     brown
-        Of one image.
+        Of an image, or of all of a case: one dark field among many hardly moves the score.
     n_tumour
-        Viable tumour cells that were found in it.
+        Viable tumour cells that were found there.
 
     Returns
     -------

@@ -124,7 +124,7 @@ class Tally:
         if self.artefacts is not None:
             counts &= ~self.artefacts.at(x / grid.width, y / grid.height)
         if self.rois:
-            drawn = tumour_rois(self.rois) if of_kind(self.rois, RoiKind.TUMOUR) else limiting_rois(self.rois)
+            drawn = tumour_rois(self.rois) if self.has_tumour_roi else limiting_rois(self.rois)
             counts &= points_in_rois(drawn, x * grid.downsample_x, y * grid.downsample_y)
         self.brown_px += int(blocks[counts, 2].sum())
         self.bare_px += int(blocks[counts, 3].sum())

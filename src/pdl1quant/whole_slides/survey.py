@@ -62,8 +62,6 @@ SIZE_WINDOWS = 6
 """In so many of them nuclei are found, to hold their size against the pixel size."""
 BLANK_PX = 3
 """What was not scanned is pure white over at least twice so many pixels of the overview, and one."""
-STRIP_PX = 256
-"""Rows of a mask that are worked on at a time."""
 RIM_PX = 4
 """So far `stains.sample_stains` smooths."""
 MARGIN_UM = 64.0
@@ -341,7 +339,8 @@ def _windows(
 
 def _mean_of(mask: BoolArray, rows: int, columns: int) -> Float32Array:
     """(rows, columns) shares of a mask; in strips, for as float32 the mask of a large slide takes 200 MB."""
-    strips = (mask[top : top + STRIP_PX].astype(np.float32) for top in range(0, len(mask), STRIP_PX))
+    step = tissue.STRIP_PX
+    strips = (mask[top : top + step].astype(np.float32) for top in range(0, len(mask), step))
     across = [cv2.resize(each, (columns, len(each)), interpolation=cv2.INTER_AREA) for each in strips]
     return np.asarray(cv2.resize(np.concatenate(across), (columns, rows), interpolation=cv2.INTER_AREA), np.float32)
 
