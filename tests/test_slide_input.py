@@ -162,6 +162,7 @@ def saved_as(name, folder, rgb, mpp):
 @pytest.mark.parametrize("name", ["field.png", "field.jpg", "field.tif"])
 def test_an_image_too_large_for_one_piece_at_the_working_resolution_is_read_in_tiles(tmp_path, name, monkeypatch):
     monkeypatch.setattr(opening, "MAX_PIECE_PX", 60_000)
+    monkeypatch.setattr(PillowImage, "MAX_IMAGE_PIXELS", 10)  # Pillow's own limit does not count
     rgb = phantom_slides.glass(200, 150)
     coarse, fine = saved_as(name, tmp_path, rgb, 1.0), saved_as(f"fine_{name}", tmp_path, rgb, 0.5)
     assert is_whole_slide(coarse, working_mpp=0.5)  # 30,000 px as stored, 120,000 at work
@@ -172,6 +173,13 @@ def test_an_image_too_large_for_one_piece_at_the_working_resolution_is_read_in_t
     assert not is_whole_slide(coarse, mpp=0.5, working_mpp=0.5)
     with opening.open_slide(coarse) as slide:
         assert (slide.grid(0.5).width, slide.grid(0.5).height) == (400, 300)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])  # Pillow reads no colours of 16 bit from TIFF
+def test_an_untiled_image_of_many_pixels_is_read_in_tiles(tmp_path, kind, monkeypatch):
+    monkeypatch.setattr(opening, "MAX_PIECE_PX", 20_000)
+    tifffile.imwrite(tmp_path / "field.tif", phantom_slides.glass(200, 150).astype(kind), photometric="rgb")
+    assert is_whole_slide(tmp_path / "field.tif", mpp=0.5)
 
 
 def test_an_image_without_pixel_size_is_no_slide(tmp_path, monkeypatch):

@@ -18,7 +18,8 @@ from contextlib import closing, contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from pdl1quant.errors import Pdl1QuantError, UnreadableError
 from pdl1quant.slides.pixel_size import MAX_MPP, check_given
@@ -28,6 +29,8 @@ from pdl1quant.slides.raster import quiet
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from PIL.ImageFile import ImageFile
 
     from pdl1quant.model import Slide
     from pdl1quant.slides.pixel_size import StatedSize
@@ -54,9 +57,9 @@ _HEADER_FAILURES: Final = (
     ArithmeticError,
     SyntaxError,
     struct.error,
-    Image.DecompressionBombError,
 )
-_PLAIN_STARTS: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+_PNG_START: Final = b"\x89PNG\r\n\x1a\n"
+_PLAIN_STARTS: Final = (_PNG_START, b"\xff\xd8\xff")
 _TIFF_STARTS: Final = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ZARR_FILES: Final = ("zarr.json", ".zattrs", ".zgroup", ".zarray")
 _DICOM_MARK: Final = (128, b"DICM")
@@ -156,8 +159,15 @@ def _is_large(
 
 def _plain_header(path: Path) -> tuple[tuple[int, int], Callable[[], StatedSize | None]]:
     """Columns and rows, and what tells the size of a pixel, from the header; nothing where it cannot be read."""
-    with suppress(*_HEADER_FAILURES), quiet(), Image.open(path) as image:
-        return image.size, partial(_plain_stated, path)
+    with suppress(*_HEADER_FAILURES), quiet():
+        if _first_bytes(path).startswith(_TIFF_STARTS):
+            import tifffile  # noqa: PLC0415  most files do not get here
+
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.pages.first
+                return (page.imagewidth, page.imagelength), partial(_plain_stated, path)
+        with _pillow(path) as image:
+            return image.size, partial(_plain_stated, path)
     return (0, 0), lambda: None
 
 
@@ -166,7 +176,7 @@ def _plain_stated(path: Path) -> StatedSize | None:
         if not _first_bytes(path).startswith(_TIFF_STARTS):
             from pdl1quant.slides.png_jpeg import stated_size as of_image  # noqa: PLC0415  most files do not get here
 
-            with Image.open(path) as image:
+            with _pillow(path) as image:
                 return of_image(image)
         import tifffile  # noqa: PLC0415  as above
 
@@ -175,6 +185,11 @@ def _plain_stated(path: Path) -> StatedSize | None:
         with tifffile.TiffFile(path) as tiff:
             return of_page(tiff, tiff.pages[0])
     return None
+
+
+def _pillow(path: Path) -> ImageFile:
+    """A PNG or JPEG file; ``Image.open`` would refuse those above 0.18e9 pixels, which are to be read in tiles."""
+    return (PngImageFile if _first_bytes(path).startswith(_PNG_START) else JpegImageFile)(path)
 
 
 def open_source(path: Path) -> Source:
@@ -188,6 +203,8 @@ def _opener(path: Path) -> Callable[[Path], Source]:
         raise UnreadableError(f"{path.name}: no such file; check the path")
     if path.is_dir():
         return _folder_opener(path)
+    if not path.is_file():  # a pipe would be waited for, for ever
+        raise UnreadableError(f"{path.name}: not a file; save it as one")
     start = _first_bytes(path)
     if not start:
         raise UnreadableError(f"{path.name}: the file is empty; copy or export it again")
