@@ -58,6 +58,9 @@ SQUARE = shapely.box(0, 0, 10, 10)
         ("necrosis*", "exclude"),
         ("In situ", "exclude"),
         ("in-situ carcinoma", "exclude"),
+        ("Carcinoma in situ", "exclude"),
+        ("Tumor: Necrosis", "exclude"),
+        ("Tumor: Ignore*", "exclude"),
         ("Normal", "exclude"),
         ("Normal mucosa: gland", "exclude"),
         ("Artefact", "exclude"),
@@ -98,6 +101,26 @@ def test_classes_that_nobody_knows_are_told_with_what_they_were_taken_for(tmp_pa
 def test_every_shape_of_geojson_gives_the_same_area(tmp_path, tree):
     (found,) = read_geojson_rois(saved(tmp_path, tree))
     assert found.geometry.equals(SQUARE)
+
+
+@pytest.mark.parametrize(
+    "older",
+    [
+        {"properties": {"object_type": "detection", "classification": {"name": "Tumor"}}},
+        {"properties": {"object_type": "cell"}},
+        {"id": "PathCellObject", "properties": {"classification": {"name": "Tumor"}}},
+        {"id": "PathDetectionObject", "properties": {}},
+    ],
+)
+def test_cells_of_older_qupath_are_no_regions(tmp_path, older):
+    drawn = feature(SQUARE, "Tumor") | {"id": "PathAnnotationObject", "properties": {"object_type": "annotation"}}
+    cell = feature(shapely.box(20, 20, 30, 30)) | older
+    (found,) = read_geojson_rois(saved(tmp_path, [drawn, cell]))
+    assert found.geometry.equals(SQUARE)
+
+
+def test_what_is_said_to_be_an_annotation_is_a_region_whatever_its_id(tmp_path):
+    assert len(read_geojson_rois(saved(tmp_path, [feature(SQUARE) | {"id": "PathCellObject"}]))) == 1
 
 
 def test_outline_that_crosses_itself_is_repaired(tmp_path):

@@ -26,8 +26,12 @@ CENTRE = 0.5
 """Where the centre of the first pixel lies, counted from its corner."""
 
 _TUMOUR_NAMES = ("tumor", "tumour")
-_EXCLUDE_NAMES = ("ignore", "exclude", "necro", "in situ", "in-situ", "normal", "artefact", "artifact", "fold")
+_EXCLUDE_NAMES = ("ignore", "exclude", "necro", "normal", "artefact", "artifact", "fold")
 """How classes begin whose cells are no viable tumour and none of its immune cells."""
+_EXCLUDE_WORDS = ("in situ", "in-situ")
+"""What makes a class one of these wherever it stands: ``Carcinoma in situ``."""
+_IDS_OF_OTHERS = ("PathCellObject", "PathDetectionObject", "PathTileObject", "TMACoreObject", "PathRootObject")
+"""What QuPath before 0.3 gave all that is no annotation for an id."""
 _INCLUDE_NAMES = ("region", "roi", "include")
 """How classes begin that are meant to limit what is scored; of any other a person is told that they do."""
 
@@ -57,8 +61,9 @@ def read_geojson_rois(path: Path) -> tuple[Roi, ...]:
     """Read the areas of a GeoJSON file: a FeatureCollection, a list of Features, one Feature or one geometry.
 
     The class of a region tells its kind: Tumor or Tumour; one to exclude where it begins with Ignore, Exclude, Necro,
-    In situ, Normal, Artefact or Artifact, or Fold; anything else, or none, is a region to include. Upper and lower
-    case are alike; of a derived class as ``Tumor: core`` the first part counts.
+    Normal, Artefact or Artifact, or Fold, or holds "in situ"; anything else, or none, is a region to include.
+    Upper and lower case are alike. Of a derived class as ``Tumor: core`` the first part counts, but any part excludes:
+    ``Tumor: Necrosis`` is no tumour.
     The class is read from ``classification`` (its ``name``, or text), else from ``class``, else from ``name``.
     Points and lines are passed over, cells and other detections too. Outlines that cross themselves are repaired,
     open ones closed.
@@ -267,7 +272,7 @@ def _features(tree: Any, path: Path) -> list[dict[str, Any]]:
 def _as_roi(feature: dict[str, Any], path: Path) -> Roi | None:
     properties = feature.get("properties")
     properties = properties if isinstance(properties, dict) else {}
-    if str(properties.get("objectType", "annotation")).lower() not in {"annotation", "roi"}:
+    if _object_type(feature, properties) not in {"annotation", "roi"}:
         return None
     if "geometry" in feature and feature["geometry"] is None:  # an object without a place, which GeoJSON allows
         return None
@@ -285,6 +290,12 @@ def _as_roi(feature: dict[str, Any], path: Path) -> Roi | None:
     name = _class_name(properties)
     title = properties.get("name")
     return Roi(kind=_kind_of(name), name=name, geometry=area, title=title.strip() if isinstance(title, str) else "")
+
+
+def _object_type(feature: dict[str, Any], properties: dict[str, Any]) -> str:
+    """What QuPath says that it is: since 0.4 and since 0.3 in a property, before that as the id of all of a kind."""
+    by_id = "other" if str(feature.get("id")) in _IDS_OF_OTHERS else "annotation"
+    return str(properties.get("objectType") or properties.get("object_type") or by_id).lower()
 
 
 def _closed(geometry: Any) -> Any:
@@ -326,9 +337,10 @@ def _class_name(properties: dict[str, Any]) -> str:
 
 
 def _kind_of(name: str) -> RoiKind:
-    if _begins(name, _EXCLUDE_NAMES):
+    parts = [part.strip().lower() for part in name.split(":")]
+    if any(_begins(part, _EXCLUDE_NAMES) or any(word in part for word in _EXCLUDE_WORDS) for part in parts):
         return RoiKind.EXCLUDE
-    return RoiKind.TUMOUR if name.split(":", maxsplit=1)[0].strip().lower() in _TUMOUR_NAMES else RoiKind.INCLUDE
+    return RoiKind.TUMOUR if parts[0] in _TUMOUR_NAMES else RoiKind.INCLUDE
 
 
 def _begins(name: str, beginnings: tuple[str, ...]) -> bool:
