@@ -36,6 +36,31 @@ def test_settings_that_cannot_be_together_are_refused_by_name(setting, message):
     assert str(caught.value) == f"--set: {message}"
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("positivity.dab_od=0,3", "positivity.dab_od = '0,3': should be a number, with a point for decimals"),
+        ("positivity.dab_od=true", "positivity.dab_od = True: is a setting that is neither true nor false"),
+        ("positivity=0.3", "positivity = 0.3: is a section; set one of its settings"),
+        ("score.min_blocks=many", "score.min_blocks = 'many': should be a whole number"),
+        ("stains.dab=0.3", "stains.dab = 0.3: should be three numbers, as [0.65, 0.704, 0.286]"),
+        ("stains.dab=[0.3, 0.5]", "stains.dab.2 = [0.3, 0.5]: should be three numbers, as [0.65, 0.704, 0.286]"),
+    ],
+)
+def test_a_wrong_type_is_refused_in_plain_words(setting, message):
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, [setting])
+    assert str(caught.value) == f"--set: {message}"
+
+
+def test_none_takes_a_setting_of_a_file_back(tmp_path):
+    file = tmp_path / "settings.toml"
+    file.write_text("[tma]\ncore_um = 800\n[tiling]\ntile_px = 'none'\noutlines_compression = 'none'\n")
+    assert load_config(file, ["tma.core_um=none"]) == Config()
+    with pytest.raises(ConfigError, match=r"positivity\.dab_od = 'none': should be a number"):
+        load_config(None, ["positivity.dab_od=none"])
+
+
 def test_settings_that_move_together_are_taken():
     moved = ["positivity.dab_od=0.5", "positivity.grade_2_od=0.7", "positivity.grade_3_od=0.9"]
     assert load_config(None, moved).positivity.dab_od == 0.5

@@ -14,7 +14,7 @@ from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from math import hypot
 from operator import attrgetter, mul
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -50,6 +50,15 @@ _ASCENDING: tuple[tuple[str, str], ...] = (
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: object, info: ValidationInfo) -> object:
+        """``none``, which TOML has no word for; and no truth for a number, which pydantic would take for 0 or 1."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and kind is not bool:
+            raise ValueError("is a setting that is neither true nor false")
+        return None if value == "none" and type(None) in get_args(kind) else value
 
 
 class StainsConfig(_Section):
@@ -357,6 +366,18 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     tree[keys[-1]] = value
 
 
+_NOT_THREE = "should be three numbers, as [0.65, 0.704, 0.286]"
+_PLAINER = {
+    "model_type": "is a section; set one of its settings",
+    "tuple_type": _NOT_THREE,
+    "missing": _NOT_THREE,
+    "too_long": _NOT_THREE,
+    "float_parsing": "should be a number, with a point for decimals",
+    "int_parsing": "should be a whole number",
+}
+"""What pydantic says in words of its own -> what is meant."""
+
+
 def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
@@ -365,7 +386,8 @@ def _explain(error: ValidationError) -> str:
         message = first["msg"].removeprefix("Value error, ")
         if not path:  # of two settings at once: it names both
             return message
-        return f"{name} = {first['input']!r}: {message[:1].lower()}{message[1:]}"
+        message = _PLAINER.get(first["type"], f"{message[:1].lower()}{message[1:]}")
+        return f"{name} = {first['input']!r}: {message}"
     nearest = difflib.get_close_matches(name, _all_names(), n=1, cutoff=0.0)
     return f"unknown setting {name!r}; the nearest is {nearest[0]!r}"
 

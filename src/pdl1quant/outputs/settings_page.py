@@ -20,8 +20,8 @@ Every default stands in one frozen tree of settings, `pdl1quant.Config`. Units a
 
 - in a file: `pdl1quant config show > settings.toml` prints all settings as TOML with their meaning; edit it, then
   `pdl1quant score ... --config settings.toml`. A file may hold just the settings that differ;
-- on the command line: `--set positivity.dab_od=0.25`, as often as needed; it wins over the file. The most frequent
-  ones have an option of their own, see `pdl1quant score --help`;
+- on the command line: `--set positivity.dab_od=0.25`, as often as needed; it wins over the file. `none` takes back
+  a setting that is none by default. The most frequent ones have an option of their own, see `pdl1quant score --help`;
 - in Python: `load_config(path, ["positivity.dab_od=0.25"])`, given to `score_image(..., config=...)`.
 
 An unknown name, a wrong type or a value out of range is refused, and the message names the nearest setting. All
