@@ -1,6 +1,7 @@
 """`pdl1quant inspect`: what it finds, and how it says it."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -158,6 +159,14 @@ def test_json_holds_a_row_for_each_file(run, half_glass, tmp_path):
     assert first["levels"][2] == {"width": 256, "height": 128, "downsample_x": 4.0, "downsample_y": 4.0}
     assert len(first["staining"]["estimate"]["dab"]) == 3
     assert second["error"] == "none.svs: no such file; check the path"
+
+
+def test_a_name_that_is_no_text_is_printed(run, tmp_path):
+    path = tmp_path / os.fsdecode(b"gr\xfcn.png")
+    Image.fromarray(slide_files.picture(60, 40)).save(path)
+    code, output, _ = run(path, "--mpp", 0.5)
+    assert code == 0
+    assert output.startswith(str(tmp_path))
 
 
 def test_file_that_cannot_be_read_does_not_stop_the_others(run, half_glass, tmp_path):

@@ -5,6 +5,7 @@ Heavy packages are imported where they are used, so that ``--help`` answers at o
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 all scored, 1 some images not, 2 wrong usage, 130 interrupted."""
     for name in _ONE_THREAD:
         os.environ.setdefault(name, "1")
+    if isinstance(sys.stdout, io.TextIOWrapper):  # names of files may hold what no encoding has
+        sys.stdout.reconfigure(errors="replace")
     try:
         code = cli.main(args=arguments, prog_name="pdl1quant", standalone_mode=False)
     except click.ClickException as error:
