@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from batch_runs import draw_tile, draw_tiles, rows_of, run, tree
+from batch_runs import Deaf, draw_tile, draw_tiles, rows_of, run, tree
 from pdl1quant import batch
+from pdl1quant.batch.inputs import gather, table_warnings
 from pdl1quant.batch.work import Image, Plan, _write
 from pdl1quant.config import Config
 from pdl1quant.errors import UsageError
@@ -56,6 +57,29 @@ def test_an_identical_file_is_counted_once_and_has_the_same_numbers(tiles, tmp_p
     assert ResultFlag.DUPLICATE in copy.flags
     assert (copy.n_cells, copy.tps, copy.tps_low) == (original.n_cells, original.tps, original.tps_low)
     assert not (tmp_path / "twice" / "cells" / "z copy.parquet").exists()
+
+
+def test_an_image_that_counts_in_two_cases_is_told_once(tiles, tmp_path):
+    for name in ("tile 0.png", "z copy.png"):
+        (tiles / "Fall ü" / name).write_bytes((tiles / "case A" / "tile 1.png").read_bytes())
+    (tiles / "case A" / "empty.png").touch()
+    (tiles / "Fall ü" / "empty.png").touch()
+    listener = Deaf()
+    run(tiles, tmp_path / "out", listener=listener)
+    assert listener.complaints[-1] == (
+        "1 image counts in more than one case: case A/tile 1.png (case A) = Fall ü/tile 0.png (Fall ü); "
+        "leave it in the one to which it belongs"
+    )
+
+
+def test_images_that_a_table_leaves_out_are_told(tiles, tmp_path):
+    table = tmp_path / "cases.csv"
+    table.write_text("image,case\ncase A/tile 0.png,P1\nFall ü/tile 0.png,P1\nFall ü/tile 1.png,P2\n", encoding="utf-8")
+    images, _ = gather([tiles], output=tmp_path / "out", cases=table)
+    assert table_warnings(images, table) == (
+        "cases.csv: 1 image is not in it and has its folder as case: case A/tile 1.png (case A)",
+    )
+    assert table_warnings(images, None) == ()
 
 
 def test_a_table_of_cases_groups_the_images_and_its_columns_are_carried(tiles, tmp_path):

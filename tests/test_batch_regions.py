@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 
 import pytest
 
 from batch_runs import Deaf, draw_phantom, draw_tiles, rows_of, run
+from pdl1quant.batch.inputs import gather, region_warnings
 from pdl1quant.errors import UsageError
 from pdl1quant.model import ResultFlag, Status
 
@@ -60,6 +62,76 @@ def test_a_misspelt_region_file_is_named_with_the_image_that_it_may_be_meant_for
     (message,) = listener.complaints
     assert message.startswith("1 image has no region file and counts as a whole: tile 1.png (tlie 1.geojson belongs to")
     assert message.endswith("if it is meant for tile 1.png, rename it)")
+
+
+def test_a_misspelt_region_in_a_folder_is_named_with_it(tiles, tmp_path):
+    draw_region(tmp_path / "regions" / "case A" / "tile 0.geojson", "Tumor")
+    draw_region(tmp_path / "regions" / "case A" / "tlie 1.geojson", "Tumor")
+    images, _ = gather([tiles], output=tmp_path / "out", roi=tmp_path / "regions")
+    (message,) = region_warnings(images, tmp_path / "regions")
+    assert "(case A/tlie 1.geojson belongs to no image of the run; if it is meant for case A/tile 1.png" in message
+
+
+def regions_of(paths, roi, tmp_path):
+    images, _ = gather(paths, output=tmp_path / "out", roi=roi)
+    return {image.stem: image.roi and image.roi.relative_to(roi).as_posix() for image in images}
+
+
+def test_a_region_is_found_whatever_spells_its_letters(tiles, tmp_path):
+    name = unicodedata.normalize("NFD", "Fall ü/tile 0.geojson")
+    draw_region(tmp_path / "regions" / name, "Tumor")
+    assert regions_of([tiles], tmp_path / "regions", tmp_path)["Fall ü/tile 0"] == name
+
+
+def test_images_of_one_name_in_two_folders_have_regions_of_their_own(tiles, tmp_path):
+    roi = tmp_path / "regions"
+    folders = [tiles / "case A", tiles / "Fall ü"]
+    for case in ("case A", "Fall ü"):
+        draw_region(roi / case / "tile 0.geojson", "Tumor")
+    own = {f"{case}/tile {n}": None if n else f"{case}/tile 0.geojson" for case in ("case A", "Fall ü") for n in (0, 1)}
+    assert regions_of(folders, roi, tmp_path) == own
+    assert regions_of([tile for folder in folders for tile in folder.iterdir()], roi, tmp_path) == own
+
+
+@pytest.mark.parametrize("other", ["case A/tile 0.tif", "case B/tile 0.png"])
+def test_a_region_that_fits_two_images_is_given_to_neither(tiles, tmp_path, other):
+    second = tiles / other
+    second.parent.mkdir(exist_ok=True)
+    (tiles / "case A" / "tile 1.png").rename(second)
+    roi = tmp_path / "regions"
+    draw_region(roi / "tile 0.geojson", "Tumor")
+    paths = {tiles / "case A", second.parent}
+    with pytest.raises(UsageError, match=r"tile 0\.geojson fits .*tile 0.* and .*tile 0.*; call") as got:
+        gather(sorted(paths), output=tmp_path / "out", roi=roi)
+    first, last = str(got.value).rsplit("the two ", 1)[1].split(" and ")
+    (roi / "tile 0.geojson").unlink()
+    draw_region(roi / first, "Tumor")
+    draw_region(roi / last, "Tumor")
+    assert len(set(regions_of(sorted(paths), roi, tmp_path).values())) == 2
+
+
+def test_of_identical_images_the_one_that_was_drawn_on_counts(tiles, tmp_path):
+    folder, roi = tiles / "case A", tmp_path / "regions"
+    draw_phantom(folder / "tile 0.png")
+    (folder / "tile 1.png").write_bytes((folder / "tile 0.png").read_bytes())
+    draw_region(roi / "tile 1.geojson", "Tumor")
+    run(folder, tmp_path / "out", roi=roi)
+    copy, drawn = rows_of(tmp_path / "out", "image")
+    (case,) = rows_of(tmp_path / "out", "case")
+    assert copy.flags == (*drawn.flags, ResultFlag.DUPLICATE)
+    assert copy.n_tumour == drawn.n_tumour == case.n_tumour
+    assert ResultFlag.TUMOUR_UNCONFIRMED not in case.flags
+
+
+def test_identical_images_with_different_regions_are_not_told_apart_and_said(tiles, tmp_path):
+    folder, roi = tiles / "case A", tmp_path / "regions"
+    (folder / "tile 1.png").write_bytes((folder / "tile 0.png").read_bytes())
+    draw_region(roi / "tile 0.geojson", "Tumor")
+    draw_region(roi / "tile 1.geojson", "Tumor", ((0, 64), (128, 64), (128, 128), (0, 128), (0, 64)))
+    run(folder, tmp_path / "out", roi=roi)
+    first, second = rows_of(tmp_path / "out", "image")
+    assert (first.status, second.status) == (Status.OK, Status.REFUSED)
+    assert second.error == "the same image as tile 0.png, with other regions; leave one of the two out"
 
 
 def test_images_without_regions_and_regions_without_tumour_are_one_line_each(tiles, tmp_path):

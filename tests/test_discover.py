@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdl1quant.errors import UsageError
+from pdl1quant.batch.inputs import skipped_warnings
+from pdl1quant.errors import UnreadableError, UsageError
 from pdl1quant.slides.cases import CaseRow, read_cases
 from pdl1quant.slides.discover import Found, discover, output_names
+from pdl1quant.slides.opening import open_slide
 
 
 def touch(*paths):
@@ -32,6 +34,19 @@ def test_folder_is_walked_in_natural_order_and_other_files_are_skipped(tmp_path)
     assert relatives(found) == wanted
     assert problems == []
     assert {item.root for item in found} == {tmp_path}
+
+
+def test_images_of_other_types_are_not_passed_over_without_a_word(tmp_path):
+    touch(*(tmp_path / name for name in ("a.png", "P1/b.BMP", "P1/c.dcm", "P1/.d.bmp", "P1/notes.txt", "out/e.bmp")))
+    (both,) = skipped_warnings([tmp_path], output=tmp_path / "out")
+    assert both == (
+        f"2 images are of a type that is passed over: {tmp_path / 'P1' / 'b.BMP'}, {tmp_path / 'P1' / 'c.dcm'}; "
+        "export as one of .png, .jpg, .jpeg, .tif, .tiff; slides of DICOM have to be named"
+    )
+    assert skipped_warnings([tmp_path / "a.png"], output=tmp_path / "out") == ()
+    (only,) = skipped_warnings([tmp_path, tmp_path / "P1" / "c.dcm"], output=tmp_path / "out")
+    assert only.startswith("1 image is of a type that is passed over: ")
+    assert "c.dcm" not in only
 
 
 def test_case_is_the_folder_that_holds_the_image(tmp_path):
@@ -80,6 +95,17 @@ def test_named_file_of_another_type_is_a_problem(tmp_path):
     assert [problem.message for problem in problems] == [
         "slide.txt: not one of .png, .jpg, .jpeg, .tif, .tiff; export it as one of these"
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.tif")
+    (tmp_path / "a.png").touch()
+    found, problems = discover([tmp_path, tmp_path / "pipe.tif"])
+    assert [item.path.name for item in found] == ["a.png"]
+    assert [problem.message for problem in problems] == ["pipe.tif: not a file; save it as one"]
+    with pytest.raises(UnreadableError, match="not a file"):
+        open_slide(tmp_path / "pipe.tif")
 
 
 def test_folder_without_images_is_a_problem(tmp_path):
@@ -182,6 +208,10 @@ def table(tmp_path, content):
         "image,case,response\nP1/a.png,K1,CR\nb.png,K2,\n",
         "\ufeffImage;CASE;response\r\nP1\\a.png;K1;CR\r\n\r\n./P2/b.png;K2;\r\n",
         'response,case,image\nCR,"K1",P1/a.png\n,K2,b.png',
+        "image\tcase\tresponse\nP1/a.png\tK1\tCR\nb.png\tK2\t\n",
+        "image,case,response\nP1/a.png,K1,CR\nb.png,K2,\n".encode("utf-16"),
+        "sep=;\r\nimage;case;response\r\nP1/a.png;K1;CR\r\nb.png;K2;\r\n",
+        "image;case;response;;\nP1/a.png;K1;CR;;\nb.png;K2;;;;\n",
     ],
 )
 def test_cases_are_read_with_their_free_columns(tmp_path, images, content):
@@ -189,6 +219,11 @@ def test_cases_are_read_with_their_free_columns(tmp_path, images, content):
         Path("/t/P1/a.png"): CaseRow(case="K1", extra={"response": "CR"}),
         Path("/t/P2/b.png"): CaseRow(case="K2", extra={"response": ""}),
     }
+
+
+def test_a_separator_in_the_name_of_a_column_separates_nothing(tmp_path, images):
+    rows = read_cases(table(tmp_path, 'image,case,"size; mm"\nb.png,K,3\n'), images)
+    assert rows == {Path("/t/P2/b.png"): CaseRow(case="K", extra={"size; mm": "3"})}
 
 
 @pytest.mark.parametrize(
@@ -200,6 +235,7 @@ def test_cases_are_read_with_their_free_columns(tmp_path, images, content):
         ("image,case\nb.png,", "line 2: no case"),
         ("image,case\n,K", "line 2: no image"),
         ("image,case\nb.png,K,x", "line 2: 3 columns, the header has 2"),
+        ("image,case,\nb.png,K,x", "line 2: 3 columns, the header has 2"),
         ("image,patient\nb.png,K", "line 1: no column 'case'"),
         ("image,case,x,x\n", "line 1: two columns 'x'"),
         ("", "empty"),

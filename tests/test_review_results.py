@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -398,12 +399,24 @@ def test_a_name_that_is_no_utf_8_does_not_cost_the_report(tmp_path):
 
 
 # --- runs as they come -----------------------------------------------------------------------------------------------
-def test_a_run_with_drawn_tumour_and_a_duplicate_is_recounted_as_it_was(phantom_run, tmp_path):
+def calibrated(out, monkeypatch, capsys):
+    """What the code of the page on calibrating prints for a run."""
+    page = (Path(__file__).parents[1] / "docs" / "calibrate.md").read_text()
+    code = page.split("```python\n")[1].split("```")[0].replace('"result"', repr(str(out)))
+    monkeypatch.chdir(out.parent)
+    case = next(row.case for row in read_scores(out / "scores.csv") if row.level == "case")
+    (out.parent / "readers.csv").write_text(f"case,tps\n{case},50\n")
+    exec(code, {})  # noqa: S102  it is our own
+    return capsys.readouterr().out
+
+
+def test_a_run_with_drawn_tumour_and_a_duplicate_is_recounted_as_it_was(phantom_run, tmp_path, monkeypatch, capsys):
     outline = {"type": "Polygon", "coordinates": [[[0, 0], [150.5, 0], [150.5, 192], [0, 192], [0, 0]]]}
     region = {"type": "Feature", "geometry": outline, "properties": {"classification": {"name": "Tumor"}}}
     tiles, rois, out = tmp_path / "tiles", tmp_path / "rois", tmp_path / "out"
     shutil.copytree(phantom_run / "tiles", tiles)
     shutil.copy(tiles / "one.png", tiles / "zero.png")
+    shutil.copy(tiles / "one.png", tiles / "eins.png")  # above the one that was drawn on
     rois.mkdir()
     for name in ("one", "two", "zero"):
         (rois / f"{name}.geojson").write_text(json.dumps(region))
@@ -413,8 +426,9 @@ def test_a_run_with_drawn_tumour_and_a_duplicate_is_recounted_as_it_was(phantom_
     assert automated["case"].tap_area_pct is not None
     for name, row in table_of(out).items():
         assert (row["reviewed_tps"], row["reviewed_tps_low"]) == (row["tps"], row["tps_low"])
-        if name != "zero.png":
+        if name not in {"zero.png", "eins.png"}:
             assert row["reviewed_flags"] == ";".join(automated[name].flags)
+    assert "mean difference" in calibrated(out, monkeypatch, capsys)
     review = open_review(out, "one")
     assert review.score.tap_area_pct == pytest.approx(automated["one.png"].tap_area_pct, abs=1e-4)
     assert review.is_confirmed

@@ -25,7 +25,7 @@ from pdl1quant.batch.work import (
     take_sample,
     unexpected,
 )
-from pdl1quant.errors import NotHdabError, UnreadableError
+from pdl1quant.errors import NotHdabError, RefusedError, UnreadableError
 from pdl1quant.model import ResultFlag, Score, StainEstimate, Status
 from pdl1quant.outputs.files import SCORES_NAME, case_file_name
 from pdl1quant.outputs.scores_table import ScoreRow, write_scores
@@ -78,6 +78,8 @@ class CaseWork:
     artefacts: dict[str, dict[str, float]] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What was done to, or ignored in, each image on reading it, by its stem."""
+    counted: list[Image] = field(default_factory=list)
+    """Those that take part in the score of a case."""
     unscored: list[tuple[str, str]] = field(default_factory=list)
     """Name and error of images of which nothing was said yet."""
     next_scores: float = 0.0
@@ -121,7 +123,7 @@ class CaseWork:
     def _opened(self, name: str, images: Sequence[Image]) -> Case:
         """Hash the images and find those that are there twice."""
         hashed = []
-        first: dict[str, str] = {}
+        same: dict[str, list[Image]] = {}
         case = Case(name=name, images=())
         for image in images:
             try:
@@ -132,15 +134,25 @@ class CaseWork:
                 reason = f"cannot be read ({error.strerror or error}); check the file and its permissions"
                 self._ended(case, image, Done(outcome=outcome_of(UnreadableError(f"{image.name}: {reason}"), image)))
                 continue
-            original = first.setdefault(hashed[-1].sha256, image.stem)
-            if original != image.stem:
-                case.originals[image.stem] = original
+            same.setdefault(hashed[-1].sha256, []).append(hashed[-1])
+        for copies in same.values():
+            self._count_once(case, copies)
         case.images = tuple(hashed)
         self.images += hashed
         earlier = self.ledger.earlier_estimate(name)
-        if earlier is not None and earlier[0] <= set(first):
+        if earlier is not None and earlier[0] <= set(same):
             case.earlier = earlier
         return case
+
+    def _count_once(self, case: Case, copies: Sequence[Image]) -> None:
+        """Of images with the same content take the first on which somebody drew; there is no telling between two."""
+        original = next((image for image in copies if image.roi is not None), copies[0])
+        for image in copies:
+            if image.roi_sha256 not in {"", original.roi_sha256}:
+                reason = f"the same image as {original.name}, with other regions; leave one of the two out"
+                self._ended(case, image, Done(outcome=outcome_of(RefusedError(f"{image.name}: {reason}"), image)))
+            elif image is not original:
+                case.originals[image.stem] = original.stem
 
     def _sample(self, cases: Sequence[Case]) -> None:
         """Sample what an earlier estimate does not cover; where that adds to it, the rest as well."""
@@ -260,6 +272,7 @@ class CaseWork:
                 self._remove_results(image)
                 self.listener.advance()
         members = [(image, case.outcomes[image.stem]) for image in case.images]
+        self.counted += [image for image, outcome in members if outcome.is_scored]
         plan = self.job.plan
         score, error = self._case_score(case)
         report, row = case_result(case.name, members, duplicates=set(case.originals), score=score, plan=plan)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from contextlib import suppress
+from functools import cache
 from typing import TYPE_CHECKING
 
+from pdl1quant.batch.rows import named
 from pdl1quant.batch.work import Image
 from pdl1quant.errors import UnreadableError, UsageError
 from pdl1quant.outputs.scores_table import SCORE_COLUMNS
 from pdl1quant.slides.cases import CaseRow, read_cases
-from pdl1quant.slides.discover import Found, Problem, discover, output_names
+from pdl1quant.slides.discover import SUFFIXES, Found, Problem, discover, output_names, passed_over
 from pdl1quant.slides.opening import is_whole_slide
 from pdl1quant.slides.roi import class_doubt, read_geojson_rois, tumour_doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path, PurePath, PurePosixPath
 
     from pdl1quant.slides.roi import Roi
 
@@ -41,7 +44,7 @@ def gather(
     output
         Folder of the results, left out of the search.
     cases
-        Table of cases; images that it leaves out keep the case of their folder.
+        Table of cases; images that it leaves out keep the case of their folder (`table_warnings` names them).
     roi
         Region of the one image, or folder with ``<image>.geojson`` for some of them.
     mpp, working_mpp
@@ -57,7 +60,7 @@ def gather(
         raise UsageError(problems[0].message if problems else "no images given")
     stems = output_names(found)
     table = {} if cases is None else _case_table(cases, found)
-    regions = _regions(roi, found)
+    regions = _regions(roi, found, stems)
     images = [
         Image(
             path=item.path,
@@ -65,12 +68,52 @@ def gather(
             stem=str(stems[item.path]),
             case=table[item.path].case if item.path in table else item.case,
             extra=tuple(table[item.path].extra.items()) if item.path in table else (),
+            is_in_table=item.path in table,
             roi=regions.get(item.path),
             is_slide=is_whole_slide(item.path, mpp=mpp, working_mpp=working_mpp),
         )
         for item in found
     ]
     return tuple(images), tuple(problems)
+
+
+def skipped_warnings(paths: Sequence[Path], *, output: Path) -> tuple[str, ...]:
+    """Which images in the folders are of a type that is not looked for, in one line; their case lacks them."""
+    skipped = passed_over(paths, exclude=output)
+    if not skipped:
+        return ()
+    which = "1 image is" if len(skipped) == 1 else f"{len(skipped)} images are"
+    advice = f"export as one of {', '.join(SUFFIXES)}; slides of DICOM have to be named"
+    return (f"{which} of a type that is passed over: {named([str(path) for path in skipped])}; {advice}",)
+
+
+def table_warnings(images: Sequence[Image], cases: Path | None) -> tuple[str, ...]:
+    """Which images a table of cases leaves out, in one line; they may be missing from their case."""
+    left_out = [image for image in images if not image.is_in_table]
+    if cases is None or not left_out:
+        return ()
+    which = "1 image is not in it and has its folder as case"
+    if len(left_out) > 1:
+        which = f"{len(left_out)} images are not in it and have their folders as cases"
+    return (f"{cases.name}: {which}: {named([f'{image.name} ({image.case})' for image in left_out])}",)
+
+
+def shared_warnings(counted: Iterable[Image]) -> tuple[str, ...]:
+    """Which images are the same, byte for byte, in several cases, in one line: one of the cases is not their own.
+
+    Parameters
+    ----------
+    counted
+        Images with their hashes.
+    """
+    by_hash: dict[str, dict[str, str]] = {}
+    for image in counted:
+        by_hash.setdefault(image.sha256, {}).setdefault(image.case, f"{image.name} ({image.case})")
+    shared = [" = ".join(names.values()) for names in by_hash.values() if len(names) > 1]
+    if not shared:
+        return ()
+    which = "1 image counts" if len(shared) == 1 else f"{len(shared)} images count"
+    return (f"{which} in more than one case: {named(shared)}; leave it in the one to which it belongs",)
 
 
 def region_warnings(images: Sequence[Image], roi: Path | None) -> tuple[str, ...]:
@@ -98,11 +141,14 @@ def region_warnings(images: Sequence[Image], roi: Path | None) -> tuple[str, ...
 
 def _misspelt(roi: Path | None, used: set[Path], without: Sequence[str]) -> str:
     """A region file of no image, where an image has none: most likely it is meant for that one."""
-    strays = sorted(set(roi.glob(f"*{_ROI_SUFFIX}")) - used) if roi is not None and roi.is_dir() else []
+    if roi is None or not roi.is_dir():
+        return ""
+    strays = sorted(set(roi.rglob(f"*{_ROI_SUFFIX}")) - used)
     if not strays:
         return ""
-    near = difflib.get_close_matches(strays[0].stem, without, n=1, cutoff=0.0)
-    return f" ({strays[0].name} belongs to no image of the run; if it is meant for {near[0]}, rename it)"
+    stray = strays[0].relative_to(roi).as_posix()
+    near = difflib.get_close_matches(stray.removesuffix(_ROI_SUFFIX), without, n=1, cutoff=0.0)
+    return f" ({stray} belongs to no image of the run; if it is meant for {near[0]}, rename it)"
 
 
 def by_case(images: Sequence[Image]) -> dict[str, tuple[Image, ...]]:
@@ -121,23 +167,44 @@ def _case_table(cases: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
     return table
 
 
-def _regions(roi: Path | None, found: Sequence[Found]) -> dict[Path, Path]:
+def _regions(roi: Path | None, found: Sequence[Found], stems: Mapping[Path, PurePosixPath]) -> dict[Path, Path]:
+    """The region file of each image that has one; none is the file of two images."""
     if roi is None:
         return {}
     if not roi.is_dir():
+        if not roi.is_file():  # a pipe gives its regions once, and they are read by several
+            raise UsageError(f"--roi {roi}: not a file; save the regions as one")
         if len(found) > 1:
             raise UsageError(
                 f"--roi {roi}: one file for {len(found)} images; give a folder with one <image>{_ROI_SUFFIX} for each"
             )
         return {item.path: roi for item in found}
-    regions = {}
+
+    @cache
+    def by_letters() -> dict[str, Path]:
+        return {_composed(file.relative_to(roi)): file for file in sorted(roi.rglob(f"*{_ROI_SUFFIX}"))}
+
+    owners: dict[Path, Found] = {}
     for item in found:
-        for relative in (item.relative, item.relative.with_suffix("")):
-            file = roi / relative.with_name(relative.name + _ROI_SUFFIX)
-            if file.is_file():
-                regions[item.path] = file
-                break
-    if found and not regions:
+        bare = item.relative.with_name(f"{item.relative.stem}{_ROI_SUFFIX}")
+        names = [f"{stems[item.path]}{_ROI_SUFFIX}", f"{item.relative}{_ROI_SUFFIX}", str(bare)]
+        file = next((roi / name for name in names if (roi / name).is_file()), None)
+        file = file or next((by_letters()[each] for each in map(_composed, names) if each in by_letters()), None)
+        if file is None:
+            continue
+        if file in owners:
+            pair = " and ".join(f"{stems[each.path]}{_ROI_SUFFIX}" for each in (owners[file], item))
+            raise UsageError(
+                f"--roi {roi}: {file.relative_to(roi)} fits {owners[file].path} and {item.path}; call those of the two "
+                f"{pair}"
+            )
+        owners[file] = item
+    if found and not owners:
         example = found[0].relative.with_suffix("")
         raise UsageError(f"--roi {roi}: no file in it fits an image; call them like {example}{_ROI_SUFFIX}")
-    return regions
+    return {item.path: file for file, item in owners.items()}
+
+
+def _composed(name: PurePath | str) -> str:
+    """One spelling for names whose letters macOS takes apart."""
+    return unicodedata.normalize("NFC", name if isinstance(name, str) else name.as_posix())

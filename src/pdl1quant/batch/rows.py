@@ -98,9 +98,13 @@ def complaints(unscored: Iterable[tuple[str, str]]) -> list[str]:
 def _complaint(images: Sequence[str], error: str) -> str:
     if len(images) == 1:
         return f"{images[0]}: {error}"
+    return f"{plural(len(images), 'image')} ({named(images)}): {error}"
+
+
+def named(images: Sequence[str]) -> str:
+    """``a.tif, b.tif, c.tif and 5 others``."""
     rest = len(images) - _NAMED
-    named = ", ".join(images[:_NAMED]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
-    return f"{plural(len(images), 'image')} ({named}): {error}"
+    return ", ".join(images[:_NAMED]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
 
 
 def as_duplicate(original: Outcome) -> Outcome:

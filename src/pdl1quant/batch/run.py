@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.batch.case_work import CaseWork
-from pdl1quant.batch.inputs import by_case, gather, region_warnings
+from pdl1quant.batch.inputs import by_case, gather, region_warnings, shared_warnings, skipped_warnings, table_warnings
 from pdl1quant.batch.job import Job, Listener, Summary
 from pdl1quant.batch.ledger import Ledger
 from pdl1quant.batch.record import record_of, settings_of
@@ -93,7 +93,12 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
     started = datetime.now(tz=UTC)
     listener.begin(len(images))
     rows = [problem_row(*_named(problem), plan=job.plan) for problem in problems]
-    for message in (*complaints((row.image, row.error) for row in rows), *region_warnings(images, job.roi)):
+    for message in (
+        *complaints((row.image, row.error) for row in rows),
+        *skipped_warnings(job.paths, output=job.output),
+        *table_warnings(images, job.cases),
+        *region_warnings(images, job.roi),
+    ):
         listener.complain(message)
     n_workers = job.workers if any(image.is_slide for image in images) else min(job.workers, max(1, len(images)))
     if job.is_array and not all(image.is_slide for image in images):
@@ -125,6 +130,8 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
             notes=work.notes,
         ),
     )
+    for message in shared_warnings(work.counted):
+        listener.complain(message)
     has_report = _write_report(job.output, listener)
     n_unscored = sum(row.level == "image" and row.status in UNSCORED for row in rows)
     summary = Summary(output=job.output, rows=tuple(rows), n_unscored=n_unscored, has_report=has_report)

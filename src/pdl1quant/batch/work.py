@@ -63,6 +63,8 @@ class Image:
     stem: str
     case: str
     extra: tuple[tuple[str, str], ...] = ()
+    is_in_table: bool = False
+    """Whether a table of cases named its case."""
     sha256: str = ""
     roi: Path | None = None
     roi_sha256: str = ""

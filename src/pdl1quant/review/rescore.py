@@ -97,9 +97,10 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> Rescored:
             problems += review.ledger.problems
             reviews[image.sha256] = review
             row = replace(row, **_of_image(review))
-        elif image.is_duplicate and image.sha256 in reviews:
-            row = replace(row, **_of_image(reviews[image.sha256]))
         rows.append(row)
+    for place, image in enumerate(images):  # what they repeat may stand below them
+        if image.is_duplicate and image.sha256 in reviews:
+            rows[place] = replace(rows[place], **_of_image(reviews[image.sha256]))
     case = _automated(case_row)
     if n_failed:
         which = "1 image" if n_failed == 1 else f"{n_failed} images"

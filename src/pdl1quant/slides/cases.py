@@ -6,8 +6,9 @@ import csv
 import difflib
 import io
 import unicodedata
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from pdl1quant.errors import UsageError
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from pdl1quant.slides.discover import Found
 
 _REQUIRED: Final = ("image", "case")
+_DELIMITERS: Final = (",", ";", "\t")
+_MAX_HEADER: Final = 100_000
+"""Characters; ``csv`` refuses fields that are longer than 131,072."""
+
+_Line: TypeAlias = tuple[int, list[str]]
+"""Number of a line of the file, and its cells."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +38,10 @@ class CaseRow:
 def read_cases(csv_path: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
     """Read which image belongs to which case.
 
-    UTF-8 with or without byte-order mark; columns separated by ``,`` or ``;``; ``image`` and ``case`` are required and
-    found whatever their capitals. An image is named by its path below the folder given, else by its file name. Images
-    that the table leaves out are not in the answer.
+    UTF-8 with or without byte-order mark, or UTF-16 with one; columns separated by ``,``, ``;`` or tabs; ``image`` and
+    ``case`` are required and found whatever their capitals; columns without name and content are passed over. An image
+    is named by its path below the folder given, else by its file name. Images that the table leaves out are not in the
+    answer.
 
     Parameters
     ----------
@@ -78,17 +86,19 @@ def read_cases(csv_path: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
 
 def _read_text(csv_path: Path) -> str:
     try:
-        return csv_path.read_bytes().decode("utf-8-sig")
+        content = csv_path.read_bytes()
+        text = content.decode("utf-16" if content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig")
     except OSError as error:
         raise UsageError(f"{csv_path.name}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{csv_path.name}: not UTF-8 text; save it as CSV UTF-8") from error
+    said, _, rest = text.partition("\n")
+    return f"\n{rest}" if said.lower().startswith("sep=") else text  # a line that Excel writes and reads
 
 
-def _parse(name: str, text: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _parse(name: str, text: str) -> tuple[list[str], list[_Line]]:
     """Names of the columns, and each row that is not empty with its line number."""
-    header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=";" if ";" in header else ",", strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
@@ -99,10 +109,32 @@ def _parse(name: str, text: str) -> tuple[list[str], list[tuple[int, list[str]]]
     for required in _REQUIRED:
         if required not in columns:
             raise UsageError(f"{name}, line {lines[0][0]}: no column {required!r}; it needs the columns image and case")
+    lines = _without_empty_columns(columns, lines)
+    columns = [column for column in columns if column]
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
         raise UsageError(f"{name}, line {lines[0][0]}: two columns {twice[0]!r}; rename one of them")
     return columns, lines[1:]
+
+
+def _delimiter(text: str) -> str:
+    """The one of which the header has the columns that are needed; spreadsheets write any of three."""
+    header = text.lstrip()[:_MAX_HEADER].splitlines()[:1]
+    for delimiter in _DELIMITERS:
+        columns = {_column(cell) for cells in csv.reader(header, delimiter=delimiter) for cell in cells}
+        if columns.issuperset(_REQUIRED):
+            return delimiter
+    return _DELIMITERS[0]
+
+
+def _without_empty_columns(columns: Sequence[str], lines: Sequence[_Line]) -> list[_Line]:
+    """Rows without the columns that have no name and hold nothing: spreadsheets leave such behind."""
+    kept = [
+        at
+        for at in range(max(len(cells) for _, cells in lines))
+        if any(columns[at : at + 1]) or any(cell.strip() for _, cells in lines for cell in cells[at : at + 1])
+    ]
+    return [(line, [cells[at] for at in kept if at < len(cells)]) for line, cells in lines]
 
 
 def _column(cell: str) -> str:

@@ -28,6 +28,12 @@ SLIDE_SUFFIXES: Final = (
 
 _NAMED_SUFFIXES: Final = (*SUFFIXES, *SLIDE_SUFFIXES, ".dcm")
 
+_OTHER_SUFFIXES: Final = (
+    ".bmp", ".gif", ".webp", ".jfif", ".jpe", ".jp2", ".j2k", ".heic", ".vsi", ".lif", ".nd2", ".lsm", ".qptiff",
+    ".dcm",
+)  # fmt: skip
+"""Endings of images that are not looked for in folders."""
+
 _FOLDER_SUFFIX: Final = ".zarr"
 """Folders that are slides."""
 
@@ -104,6 +110,8 @@ def discover(paths: Sequence[Path], *, exclude: Path | None = None) -> tuple[lis
         if path.suffix.lower() not in _NAMED_SUFFIXES:
             message = f"{path.name}: not one of {', '.join(SUFFIXES)}; export it as one of these"
             problems.append(Problem(path=path, message=message))
+        elif not path.is_file() and not path.is_dir():  # a pipe would be waited for, and read once only
+            problems.append(Problem(path=path, message=f"{path.name}: not a file; save it as one"))
         else:
             places.setdefault(_real(path), (path, path.parent))
     cases = _unique_labels({path.parent for path, _ in places.values()})
@@ -117,6 +125,21 @@ def discover(paths: Sequence[Path], *, exclude: Path | None = None) -> tuple[lis
         for path, root in places.values()
     ]
     return sorted(found, key=lambda item: _natural(item.path)), sorted(problems, key=lambda item: _natural(item.path))
+
+
+def passed_over(paths: Sequence[Path], *, exclude: Path | None = None) -> list[Path]:
+    """Images in the folders among ``paths`` that `discover` does not take, for their type, in natural order."""
+    excluded = None if exclude is None else _real(exclude)
+    seen: set[Path] = set()
+    folders = [path for path in paths if _is_folder(path)]
+    named = {_real(path) for path in paths}
+    found = [
+        path
+        for root in folders
+        for path in _walk(root, excluded=excluded, seen=seen, problems=[], suffixes=_OTHER_SUFFIXES)
+        if _real(path) not in named and path.suffix.lower() != _FOLDER_SUFFIX
+    ]
+    return sorted(found, key=_natural)
 
 
 def _is_folder(path: Path) -> bool:
@@ -188,7 +211,14 @@ def _bytes(name: str) -> bytes:
         return name.encode("utf-8", "surrogatepass")
 
 
-def _walk(root: Path, *, excluded: Path | None, seen: set[Path], problems: list[Problem]) -> Iterator[Path]:
+def _walk(
+    root: Path,
+    *,
+    excluded: Path | None,
+    seen: set[Path],
+    problems: list[Problem],
+    suffixes: tuple[str, ...] = (*SUFFIXES, *SLIDE_SUFFIXES),
+) -> Iterator[Path]:
     """Image files below ``root``; ``seen`` holds the folders already walked, so that loops of links end."""
 
     def unreadable(error: OSError) -> None:
@@ -209,11 +239,7 @@ def _walk(root: Path, *, excluded: Path | None, seen: set[Path], problems: list[
         subfolders[:] = sorted(name for name in subfolders if not name.startswith(".") and name not in zarrs)
         for name in sorted(names):
             path = here / name
-            if (
-                path.suffix.lower() in (*SUFFIXES, *SLIDE_SUFFIXES)
-                and not name.startswith(".")
-                and (path.is_file() or path.is_symlink())
-            ):
+            if path.suffix.lower() in suffixes and not name.startswith(".") and (path.is_file() or path.is_symlink()):
                 yield path
 
 
