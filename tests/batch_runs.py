@@ -77,9 +77,9 @@ def draw_phantom(path):
 
 def draw_tiles(folder):
     """Two cases of two tiles, with a space and a letter beyond ASCII in their names."""
-    for case in ("case A", "Fall ü"):
+    for case, seed in (("case A", 60), ("Fall ü", 70)):
         for number in range(2):
-            draw_tile(folder / case / f"tile {number}.png", seed=len(case) * 10 + number)
+            draw_tile(folder / case / f"tile {number}.png", seed=seed + number)
     return folder
 
 

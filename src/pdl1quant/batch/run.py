@@ -22,7 +22,7 @@ from pdl1quant.batch.rows import UNSCORED, complaints, problem_row
 from pdl1quant.batch.slide_work import prepare
 from pdl1quant.batch.traces import clear_traces, write_trace
 from pdl1quant.batch.workers import Workers
-from pdl1quant.errors import OutputError
+from pdl1quant.errors import OutputError, Pdl1QuantError
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.session import close_models
@@ -147,8 +147,10 @@ def _write_report(out: Path, listener: Listener) -> bool:
     try:
         write_report(out)
     except Exception as error:  # noqa: BLE001  a picture of the results is no result
-        write_trace(out, REPORT_NAME, traceback.format_exc())
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        reason = " ".join(str(error).split())
+        if not isinstance(error, Pdl1QuantError):  # nobody expected it
+            write_trace(out, REPORT_NAME, traceback.format_exc())
+            reason = f"{type(error).__name__}: {reason}"
         earlier = ", the one there is of an earlier run" if (out / REPORT_NAME).exists() else ""
         listener.complain(
             f"{REPORT_NAME}: not written ({reason}){earlier}; the scores are whole: run pdl1quant report {out}"
