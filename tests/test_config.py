@@ -61,6 +61,11 @@ def test_none_takes_a_setting_of_a_file_back(tmp_path):
         load_config(None, ["positivity.dab_od=none"])
 
 
+def test_the_path_of_a_file_may_be_text(tmp_path):
+    (tmp_path / "settings.toml").write_text("[positivity]\ndab_od = 0.25\n")
+    assert load_config(str(tmp_path / "settings.toml")).positivity.dab_od == 0.25
+
+
 def test_settings_that_move_together_are_taken():
     moved = ["positivity.dab_od=0.5", "positivity.grade_2_od=0.7", "positivity.grade_3_od=0.9"]
     assert load_config(None, moved).positivity.dab_od == 0.5

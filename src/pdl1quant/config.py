@@ -13,7 +13,7 @@ import tomllib
 from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from math import hypot
 from operator import attrgetter, mul
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from pydantic import (
@@ -31,7 +31,6 @@ from pdl1quant.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
 
 _MAX_COSINE = 0.995
@@ -301,7 +300,7 @@ def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Conf
     if path is not None:
         source = str(path)
         try:
-            tree = tomllib.loads(decode_toml(path.read_bytes()))
+            tree = tomllib.loads(decode_toml(Path(path).read_bytes()))  # whoever calls from a notebook gives text
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the configuration ({error.strerror})") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -104,12 +104,12 @@ def analyse_image(
     Raises
     ------
     UsageError
-        ``mpp`` is outside 0.1-2 um, or the masks of ``roi`` have another shape.
+        ``mpp`` is outside 0.1-2 um, or the masks of ``roi`` have another shape or are not bool.
     PixelSizeError
         The nuclei contradict ``mpp`` by more than a factor of 2.
     """
-    if roi is not None and roi.scored.shape != rgb.shape[:2]:
-        raise UsageError(f"roi: a mask of {roi.scored.shape} for an image of {rgb.shape[:2]}; draw it on this image")
+    if roi is not None:
+        _check_masks(roi, rgb.shape[:2])
     tile = working_tile(rgb, mpp=mpp, config=config)
     found_tissue = tissue.find_tissue(tile, estimate, config=config.tissue)
     od = stains.deconvolve(tile.rgb, estimate)
@@ -207,7 +207,7 @@ def score_image(
     indication
         Name of an indication of a pack that makes calls.
     white
-        RGB level (0-255) of empty glass, used where the image shows none.
+        RGB level (128-255) of empty glass, used where the image shows none.
     roi
         What a person drew.
     keep_labels
@@ -222,7 +222,7 @@ def score_image(
     Raises
     ------
     UsageError
-        ``rgb`` is no (H, W, 3) uint8 array, or a name is unknown.
+        ``rgb`` is no (H, W, 3) uint8 array, ``white`` or a mask is none, or a name is unknown.
     RefusedError
         Scoring the image would be a guess.
 
@@ -245,6 +245,15 @@ def score_image(
     return analyse_image(
         rgb, mpp=mpp, estimate=estimate, config=config, pack=pack, indication=chosen, roi=roi, keep_labels=keep_labels
     )
+
+
+def _check_masks(roi: RoiMasks, shape: tuple[int, int]) -> None:
+    """Refuse masks that do not fit, and numbers: the inverse of 1 is no False."""
+    for name, mask in (("scored", roi.scored), ("tumour", roi.tumour)):
+        if mask is not None and (mask.shape != shape or mask.dtype != bool):
+            raise UsageError(
+                f"roi.{name}: a {mask.dtype} mask of {mask.shape} for an image of {shape}; draw it there, as bool"
+            )
 
 
 def _check_rgb(rgb: UInt8Array) -> None:

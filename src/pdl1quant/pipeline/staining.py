@@ -76,8 +76,15 @@ def estimate_case(
     config
         Settings.
     white
-        RGB level (0-255) of empty glass, used where no glass is seen.
+        RGB level (128-255) of empty glass, used where no glass is seen.
+
+    Raises
+    ------
+    UsageError
+        ``white`` is not three levels in that range.
     """
+    if white is not None and (np.shape(white) != (3,) or not all(128 <= level <= 255 for level in white)):
+        raise UsageError(f"white = {white}: empty glass has three levels (R, G, B) from 128 to 255; measure it again")
     return stains.estimate_stains(samples, config=config.stains, signal=config.nuclei.signal, white=white)
 
 
