@@ -175,13 +175,6 @@ def test_an_image_too_large_for_one_piece_at_the_working_resolution_is_read_in_t
         assert (slide.grid(0.5).width, slide.grid(0.5).height) == (400, 300)
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16])  # Pillow reads no colours of 16 bit from TIFF
-def test_an_untiled_image_of_many_pixels_is_read_in_tiles(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(opening, "MAX_PIECE_PX", 20_000)
-    tifffile.imwrite(tmp_path / "field.tif", phantom_slides.glass(200, 150).astype(kind), photometric="rgb")
-    assert is_whole_slide(tmp_path / "field.tif", mpp=0.5)
-
-
 def test_an_image_without_pixel_size_is_no_slide(tmp_path, monkeypatch):
     monkeypatch.setattr(opening, "MAX_PIECE_PX", 60_000)
     PillowImage.fromarray(phantom_slides.glass(200, 150)).save(tmp_path / "field.png")
