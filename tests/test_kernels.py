@@ -270,6 +270,19 @@ def test_without_image_nothing_is_near():
     assert (distance > 10_000).all()
 
 
+@pytest.mark.parametrize("width", [8193, 20_000, 70_000])
+def test_the_nearest_label_is_found_in_images_of_any_width(width):
+    image = np.zeros((3, width), np.int32)
+    image[1, [100, width - 200]] = 1, 2
+    distance, nearest = extent.nearest_label(image)
+    columns = np.arange(width)
+    apart = np.abs(columns[:, None] - [100, width - 200])
+    seen = apart.min(axis=1) < 16_000  # farther away there is none
+    assert np.array_equal(nearest[1], np.where(seen, 1 + apart.argmin(axis=1), nearest[1]))
+    assert np.array_equal(distance[1, seen], apart.min(axis=1)[seen])
+    assert (distance[1, ~seen] >= 16_000).all()
+
+
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, st.integers(3, 30), st.integers(3, 30), st.integers(1, 12))
 def test_image_end_where_their_own_nucleus_is_too_far(seed, height, width, limit_px):

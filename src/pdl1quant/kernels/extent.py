@@ -20,6 +20,8 @@ STRAIGHT, DIAGONAL, KNIGHT = np.int64(65536 << _STEPS), np.int64(91750 << _STEPS
 """Steps of the 5 x 5 chamfer distance (1, 1.4, 2.1969; Borgefors 1986), 2 % from Euclid's."""
 FAR = np.int64(1 << 62)
 """16,384 px: there is no label."""
+SPAN_PX = 8192
+"""Columns that are gone through together: that many steps more or less than `FAR` are still a number of 64 bits."""
 
 
 def nearest_label(labels: Int32Array) -> tuple[Float32Array, Int32Array]:
@@ -42,33 +44,59 @@ def _down_and_up(labels: Int32Array, distance: Float32Array, nearest: Int32Array
         own, to = labels[y], here[2 : width + 2]
         _step_over(to, above, above2)
         for x in range(width):
-            to[x] = (np.int64(own[x]) if own[x] > 0 else to[x]) - x * STRAIGHT
-        before = FAR
-        for x in range(width):  # all that waits on its neighbour is one comparison
-            before = min(before, to[x])
-            to[x] = before
+            to[x] = np.int64(own[x]) if own[x] > 0 else to[x]
+        _step_right(to)
         far, whose = steps[y], nearest[y]
         for x in range(width):
-            way = to[x] + x * STRAIGHT
-            to[x] = way
-            far[x], whose[x] = np.int32(way >> _STEPS), np.int32(way & 0x7FFFFFFF)
+            far[x], whose[x] = np.int32(to[x] >> _STEPS), np.int32(to[x] & 0x7FFFFFFF)
         above2, above, here = above, here, above2
     below2, below, here = _far(width + 4), _far(width + 4), _far(width + 4)
     for y in range(height - 1, -1, -1):
         far, whose, to = steps[y], nearest[y], here[2 : width + 2]
         _step_over(to, below, below2)
         for x in range(width):
-            to[x] = min(to[x], (np.int64(far[x]) << _STEPS) | np.int64(whose[x])) + x * STRAIGHT
-        before = FAR + width * STRAIGHT
-        for x in range(width - 1, -1, -1):
-            before = min(before, to[x])
-            to[x] = before
+            to[x] = min(to[x], (np.int64(far[x]) << _STEPS) | np.int64(whose[x]))
+        _step_left(to)
         row = distance[y]
         for x in range(width):
-            way = to[x] - x * STRAIGHT
-            to[x] = way
-            row[x], whose[x] = np.float32(way >> _STEPS) * STEP_PX, np.int32(way & 0x7FFFFFFF)
+            row[x], whose[x] = np.float32(to[x] >> _STEPS) * STEP_PX, np.int32(to[x] & 0x7FFFFFFF)
         below2, below, here = below, here, below2
+
+
+@compiled
+def _step_right(to: Int64Array) -> None:
+    """Let each way of a row go by the pixel left of it where that is shorter, in place.
+
+    Without the steps along the row, all that waits on the neighbour is one comparison.
+    """
+    before = FAR
+    for first in range(0, len(to), SPAN_PX):
+        part = to[first : first + SPAN_PX]
+        for x in range(len(part)):
+            part[x] -= x * STRAIGHT
+        for x in range(len(part)):
+            before = min(before, part[x])
+            part[x] = before
+        for x in range(len(part)):
+            part[x] += x * STRAIGHT
+        before = min(part[-1] + STRAIGHT, FAR)
+
+
+@compiled
+def _step_left(to: Int64Array) -> None:
+    """The same by the pixel right of it."""
+    before = FAR
+    for end in range(len(to), 0, -SPAN_PX):
+        part = to[max(0, end - SPAN_PX) : end]
+        last = len(part) - 1
+        for x in range(len(part)):
+            part[x] -= (last - x) * STRAIGHT
+        for x in range(last, -1, -1):
+            before = min(before, part[x])
+            part[x] = before
+        for x in range(len(part)):
+            part[x] += (last - x) * STRAIGHT
+        before = min(part[0] + STRAIGHT, FAR)
 
 
 @compiled
