@@ -169,6 +169,13 @@ def test_a_copy_of_a_pack_of_the_package_is_that_pack(write):
     assert load_pack(write(text)) == load_pack("28-8-label")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_pack_is_read_from_a_path_as_windows_writes_it(tmp_path, encoding):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL + CUT_OFF, encoding=encoding)
+    assert load_pack(path) == load_pack(str(path))
+
+
 def test_missing_pack_file_is_named(tmp_path):
     path = str(tmp_path / "none.toml")
     with pytest.raises(AssayError, match=r"none\.toml: cannot read"):

@@ -71,6 +71,17 @@ def test_settings_that_move_together_are_taken():
     assert load_config(None, moved).positivity.dab_od == 0.5
 
 
+def test_settings_are_read_from_a_path_that_is_text(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("working_mpp = 0.4", encoding="utf-8")
+    assert load_config(str(path)).working_mpp == 0.4
+
+
+def test_one_text_is_no_list_of_settings():
+    with pytest.raises(ConfigError, match="list"):
+        load_config(None, "working_mpp=0.4")
+
+
 def test_tissue_is_smoothed_by_the_standard_deviation_that_is_stated():
     """An edge fades as a normal distribution does: one standard deviation beyond it, 15.9 % of the OD is left."""
     black = np.zeros((32, 128))

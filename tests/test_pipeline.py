@@ -386,7 +386,7 @@ def test_a_field_of_glass_is_not_asked_for_a_tumour_region():
 
 
 # --- refusals --------------------------------------------------------------------------------------------------------
-@pytest.mark.parametrize("mpp", [0.0, 0.09, 2.1, 20.0, float("nan")])
+@pytest.mark.parametrize("mpp", [0.0, 0.09, 2.1, 20.0, float("nan"), None, "0.5", (0.5, 0.5)])
 def test_impossible_pixel_sizes_are_refused(phantom, mpp):
     with pytest.raises(UsageError, match="mpp"):
         score_image(phantom.rgb, mpp=mpp)
@@ -405,6 +405,39 @@ def test_impossible_pixel_sizes_are_refused(phantom, mpp):
 def test_what_is_no_image_is_refused(bad):
     with pytest.raises(UsageError, match="uint8"):
         score_image(bad, mpp=0.5)
+    with pytest.raises(UsageError, match="uint8"):
+        sample_image(bad, mpp=0.5, config=CONFIG)
+    with pytest.raises(UsageError, match="uint8"):
+        analyse(bad, ESTIMATE)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float64, object])
+def test_masks_that_are_not_bool_are_refused(phantom, dtype):
+    mask = half(phantom)
+    for roi in (RoiMasks(scored=mask.astype(dtype)), RoiMasks(scored=mask, tumour=mask.astype(dtype))):
+        with pytest.raises(UsageError, match="bool"):
+            analyse(phantom.rgb, ESTIMATE, roi=roi)
+
+
+def test_masks_of_another_shape_are_refused(phantom):
+    mask = half(phantom)
+    for roi in (RoiMasks(scored=mask[1:]), RoiMasks(scored=mask, tumour=mask[:, 1:])):
+        with pytest.raises(UsageError, match="mask of"):
+            analyse(phantom.rgb, ESTIMATE, roi=roi)
+    with pytest.raises(UsageError, match="RoiMasks"):
+        analyse(phantom.rgb, ESTIMATE, roi=mask)
+
+
+@pytest.mark.parametrize("white", [(0, 0, 0), (0.95, 0.95, 0.95), (245, 245), (300.0,) * 3, (np.nan,) * 3, 245, "245"])
+def test_what_is_no_level_of_glass_is_refused(phantom, white):
+    sample = sample_image(phantom.rgb, mpp=0.5, config=CONFIG)
+    with pytest.raises(UsageError, match="white"):
+        estimate_case([sample], config=CONFIG, white=white)
+
+
+def test_a_case_without_images_is_refused():
+    with pytest.raises(UsageError, match="samples"):
+        estimate_case([], config=CONFIG)
 
 
 def test_grey_image_is_refused(phantom):

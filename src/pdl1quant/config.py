@@ -287,20 +287,22 @@ class Config(_Section):
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-def load_config(path: Path | None = None, overrides: Iterable[str] = ()) -> Config:
-    """Defaults, then the TOML file at ``path``, then ``section.key=value`` overrides, checked once.
+def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -> Config:
+    """Defaults, then the TOML file at ``path``, then ``section.key=value`` overrides (a list), checked once.
 
     Raises
     ------
     ConfigError
         An unknown key (the message names the nearest one), a wrong type, or a value out of range.
     """
+    if isinstance(overrides, str):
+        raise ConfigError(f"--set {overrides}: give a list of them, for example [{overrides!r}]")
     tree: dict[str, Any] = {}
     source = "--set"
     if path is not None:
         source = str(path)
         try:
-            tree = tomllib.loads(decode_toml(Path(path).read_bytes()))  # whoever calls from a notebook gives text
+            tree = tomllib.loads(decode_toml(Path(path).read_bytes()))
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the configuration ({error.strerror})") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

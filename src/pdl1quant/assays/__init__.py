@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from pdl1quant.config import decode_toml
 from pdl1quant.errors import AssayError
 from pdl1quant.model import Compartment, CutOff, Indication, RulePack
 
@@ -69,13 +70,13 @@ def pack_names() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)))
 
 
-def load_pack(name_or_path: str) -> RulePack:
+def load_pack(name_or_path: str | Path) -> RulePack:
     """Read a rule pack.
 
     Parameters
     ----------
     name_or_path
-        One of `pack_names`, or the path of a file that ends in ``.toml``.
+        One of `pack_names`, or the path of a file that ends in ``.toml``; UTF-8, or as Windows writes it.
 
     Returns
     -------
@@ -89,19 +90,18 @@ def load_pack(name_or_path: str) -> RulePack:
         key, lacks one, holds a value out of range, or goes by the name or the score name of a pack of the package
         without having its rules.
     """
-    if name_or_path in pack_names():
-        return _load_own(name_or_path)
-    if not name_or_path.endswith(_SUFFIX):
-        raise AssayError(
-            f"no rule pack {name_or_path!r}{_hint(name_or_path, pack_names())}, or the path of a .toml file"
-        )
+    name = str(name_or_path)
+    if name in pack_names():
+        return _load_own(name)
+    if not name.endswith(_SUFFIX):
+        raise AssayError(f"no rule pack {name!r}{_hint(name, pack_names())}, or the path of a .toml file")
     try:
-        text = Path(name_or_path).read_text(encoding="utf-8")
+        text = decode_toml(Path(name).read_bytes())
     except OSError as error:
-        raise AssayError(f"{name_or_path}: cannot read the rule pack ({error.strerror})") from error
+        raise AssayError(f"{name}: cannot read the rule pack ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise AssayError(f"{name_or_path}: not a TOML file in UTF-8: {error}") from error
-    return _under_its_own_name(_parse(text, source=name_or_path), source=name_or_path)
+        raise AssayError(f"{name}: not a TOML file in UTF-8: {error}") from error
+    return _under_its_own_name(_parse(text, source=name), source=name)
 
 
 def find_indication(pack: RulePack, name: str) -> Indication:

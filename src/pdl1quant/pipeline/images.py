@@ -11,11 +11,11 @@ from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.config import Config
 from pdl1quant.errors import NotColourError, UsageError
 from pdl1quant.kernels.sums import brown_per_block
-from pdl1quant.model import BrownArea, Counts, ResultFlag, SlideResult, Status
+from pdl1quant.model import BrownArea, Counts, ResultFlag, RoiMasks, SlideResult, Status
 from pdl1quant.pipeline.finding import find_cells
 from pdl1quant.pipeline.judging import judge_cells
 from pdl1quant.pipeline.scores import score_blocks
-from pdl1quant.pipeline.staining import estimate_case, estimate_flags, sample_image, working_tile
+from pdl1quant.pipeline.staining import check_pixels, estimate_case, estimate_flags, sample_image, working_tile
 from pdl1quant.stages import nests, nuclei, quality, stains, tissue
 from pdl1quant.stages import score as scoring
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
         BoolArray,
         Compartments,
         Indication,
-        RoiMasks,
         RulePack,
         StainEstimate,
         StainOD,
@@ -104,13 +103,13 @@ def analyse_image(
     Raises
     ------
     UsageError
-        ``mpp`` is outside 0.1-2 um, or the masks of ``roi`` have another shape or are not bool.
+        ``rgb`` is no (H, W, 3) uint8 array, ``mpp`` is outside 0.1-2 um, or a mask of ``roi`` is not bool or has
+        another shape.
     PixelSizeError
         The nuclei contradict ``mpp`` by more than a factor of 2.
     """
-    if roi is not None:
-        _check_masks(roi, rgb.shape[:2])
     tile = working_tile(rgb, mpp=mpp, config=config)
+    _check_roi(roi, (rgb.shape[0], rgb.shape[1]))
     found_tissue = tissue.find_tissue(tile, estimate, config=config.tissue)
     od = stains.deconvolve(tile.rgb, estimate)
     cells, parts = analyse_tile(tile, od, estimate=estimate, config=config, pack=pack)
@@ -145,6 +144,22 @@ def analyse_image(
         tissue_area_um2=tissue.tissue_area_um2(found_tissue, tile), flags=score.flags, tissue=found_tissue,
         compartments=parts if keep_labels else None, brown=brown,
     )  # fmt: skip
+
+
+def _check_roi(roi: RoiMasks | None, shape: tuple[int, int]) -> None:
+    """Refuse what is no mask of the image: of whole numbers the opposite is no mask, and nothing would be tumour."""
+    if roi is None:
+        return
+    if not isinstance(roi, RoiMasks):
+        raise UsageError(f"roi: expected RoiMasks, got {type(roi).__name__}; write RoiMasks(scored=mask)")
+    for name, mask in (("scored", roi.scored), ("tumour", roi.tumour)):
+        if mask is None and name == "tumour":
+            continue
+        if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
+            got = mask.dtype if isinstance(mask, np.ndarray) else type(mask).__name__
+            raise UsageError(f"roi.{name}: expected a mask of bool, got {got}; give mask > 0")
+        if mask.shape != shape:
+            raise UsageError(f"roi.{name}: a mask of {mask.shape} for an image of {shape}; draw it on this image")
 
 
 def _flagged(cells: pd.DataFrame, roi: RoiMasks | None, *, shape: tuple[int, ...], mpp: float) -> pd.DataFrame:
@@ -203,11 +218,11 @@ def score_image(
     config
         Settings; the defaults when None.
     assay
-        Name of a rule pack, or path of a TOML file.
+        Name of a rule pack, or path of a TOML file; see `load_pack`.
     indication
         Name of an indication of a pack that makes calls.
     white
-        RGB level (128-255) of empty glass, used where the image shows none.
+        RGB level of empty glass, 128 to 255 in each channel, used where the image shows none.
     roi
         What a person drew.
     keep_labels
@@ -222,7 +237,7 @@ def score_image(
     Raises
     ------
     UsageError
-        ``rgb`` is no (H, W, 3) uint8 array, ``white`` or a mask is none, or a name is unknown.
+        ``rgb`` is no (H, W, 3) uint8 array, ``mpp``, ``white`` or ``roi`` is none, or a name is unknown.
     RefusedError
         Scoring the image would be a guess.
 
@@ -237,7 +252,7 @@ def score_image(
     >>> 0 <= result.score.tps_low <= result.score.tps <= result.score.tps_high <= 100
     True
     """
-    _check_rgb(rgb)
+    _check_colour(rgb)
     config = config or Config()
     pack = load_pack(assay)
     chosen = None if indication is None else find_indication(pack, indication)
@@ -247,19 +262,8 @@ def score_image(
     )
 
 
-def _check_masks(roi: RoiMasks, shape: tuple[int, int]) -> None:
-    """Refuse masks that do not fit, and numbers: the inverse of 1 is no False."""
-    for name, mask in (("scored", roi.scored), ("tumour", roi.tumour)):
-        if mask is not None and (mask.shape != shape or mask.dtype != bool):
-            raise UsageError(
-                f"roi.{name}: a {mask.dtype} mask of {mask.shape} for an image of {shape}; draw it there, as bool"
-            )
-
-
-def _check_rgb(rgb: UInt8Array) -> None:
-    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-        got = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-        raise UsageError(f"rgb: expected a (H, W, 3) uint8 array, got {got}; convert it first")
+def _check_colour(rgb: UInt8Array) -> None:
+    check_pixels(rgb)
     step = max(1, rgb.shape[0] // 256), max(1, rgb.shape[1] // 256)
     few = rgb[:: step[0], :: step[1]].astype(np.int16)
     if few.min() < EMPTY_LEVEL and np.abs(few - few.mean(axis=2, keepdims=True)).max() < 2:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import cv2
@@ -23,15 +24,18 @@ MPP_RANGE = (0.1, 2.0)
 """Pixel sizes (um) of bright-field scans; others are mistakes."""
 SAME_MPP = 0.01
 """Pixel sizes closer than this (relative) are not resampled."""
+WHITE_RANGE = (128, 255)
+"""Levels of empty glass in each channel; what is darker is no glass, or shares (0-1) are meant."""
 
 
 def working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
     """The image at the working resolution: the same parameters then serve every objective.
 
-    ``rgb`` is (H, W, 3) uint8 with ``mpp`` um per pixel; outside of 0.1-2 um that is a `UsageError`.
+    ``rgb`` is (H, W, 3) uint8 with ``mpp`` um per pixel, 0.1 to 2; anything else is a `UsageError`.
     """
-    if not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
-        raise UsageError(f"mpp = {mpp:g}: a bright-field scan has 0.1 to 2 um per pixel; check the pixel size")
+    check_pixels(rgb)
+    if not _is_number(mpp) or not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
+        raise UsageError(f"mpp = {mpp}: a bright-field scan has 0.1 to 2 um per pixel; check the pixel size")
     scale = mpp / config.working_mpp
     if abs(scale - 1) < SAME_MPP:
         return Tile.whole(rgb, mpp)
@@ -40,6 +44,17 @@ def working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
     resized = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     tile = Tile.whole(np.asarray(resized, dtype=np.uint8), config.working_mpp)
     return Tile(rgb=tile.rgb, mpp=tile.mpp, core=tile.core, downsample_x=width / size[0], downsample_y=height / size[1])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real)
+
+
+def check_pixels(rgb: UInt8Array) -> None:
+    """Refuse what is no (H, W, 3) uint8 array with a pixel, as a `UsageError`."""
+    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
+        got = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
+        raise UsageError(f"rgb: expected a (H, W, 3) uint8 array, got {got}; convert it first")
 
 
 def sample_image(rgb: UInt8Array, *, mpp: float, config: Config) -> StainSample:
@@ -56,6 +71,8 @@ def sample_image(rgb: UInt8Array, *, mpp: float, config: Config) -> StainSample:
 
     Raises
     ------
+    UsageError
+        ``rgb`` is no (H, W, 3) uint8 array, or ``mpp`` is outside 0.1-2 um.
     NotHdabError
         Another stain, or no bright-field image.
     """
@@ -76,16 +93,25 @@ def estimate_case(
     config
         Settings.
     white
-        RGB level (128-255) of empty glass, used where no glass is seen.
+        RGB level of empty glass, 128 to 255 in each channel, used where no glass is seen.
 
     Raises
     ------
     UsageError
-        ``white`` is not three levels in that range.
+        There is no sample, or ``white`` is no level of glass.
     """
-    if white is not None and (np.shape(white) != (3,) or not all(128 <= level <= 255 for level in white)):
-        raise UsageError(f"white = {white}: empty glass has three levels (R, G, B) from 128 to 255; measure it again")
+    if not samples:
+        raise UsageError("samples: none; a case needs at least one image (sample_image)")
+    if white is not None:
+        _check_white(white)
     return stains.estimate_stains(samples, config=config.stains, signal=config.nuclei.signal, white=white)
+
+
+def _check_white(white: tuple[float, float, float]) -> None:
+    low, high = WHITE_RANGE
+    levels = np.asarray(white)
+    if levels.shape != (3,) or levels.dtype.kind not in "iuf" or not ((levels >= low) & (levels <= high)).all():
+        raise UsageError(f"white = {white}: give the level of empty glass, {low} to {high} in each channel (R, G, B)")
 
 
 def estimate_flags(estimate: StainEstimate) -> set[ResultFlag]:
