@@ -47,7 +47,7 @@ BLUE_HUE_DEG, BROWN_HUE_DEG = 28.0, 65.0
 MAX_TURN_DEG = 18.0
 """An estimate farther than this from the fixed vector is not believed."""
 MIN_SPREAD_DEG = 20.0
-"""Estimated vectors closer than this make the unmixing unstable; the fixed ones are 41 degrees apart."""
+"""Estimated vectors closer than this make the unmixing unstable; the fixed ones are 37 degrees apart."""
 NUCLEUS_OD_RANGE = (0.09, 0.22)
 """Where a threshold between nuclei and background can lie; measured on the haematoxylin of 16 real fields."""
 BLACK_OD = (0.03, 0.05)
