@@ -9,10 +9,10 @@ import numpy as np
 import shapely
 
 from pdl1quant import __version__
-from pdl1quant.errors import OutputError
+from pdl1quant.errors import OutputError, UnreadableError
 from pdl1quant.exports.dicom_image import EXTRA, TILE_PX, dicom_file, make_image, read_header, uid
 from pdl1quant.extras import import_extra
-from pdl1quant.model import Rect
+from pdl1quant.model import Rect, SlideGrid
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
 from pdl1quant.outputs.files import RUN_RECORD_NAME, replace_atomically
 from pdl1quant.outputs.palette import classification, outcomes
@@ -51,6 +51,8 @@ def write_dicom_seg(source: Source, path: Path) -> None:
         highdicom is not installed.
     ReviewError
         The image moved.
+    UnreadableError
+        The image is damaged.
     OutputError
         No cell to write, the image is too large, outlines are missing, or a file cannot be written.
     """
@@ -65,7 +67,7 @@ def write_dicom_seg(source: Source, path: Path) -> None:
         if shape[0] * shape[1] > MAX_PX:
             raise OutputError(f"{image.name}: {shape[1]} x {shape[0]} px is too large for dicom-seg; export a region")
         named = dicom_file(file)
-        made = _made(slide, source, started) if named is None else None
+        made = _made(slide, sha256=image.sha256, started=started) if named is None else None
     header = made if named is None else read_header(named, width=shape[1], height=shape[0])
     outlines, _ = read_outlines(
         results.out,
@@ -112,10 +114,14 @@ def _settle(segmentation: Any, started: str) -> None:
         item.DimensionOrganizationUID = organisation
 
 
-def _made(slide: Slide, source: Source, started: str) -> Any:
-    grid = slide.grid(mpp=min(slide.mpp_x, slide.mpp_y))
-    rgb = slide.read_region(Rect(x0=0, y0=0, x1=slide.width, y1=slide.height), mpp=grid.mpp)
-    return make_image(rgb, mpp_x=slide.mpp_x, mpp_y=slide.mpp_y, sha256=source.image.sha256, started=started)
+def _made(slide: Slide, *, sha256: str, started: str) -> Any:
+    """A DICOM image of the pixels as they are stored, square or not: the outlines count those."""
+    sides = {"width": slide.width, "height": slide.height}
+    stored = SlideGrid(mpp=slide.mpp_x, **sides, downsample_x=1.0, downsample_y=1.0, level=0)
+    region = slide.read(Rect(x0=0, y0=0, x1=slide.width, y1=slide.height), stored)
+    if region.damage:
+        raise UnreadableError(f"{slide.path.name}: is damaged ({region.damage[0].reason}); copy or export it again")
+    return make_image(region.rgb, mpp_x=slide.mpp_x, mpp_y=slide.mpp_y, sha256=sha256, started=started)
 
 
 def _segments(cells: pd.DataFrame, compartment: Any) -> tuple[list[str], UInt8Array]:
