@@ -11,7 +11,7 @@ import phantom_slides
 from pdl1quant import pipeline
 from pdl1quant.assays import load_pack
 from pdl1quant.config import load_config
-from pdl1quant.model import BrownArea, Flag, ResultFlag, Status
+from pdl1quant.model import BrownArea, Flag, ResultFlag, SlideGrid, Status
 from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import quality
@@ -162,6 +162,31 @@ def test_white_is_that_of_glass_beside_stripes_that_were_lost_or_not_scanned(tmp
     with open_slide(path) as slide:
         white = pipeline.estimate_case([survey.sample_slide(slide, config=config_of())], config=config_of()).white
     assert white == pytest.approx((phantom_slides.WHITE,) * 3, abs=1)
+
+
+@pytest.mark.parametrize("size", [(1000, 1000), (700, 1000), (512, 2048), (3000, 1537), (300, 300)])
+@pytest.mark.parametrize("is_low", [False, True])
+@pytest.mark.parametrize("is_right", [False, True])
+def test_tissue_at_any_rim_of_a_slide_lies_in_a_window(size, is_low, is_right):
+    height, width = size
+    grid = SlideGrid(mpp=0.5, width=width, height=height, downsample_x=1.0, downsample_y=1.0, level=0)
+    found = np.zeros((height // 8, width // 8), bool)
+    found[-20 if is_low else 0, -20 if is_right else 0] = True
+    y, x = (8 * (side // 8 - 20) if is_end else 0 for side, is_end in zip(size, (is_low, is_right), strict=True))
+    windows = survey.tissue_windows(grid, found)
+    assert windows
+    for each in windows:
+        assert each.x0 <= x < each.x1 <= width
+        assert each.y0 <= y < each.y1 <= height
+        assert (each.width, each.height) == (min(width, survey.WINDOW_PX), min(height, survey.WINDOW_PX))
+
+
+def test_the_stains_of_a_slide_are_those_of_its_tissue_wherever_it_lies(tmp_path):
+    rgb = np.full((1000, 1000, 3), 245, np.uint8)
+    rgb[600:960, 600:960] = np.where(np.arange(360)[:, None, None] % 60 < 30, [150, 140, 200], [180, 130, 90])
+    with open_slide(phantom_slides.write_slide(tmp_path / "rim.tif", rgb)) as slide:
+        sample = survey.sample_slide(slide, config=config_of())
+    assert (sample.pixels.min(axis=1) < 220).mean() > 0.3
 
 
 def test_a_missing_tile_makes_the_result_partial_and_cuts_the_cells_around_it(image, tmp_path, estimate):

@@ -11,7 +11,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from pdl1quant import pipeline
@@ -23,7 +22,7 @@ from pdl1quant.stages import quality, stains, tissue
 from pdl1quant.stages.artefacts import DETAIL_MPP
 from pdl1quant.stages.stains import StainSample
 from pdl1quant.whole_slides.masking import mask_artefacts
-from pdl1quant.whole_slides.survey import sample_slide
+from pdl1quant.whole_slides.survey import WINDOW_PX, only_white, sample_slide, tissue_windows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +37,6 @@ MAX_OVERVIEW_PX = 16_000_000
 """Pixels of the overview of a slide, at ``STEP_UM`` of the tissue mask or coarser."""
 MAX_DECODED_PX = 400_000_000
 """Stored pixels that are decoded for it at most, a few seconds; a slide without small levels may need more."""
-WINDOW_PX = 512
-MAX_WINDOWS = 16
-"""Windows in which the stains of a slide are sampled, spread over its tissue."""
-MIN_TISSUE_SHARE = 0.5
-"""Share of a window that is tissue, for its stains to be sampled; where none holds so much, the fullest is taken."""
 TILE_PX = {"network": 2048, "watershed": 2424}
 """Side of the part of a slide that a worker holds at a time: about a window of the network with its context, or tile
 and margins; measured peaks of a worker were 764 to 874 and 716 to 724 MB."""
@@ -195,51 +189,22 @@ def _look_at(slide: Slide, grid: SlideGrid, *, config: Config, remarks: list[str
     stored = slide.levels[coarse.level]
     if stored.width * stored.height > MAX_DECODED_PX:
         remarks.append("no level of low resolution: tissue share and time are not estimated")
-        corners = _spread(grid, None)
-        return _Look(windows=_windows(slide, grid, corners), overview=None, tissue_share=None)
+        return _Look(windows=_windows(slide, grid, np.ones((1, 1), bool)), overview=None, tissue_share=None)
     overview = slide.read(Rect(x0=0, y0=0, x1=coarse.width, y1=coarse.height), coarse).rgb
     sample = stains.sample_stains(overview)
     found = _find_tissue(overview, coarse.mpp, sample, config=config)
-    corners = _spread(grid, found)
-    return _Look(windows=_windows(slide, grid, corners), overview=sample, tissue_share=float(found.mean()), found=found)
+    windows = _windows(slide, grid, found)
+    return _Look(windows=windows, overview=sample, tissue_share=float(found.mean()), found=found)
 
 
 def _find_tissue(rgb: UInt8Array, mpp: float, sample: StainSample, *, config: Config) -> BoolArray:
     white = stains.white_level([sample], config=config.stains)
-    only_white = StainEstimate(
-        white=white,
-        haematoxylin=config.stains.haematoxylin,
-        dab=config.stains.dab,
-        nucleus_od=stains.NUCLEUS_OD_RANGE[0],
-        white_source="glass",
-        vectors_source="fixed",
-    )
-    return tissue.find_tissue(Tile.whole(rgb, mpp), only_white, config=config.tissue)
+    return tissue.find_tissue(Tile.whole(rgb, mpp), only_white(white, config), config=config.tissue)
 
 
-def _spread(grid: SlideGrid, found: BoolArray | None) -> list[tuple[int, int]]:
-    """Rows and columns of up to ``MAX_WINDOWS`` windows that hold tissue, evenly from all that do."""
-    rows, columns = max(1, grid.height // WINDOW_PX), max(1, grid.width // WINDOW_PX)
-    shares = np.ones((rows, columns), np.float32)
-    if found is not None:
-        shares = np.asarray(cv2.resize(found.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA))
-    held = np.argwhere((shares >= min(MIN_TISSUE_SHARE, float(shares.max()))) & (shares > 0))
-    chosen = np.unique(np.linspace(0, len(held) - 1, min(MAX_WINDOWS, len(held))).round().astype(int))
-    return [(int(row), int(column)) for row, column in held[chosen]]
-
-
-def _windows(slide: Slide, grid: SlideGrid, corners: Sequence[tuple[int, int]]) -> tuple[UInt8Array, ...]:
-    """The windows that are not damaged."""
-    rects = [
-        Rect(
-            x0=column * WINDOW_PX,
-            y0=row * WINDOW_PX,
-            x1=min((column + 1) * WINDOW_PX, grid.width),
-            y1=min((row + 1) * WINDOW_PX, grid.height),
-        )
-        for row, column in corners
-    ]
-    regions = [slide.read(rect, grid) for rect in rects]
+def _windows(slide: Slide, grid: SlideGrid, found: BoolArray) -> tuple[UInt8Array, ...]:
+    """The windows of tissue that are not damaged."""
+    regions = [slide.read(rect, grid) for rect in tissue_windows(grid, found)]
     return tuple(region.rgb for region in regions if not region.damage)
 
 

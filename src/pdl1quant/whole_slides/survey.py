@@ -57,7 +57,7 @@ WINDOW_PX = 512
 MAX_WINDOWS = 16
 """Windows in which the stains of a slide are sampled, spread evenly over its tissue."""
 MIN_TISSUE_SHARE = 0.5
-"""Share of a window that is tissue, for its stains to be sampled."""
+"""Share of a window that is tissue, for its stains to be sampled; where none holds so much, the fullest is taken."""
 SIZE_WINDOWS = 6
 """In so many of them nuclei are found, to hold their size against the pixel size."""
 BLANK_PX = 3
@@ -160,7 +160,7 @@ def sample_slide(slide: Slide, *, config: Config) -> StainSample:
     grid = slide.grid(config.working_mpp)
     check_levels(slide, grid, overview.grid, overview.rgb)
     white = stains.white_level([whole], config=config.stains)
-    assumed = _only_white(white, config)
+    assumed = only_white(white, config)
     found = tissue.find_tissue(_tile(overview), assumed, config=config.tissue)
     ink = find_ink(overview.rgb, found.shape, estimate=assumed, config=config)
     windows = _windows(slide, grid, found & ~ink, n=MAX_WINDOWS, ink=ink)
@@ -308,7 +308,7 @@ def _square(reach_px: int) -> UInt8Array:
     return np.ones((2 * reach_px + 1,) * 2, np.uint8)
 
 
-def _only_white(white: tuple[float, float, float], config: Config) -> StainEstimate:
+def only_white(white: tuple[float, float, float], config: Config) -> StainEstimate:
     """What `tissue.find_tissue` has to know."""
     return StainEstimate(
         white=white,
@@ -323,18 +323,39 @@ def _only_white(white: tuple[float, float, float], config: Config) -> StainEstim
 def _windows(
     slide: Slide, grid: SlideGrid, found: BoolArray, *, n: int, ink: BoolArray | None = None
 ) -> Iterable[UInt8Array]:
-    """Up to ``n`` undamaged windows that hold tissue, evenly from all that do; ``ink`` is painted over with white."""
-    rows, columns = max(1, grid.height // WINDOW_PX), max(1, grid.width // WINDOW_PX)
-    share = _mean_of(found, rows, columns)
-    held = np.argwhere(share >= min(MIN_TISSUE_SHARE, float(share.max()))) if found.any() else np.empty((0, 2), int)
-    chosen = np.unique(np.linspace(0, len(held) - 1, min(n, len(held))).round().astype(int))
-    for row, column in held[chosen].tolist():
-        x0, y0 = column * WINDOW_PX, row * WINDOW_PX
-        rect = Rect(x0=x0, y0=y0, x1=min(x0 + WINDOW_PX, grid.width), y1=min(y0 + WINDOW_PX, grid.height))
+    """The undamaged ones of `tissue_windows`; ``ink`` is painted over with white."""
+    for rect in tissue_windows(grid, found, n=n):
         region = slide.read(rect, grid)
         if region.damage:
             continue
         yield region.rgb if ink is None else _without(ink, region.rgb, rect, grid)
+
+
+def tissue_windows(grid: SlideGrid, found: BoolArray, *, n: int = MAX_WINDOWS) -> list[Rect]:
+    """Up to ``n`` windows of ``WINDOW_PX`` that hold tissue, evenly from all that do.
+
+    Together the windows cover the grid up to its rims, where they overlap; each holds the part of the grid whose share
+    of tissue chooses it. ``found`` is a mask over the slide, of any size.
+    """
+    if not found.any():
+        return []
+    rows, columns = -(-grid.height // WINDOW_PX), -(-grid.width // WINDOW_PX)
+    share = _mean_of(found, rows, columns)
+    held = np.argwhere(share >= min(MIN_TISSUE_SHARE, float(share.max())))
+    chosen = np.unique(np.linspace(0, len(held) - 1, min(n, len(held))).round().astype(int))
+    tops, lefts = (
+        np.linspace(0, max(0, side - WINDOW_PX), k).round().astype(int).tolist()
+        for side, k in ((grid.height, rows), (grid.width, columns))
+    )
+    return [
+        Rect(
+            x0=lefts[column],
+            y0=tops[row],
+            x1=min(lefts[column] + WINDOW_PX, grid.width),
+            y1=min(tops[row] + WINDOW_PX, grid.height),
+        )
+        for row, column in held[chosen].tolist()
+    ]
 
 
 def _mean_of(mask: BoolArray, rows: int, columns: int) -> Float32Array:
