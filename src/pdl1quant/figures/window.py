@@ -39,7 +39,6 @@ class Window:
     mpp: float
     cells: pd.DataFrame
     outlines: Geometries
-    nuclei: Geometries
 
 
 def open_window(
@@ -101,8 +100,8 @@ def open_window(
     x, y = cells["x_px"].to_numpy() + 0.5, cells["y_px"].to_numpy() + 0.5
     rows = np.flatnonzero((x >= rect.x0) & (x < rect.x1) & (y >= rect.y0) & (y < rect.y1))
     inside = cells.iloc[rows]
-    outlines, nuclei = read_outlines(out, stem, rows, labels=inside["label"].to_numpy(np.int32), image_id=image_id)
-    return Window(rgb=rgb, rect=rect, mpp=pixel_um, cells=inside, outlines=outlines, nuclei=nuclei)
+    outlines, _ = read_outlines(out, stem, rows, labels=inside["label"].to_numpy(np.int32), image_id=image_id)
+    return Window(rgb=rgb, rect=rect, mpp=pixel_um, cells=inside, outlines=outlines)
 
 
 def busiest_place(

@@ -22,8 +22,8 @@ _FROND_CORE = 0.35
 class Zones:
     """What grows where, each (H, W) bool and disjoint: ``glass``, ``stroma``, ``tumour``, ``lumen``, ``vessel``.
 
-    ``gland`` is the part of ``tumour`` that lines a lumen, ``necrosis`` its dead part. ``depth_px`` is the distance
-    from the edge of the tumour, ``to_lumen_px`` that from the nearest lumen (infinite without any). ``across_nest``
+    ``necrosis`` is the dead part of ``tumour``. ``depth_px`` is the distance from the edge of the tumour,
+    ``to_lumen_px`` that from the nearest lumen (infinite without any). ``across_nest``
     and ``from_lumen`` (2, H // 4, W // 4) are unit vectors (x, y) away from the nest's edge and from the lumen.
     """
 
@@ -32,7 +32,6 @@ class Zones:
     tumour: BoolArray
     lumen: BoolArray
     vessel: BoolArray
-    gland: BoolArray
     necrosis: BoolArray
     depth_px: Float32Array
     to_lumen_px: Float32Array
@@ -75,7 +74,6 @@ def draw_zones(settings: PhantomSettings, rng: np.random.Generator) -> Zones:
         tumour=tumour,
         lumen=lumen,
         vessel=vessel,
-        gland=tumour & (to_lumen < settings.column_um / mpp),
         necrosis=dead & tumour & ~lumen,
         depth_px=np.minimum(depth, to_lumen),
         to_lumen_px=to_lumen,

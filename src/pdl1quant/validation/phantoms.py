@@ -73,11 +73,6 @@ class Phantom:
         return self._share("membrane_positive")
 
     @property
-    def tps_cytoplasm_pct(self) -> float | None:
-        """Cytoplasm or membrane positive: the mission's reading, the same as `tps_pct`."""
-        return self._share("positive")
-
-    @property
     def tps_cytoplasm_only_pct(self) -> float | None:
         """Cytoplasm positive and membrane negative."""
         viable = self.cells[self.cells["viable"]]
