@@ -237,33 +237,6 @@ def test_assumed_white_is_flagged():
     assert given.estimate.white == (244.0, 244.0, 244.0)
 
 
-@pytest.mark.parametrize("white", [(0.95, 0.95, 0.95), (243, 241), 243, (243, 241, 300), (float("nan"),) * 3])
-def test_a_white_that_is_no_level_of_glass_is_refused(white):
-    with pytest.raises(UsageError, match="three levels"):
-        estimate_case([], config=Config(), white=white)
-
-
-@pytest.mark.parametrize("name", ["scored", "tumour"])
-@pytest.mark.parametrize(
-    ("mask", "got"),
-    [
-        (np.ones((64, 64), np.uint8), r"a uint8 mask of \(64, 64\)"),
-        (np.ones((8, 64), bool), r"a bool mask of \(8, 64\)"),
-    ],
-)
-def test_masks_that_are_none_or_of_another_image_are_refused(name, mask, got):
-    roi = RoiMasks(**{"scored": np.ones((64, 64), bool), name: mask})
-    with pytest.raises(UsageError, match=rf"roi\.{name}: {got} for an image of \(64, 64\)"):
-        analyse_image(
-            np.zeros((64, 64, 3), np.uint8),
-            mpp=0.5,
-            estimate=ESTIMATE,
-            config=Config(),
-            pack=load_pack("28-8-cytoplasm"),
-            roi=roi,
-        )
-
-
 @pytest.mark.parametrize("segmenter", ["watershed", "network"])
 def test_carbon_turns_no_cell_positive(segmenter):
     settings = PhantomSettings(
