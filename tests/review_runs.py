@@ -24,7 +24,9 @@ def image_bytes(name):
     return f"image {name}".encode()
 
 
-def make_results(tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, version=None, **changes):
+def make_results(
+    tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, version=None, has_nests=True, flags=FLAGS, **changes
+):
     """A folder of results over one case; the images are files of a few bytes beside it. ``changes`` are of the job."""
     folder, out = tmp_path / "tiles", tmp_path / "out"
     folder.mkdir(exist_ok=True)
@@ -36,6 +38,8 @@ def make_results(tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, ver
         "indication": job.indication,
         "has_tumour_roi": False,
         "tumour_confirmed": False,
+        "has_nests": has_nests,
+        "flags": flags,
     }
     rows, entries, all_blocks = [], [], []
     for number, name in enumerate(images):
@@ -49,7 +53,7 @@ def make_results(tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, ver
             cells, block_um=job.config.score.block_um, mpp_x=0.5, mpp_y=0.5, config=job.config, pack=job.pack
         )
         all_blocks += blocks
-        score = score_blocks(blocks, level="image", flags=FLAGS, **scoring)
+        score = score_blocks(blocks, level="image", **scoring)
         rows.append(
             ScoreRow(
                 level="image", image=f"{name}.png", case=case, status=Status.OK, mpp=0.5,
@@ -57,7 +61,7 @@ def make_results(tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, ver
             )
         )  # fmt: skip
         entries.append({"image": f"{name}.png", "results": name, "case": case, "sha256": sha256, "roi_sha256": None})
-    score = score_blocks(all_blocks, level="case", flags=FLAGS, **scoring)
+    score = score_blocks(all_blocks, level="case", **scoring)
     values = score_values(sum(all_blocks, Counts()), score)
     rows.append(ScoreRow(level="case", image="", case=case, status=Status.OK, mpp=0.5, **values, **common))
     write_scores(rows, out / "scores.csv")

@@ -5,19 +5,22 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import make_scored_cells, random_cells
 from pdl1quant.assays import load_pack
 from pdl1quant.config import Config
-from pdl1quant.model import EXCLUDING_FLAGS, CellClass, Flag, RoiMasks
+from pdl1quant.model import EXCLUDING_FLAGS, CellClass, Flag, ResultFlag, RoiMasks
 from pdl1quant.pipeline import images
+from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import nests, quality
-from pdl1quant.stages.nests import Squares, count_squares, find_nests, flag_far, near_nests
+from pdl1quant.stages.nests import Squares, cells_near, count_squares, find_nests, flag_far, near_nests
 from pdl1quant.stages.score import block_places, count_cells
 from pdl1quant.whole_slides.judging import Band
-from pdl1quant.whole_slides.waiting import flag_far_cells
+from pdl1quant.whole_slides.scoring import Tally
+from pdl1quant.whole_slides.waiting import flag_far_cells, nest_grounds
 
 CONFIG, PACK = Config(), load_pack("28-8-cytoplasm")
 REACH_UM = quality.STROMA_REACH_UM
@@ -37,7 +40,8 @@ def table(*groups):
 
 
 def flagged(cells, squares=WIDE, reach_um=REACH_UM):
-    return flag_far(cells, near_nests(count_squares(cells, squares), squares, reach_um=reach_um), squares)
+    near = near_nests(count_squares(cells, squares), squares, reach_um=reach_um)
+    return flag_far(cells, cells_near(cells, near, squares))
 
 
 def is_far(cells, squares=WIDE):
@@ -78,7 +82,7 @@ def test_four_tumour_cells_are_no_nest_and_those_that_do_not_count_make_none():
     immune = ("lymphocyte", (30,), 25)
     assert is_far(table(("tumour", (10, 20, 30, 40), 25), immune))[-1]
     cells = table(FIVE, immune)
-    for flag in EXCLUDING_FLAGS:
+    for flag in EXCLUDING_FLAGS & ~Flag.TOUCHES_EDGE:
         flags = np.where(np.arange(len(cells)) == 0, int(flag), 0).astype(np.int32)
         assert is_far(cells.assign(flags=flags))[-1]
     assert not is_far(cells)[-1]
@@ -93,12 +97,29 @@ def test_far_positive_cells_leave_the_cps_at_every_threshold_and_stay_viable():
     assert counts.immune_positive_area_um2 == 150.0
 
 
-@pytest.mark.parametrize(("side_px", "n_far"), [(1200, 0), (1201, 2)])
-def test_of_a_single_field_all_immune_cells_count_if_it_holds_a_tumour_cell(side_px, n_far):
-    field = Squares(width=side_px, height=600, mpp_x=MPP, mpp_y=MPP)
-    immune = ("lymphocyte", (5, 490), 290)
-    assert is_far(table(("tumour", (400,), 25), immune), field).sum() == n_far
-    assert is_far(table(immune, ("stroma", (400,), 25)), field).sum() == 2
+@pytest.mark.parametrize(("side_px", "n_far"), [(1200, 0), (1201, 1)])
+def test_of_a_single_field_all_immune_cells_count_if_it_holds_a_nest(side_px, n_far):
+    field = Squares(width=side_px, height=1200, mpp_x=MPP, mpp_y=MPP)
+    immune = [("lymphocyte", (5,), 5), ("lymphocyte", (590,), 590)]
+    assert is_far(table(FIVE, *immune), field).sum() == n_far
+    for single in (("tumour", (400,), 25), ("stroma", (400,), 25)):
+        assert is_far(table(single, *immune), field).sum() == 2
+
+
+def test_a_nest_that_the_border_cuts_is_a_nest():
+    """In a field of 300 um: five cells at its rim, and it cuts all but one."""
+    field = Squares(width=600, height=600, mpp_x=MPP, mpp_y=MPP)
+    cells = table(FIVE, ("lymphocyte", (30, 150, 290), 250))
+    cut = np.where(np.arange(len(cells)) < 4, int(Flag.TOUCHES_EDGE), 0).astype(np.int32)
+    assert not is_far(cells.assign(flags=cut), field).any()
+
+
+@pytest.mark.parametrize(("side_um", "n_asked_for"), [(40, 2), (64, 2), (100, 3), (128, 4), (150, 5), (600, 5)])
+def test_of_tiny_fields_a_nest_is_as_dense_as_of_others_and_never_a_single_cell(side_um, n_asked_for):
+    field = Squares(width=2 * side_um, height=2 * side_um, mpp_x=MPP, mpp_y=MPP)
+    immune = ("lymphocyte", (12, 14), 30)
+    for n, n_far in ((n_asked_for - 1, 2), (n_asked_for, 0)):
+        assert is_far(table(("tumour", range(20, 20 + n), 15), immune), field).sum() == n_far
 
 
 def test_squares_are_the_blocks_that_are_counted_and_hold_every_centre_of_the_image():
@@ -138,12 +159,15 @@ def test_a_drawn_tumour_region_decides_in_place_of_nests_and_one_to_include_does
     left = np.arange(8000) < 5000
     scored = np.broadcast_to(left, (400, 8000))
     how = {"shape": (400, 8000), "mpp": MPP}
-    drawn = images._flagged(cells, RoiMasks(scored=np.ones((400, 8000), bool), tumour=scored), **how)["flags"]
-    assert not (drawn & FAR).any()
-    included = images._flagged(cells, RoiMasks(scored=scored), **how)["flags"].to_numpy()
-    assert ((included & FAR) > 0).tolist() == [False] * 6 + [True, True]
-    right = images._flagged(cells, RoiMasks(scored=~scored), **how)["flags"].to_numpy()
-    assert ((right & FAR) > 0)[-3:].all()  # tumour outside of what is scored makes no nest
+    drawn, has_nests = images._flagged(cells, RoiMasks(scored=np.ones((400, 8000), bool), tumour=scored), **how)
+    assert has_nests
+    assert not (drawn["flags"] & FAR).any()
+    included, has_nests = images._flagged(cells, RoiMasks(scored=scored), **how)
+    assert has_nests
+    assert ((included["flags"] & FAR) > 0).tolist() == [False] * 6 + [True, True]
+    right, has_nests = images._flagged(cells, RoiMasks(scored=~scored), **how)
+    assert not has_nests
+    assert ((right["flags"] & FAR) > 0)[-3:].all()  # tumour outside of what is scored makes no nest
 
 
 # --- bands of a slide ------------------------------------------------------------------------------------------------
@@ -188,11 +212,73 @@ def test_bands_of_any_height_have_the_flags_of_the_whole(seed, band_px, downsamp
     cells = sparse_cells(rng, 900, side, side)
     slide = SimpleNamespace(width=side, height=side, mpp_x=mpp, mpp_y=mpp * 1.01)
     grid = SimpleNamespace(height=int(side / downsample), downsample_y=downsample)
-    found = list(flag_far_cells(bands_of(cells, band_px, downsample, grid.height + 1), slide=slide, grid=grid))
+    grounds = nest_grounds(slide, ())
+    found = list(flag_far_cells(bands_of(cells, band_px, downsample, grid.height + 1), grounds=grounds, grid=grid))
     squares = Squares(width=side, height=side, mpp_x=mpp, mpp_y=mpp * 1.01)
     together = pd.concat([band.cells for band in found], ignore_index=True)
     pd.testing.assert_frame_equal(together, flagged(cells, squares), check_exact=True)
     assert [band.y1 for band in found] == sorted(band.y1 for band in found)
+
+
+def core(name, x_px, y_px, radius_px):
+    return Roi(
+        kind=RoiKind.INCLUDE,
+        name="core",
+        title=name,
+        geometry=shapely.Point(x_px, y_px).buffer(radius_px),
+        is_core=True,
+    )
+
+
+@settings(max_examples=12)
+@given(
+    seed=st.integers(0, 9999),
+    band_px=st.sampled_from([300, 1024, 5000]),
+    downsample=st.sampled_from([0.5, 1.0, 2.0037]),
+)
+def test_cells_of_a_core_know_its_own_nests_alone_for_bands_of_any_height(seed, band_px, downsample):
+    rng = np.random.default_rng(seed)
+    side, cells = 4000, sparse_cells(rng, 900, 4000, 4000)
+    cores = [
+        core(f"{row}{column}", 800 + 1200 * column + 0.3, 700 + 1250 * row, 590)
+        for row in range(3)
+        for column in range(3)
+    ]
+    slide = SimpleNamespace(width=side, height=side, mpp_x=MPP, mpp_y=MPP)
+    grid = SimpleNamespace(height=int(side / downsample), downsample_y=downsample)
+    grounds = nest_grounds(slide, cores)
+    found = list(flag_far_cells(bands_of(cells, band_px, downsample, grid.height + 1), grounds=grounds, grid=grid))
+    together = pd.concat([band.cells for band in found], ignore_index=True)
+    expected = cells["flags"].to_numpy().copy()
+    for each, ground in zip(cores, grounds, strict=True):
+        rows = np.flatnonzero(shapely.contains_xy(each.geometry, cells["x_px"] + 0.5, cells["y_px"] + 0.5))
+        own = cells.iloc[rows].reset_index(drop=True)
+        alone = flagged(own, ground.squares)
+        expected[rows] = alone["flags"]
+        assert ground.has_nest == find_nests(count_squares(own, ground.squares)).any()
+    assert (together["flags"].to_numpy() == expected).all()
+    assert together.drop(columns="flags").equals(cells.drop(columns="flags"))
+
+
+def test_a_nest_of_the_next_core_brings_in_nobody():
+    """Two cores 60 um apart: tumour in the first, brown lymphocytes in both, the nearest 100 um from the tumour."""
+    left, right = core("A-1", 800, 800, 700), core("A-2", 2320, 800, 700)
+    nest = ("tumour", (700, 710, 720, 725, 730), 400)
+    cells = table(nest, ("lymphocyte", (500, 730), 400), ("lymphocyte", (830, 1000), 400), ("tumour", (1300,), 400))
+    cells = cells.assign(y_px=800.0)
+    slide = SimpleNamespace(width=3200, height=1600, mpp_x=MPP, mpp_y=MPP)
+    grid = SimpleNamespace(height=1600, downsample_y=1.0)
+    tally = Tally(slide=slide, config=CONFIG, pack=PACK, rois=(left, right))
+    (band,) = flag_far_cells(bands_of(cells, 1600, 1.0, 1600), grounds=tally.grounds, grid=grid)
+    tally.add(band)
+    assert [ground.has_nest for ground in tally.grounds] == [True, False]
+    assert ((band.cells["flags"] & FAR) > 0).tolist() == [False] * 7 + [True, True, False]
+    has_nest = [ground.has_nest for ground in tally.grounds]
+    first, second = tally.regions.scores(flags=(), has_tumour_roi=False, px_um2=0.25, core_nests=has_nest)
+    assert (first.counts.positive.immune, second.counts.positive.immune) == (2, 0)
+    assert (first.score.cps, second.score.cps) == (100.0, None)
+    assert ResultFlag.NO_NESTS in second.score.flags
+    assert ResultFlag.NO_NESTS not in first.score.flags
 
 
 def test_few_bands_wait_on_a_slide_of_any_height():
@@ -201,7 +287,8 @@ def test_few_bands_wait_on_a_slide_of_any_height():
     slide = SimpleNamespace(width=2000, height=height, mpp_x=MPP, mpp_y=MPP)
     grid = SimpleNamespace(height=height, downsample_y=1.0)
     came, n_out = [], 0
-    for _ in flag_far_cells(bands_of(cells, band_px, 1.0, height, came), slide=slide, grid=grid):
+    grounds = nest_grounds(slide, ())
+    for _ in flag_far_cells(bands_of(cells, band_px, 1.0, height, came), grounds=grounds, grid=grid):
         n_out += 1
         assert len(came) - n_out <= 2
     assert n_out == len(came) > 20

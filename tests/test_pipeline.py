@@ -11,7 +11,7 @@ from skimage.data import immunohistochemistry
 from pdl1quant.assays import load_pack
 from pdl1quant.config import Config, NucleiConfig, PositivityConfig, QualityConfig, StainsConfig
 from pdl1quant.errors import NotColourError, NotHdabError, PixelSizeError, UsageError
-from pdl1quant.model import CELL_COLUMNS, BrownArea, Counts, Flag, ResultFlag, RoiMasks, Status
+from pdl1quant.model import CELL_COLUMNS, BrownArea, Counts, Flag, PositiveCounts, ResultFlag, RoiMasks, Status
 from pdl1quant.pipeline import CaseMember, analyse_image, estimate_case, sample_image, score_case, score_image
 from pdl1quant.stages.score import count_cells, positive_at
 from pdl1quant.validation.detection import match_points
@@ -326,6 +326,21 @@ def test_case_pools_the_blocks_of_its_images(phantom):
     positive = sum(r.counts.positive.cytoplasm for r in results)
     assert score.tps == pytest.approx(100 * positive / sum(r.counts.n_tumour for r in results))
     assert score.evaluable is not None
+
+
+def test_a_case_has_a_cps_where_one_of_its_images_has_a_nest():
+    """What an image without nests adds are its tumour cells; its immune cells are far (`nests.flag_far`)."""
+    lymphoid = CaseMember(blocks=(Counts(n_tumour=1, n_lymphocyte=800),), has_nests=False)
+    field = CaseMember(
+        blocks=(Counts(n_tumour=199, n_lymphocyte=20, positive=PositiveCounts(cytoplasm=50, immune=10)),)
+    )
+
+    def found(*members):
+        return score_case(members, estimate=ESTIMATE, config=Config(), pack=PACK)
+
+    assert found(lymphoid, field).cps == 30
+    assert found(lymphoid).cps is None
+    assert [ResultFlag.NO_NESTS in found(*each).flags for each in ((lymphoid, field), (lymphoid,))] == [False, True]
 
 
 def test_brown_without_cells_is_judged_over_all_images_of_a_case():

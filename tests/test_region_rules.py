@@ -1,5 +1,6 @@
 """What drawn regions do to cells: the same on images and on slides, for the CPS and for the scores by area."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,14 +11,14 @@ from factories import make_scored_cells
 from pdl1quant.assays import load_pack
 from pdl1quant.batch import work
 from pdl1quant.config import Config
-from pdl1quant.model import Counts, Flag
+from pdl1quant.model import BrownArea, Counts, Flag, Rect, ResultFlag, Status
 from pdl1quant.review.edits import EditKind
 from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import quality
 from pdl1quant.stages.score import count_cells
 from pdl1quant.tiling import BLOCK_PX
 from pdl1quant.whole_slides.judging import Band
-from pdl1quant.whole_slides.regions import Ground
+from pdl1quant.whole_slides.regions import Ground, regions_of
 from pdl1quant.whole_slides.scoring import Tally
 from pdl1quant.whole_slides.survey import _blocks_in
 from test_review_recount import edit, state_of
@@ -125,6 +126,18 @@ def test_tumour_drawn_between_the_cores_of_a_microarray_does_not_count():
     assert scored(counts_of(first, second, empty, strip("include", 0, 1000))) == (1, 1, 0, 1)
 
 
+def test_drawn_tumour_of_one_core_has_no_stroma_in_the_next():
+    """Immune cells lie at 510, 1510, 1990 and 2010: the last two are near tumour of the other core alone, if any."""
+    cores = (strip("include", 0, 1700, is_core=True), strip("include", 1750, 4000, is_core=True))
+    rois = (strip("tumour", 1400, 1600, title="left"), strip("tumour", 3500, 3600, title="right"), *cores)
+    assert scored(counts_of(*rois)) == (1, 1, 1, 2)
+    rows = [scored(sum(blocks.values(), Counts())) for blocks in on_slide(*rois)[1].regions.blocks]
+    assert rows == [(1, 1, 1, 2), (0, 0, 0, 0), (1, 1, 1, 2), (0, 0, 0, 0)]
+    both = (strip("tumour", 1400, 1600, title="left"), strip("tumour", 2000, 2005, title="right"), *cores)
+    rows = [scored(sum(blocks.values(), Counts())) for blocks in on_slide(*both)[1].regions.blocks]
+    assert rows[:2] == [(1, 1, 1, 2), (0, 2, 0, 2)]
+
+
 def test_a_cell_beside_the_tumour_counts_by_the_class_that_a_reviewer_gives_it():
     state = state_of(on_slide(TUMOUR)[0])
     tumour_cell, macrophage = 3, 7
@@ -135,15 +148,84 @@ def test_a_cell_beside_the_tumour_counts_by_the_class_that_a_reviewer_gives_it()
     assert is_out.tolist() == [False, False, True, False, False, False, True, True]
 
 
-def test_brown_counts_in_blocks_whose_middle_is_scored():
-    """Blocks of 256 px: their middles lie at x = 128, 384, 1920."""
-    blocks = np.array([[0, 0, 100, 40], [0, 1, 10, 4], [0, 7, 1, 1]], np.int32)
-    for rois, expected in (
-        ((), (111, 45)),
-        ((strip("include", 0, 400),), (110, 44)),
-        ((strip("include", 0, 4000), strip("exclude", 0, 200)), (11, 5)),
-        ((strip("include", 0, 4000), strip("tumour", 300, 400)), (10, 4)),
+def test_brown_counts_in_squares_whose_middle_is_scored_and_in_each_region_that_holds_it():
+    """Squares of 32 px: their middles lie at x = 16, 48, 240."""
+    squares = np.array([[0, 0, 100, 40], [0, 1, 10, 4], [0, 7, 1, 1]], np.int32)
+    for rois, expected, of_regions in (
+        ((), (111, 45), []),
+        ((strip("include", 0, 50),), (110, 44), [(110, 44)]),
+        ((strip("include", 0, 4000), strip("exclude", 0, 25)), (11, 5), [(11, 5)]),
+        ((strip("include", 0, 4000), strip("tumour", 40, 50)), (10, 4), [(10, 4), (10, 4)]),
+        (
+            (strip("include", 0, 40, is_core=True), strip("include", 40, 100, is_core=True)),
+            (110, 44),
+            [(100, 40), (10, 4)],
+        ),
     ):
-        _, tally = on_slide(*rois)
-        tally.add_brown(blocks, GRID)
-        assert (tally.brown_px, tally.bare_px) == expected
+        for parts in ([squares], [squares[2:], squares[:1], squares[1:2]]):  # tiles in any order
+            _, tally = on_slide(*rois)
+            for part in parts:
+                tally.add_brown(part, GRID)
+            assert tuple(tally.brown_px) == expected
+            assert [tuple(each) for each in tally.regions.brown_px] == of_regions
+
+
+def scores_of(tally, **more):
+    how = {"flags": (), "has_tumour_roi": tally.has_tumour_roi, "px_um2": MPP**2, "core_nests": [True] * 2, **more}
+    return {each.name: each for each in tally.regions.scores(**how)}
+
+
+def test_a_core_full_of_brown_without_cells_says_so_and_the_others_do_not():
+    first, second = (
+        strip("include", *x, is_core=True, title=name) for name, x in (("A-1", (0, 999)), ("A-2", (1001, 4000)))
+    )
+    _, tally = on_slide(first, second)
+    squares = np.array(
+        [[5, 0, 1000, 0], [5, 40, 1000, 200], [6, 40, 1024, 1024], *([7, n, 1024, 1024] for n in range(40, 46))]
+    )
+    tally.add_brown(squares.astype(np.int32), GRID)
+    found = scores_of(tally)
+    assert ResultFlag.BROWN_WITHOUT_CELLS in found["A-2"].score.flags
+    assert ResultFlag.BROWN_WITHOUT_CELLS not in found["A-1"].score.flags
+    assert found["A-2"].brown == BrownArea(area_um2=(1000 + 7 * 1024) / 4, without_cell_um2=(200 + 7 * 1024) / 4)
+
+
+def test_a_region_has_from_its_image_that_no_brown_was_seen():
+    _, tally = on_slide(strip("include", 0, 4000))
+    (found,) = scores_of(tally, flags={ResultFlag.NO_DAB_SEEN, ResultFlag.PARTIAL}).values()
+    assert ResultFlag.NO_DAB_SEEN in found.score.flags
+    assert ResultFlag.PARTIAL not in found.score.flags
+
+
+def test_tissue_without_a_cell_is_tissue_and_glass_is_none():
+    tissue = np.zeros((HEIGHT // 8, WIDTH // 8), bool)
+    tissue[:, :250] = True  # up to x = 2000; no cell lies from 1520 to 1980
+    _, tally = on_slide(
+        strip("include", 1600, 1900, title="pale"), strip("include", 3000, 3500, title="glass"), tissue=tissue
+    )
+    found = scores_of(tally)
+    assert (found["pale"].status, found["glass"].status) == (Status.OK, Status.NO_TISSUE)
+    assert ResultFlag.NO_TUMOUR_CELLS in found["pale"].score.flags
+    lost = scores_of(tally, damage=[Rect(x0=3100, y0=0, x1=3200, y1=100)])
+    assert (lost["pale"].status, lost["glass"].status) == (Status.OK, Status.PARTIAL)
+
+
+def test_a_drawn_region_whose_immune_cells_are_all_far_from_nests_has_no_cps():
+    """Tumour cells lie in it, but no nest near its immune cells, whatever nests lie elsewhere on the slide."""
+    _, tally = on_slide(strip("include", 1400, 1600, title="far"), strip("include", 400, 1200, title="near"))
+    fresh, table = replace(tally.regions), cells()
+    is_far = table["cell_class"].isin(["lymphocyte", "macrophage"]) & (table["x_px"] > 1200)
+    fresh.add(table.assign(flags=np.where(is_far, int(Flag.FAR_FROM_TUMOUR), 0).astype(np.int32)))
+    found = {each.name: each for each in fresh.scores(flags=(), has_tumour_roi=False, px_um2=MPP**2)}
+    assert (found["far"].score.cps, found["near"].score.cps) == (None, 100.0)
+    assert ResultFlag.NO_NESTS in found["far"].score.flags
+    assert ResultFlag.NO_NESTS not in found["near"].score.flags
+
+
+def test_a_core_keeps_its_name_whatever_was_drawn():
+    ground = Ground(tissue=None, width=WIDTH, height=HEIGHT)
+    drawn = strip("include", 0, 100, title="A-1")
+    core = strip("include", 0, 4000, title="A-1", is_core=True)
+    names = [(each.level, each.name) for each in regions_of((drawn, core), ground)]
+    assert names == [("roi", "A-1"), ("core", "A-1")]
+    assert [each.name for each in regions_of((drawn, drawn, core), ground)] == ["A-1 1", "A-1 2", "A-1"]

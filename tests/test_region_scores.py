@@ -1,13 +1,16 @@
 """Scores of single regions: a row each, beside rows of image and case that know nothing of them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 import phantom_slides
-from batch_runs import draw_phantom, rows_of, run
+from batch_runs import BROWN, Deaf, draw_phantom, draw_tile, rows_of, run
 from pdl1quant.config import load_config
+from pdl1quant.console import case_lines
 from pdl1quant.model import Flag, ResultFlag, Status
 from pdl1quant.outputs.tables import read_cells
 from test_whole_slides import without_tile
@@ -63,6 +66,16 @@ def test_halves_of_a_region_add_up_to_the_slide(halves):
     assert north.n_cells == (inside | (immune & (beside_px <= 1000))).sum()
 
 
+def test_rows_of_regions_are_the_same_for_tiles_of_any_size(slide, halves, tmp_path):
+    config = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=2048"])
+    run(slide, tmp_path / "out", config=config, mpp=None, roi=draw(tmp_path / "two.geojson", *HALVES))
+    rows, others = (
+        [replace(row, config_digest="") for row in rows_of(out, "roi")] for out in (halves, tmp_path / "out")
+    )
+    assert rows == others
+    assert all(row.brown_without_cells_pct > 0 for row in rows)
+
+
 def test_rows_of_image_and_case_know_nothing_of_the_regions(slide, halves, tmp_path):
     whole = draw(tmp_path / "one.geojson", ("all", "Tumor", (480, 200, 780, 1300)))
     run(slide, tmp_path / "out", config=CONFIG, mpp=None, roi=whole)
@@ -70,12 +83,8 @@ def test_rows_of_image_and_case_know_nothing_of_the_regions(slide, halves, tmp_p
         assert rows_of(tmp_path / "out", level) == rows_of(halves, level)
     (row,) = rows_of(tmp_path / "out", "roi")
     (image,) = rows_of(tmp_path / "out", "image")
-    assert (row.n_tumour, row.tps, row.tps_low, row.ic_area_pct) == (
-        image.n_tumour,
-        image.tps,
-        image.tps_low,
-        image.ic_area_pct,
-    )
+    names = ("n_tumour", "tps", "tps_low", "ic_area_pct", "brown_without_cells_pct")
+    assert all(getattr(row, name) == getattr(image, name) is not None for name in names)
 
 
 def test_a_region_makes_no_call_and_is_confirmed_by_a_tumour_region(halves):
@@ -117,6 +126,57 @@ def test_damage_makes_only_the_region_that_it_touches_partial(slide, tmp_path):
     assert south.status is Status.PARTIAL
     assert ResultFlag.PARTIAL in south.flags
     assert north.status is Status.OK
+
+
+@pytest.fixture(scope="module")
+def dark(tmp_path_factory):
+    """A field with a slab of brown in which no nucleus shows, with its copy, and regions over and beside the slab."""
+    folder = tmp_path_factory.mktemp("dark")
+    path = draw_tile(folder / "case" / "tile.png", size=256)
+    rgb = np.array(PillowImage.open(path))
+    rgb[150:250, 8:248] = 243 * 10 ** -(1.2 * BROWN)
+    (folder / "rois").mkdir()
+    for name in ("tile", "copy"):
+        PillowImage.fromarray(rgb).save(folder / "case" / f"{name}.png")
+        regions = (
+            ("above", "", (0, 0, 256, 140)),
+            ("slab", "", (0, 140, 256, 256)),
+            ("in it", "", (40, 170, 200, 230)),
+        )
+        draw(folder / "rois" / f"{name}.geojson", *regions)
+    listener = Deaf()
+    run(folder / "case", folder / "out", roi=folder / "rois", listener=listener)
+    return folder / "out", listener
+
+
+def test_a_region_full_of_brown_without_cells_is_flagged_and_one_beside_it_is_not(dark):
+    out, _ = dark
+    above, slab, inside = (row for row in rows_of(out, "roi") if row.image == "tile.png")
+    assert [ResultFlag.BROWN_WITHOUT_CELLS in row.flags for row in (above, slab, inside)] == [False, True, True]
+    assert above.brown_without_cells_pct < 40 < slab.brown_without_cells_pct
+    assert inside.brown_without_cells_pct > 80
+    assert (inside.n_cells, inside.status) == (0, Status.OK)  # of tissue, though nothing was found in it
+    (case,) = rows_of(out, "case")
+    images = rows_of(out, "image")
+    assert {case.brown_without_cells_pct} == {row.brown_without_cells_pct for row in images}
+
+
+def test_regions_of_a_duplicate_are_duplicates(dark):
+    out, _ = dark
+    rows = {level: [ResultFlag.DUPLICATE in row.flags for row in rows_of(out, level)] for level in ("image", "roi")}
+    assert rows == {"image": [False, True], "roi": [False] * 3 + [True] * 3}
+
+
+def test_report_and_console_say_which_regions_are_full_of_brown_without_cells(dark):
+    out, listener = dark
+    page = (out / "report.html").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith('<tr><th scope="row">')]
+    said = {
+        name: [line for line in lines if f">{name}<" in line and "brown without cells" in line]
+        for name in ("above", "slab")
+    }
+    assert (len(said["above"]), len(said["slab"])) == (0, 2)
+    assert any("2 images, 2 regions: much brown" in line for line in case_lines(listener.reports[0]))
 
 
 def test_resume_writes_the_same_rows(slide, halves, tmp_path):

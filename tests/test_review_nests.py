@@ -6,10 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from factories import make_scored_cells, random_cells
-from pdl1quant.model import CellClass, Counts, Flag
-from pdl1quant.review import EditKind, MadeCell
-from pdl1quant.review.recount import BlockCounts
+from pdl1quant.model import CellClass, Counts, Flag, PositiveCounts
+from pdl1quant.outputs.reviewed import read_reviewed
+from pdl1quant.review import EditKind, MadeCell, rescore
+from pdl1quant.review.edits import RoiRule
+from pdl1quant.review.recount import BlockCounts, score_blocks
 from pdl1quant.stages.score import count_cells
+from review_runs import make_results, open_review
 from test_review_recount import CONFIG, MPP, box, draw_edit, edit, pack_for, state_of
 
 FAR = int(Flag.FAR_FROM_TUMOUR)
@@ -73,6 +76,30 @@ def test_immune_cells_of_a_region_to_include_count_again(rules, counted):
     assert n_immune(state) == counted
     state.take([edit(EditKind.UNDO, to=each.id) for each in reversed(drawn)])
     assert (n_immune(state), far_rows(state)) == (1, [2, 3])
+
+
+def test_without_nests_there_is_no_cps_until_a_reviewer_says_which_immune_cells_count(tmp_path):
+    out = make_results(tmp_path, images=("a",), has_nests=False)
+
+    def reviewed():
+        rescore(out)
+        return read_reviewed(out / "scores_reviewed.csv")
+
+    for rule, has_cps in ((None, False), (RoiRule.ONLY, False), (RoiRule.INCLUDE, True)):
+        if rule is not None:
+            open_review(out).edit(EditKind.ROI, reviewer="Ada", to=rule, geometry=box(0, 0, 9000, 9000))
+        for row in reviewed():
+            assert (row.cps, row.tps is None, row.reviewed_tps is None) == (None, False, False)
+            assert (row.reviewed_cps is not None, "no_nests" not in row.reviewed_flags) == (has_cps, has_cps)
+
+
+def test_brown_that_a_reviewer_sees_is_brown():
+    def flags(n_positive):
+        counts = Counts(n_tumour=10, positive=PositiveCounts(cytoplasm=n_positive))
+        how = {"config": CONFIG, "pack": pack_for(), "indication": None, "level": "image"}
+        return score_blocks([counts], flags=["no_dab_seen"], has_tumour_roi=False, tumour_confirmed=False, **how).flags
+
+    assert ["no_dab_seen" in flags(n) for n in (0, 1)] == [True, False]
 
 
 @settings(max_examples=25)

@@ -318,6 +318,20 @@ def test_the_interval_of_the_cps_is_the_one_of_its_calls():
     assert scored([tally(500, 10)] * 20, has_macrophage_class=False).cps_low is None
 
 
+def test_where_immune_cells_are_and_no_nest_there_is_no_cps_and_no_call_on_it():
+    blocks = [tally(500, 400, immune=9)] * 20
+    found = scored(blocks, has_nests=False, indication=STOMACH)
+    assert (found.cps, found.cps_low, found.calls) == (None, None, ())
+    assert ResultFlag.NO_NESTS in found.flags
+    assert found.tps == scored(blocks).tps
+    reasons = why_no_call(found.flags, pack=LABEL, indication=STOMACH, evaluable=True)
+    assert reasons == ("its cut-offs are of the CPS, and no nest of tumour cells was found",)
+    for others in ([tally(500, 400)], [tally(0, immune=9)]):  # nobody whom a nest would claim; nothing that is tumour
+        assert ResultFlag.NO_NESTS not in scored(others, has_nests=False).flags
+    assert scored([tally(500, 400)], has_nests=False).cps == 80
+    assert ResultFlag.NO_NESTS not in scored(blocks, has_nests=False, has_macrophage_class=False).flags
+
+
 def test_no_call_on_a_case_with_too_few_cells():
     assert scored([tally(99, 99)]).calls == ()
 

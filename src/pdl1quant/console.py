@@ -37,6 +37,7 @@ REMARKS = {
     ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
     ResultFlag.PARTIAL: "damaged, or many tumour cells left out (blur, pigment, dead): look at the overlays",
     ResultFlag.NO_TUMOUR_CELLS: "no tumour cells found: look at the overlays",
+    ResultFlag.NO_NESTS: "no CPS: immune cells were found, but no nest of tumour cells: draw the tumour (--roi)",
     ResultFlag.TOO_FEW_CELLS: "not evaluable, too few tumour cells: add images of this case",
     ResultFlag.DUPLICATE: "the same as another image of the case, not counted again",
 }
@@ -52,6 +53,11 @@ _OF_IMAGES = (
     ResultFlag.DUPLICATE,
 )
 """Flags that say how many images of the case they concern."""
+
+_OF_REGIONS = (ResultFlag.BROWN_WITHOUT_CELLS,)
+"""Those that drawn regions and cores have of their own, and that may be lost among all of an image."""
+_REGIONS = {"roi": "region", "core": "core"}
+"""What a region is called, by the level of its row."""
 
 REMARKS_OF_RUNS = {
     ResultFlag.TUMOUR_UNCONFIRMED: "no person confirmed what is tumour (draw it and give --roi)",
@@ -156,12 +162,21 @@ def _remarks(report: CaseReport, score: Score) -> list[str]:
     for flag, text in REMARKS.items():
         if flag is ResultFlag.TOO_FEW_CELLS and ResultFlag.NO_TUMOUR_CELLS in score.flags:
             continue
-        n = report.images_by_flag.get(flag, 0) if flag in _OF_IMAGES else 0
-        if n and report.n_images > 1:
-            remarks.append(f"{plural(n, 'image')}: {text}")
-        elif n or (flag in score.flags and not (flag is ResultFlag.PARTIAL and n_missing)):
+        whom = _whom(report, flag)
+        if whom:
+            remarks.append(text if whom == ["1 image"] and report.n_images == 1 else f"{', '.join(whom)}: {text}")
+        elif flag in score.flags and not (flag is ResultFlag.PARTIAL and n_missing):
             remarks.append(text)
     return [*remarks, report.no_call] if report.no_call else remarks
+
+
+def _whom(report: CaseReport, flag: ResultFlag) -> list[str]:
+    """How many images, regions and cores of a case a flag is about, where it is said of them."""
+    n_images = report.images_by_flag.get(flag, 0) if flag in _OF_IMAGES else 0
+    numbers = {"image": n_images}
+    if flag in _OF_REGIONS:
+        numbers |= {noun: report.regions_by_flag.get((level, flag), 0) for level, noun in _REGIONS.items()}
+    return [plural(n, noun) for noun, n in numbers.items() if n]
 
 
 def end_lines(summary: Summary) -> list[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pdl1quant.model import Counts, ResultFlag, Score, Status
+from pdl1quant.model import BrownArea, Counts, ResultFlag, Score, Status
 from pdl1quant.outputs.scores_table import ScoreRow, score_values
 from pdl1quant.stages.score import why_no_call
 
@@ -38,11 +38,12 @@ class CaseReport:
     """Why a pack that makes calls made none; empty where it made one or never does."""
     images_by_flag: Mapping[ResultFlag, int] = field(default_factory=dict)
     """How many of its images carry each flag."""
+    regions_by_flag: Mapping[tuple[str, ResultFlag], int] = field(default_factory=dict)
+    """How many of their regions do, by level (``roi``, ``core``); those of duplicates are not counted."""
 
 
 def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
     """The row of one image."""
-    bare = outcome.brown.share_without_cell
     return ScoreRow(
         level="image",
         image=image.name,
@@ -50,7 +51,7 @@ def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
         status=outcome.status,
         error=outcome.error,
         artefact_pct=None if outcome.artefacts is None else 100 * sum(outcome.artefacts.values()),
-        brown_without_cells_pct=None if bare is None else 100 * bare,
+        brown_without_cells_pct=_bare_pct(outcome.brown),
         mpp=outcome.mpp,
         extra=dict(image.extra),
         **_values(outcome.counts, outcome.score, flags=outcome.flags),
@@ -59,7 +60,8 @@ def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
 
 
 def region_rows(image: Image, outcome: Outcome, *, plan: Plan) -> list[ScoreRow]:
-    """The rows of its regions; they have the case's name and no share in it."""
+    """The rows of its regions; they have the case's name and no share in it. Those of a duplicate are duplicates."""
+    duplicate = tuple(flag for flag in outcome.flags if flag is ResultFlag.DUPLICATE)
     return [
         ScoreRow(
             level=each.level,
@@ -67,9 +69,10 @@ def region_rows(image: Image, outcome: Outcome, *, plan: Plan) -> list[ScoreRow]
             case=image.case,
             status=each.status,
             region=each.name,
+            brown_without_cells_pct=_bare_pct(each.brown),
             mpp=outcome.mpp,
             extra=dict(image.extra),
-            **_values(each.counts, each.score),
+            **_values(each.counts, each.score, flags=duplicate),
             **_same_for_all(plan),
         )
         for each in outcome.regions
@@ -146,6 +149,7 @@ def case_result(
         case=case,
         status=status,
         error=_case_error(n_unscored, len(unique)),
+        brown_without_cells_pct=_bare_pct(sum((outcome.brown for outcome in scored), BrownArea())),
         mpp=_common([outcome.mpp for outcome in scored]),
         extra=_common_extra([image for image, _ in members]),
         **_values(counts if scored else None, score),
@@ -160,8 +164,16 @@ def case_result(
         n_scored=len(members) - sum(outcome.status in UNSCORED for _, outcome in members),
         no_call="" if score is None else _no_call(score, plan),
         images_by_flag=Counter(flag for _, outcome in members for flag in outcome.flags),
+        regions_by_flag=Counter(
+            (each.level, flag) for _, outcome in unique for each in outcome.regions for flag in each.score.flags
+        ),
     )
     return report, row
+
+
+def _bare_pct(brown: BrownArea) -> float | None:
+    share = brown.share_without_cell
+    return None if share is None else 100 * share
 
 
 def plural(n: int, noun: str) -> str:

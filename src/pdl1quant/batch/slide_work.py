@@ -145,7 +145,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
             pack=plan.pack,
             rois=work.rois,
             artefacts=work.artefacts,
-            tissue=work.tissue if rois else None,
+            tissue=work.tissue if work.rois else None,
         )
         tally.damage |= dict.fromkeys(known_damage(slide, work))
         give_back()
@@ -171,6 +171,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
             blocks=result.blocks,
             regions=result.regions,
             brown=result.brown,
+            has_nests=result.has_nests,
             artefacts=None
             if result.artefacts is None
             else {str(kind): share for kind, share in result.artefacts.items()},
@@ -282,7 +283,7 @@ def _flagged_bands(
     plan = task.plan
     judged = judge_bands(measured, places, grid=work.grid, estimate=task.estimate, config=plan.config, pack=plan.pack)
     bands = map(tally.flagged, judged)
-    return bands if tally.has_tumour_roi else flag_far_cells(bands, slide=tally.slide, grid=work.grid)
+    return bands if tally.has_tumour_roi else flag_far_cells(bands, grounds=tally.grounds, grid=work.grid)
 
 
 def _held(measured: Iterator[tuple[int, TileCells]], painter: Painter) -> Iterator[tuple[int, TileCells]]:

@@ -36,6 +36,7 @@ from pdl1quant.pipeline import CaseMember, StainSample, analyse_image, sample_im
 from pdl1quant.slides.images import PlainImage, read_image
 from pdl1quant.slides.raster import Note
 from pdl1quant.slides.roi import Roi, RoiKind, limiting_rois, read_geojson_rois, roi_mask, share_outside, tumour_rois
+from pdl1quant.stages import quality
 from pdl1quant.whole_slides.regions import Ground, RegionTally, regions_of
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Outcome:
     artefacts: dict[str, float] | None = None
     """Share (0-1) of the tissue that each kind covers; None where nobody looked for them."""
     brown: BrownArea = field(default_factory=BrownArea)
+    has_nests: bool = True
+    """Whether tumour was drawn or a nest of tumour cells found."""
     regions: tuple[RegionScore, ...] = ()
     notes: tuple[str, ...] = ()
     """What was done to, or ignored in, the image on reading it."""
@@ -113,7 +116,13 @@ class Outcome:
     @property
     def member(self) -> CaseMember:
         """What it adds to its case."""
-        return CaseMember(blocks=self.blocks, flags=self.flags, has_tumour_roi=self.has_tumour_roi, brown=self.brown)
+        return CaseMember(
+            blocks=self.blocks,
+            flags=self.flags,
+            has_tumour_roi=self.has_tumour_roi,
+            has_nests=self.has_nests,
+            brown=self.brown,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,6 +243,12 @@ def _analyse(task: Task) -> Done:
         pack=plan.pack,
     )
     regions.add(result.cells)
+    assert result.compartments is not None
+    assert result.brown_squares is not None
+    rows, columns = result.compartments.cell.shape
+    x, y = quality.brown_middles(result.brown_squares, width=columns, height=rows)
+    regions.add_brown(result.brown_squares, x * (width / columns), y * (height / rows))
+    has_tumour_roi = roi is not None and roi.tumour is not None
     outcome = Outcome(
         status=result.status,
         counts=result.counts,
@@ -243,8 +258,9 @@ def _analyse(task: Task) -> Done:
         notes=tuple(map(str, read.notes)),
         blocks=result.blocks,
         brown=result.brown,
-        has_tumour_roi=roi is not None and roi.tumour is not None,
-        regions=regions.scores(flags=result.flags, has_tumour_roi=roi is not None and roi.tumour is not None),
+        has_tumour_roi=has_tumour_roi,
+        has_nests=result.has_nests,
+        regions=regions.scores(flags=result.flags, has_tumour_roi=has_tumour_roi, px_um2=result.working_mpp**2),
     )
     return Done(outcome=outcome)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.model.artefacts import ArtefactKind
-    from pdl1quant.model.pixels import BoolArray, Compartments, StainEstimate
+    from pdl1quant.model.pixels import BoolArray, Compartments, Int32Array, Int64Array, StainEstimate
 
 _Sum = TypeVar("_Sum", "PositiveCounts", "Counts")
 
@@ -161,6 +161,7 @@ class ResultFlag(StrEnum):
     NO_TUMOUR_CELLS = "no_tumour_cells"
     TOO_FEW_CELLS = "too_few_cells"
     NO_MACROPHAGE_CLASS = "no_macrophage_class"
+    NO_NESTS = "no_nests"
     NO_TUMOUR_ROI = "no_tumour_roi"
     UNCALIBRATED = "uncalibrated"
     DUPLICATE = "duplicate"
@@ -202,13 +203,19 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionScore:
-    """The score of one region of an image: ``level`` is ``roi`` (drawn by a person) or ``core`` (of a microarray)."""
+    """The score of one region of an image: ``level`` is ``roi`` (drawn by a person) or ``core`` (of a microarray).
+
+    ``brown`` and ``has_nests`` are as those of a `SlideResult`; a drawn region is taken for one with nests where one of
+    its immune cells is near one.
+    """
 
     level: str
     name: str
     status: Status
     counts: Counts
     score: Score
+    brown: BrownArea
+    has_nests: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +224,12 @@ class BrownArea:
 
     area_um2: float = 0.0
     without_cell_um2: float = 0.0
+
+    @classmethod
+    def of_px(cls, brown_px: Int64Array, *, px_um2: float) -> BrownArea:
+        """From (2,) brown pixels and those of them in no cell, of ``px_um2`` each."""
+        brown, bare = brown_px.tolist()
+        return cls(area_um2=brown * px_um2, without_cell_um2=bare * px_um2)
 
     def __add__(self, other: BrownArea) -> BrownArea:
         return BrownArea(
@@ -238,7 +251,8 @@ class SlideResult:
     ``compartments`` are label images at ``working_mpp``, kept only when asked for; ``tissue`` is a mask over the whole
     image, of any size, and None for a slide. ``shape_px`` is (height, width) of
     the input image and ``mpp`` its pixel size in um. ``artefacts`` are shares (0-1) of the tissue; None where nobody
-    looked for them. ``brown`` is the area that is brown, in cells and elsewhere.
+    looked for them. ``brown`` is the area that is brown, in cells and elsewhere; ``brown_squares`` (k, 4) says
+    where, by squares (`stages.quality.find_brown`), and is None for a slide.
     """
 
     status: Status
@@ -256,4 +270,7 @@ class SlideResult:
     tissue: BoolArray | None = None
     artefacts: Mapping[ArtefactKind, float] | None = None
     brown: BrownArea = BrownArea()
+    brown_squares: Int32Array | None = None
+    has_nests: bool = True
+    """Whether tumour was drawn, or a nest of tumour cells found: without either no immune cell counts in the CPS."""
     regions: tuple[RegionScore, ...] = ()

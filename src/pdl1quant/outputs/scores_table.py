@@ -78,7 +78,7 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "brown_without_cells_pct",
         "float",
         "%",
-        "share of an image's brown area that lies in no cell; from 25 on cells were missed",
+        "share of the row's brown area that lies in no cell; from 25 on cells were missed",
     ),
     ScoreColumn("mpp", "float", "um", "side of a pixel of the image; empty for a case whose images differ"),
     ScoreColumn("assay", "text", "", "name of the rule pack: how the stain was read"),

@@ -10,7 +10,6 @@ import numpy as np
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.config import Config
 from pdl1quant.errors import NotColourError, UsageError
-from pdl1quant.kernels.sums import brown_per_block
 from pdl1quant.model import BrownArea, Counts, ResultFlag, RoiMasks, SlideResult, Status
 from pdl1quant.pipeline.finding import find_cells
 from pdl1quant.pipeline.judging import judge_cells
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
         BoolArray,
         Compartments,
         Indication,
+        Int32Array,
         RulePack,
         StainEstimate,
         StainOD,
@@ -117,11 +117,12 @@ def analyse_image(
     grain_um = quality.blue_grain_um(od, mpp=tile.mpp)
     size_flags = quality.check_nucleus_size(cells, config=config.quality, stained_um=stained_um, grain_um=grain_um)
     result_flags = {*flags, *estimate_flags(estimate), *size_flags}
-    cells = _flagged(cells, roi, shape=rgb.shape[:2], mpp=mpp)
+    cells, has_nests = _flagged(cells, roi, shape=rgb.shape[:2], mpp=mpp)
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
     if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
         result_flags.add(ResultFlag.NO_DAB_SEEN)
-    brown = _brown_area(od, parts, roi, tile=tile, config=config)
+    squares = _scored_squares(quality.find_brown(od.dab, parts.cell, t1=config.positivity.dab_od), roi, tile=tile)
+    brown = BrownArea.of_px(squares[:, 2:].sum(axis=0), px_um2=tile.mpp**2)
     blocks = scoring.count_blocks(cells, block_um=config.score.block_um, mpp_x=mpp, mpp_y=mpp, config=config, pack=pack)
     if roi is not None and roi.tumour is not None:
         blocks = (*blocks, Counts(tumour_area_um2=_area_px(roi.tumour & roi.scored, found_tissue) * mpp**2))
@@ -133,6 +134,7 @@ def analyse_image(
         indication=indication,
         level="image",
         has_tumour_roi=roi is not None and roi.tumour is not None,
+        has_nests=has_nests,
         flags=result_flags,
     )
     status = Status.OK if found_tissue.any() or len(cells) else Status.NO_TISSUE
@@ -142,7 +144,8 @@ def analyse_image(
         status=status, cells=cells, counts=sum(blocks, Counts()), blocks=blocks, score=score, estimate=estimate,
         mpp=mpp, working_mpp=tile.mpp, shape_px=(rgb.shape[0], rgb.shape[1]),
         tissue_area_um2=tissue.tissue_area_um2(found_tissue, tile), flags=score.flags, tissue=found_tissue,
-        compartments=parts if keep_labels else None, brown=brown,
+        compartments=parts if keep_labels else None, brown=brown, brown_squares=squares,
+        has_nests=has_nests,
     )  # fmt: skip
 
 
@@ -162,31 +165,33 @@ def _check_roi(roi: RoiMasks | None, shape: tuple[int, int]) -> None:
             raise UsageError(f"roi.{name}: a mask of {mask.shape} for an image of {shape}; draw it on this image")
 
 
-def _flagged(cells: pd.DataFrame, roi: RoiMasks | None, *, shape: tuple[int, ...], mpp: float) -> pd.DataFrame:
+def _flagged(
+    cells: pd.DataFrame, roi: RoiMasks | None, *, shape: tuple[int, ...], mpp: float
+) -> tuple[pd.DataFrame, bool]:
     """What does not count, or not for the CPS, for where it lies: in or beside what is drawn, else in or beside nests.
 
-    ``shape`` is the height and width of the image in pixels.
+    ``shape`` is the height and width of the image in pixels. Also whether there is a nest, or tumour that was drawn.
     """
     if roi is not None:
         cells = quality.flag_outside(cells, roi, mpp=mpp)
     if roi is not None and roi.tumour is not None:
-        return cells
+        return cells, True
     squares = nests.Squares(width=shape[1], height=shape[0], mpp_x=mpp, mpp_y=mpp)
     near = nests.near_nests(nests.count_squares(cells, squares), squares, reach_um=quality.STROMA_REACH_UM)
-    return nests.flag_far(cells, near, squares)
+    return nests.flag_far(cells, nests.cells_near(cells, near, squares)), bool(near.any())
 
 
-def _brown_area(od: StainOD, parts: Compartments, roi: RoiMasks | None, *, tile: Tile, config: Config) -> BrownArea:
-    """What of the scored region, at the working resolution, is brown."""
-    dab, (height, width) = od.dab, parts.cell.shape
-    if roi is not None:
-        counts = roi.scored if roi.tumour is None else roi.scored & roi.tumour
-        counts = cv2.resize(counts.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
-        dab = np.where(counts, dab, np.float32(-np.inf))
-    t1 = np.float32(config.positivity.dab_od)
-    whole = ((0, 0), (0, 0), (height, width))
-    brown, bare = brown_per_block(dab, parts.cell, whole, t1, max(height, width))[0, 0].tolist()
-    return BrownArea(area_um2=brown * tile.mpp**2, without_cell_um2=bare * tile.mpp**2)
+def _scored_squares(squares: Int32Array, roi: RoiMasks | None, *, tile: Tile) -> Int32Array:
+    """Those squares of brown (`quality.find_brown`) whose middle is scored: in the tumour, where it was drawn."""
+    if roi is None:
+        return squares
+    counts = roi.scored if roi.tumour is None else roi.scored & roi.tumour
+    x, y = quality.brown_middles(squares, width=tile.rgb.shape[1], height=tile.rgb.shape[0])
+    row, column = (
+        np.rint(at * downsample).astype(np.intp).clip(max=side - 1)
+        for at, downsample, side in zip((y, x), (tile.downsample_y, tile.downsample_x), counts.shape, strict=True)
+    )
+    return np.asarray(squares[counts[row, column]])
 
 
 def _area_px(drawn: BoolArray, tissue: BoolArray) -> int:

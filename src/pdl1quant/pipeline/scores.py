@@ -25,6 +25,8 @@ class CaseMember:
     blocks: tuple[Counts, ...]
     flags: tuple[ResultFlag, ...] = ()
     has_tumour_roi: bool = False
+    has_nests: bool = True
+    """Whether tumour was drawn or a nest of tumour cells found."""
     brown: BrownArea = field(default_factory=BrownArea)
 
 
@@ -51,7 +53,14 @@ def score_case(
     asked = [member for member in members if holds_cells(member.blocks)] or members
     has_roi = bool(asked) and all(member.has_tumour_roi for member in asked)
     return score_blocks(
-        blocks, config=config, pack=pack, indication=indication, level="case", has_tumour_roi=has_roi, flags=known
+        blocks,
+        config=config,
+        pack=pack,
+        indication=indication,
+        level="case",
+        has_tumour_roi=has_roi,
+        has_nests=any(member.has_nests for member in members),
+        flags=known,
     )
 
 
@@ -77,6 +86,7 @@ def score_blocks(
     indication: Indication | None,
     level: Literal["image", "case"],
     has_tumour_roi: bool,
+    has_nests: bool = True,
     flags: Iterable[ResultFlag],
 ) -> Score:
     """The score of blocks of one image or case, as its segmenter and classifier allow; see `stages.score.score`."""
@@ -89,5 +99,6 @@ def score_blocks(
         has_macrophage_class=naming.tells_immune_cells(config),
         has_tumour_roi=has_tumour_roi,
         tumour_confirmed=has_tumour_roi,
+        has_nests=has_nests,
         flags=flags,
     )

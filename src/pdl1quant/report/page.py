@@ -115,6 +115,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["tps"] = format_tps
+    environment.filters["doubts"] = words.own_doubts
     return environment
 
 

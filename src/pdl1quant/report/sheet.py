@@ -66,6 +66,7 @@ class Region:
     name: str
     image: str
     status: str
+    doubts: str
     tps: str
     interval: str
     n_tumour: int
@@ -172,6 +173,7 @@ def _regions(case: ReportCase) -> list[Region]:
             name=row.region,
             image=row.image,
             status=row.status,
+            doubts=words.own_doubts(row.flags),
             tps=format_tps(row.tps),
             interval=_interval(row.tps_low, row.tps_high),
             n_tumour=row.n_tumour or 0,

@@ -130,6 +130,12 @@ FLAG_TEXTS: dict[str, FlagText] = {
             text="Macrophages were not told apart, so there is no CPS.",
         ),
         FlagText(
+            name=ResultFlag.NO_NESTS,
+            short="no nests, no CPS",
+            text="Immune cells were seen, but no nest of tumour cells to which they might belong, and no tumour was "
+            "drawn: so there is no CPS. Draw the tumour and score with --roi.",
+        ),
+        FlagText(
             name=ResultFlag.NO_TUMOUR_ROI,
             short="no tumour region",
             text="No tumour region was drawn, so there are no scores by area (IC, TAP).",
@@ -190,6 +196,21 @@ def sorted_flags(names: tuple[str, ...]) -> list[FlagText]:
     """The weightier first, each once."""
     known = [FLAG_TEXTS[name] for name in FLAG_TEXTS if name in names]
     return known + [flag_text(name) for name in sorted(set(names) - set(FLAG_TEXTS))]
+
+
+_OF_ONE = (
+    ResultFlag.NUCLEUS_SIZE,
+    ResultFlag.REGION_OUTSIDE,
+    ResultFlag.BROWN_WITHOUT_CELLS,
+    ResultFlag.NO_NESTS,
+    ResultFlag.DUPLICATE,
+)
+"""What is said of a single image, region or core beside its status: their case may not have it."""
+
+
+def own_doubts(names: Sequence[str]) -> str:
+    """What a line about one image, region or core says of its flags, in a few words; empty without any."""
+    return ", ".join(FLAG_TEXTS[name].short for name in _OF_ONE if name in names)
 
 
 def about_images(remarks: Mapping[str, Sequence[str]]) -> list[str]:
@@ -282,7 +303,7 @@ def method(pack: RulePack, config: Config, indication: Indication | None) -> lis
             (
                 "For the CPS, brown lymphocytes and macrophages in the drawn tumour and up to 500 µm beside it. Where "
                 "no tumour was drawn, those up to 500 µm from nests of tumour cells that were found; in a field of up "
-                "to 600 µm, all of them."
+                "to 600 µm that holds one, all of them; in a core of a microarray, those of its own nests."
             ),
         ),
         (

@@ -84,6 +84,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         flags=row.flags,
         has_tumour_roi=not regions_changed and str(ResultFlag.NO_TUMOUR_ROI) not in row.flags,
         tumour_confirmed=all(each.is_confirmed for each in asked),
+        has_nests=str(ResultFlag.NO_NESTS) not in row.flags or any(each.calls_back for each in reviews),
         is_partial=(row.status is Status.PARTIAL and bool(row.error)) or any(each.image.is_damaged for each in reviews),
     )
     no_call = why_no_call(score.flags, pack=results.pack, indication=results.indication, evaluable=score.evaluable)

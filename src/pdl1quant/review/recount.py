@@ -28,6 +28,7 @@ _FOUND_ANEW = {
         ResultFlag.NO_TUMOUR_CELLS,
         ResultFlag.TOO_FEW_CELLS,
         ResultFlag.NO_MACROPHAGE_CLASS,
+        ResultFlag.NO_NESTS,
         ResultFlag.NO_TUMOUR_ROI,
         ResultFlag.UNCALIBRATED,
         ResultFlag.PARTIAL,
@@ -115,6 +116,7 @@ def score_blocks(
     flags: Sequence[str],
     has_tumour_roi: bool,
     tumour_confirmed: bool,
+    has_nests: bool = True,
     is_partial: bool = False,
 ) -> Score:
     """The score of an image or case from its blocks.
@@ -133,12 +135,18 @@ def score_blocks(
         Whether the area of a drawn tumour region is known and still holds.
     tumour_confirmed
         Whether a person confirmed that the tumour cells are tumour: drawn for the run, or signed.
+    has_nests
+        Whether the run found a nest of tumour cells, or had tumour drawn, or a reviewer said which immune cells count.
     is_partial
         Whether images of the case, or parts of them, are missing.
     """
-    kept = [ResultFlag(flag) for flag in flags if flag not in _FOUND_ANEW]
+    blocks = tuple(blocks)
+    gone = set(_FOUND_ANEW)
+    if any(getattr(each.positive, pack.compartment) for each in blocks):
+        gone.add(str(ResultFlag.NO_DAB_SEEN))  # a reviewer saw some
+    kept = [ResultFlag(flag) for flag in flags if flag not in gone]
     return scoring.score(
-        tuple(blocks),
+        blocks,
         pack=pack,
         config=config.score,
         indication=indication,
@@ -146,5 +154,6 @@ def score_blocks(
         has_macrophage_class=str(ResultFlag.NO_MACROPHAGE_CLASS) not in flags,
         has_tumour_roi=has_tumour_roi,
         tumour_confirmed=tumour_confirmed,
+        has_nests=has_nests,
         flags=[*kept, *((ResultFlag.PARTIAL,) if is_partial else ())],
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pdl1quant.errors import OutputError, ReviewError
-from pdl1quant.model import Counts, Score, Status
+from pdl1quant.model import Counts, ResultFlag, Score, Status
 from pdl1quant.outputs.files import REVIEWED_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
 from pdl1quant.outputs.scores_table import DECIMALS, ScoreRow
@@ -100,7 +100,8 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> Rescored:
         rows.append(row)
     for place, image in enumerate(images):  # what they repeat may stand below them
         if image.is_duplicate and image.sha256 in reviews:
-            rows[place] = replace(rows[place], **_of_image(reviews[image.sha256]))
+            row = replace(rows[place], **_of_image(reviews[image.sha256]))
+            rows[place] = replace(row, reviewed_flags=(*row.reviewed_flags, str(ResultFlag.DUPLICATE)))
     case = _automated(case_row)
     if n_failed:
         which = "1 image" if n_failed == 1 else f"{n_failed} images"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pdl1quant.model import IntpArray, Score
 
 _TUMOUR_UNCONFIRMED = str(ResultFlag.TUMOUR_UNCONFIRMED)
+_NO_NESTS = str(ResultFlag.NO_NESTS)
 
 
 class Review:
@@ -109,6 +110,11 @@ class Review:
     def regions_changed(self) -> bool:
         """Whether a reviewer's region holds: the area of the tumour region drawn for the run is then not known."""
         return bool(self.regions)
+
+    @property
+    def calls_back(self) -> bool:
+        """Whether a reviewer's region says that its immune cells count, far from any nest or not."""
+        return any(rule is RoiRule.INCLUDE for rule, _ in self.regions)
 
     @property
     def has_tumour_roi(self) -> bool:
@@ -329,5 +335,6 @@ class Review:
             flags=self.image.row.flags,
             has_tumour_roi=self._tumour_area_um2 is not None and not (is_reviewed and self.regions_changed),
             tumour_confirmed=self.is_confirmed if is_reviewed else self.has_tumour_roi,
+            has_nests=_NO_NESTS not in self.image.row.flags or (is_reviewed and self.calls_back),
             is_partial=self.image.is_damaged,
         )

@@ -197,11 +197,34 @@ def limiting_rois(rois: Iterable[Roi]) -> tuple[Roi, ...]:
 def near_tumour(
     rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array, *, reach_um: float, mpp_x: float, mpp_y: float
 ) -> BoolArray:
-    """(n,) bool: points (as in `points_in_rois`) at most ``reach_um`` from the drawn tumour."""
+    """(n,) bool: points (as in `points_in_rois`) at most ``reach_um`` from the drawn tumour, of a core from its own."""
+    rois = tuple(rois)
     tumour, unwanted = _regions(tumour_rois(rois))
-    points_um = shapely.points((np.asarray(x_px) + CENTRE) * mpp_x, (np.asarray(y_px) + CENTRE) * mpp_y)
+    cores = [roi.geometry for roi in rois if roi.is_core]
+    x, y = np.asarray(x_px) + CENTRE, np.asarray(y_px) + CENTRE
     drawn = shapely.difference(tumour, unwanted)
-    return within_reach(drawn, points_um, reach_um=reach_um, mpp_x=mpp_x, mpp_y=mpp_y)
+    return near_in_core(drawn, cores, x, y, reach_um=reach_um, mpp_x=mpp_x, mpp_y=mpp_y)
+
+
+def near_in_core(
+    region: Any, cores: Iterable[Any], x: Float64Array, y: Float64Array, *, reach_um: float, mpp_x: float, mpp_y: float
+) -> BoolArray:
+    """(n,) bool: points at most ``reach_um`` from a region; where there are cores, from what lies in the same one.
+
+    Points, region and cores are in pixels from the corner.
+    """
+    how = {"reach_um": reach_um, "mpp_x": mpp_x, "mpp_y": mpp_y}
+    points_um = shapely.points(x * mpp_x, y * mpp_y)
+    cores = tuple(cores)
+    if not cores:
+        return within_reach(region, points_um, **how)
+    near = np.zeros(x.shape, bool)
+    for core in cores:
+        own = areas_in(shapely.intersection(region, core))
+        if not own.is_empty:
+            inside = np.flatnonzero(_covers(core, x, y))
+            near[inside] |= within_reach(own, points_um[inside], **how)
+    return near
 
 
 def within_reach(region: Any, places_um: Any, *, reach_um: float, mpp_x: float, mpp_y: float) -> BoolArray:

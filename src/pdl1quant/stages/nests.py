@@ -24,10 +24,12 @@ SQUARE_UM = 50.0
 """Side of a square: some five cells, a tenth of the reach."""
 FIELD_UM = 600.0
 """Longest side of an image that is one field of x20 ("about 0.5 mm"), as a tile of 1024 px of 0.5 um is."""
+MIN_OF_SMALL = 2
+"""A single cell that is called tumour is no nest, however small an image is."""
 MIN_TUMOUR_CELLS = 5
-"""Viable tumour cells that a square and the eight around it (150 um) hold at least where it is of a nest. ..."""
+"""Tumour cells that a square and the eight around it (150 um) hold at least where it is of a nest. ..."""
 MIN_TUMOUR_PCT = 20
-"""... and their share of the viable cells there, per cent. Both are working values, not from the literature: of the
+"""... and their share of the cells there, per cent. Both are working values, not from the literature: of the
 cells of stroma 2 % are called tumour falsely, and of lymphoid tissue up to 5 %, and neither a few of these among many
 others nor a single one among few may be a nest, for one false nest brings in half a millimetre around it. Where such
 calls lie by chance, 10 % would leave a tenth of stroma (1,500 cells per mm2) and four fifths of lymphoid tissue (6,000
@@ -37,15 +39,18 @@ squares of lymphoid tissue were nests at 10 % and 1 at 20 %, and all 93 of gland
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Squares:
-    """The squares of ``SQUARE_UM`` of an image, in rows and columns from its corner.
+    """The squares of ``SQUARE_UM`` of an image, or of a box in it, in rows and columns from its corner.
 
-    ``width`` and ``height`` are pixels of the input, ``mpp_x`` and ``mpp_y`` their sides in um.
+    ``width`` and ``height`` are pixels of the input, ``mpp_x`` and ``mpp_y`` their sides in um, ``left`` and ``top``
+    where a box begins.
     """
 
     width: int
     height: int
     mpp_x: float
     mpp_y: float
+    left: int = 0
+    top: int = 0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -54,16 +59,23 @@ class Squares:
 
     def rows(self, y_px: Float64Array) -> IntpArray:
         """(n,) the row of each centre; as those of the blocks that are counted."""
-        return _places(y_px, self.mpp_y, self.shape[0])
+        return _places(y_px - self.top, self.mpp_y, self.shape[0])
 
     def columns(self, x_px: Float64Array) -> IntpArray:
         """(n,) the column of each centre."""
-        return _places(x_px, self.mpp_x, self.shape[1])
+        return _places(x_px - self.left, self.mpp_x, self.shape[1])
 
     @property
     def is_one_field(self) -> bool:
         """Whether the whole image is one field."""
         return max(self.width * self.mpp_x, self.height * self.mpp_y) <= FIELD_UM
+
+    @property
+    def min_tumour_cells(self) -> int:
+        """How many tumour cells make a nest: of an image smaller than three squares as many as are as dense."""
+        sides_um = (self.width * self.mpp_x, self.height * self.mpp_y)
+        seen = math.prod(min(side, 3 * SQUARE_UM) / (3 * SQUARE_UM) for side in sides_um)
+        return max(MIN_OF_SMALL, math.ceil(MIN_TUMOUR_CELLS * seen))
 
 
 def _places(centre_px: Float64Array, mpp: float, n: int) -> IntpArray:
@@ -73,7 +85,7 @@ def _places(centre_px: Float64Array, mpp: float, n: int) -> IntpArray:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SquareCounts:
-    """Viable tumour cells and viable cells of all classes, each (rows, columns) int32."""
+    """Tumour cells and cells of all classes, each (rows, columns) int32."""
 
     tumour: Int32Array
     cells: Int32Array
@@ -87,17 +99,18 @@ class SquareCounts:
 
 
 def count_squares(cells: pd.DataFrame, squares: Squares) -> SquareCounts:
-    """Count the viable cells of each square; the counts of parts of a table add up to those of the whole.
+    """Count the cells of each square; the counts of parts of a table add up to those of the whole.
 
     Parameters
     ----------
     cells
-        Cells table with all flags but `Flag.FAR_FROM_TUMOUR`; may be empty. Viable is a cell without any of
-        ``EXCLUDING_FLAGS``: what lies outside a region to be scored, or in an artefact, makes no nest.
+        Cells table with all flags but `Flag.FAR_FROM_TUMOUR`; may be empty. Counted are viable cells, and those that
+        the border cuts, of which the stain cannot be judged but the class: in a small field they are many. What lies
+        outside a region to be scored, or in an artefact, makes no nest.
     squares
         Those of the image.
     """
-    viable = (cells["flags"].to_numpy() & int(EXCLUDING_FLAGS)) == 0
+    viable = (cells["flags"].to_numpy() & int(EXCLUDING_FLAGS & ~Flag.TOUCHES_EDGE)) == 0
     rows, columns = squares.shape
     place = squares.rows(cells["y_px"].to_numpy()) * columns + squares.columns(cells["x_px"].to_numpy())
     tumour = viable & (cells["cell_class"] == CellClass.TUMOUR).to_numpy(bool)
@@ -108,14 +121,14 @@ def count_squares(cells: pd.DataFrame, squares: Squares) -> SquareCounts:
     return SquareCounts(tumour=number(tumour), cells=number(viable))
 
 
-def find_nests(counts: SquareCounts) -> BoolArray:
+def find_nests(counts: SquareCounts, *, min_tumour_cells: int = MIN_TUMOUR_CELLS) -> BoolArray:
     """(rows, columns) bool: squares of nests.
 
-    With the eight around them they hold at least ``MIN_TUMOUR_CELLS`` viable tumour cells, and these are at least
-    ``MIN_TUMOUR_PCT`` of the viable cells.
+    With the eight around them they hold at least ``min_tumour_cells`` (`Squares.min_tumour_cells`), and these are at
+    least ``MIN_TUMOUR_PCT`` of the cells.
     """
     tumour, cells = _with_neighbours(counts.tumour), _with_neighbours(counts.cells)
-    return (tumour >= MIN_TUMOUR_CELLS) & (100 * tumour >= MIN_TUMOUR_PCT * cells)
+    return (tumour >= min_tumour_cells) & (100 * tumour >= MIN_TUMOUR_PCT * cells)
 
 
 def _with_neighbours(values: Int32Array) -> Int32Array:
@@ -134,8 +147,8 @@ def near_nests(counts: SquareCounts, squares: Squares, *, reach_um: float) -> Bo
         Of the whole image, or of some rows of squares: then the ``n_rows_around`` first and last of what is returned
         are right only where the image ends there, too.
     squares
-        Those of the image. Of one that is one field (`Squares.is_one_field`) all are near where it holds a viable
-        tumour cell, and none where it holds none; ``counts`` are then those of the whole.
+        Those of the image. Of one that is one field (`Squares.is_one_field`) all are near where it holds a nest, and
+        none where it holds none; ``counts`` are then those of the whole.
     reach_um
         How far the centre of a square may lie from that of a square of a nest.
 
@@ -143,12 +156,13 @@ def near_nests(counts: SquareCounts, squares: Squares, *, reach_um: float) -> Bo
     -------
     (rows, columns) bool
     """
+    found = find_nests(counts, min_tumour_cells=squares.min_tumour_cells)
     if squares.is_one_field:
-        return np.full(counts.tumour.shape, counts.tumour.any())
+        return np.full(found.shape, found.any())
     reach = reach_um / SQUARE_UM
     offsets = np.arange(-int(reach), int(reach) + 1)
     disc = (offsets[:, None] ** 2 + offsets**2 <= reach**2).astype(np.uint8)
-    return np.asarray(cv2.dilate(find_nests(counts).view(np.uint8), disc) > 0)
+    return np.asarray(cv2.dilate(found.view(np.uint8), disc) > 0)
 
 
 def n_rows_around(squares: Squares, *, reach_um: float) -> int:
@@ -156,9 +170,13 @@ def n_rows_around(squares: Squares, *, reach_um: float) -> int:
     return squares.shape[0] if squares.is_one_field else int(reach_um / SQUARE_UM) + 1
 
 
-def flag_far(cells: pd.DataFrame, near: BoolArray, squares: Squares) -> pd.DataFrame:
-    """Flag the immune cells whose square is not ``near``, (rows, columns) bool, as `Flag.FAR_FROM_TUMOUR`."""
+def cells_near(cells: pd.DataFrame, near: BoolArray, squares: Squares) -> BoolArray:
+    """(n,) bool: cells whose square is ``near``, (rows, columns) bool."""
+    return np.asarray(near[squares.rows(cells["y_px"].to_numpy()), squares.columns(cells["x_px"].to_numpy())])
+
+
+def flag_far(cells: pd.DataFrame, near: BoolArray) -> pd.DataFrame:
+    """Flag the immune cells that are not ``near``, (n,) bool, as `Flag.FAR_FROM_TUMOUR`."""
     immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy(bool)
-    place = squares.rows(cells["y_px"].to_numpy()), squares.columns(cells["x_px"].to_numpy())
-    far = np.where(immune & ~near[place], int(Flag.FAR_FROM_TUMOUR), 0)
+    far = np.where(immune & ~near, int(Flag.FAR_FROM_TUMOUR), 0)
     return cells.assign(flags=(cells["flags"].to_numpy() | far).astype(np.int32))

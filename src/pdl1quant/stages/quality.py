@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from pdl1quant.errors import NotHdabError, PixelSizeError
+from pdl1quant.kernels.sums import brown_per_block
 from pdl1quant.model import (
     BoolArray,
     BrownArea,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.config import QualityConfig
+    from pdl1quant.model import Float32Array, Float64Array
 
 DARK_BACKGROUND = 60
 """Median of the brightest channel below which an image is no bright-field image (fluorescence, dark frame)."""
@@ -67,6 +69,8 @@ MIN_BARE_PER_TUMOUR_CELL = 0.1
 """... and so many for each viable tumour cell that was found: fewer would hardly move the score."""
 CELL_UM2 = 100.0
 """Room of a tumour cell in a section: 11 um across."""
+BROWN_PX = 32
+"""Side of the squares in which brown is counted, working px: 16 um, finer than a hand draws."""
 STROMA_REACH_UM = 500.0
 """Immune cells this close to the tumour, drawn or found, count for CPS: one field at x20 (rule of the 28-8 CPS)."""
 
@@ -231,13 +235,50 @@ def flag_beyond(
     return cells.assign(flags=flags.astype(np.int32))
 
 
+def find_brown(
+    dab: Float32Array,
+    cell: Int32Array,
+    *,
+    t1: float,
+    places: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = None,
+) -> Int32Array:
+    """Brown of squares of ``BROWN_PX``, in cells and elsewhere.
+
+    Parameters
+    ----------
+    dab, cell
+        DAB OD and labels of cells, each (H, W) at the working resolution.
+    t1
+        Log10 OD from which a pixel is brown.
+    places
+        What of ``dab`` and ``cell`` is looked at, as `kernels.sums.brown_per_block` takes it; None where they are of
+        one size, and all of them.
+
+    Returns
+    -------
+    (k, 4) int32
+        A row for each square that holds brown: its row and column, its brown pixels, and those of them in no cell.
+        Squares begin where what is looked at begins.
+    """
+    height, width = cell.shape
+    counted = brown_per_block(dab, cell, places or ((0, 0), (0, 0), (height, width)), np.float32(t1), BROWN_PX)
+    at = np.argwhere(counted[:, :, 0] > 0)
+    return np.hstack([at, counted[at[:, 0], at[:, 1]]]).astype(np.int32)
+
+
+def brown_middles(squares: Int32Array, *, width: int, height: int) -> tuple[Float64Array, Float64Array]:
+    """Columns and rows, each (k,), of the middle pixels of squares of `find_brown` of a grid of that size."""
+    y, x = ((squares[:, :2] + 0.5) * BROWN_PX).T
+    return np.minimum(x, width - 1), np.minimum(y, height - 1)
+
+
 def check_brown(brown: BrownArea, *, n_tumour: int) -> tuple[ResultFlag, ...]:
     """Whether so much brown lies in no cell that the score misses cells.
 
     Parameters
     ----------
     brown
-        Of an image, or of all of a case: one dark field among many hardly moves the score.
+        Of an image, a region, or of all of a case: one dark field among many hardly moves the score.
     n_tumour
         Viable tumour cells that were found there.
 

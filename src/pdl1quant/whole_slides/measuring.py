@@ -9,7 +9,6 @@ import numpy as np
 
 from pdl1quant import pipeline
 from pdl1quant.kernels.labels import renumber
-from pdl1quant.kernels.sums import brown_per_block
 from pdl1quant.model import Flag, MembraneProfile, Tile
 from pdl1quant.stages import quality, stains
 from pdl1quant.tiling import BLOCK_PX, owned
@@ -40,8 +39,8 @@ class TileCells:
 
     ``membrane.neighbour`` counts rows of ``cells`` first and then those of ``foreign`` (m, 2: x, y), the centres of
     neighbours that other tiles own. ``outlines`` are (n,) pairs of GeoJSON geometries of cell and nucleus, if asked
-    for; ``painted`` the same for their pixels, packed (`painting`). ``brown`` (k, 4) int32 is a row for each block of
-    work that holds brown: row and column of the block, its brown pixels, and those of them that lie in no cell.
+    for; ``painted`` the same for their pixels, packed (`painting`). ``brown`` (k, 4) int32 are the squares of brown of
+    its blocks of work (`quality.find_brown`), in rows and columns of the slide.
     """
 
     cells: pd.DataFrame
@@ -119,24 +118,22 @@ def measure_tile(
         class_scores=scores,
         foreign=cells.loc[foreign, ["x_px", "y_px"]].to_numpy(np.float64),
         damage=tuple(each for each in region.damage if _touches(grid.covering(each.rect), place.core)),
-        brown=_brown_blocks(place, od.dab, found.parts, blocks, t1=config.positivity.dab_od),
+        brown=_brown_squares(place, od.dab, found.parts, blocks, t1=config.positivity.dab_od),
     )
     return MeasuredTile(owned=own, parts=found.parts)
 
 
-def _brown_blocks(
+def _brown_squares(
     place: TilePlace, dab: Float32Array, parts: Compartments, blocks: BoolArray, *, t1: float
 ) -> Int32Array:
-    """`TileCells.brown`; a core begins at the corner of a block."""
+    """`TileCells.brown`; a core begins at the corner of a block, and so of a square."""
     core, rect, inner = place.core, place.rect, place.inner
     in_rect, in_inner = ((core.y0 - other.y0, core.x0 - other.x0) for other in (rect, inner))
     places = in_rect, in_inner, (core.height, core.width)
-    counted = brown_per_block(dab, parts.cell, places, np.float32(t1), BLOCK_PX)
-    first = np.array([core.y0, core.x0]) // BLOCK_PX
-    at = np.argwhere(counted[:, :, 0] > 0)
-    row, column = (at + first).T
-    at = at[blocks[row, column]]
-    return np.hstack([at + first, counted[at[:, 0], at[:, 1]]]).astype(np.int32)
+    squares = quality.find_brown(dab, parts.cell, t1=t1, places=places)
+    squares[:, :2] += np.array([core.y0, core.x0], np.int32) // quality.BROWN_PX
+    row, column = (squares[:, :2] * quality.BROWN_PX // BLOCK_PX).T
+    return np.asarray(squares[blocks[row, column]])
 
 
 def _own_membranes(membrane: MembraneProfile, mine: BoolArray) -> tuple[MembraneProfile, Int32Array]:

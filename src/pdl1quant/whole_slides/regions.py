@@ -11,8 +11,8 @@ import numpy as np
 import shapely
 
 from pdl1quant import pipeline
-from pdl1quant.model import CellClass, Counts, Flag, RegionScore, ResultFlag, Status
-from pdl1quant.slides.roi import CENTRE, RoiKind, areas_in, fill_region, of_kind, within_reach
+from pdl1quant.model import EXCLUDING_FLAGS, BrownArea, CellClass, Counts, Flag, RegionScore, ResultFlag, Status
+from pdl1quant.slides.roi import CENTRE, RoiKind, areas_in, fill_region, near_in_core, of_kind
 from pdl1quant.stages import quality
 from pdl1quant.stages import score as scoring
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.config import Config
-    from pdl1quant.model import BoolArray, Float64Array, IntpArray, Rect, RulePack
+    from pdl1quant.model import BoolArray, Float64Array, Int32Array, Int64Array, IntpArray, Rect, RulePack
     from pdl1quant.slides.roi import Roi
 
 Blocks = dict[tuple[int, int], Counts]
@@ -47,9 +47,21 @@ class Ground:
 
     def area_px(self, region: Any) -> float:
         """Pixels of the image in a region (in pixels from the corner) that are tissue; all of them where none is."""
-        region = areas_in(shapely.intersection(region, shapely.box(0, 0, self.width, self.height)))
+        region = self._inside(region)
+        n_inside, n_tissue = self._places(region)
+        return float(region.area) * (n_tissue / n_inside if n_tissue else 1.0)
+
+    def has_tissue(self, region: Any) -> bool:
+        """Whether there is tissue in a region."""
+        return self._places(self._inside(region))[1] > 0
+
+    def _inside(self, region: Any) -> Any:
+        return areas_in(shapely.intersection(region, shapely.box(0, 0, self.width, self.height)))
+
+    def _places(self, region: Any) -> tuple[int, int]:
+        """How many places of the mask lie in a region inside the image, and how many of these are tissue."""
         if self.tissue is None or region.is_empty:
-            return float(region.area)
+            return 1, int(not region.is_empty)
         rows, columns = self.tissue.shape
         on_mask = shapely.transform(region, lambda points: points * (columns / self.width, rows / self.height))
         left, top, right, bottom = (int(side) for side in on_mask.bounds)
@@ -63,7 +75,7 @@ class Ground:
             inside = fill_region(moved, (mask.shape[0], mask.shape[1]))
             n_inside += int(inside.sum())
             n_tissue += int((inside & mask).sum())
-        return float(region.area) * (n_tissue / n_inside if n_tissue else 1.0)
+        return n_inside, n_tissue
 
 
 _MIN_PLACES = 1000
@@ -77,7 +89,8 @@ class Region:
     """What is scored for itself: its name, unlike that of any other, and its area without what is excluded.
 
     ``geometry`` is in pixels of the input, from the corner. ``tumour_px`` is how many of them are tissue that was drawn
-    as tumour. Immune cells beside the region count for it where it ``is_tumour``.
+    as tumour. Immune cells beside the region count for it where it ``is_tumour``. ``has_tissue`` says whether there is
+    some in it, with cells or without.
     """
 
     level: str
@@ -85,6 +98,7 @@ class Region:
     geometry: Any
     tumour_px: float
     is_tumour: bool
+    has_tissue: bool
 
 
 def regions_of(rois: Sequence[Roi], ground: Ground) -> tuple[Region, ...]:
@@ -94,7 +108,7 @@ def regions_of(rois: Sequence[Roi], ground: Ground) -> tuple[Region, ...]:
     cores = shapely.union_all([roi.geometry for roi in rois if roi.is_core])
     wanted = [roi for roi in rois if roi.kind is not RoiKind.EXCLUDE]
     regions = []
-    for roi, name in zip(wanted, _unlike([roi.title or roi.name or "roi" for roi in wanted]), strict=True):
+    for roi, name in zip(wanted, _names(wanted), strict=True):
         geometry = shapely.difference(roi.geometry, unwanted)
         if not cores.is_empty and not roi.is_core:
             geometry = areas_in(shapely.intersection(geometry, cores))
@@ -105,18 +119,20 @@ def regions_of(rois: Sequence[Roi], ground: Ground) -> tuple[Region, ...]:
                 geometry=geometry,
                 tumour_px=ground.area_px(shapely.intersection(geometry, tumour)),
                 is_tumour=roi.kind is RoiKind.TUMOUR,
+                has_tissue=ground.has_tissue(geometry),
             )
         )
     return tuple(regions)
 
 
-def _unlike(names: Sequence[str]) -> list[str]:
-    """Names that occur more than once get a number each."""
-    occurring, used = Counter(names), Counter[str]()
+def _names(rois: Sequence[Roi]) -> list[str]:
+    """Names of drawn regions that occur more than once get a number each; cores keep theirs, whatever was drawn."""
+    names = [roi.title or roi.name or "roi" for roi in rois]
+    occurring, used = Counter((roi.is_core, name) for roi, name in zip(rois, names, strict=True)), Counter[str]()
     unlike = []
-    for name in names:
-        used[name] += 1
-        unlike.append(f"{name} {used[name]}" if occurring[name] > 1 else name)
+    for roi, name in zip(rois, names, strict=True):
+        used[name] += not roi.is_core
+        unlike.append(f"{name} {used[name]}" if occurring[False, name] > 1 and not roi.is_core else name)
     return unlike
 
 
@@ -125,7 +141,7 @@ class RegionTally:
     """Counts cells into the regions in which their centres lie; regions may overlap.
 
     Into a tumour region those immune cells are counted, too, that would count were it the only one: at most
-    ``STROMA_REACH_UM`` beside it.
+    ``STROMA_REACH_UM`` beside it, of a microarray in the same core.
 
     ``mpp_x`` and ``mpp_y`` (um) are the sides of a pixel of the input.
     """
@@ -136,20 +152,28 @@ class RegionTally:
     config: Config
     pack: RulePack
     blocks: tuple[Blocks, ...] = field(init=False)
+    brown_px: Int64Array = field(init=False)
+    """(regions, 2): brown pixels of the working grid, and those of them in no cell."""
+    has_near: BoolArray = field(init=False)
+    """(regions,): whether one of its immune cells is not far from tumour."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", tuple({} for _ in self.regions))
+        object.__setattr__(self, "brown_px", np.zeros((len(self.regions), 2), np.int64))
+        object.__setattr__(self, "has_near", np.zeros(len(self.regions), bool))
 
     def add(self, cells: pd.DataFrame) -> None:
         """Count some cells, flagged as they count for the whole image."""
         x, y = cells["x_px"].to_numpy() + CENTRE, cells["y_px"].to_numpy() + CENTRE
         immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
         may_be_beside = immune & ((cells["flags"].to_numpy() & int(Flag.OUTSIDE_ROI)) == 0)
-        for region, blocks in zip(self.regions, self.blocks, strict=True):
+        near = immune & ((cells["flags"].to_numpy() & int(EXCLUDING_FLAGS | Flag.FAR_FROM_TUMOUR)) == 0)
+        for number, (region, blocks) in enumerate(zip(self.regions, self.blocks, strict=True)):
             if region.geometry.is_empty:
                 continue
             inside = self._around(region, x, y, reach_um=0.0)
             inside = inside[shapely.contains_xy(region.geometry, x[inside], y[inside])]
+            self.has_near[number] |= near[inside].any()
             beside = np.zeros(0, np.intp)
             if region.is_tumour:
                 beside = self._around(region, x, y, reach_um=quality.STROMA_REACH_UM)
@@ -163,6 +187,19 @@ class RegionTally:
                 how = {"block_um": self.config.score.block_um, "mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
                 add_blocks(blocks, chosen, **how, config=self.config, pack=self.pack)
 
+    def add_brown(self, squares: Int32Array, x_px: Float64Array, y_px: Float64Array) -> None:
+        """Count the squares of brown (`quality.find_brown`) whose middles lie in each region.
+
+        ``x_px`` and ``y_px`` are the middles in pixels of the input. What is given counts for the whole image.
+        """
+        x, y = x_px + CENTRE, y_px + CENTRE
+        for number, region in enumerate(self.regions):
+            if region.geometry.is_empty:
+                continue
+            inside = self._around(region, x, y, reach_um=0.0)
+            inside = inside[shapely.contains_xy(region.geometry, x[inside], y[inside])]
+            self.brown_px[number] += squares[inside, 2:].sum(axis=0)
+
     def _around(self, region: Region, x: Float64Array, y: Float64Array, *, reach_um: float) -> IntpArray:
         """Rows of points, counted from the corner, in the box of a region that is wider by ``reach_um``."""
         x0, y0, x1, y1 = region.geometry.bounds
@@ -170,12 +207,18 @@ class RegionTally:
         return np.flatnonzero((x >= x0 - by_x) & (x <= x1 + by_x) & (y >= y0 - by_y) & (y <= y1 + by_y))
 
     def _is_near(self, region: Region, x: Float64Array, y: Float64Array) -> BoolArray:
-        points_um = shapely.points(x * self.mpp_x, y * self.mpp_y)
-        sides = {"mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
-        return within_reach(region.geometry, points_um, reach_um=quality.STROMA_REACH_UM, **sides)
+        cores = [each.geometry for each in self.regions if each.level == "core"]
+        how = {"reach_um": quality.STROMA_REACH_UM, "mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
+        return near_in_core(region.geometry, cores, x, y, **how)
 
     def scores(
-        self, *, flags: Iterable[ResultFlag], has_tumour_roi: bool, damage: Sequence[Rect] = ()
+        self,
+        *,
+        flags: Iterable[ResultFlag],
+        has_tumour_roi: bool,
+        px_um2: float,
+        core_nests: Sequence[bool] = (),
+        damage: Sequence[Rect] = (),
     ) -> tuple[RegionScore, ...]:
         """The score of each region.
 
@@ -185,26 +228,43 @@ class RegionTally:
             What is known of the whole image; ``partial`` and the like are found anew for each region.
         has_tumour_roi
             Whether a person said where tumour is.
+        px_um2
+            Area of a pixel of the working grid.
+        core_nests
+            Where nobody did, whether there is a nest of tumour cells in each core, in their order.
         damage
             Boxes in pixels of the input: a region that one of them touches is partial.
         """
         known = {flag for flag in flags if flag in OF_THE_IMAGE}
         boxes = shapely.union_all([shapely.box(box.x0, box.y0, box.x1, box.y1) for box in damage])
+        of_cores = iter(core_nests)
         return tuple(
             self._score(
                 region,
                 [counted[key] for key in sorted(counted)],
+                has_nests=has_tumour_roi or (next(of_cores) if region.level == "core" else bool(has_near)),
+                brown=BrownArea.of_px(brown_px, px_um2=px_um2),
                 flags=known | ({ResultFlag.PARTIAL} if shapely.intersects(region.geometry, boxes) else set()),
                 has_tumour_roi=has_tumour_roi,
             )
-            for region, counted in zip(self.regions, self.blocks, strict=True)
+            for region, counted, brown_px, has_near in zip(
+                self.regions, self.blocks, self.brown_px, self.has_near, strict=True
+            )
         )
 
     def _score(
-        self, region: Region, blocks: list[Counts], *, flags: set[ResultFlag], has_tumour_roi: bool
+        self,
+        region: Region,
+        blocks: list[Counts],
+        *,
+        has_nests: bool,
+        brown: BrownArea,
+        flags: set[ResultFlag],
+        has_tumour_roi: bool,
     ) -> RegionScore:
         if has_tumour_roi:
             blocks = [*blocks, Counts(tumour_area_um2=region.tumour_px * self.mpp_x * self.mpp_y)]
+        counts = sum(blocks, Counts())
         score = pipeline.score_blocks(
             blocks,
             config=self.config,
@@ -212,13 +272,21 @@ class RegionTally:
             indication=None,
             level="image",
             has_tumour_roi=has_tumour_roi,
-            flags=flags,
+            has_nests=has_nests,
+            flags={*flags, *quality.check_brown(brown, n_tumour=counts.n_tumour)},
         )
-        counts = sum(blocks, Counts())
-        status = Status.OK if counts.n_cells else Status.NO_TISSUE
+        status = Status.OK if counts.n_cells or region.has_tissue or ResultFlag.PARTIAL in flags else Status.NO_TISSUE
         if status is Status.OK and ResultFlag.PARTIAL in score.flags:
             status = Status.PARTIAL
-        return RegionScore(level=region.level, name=region.name, status=status, counts=counts, score=score)
+        return RegionScore(
+            level=region.level,
+            name=region.name,
+            status=status,
+            counts=counts,
+            score=score,
+            brown=brown,
+            has_nests=has_nests,
+        )
 
 
 OF_THE_IMAGE = frozenset(
@@ -226,6 +294,7 @@ OF_THE_IMAGE = frozenset(
         ResultFlag.WHITE_ASSUMED,
         ResultFlag.WHITE_DIFFERS,
         ResultFlag.VECTORS_FIXED,
+        ResultFlag.NO_DAB_SEEN,
         ResultFlag.SELECTED_FIELDS,
         ResultFlag.MPP_OVERRIDDEN,
         ResultFlag.FIRST_IMAGE_ONLY,

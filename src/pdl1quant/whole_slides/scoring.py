@@ -23,8 +23,8 @@ from pdl1quant.slides.roi import (
     tumour_rois,
 )
 from pdl1quant.stages import measure, quality
-from pdl1quant.tiling import BLOCK_PX
 from pdl1quant.whole_slides.regions import Blocks, Ground, RegionTally, add_blocks, regions_of
+from pdl1quant.whole_slides.waiting import NestGround, nest_grounds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         BoolArray,
         Indication,
         Int32Array,
+        Int64Array,
         RulePack,
         Slide,
         SlideDamage,
@@ -67,19 +68,20 @@ class Tally:
     heat: Blocks = field(default_factory=dict)
     damage: dict[SlideDamage, None] = field(default_factory=dict)
     n_cells: int = 0
-    brown_px: int = 0
-    """Brown pixels of the working grid, ..."""
-    bare_px: int = 0
-    """... and those of them in no cell."""
+    brown_px: Int64Array = field(default_factory=lambda: np.zeros(2, np.int64))
+    """Brown pixels of the working grid, and those of them in no cell."""
     saw_dab: bool = False
     tumour_area_um2: float = field(init=False)
     """Area of the tissue in drawn tumour regions, without what is excluded; 0 without any."""
     regions: RegionTally = field(init=False)
+    grounds: tuple[NestGround, ...] = ()
+    """Where nests are looked for; nowhere if tumour was drawn."""
 
     def __post_init__(self, tissue: BoolArray | None) -> None:
         whole = shapely.box(0, 0, self.slide.width, self.slide.height)
         ground = Ground(tissue=_unspoilt(tissue, self.artefacts), width=self.slide.width, height=self.slide.height)
         self.tumour_area_um2 = 0.0
+        self.grounds = () if self.has_tumour_roi else nest_grounds(self.slide, self.rois)
         if self.has_tumour_roi:
             drawn = scored_region(tumour_rois(self.rois), whole)
             self.tumour_area_um2 = ground.area_px(drawn) * self.slide.mpp_x * self.slide.mpp_y
@@ -116,18 +118,18 @@ class Tally:
         brown = cells["cell_dab_od_mean"] >= np.float32(self.config.positivity.dab_od)
         self.saw_dab |= bool(brown.any() or cells["positive"].any())
 
-    def add_brown(self, blocks: Int32Array, grid: SlideGrid) -> None:
-        """Count the brown of blocks of the working grid (`TileCells.brown`) whose middle is scored and not spoilt."""
-        y, x = ((blocks[:, :2] + 0.5) * BLOCK_PX).T
-        y, x = np.minimum(y, grid.height - 1), np.minimum(x, grid.width - 1)
-        counts = np.ones(len(blocks), bool)
+    def add_brown(self, squares: Int32Array, grid: SlideGrid) -> None:
+        """Count the squares of brown of the working grid (`TileCells.brown`) whose middle is scored and not spoilt."""
+        x, y = quality.brown_middles(squares, width=grid.width, height=grid.height)
+        counts = np.ones(len(squares), bool)
         if self.artefacts is not None:
             counts &= ~self.artefacts.at(x / grid.width, y / grid.height)
+        x, y = x * grid.downsample_x, y * grid.downsample_y
         if self.rois:
             drawn = tumour_rois(self.rois) if self.has_tumour_roi else limiting_rois(self.rois)
-            counts &= points_in_rois(drawn, x * grid.downsample_x, y * grid.downsample_y)
-        self.brown_px += int(blocks[counts, 2].sum())
-        self.bare_px += int(blocks[counts, 3].sum())
+            counts &= points_in_rois(drawn, x, y)
+        self.brown_px += squares[counts, 2:].sum(axis=0)
+        self.regions.add_brown(squares[counts], x[counts], y[counts])
 
     def _flagged(self, cells: pd.DataFrame) -> pd.DataFrame:
         x, y = cells["x_px"].to_numpy(), cells["y_px"].to_numpy()
@@ -169,9 +171,10 @@ def finish(
         found.add(ResultFlag.PARTIAL)
     blocks = tuple(tally.blocks[key] for key in sorted(tally.blocks))
     has_tumour_roi = tally.has_tumour_roi
+    has_nest = [ground.has_nest for ground in tally.grounds]
     boxes = [each.rect for each in tally.damage]
     px_um2 = slide.mpp_x * work.grid.downsample_x * slide.mpp_y * work.grid.downsample_y
-    brown = BrownArea(area_um2=tally.brown_px * px_um2, without_cell_um2=tally.bare_px * px_um2)
+    brown = BrownArea.of_px(tally.brown_px, px_um2=px_um2)
     found |= {*quality.check_brown(brown, n_tumour=sum(each.n_tumour for each in blocks))}
     if has_tumour_roi:
         blocks = (*blocks, Counts(tumour_area_um2=tally.tumour_area_um2))
@@ -182,6 +185,7 @@ def finish(
         indication=indication,
         level="image",
         has_tumour_roi=has_tumour_roi,
+        has_nests=has_tumour_roi or any(has_nest),
         flags=found,
     )
     lost = any(each.level <= work.grid.level for each in tally.damage)  # smaller levels were made from finer ones
@@ -193,7 +197,10 @@ def finish(
         estimate=estimate, mpp=tally.mpp, working_mpp=work.grid.mpp, shape_px=(slide.height, slide.width),
         tissue_area_um2=work.tissue_area_um2, flags=score.flags, artefacts=work.spoilt,
         brown=brown,
-        regions=tally.regions.scores(flags=found, has_tumour_roi=has_tumour_roi, damage=boxes),
+        has_nests=has_tumour_roi or any(has_nest),
+        regions=tally.regions.scores(
+            flags=found, has_tumour_roi=has_tumour_roi, px_um2=px_um2, core_nests=has_nest, damage=boxes
+        ),
     )  # fmt: skip
 
 

@@ -1,79 +1,164 @@
 """Bands wait until the tissue around them is known: whether an immune cell counts hangs on the tumour that is near.
 
 Where no tumour was drawn, the nests that were found decide (`stages.nests`). They are looked for in squares of the
-whole slide, which know nothing of bands and tiles. Held are the bands that end within the reach above the last one.
+whole slide, or of each core of a microarray, for cores are of patients of their own; the squares know nothing of bands
+and tiles. Held are the bands that end within the reach above the last one.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import shapely
 
+from pdl1quant.slides.roi import CENTRE
 from pdl1quant.stages import nests, quality
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from pdl1quant.model import Slide, SlideGrid
+    import pandas as pd
+
+    from pdl1quant.model import BoolArray, IntpArray, Slide, SlideGrid
+    from pdl1quant.slides.roi import Roi
     from pdl1quant.whole_slides.judging import Band
 
 
-def flag_far_cells(bands: Iterable[Band], *, slide: Slide, grid: SlideGrid) -> Iterator[Band]:
-    """Flag the immune cells that are far from any nest found.
+@dataclass(slots=True, kw_only=True)
+class NestGround:
+    """A slide, or a core of it, in which nests are looked for: its squares, and what was counted in them so far.
+
+    ``core`` is the outline of a core in level-0 pixels from the corner; None for a slide, which holds all cells.
+    """
+
+    squares: nests.Squares
+    core: Any = None
+    counts: nests.SquareCounts = field(init=False)
+
+    def __post_init__(self) -> None:
+        none = np.zeros(self.squares.shape, np.int32)
+        self.counts = nests.SquareCounts(tumour=none, cells=none)
+
+    @property
+    def has_nest(self) -> bool:
+        """Whether there is a nest in what was counted."""
+        return bool(nests.find_nests(self.counts, min_tumour_cells=self.squares.min_tumour_cells).any())
+
+    @property
+    def n_rows_around(self) -> int:
+        """On how many rows of squares above and below a row it depends what is near."""
+        return nests.n_rows_around(self.squares, reach_um=quality.STROMA_REACH_UM)
+
+    def may_hold(self, band: Band) -> bool:
+        """Whether cells of a band may lie in it."""
+        y = band.cells["y_px"].to_numpy()
+        return self.core is None or bool(
+            y[-1] >= self.squares.top - 1 and y[0] <= self.squares.top + self.squares.height
+        )
+
+    def rows(self, cells: pd.DataFrame) -> IntpArray:
+        """The rows of a table that lie in it."""
+        if self.core is None:
+            return np.arange(len(cells))
+        x, y = cells["x_px"].to_numpy() + CENTRE, cells["y_px"].to_numpy() + CENTRE
+        left, top, right, bottom = self.core.bounds
+        inside = np.flatnonzero((x >= left) & (x <= right) & (y >= top) & (y <= bottom))
+        return np.asarray(inside[shapely.contains_xy(self.core, x[inside], y[inside])], np.intp)
+
+    def add(self, band: Band) -> None:
+        """Count the cells of a band that lie in it."""
+        if self.may_hold(band):
+            self.counts += nests.count_squares(_taken(band.cells, self.rows(band.cells)), self.squares)
+
+    def knows_around(self, band: Band, open_y_px: float) -> bool:
+        """Whether all is counted on which the cells of a band depend, where none above ``open_y_px`` is to come."""
+        if not self.may_hold(band) or open_y_px > self.squares.top + self.squares.height:
+            return True
+        last, first_open = self.squares.rows(np.array([band.cells["y_px"].to_numpy()[-1], open_y_px])).tolist()
+        return bool(last + self.n_rows_around < first_open)
+
+    def near(self, cells: pd.DataFrame) -> BoolArray:
+        """(n,) bool: which cells, of some rows of squares that are known, are near a nest; at least one."""
+        squares, around = self.squares, self.n_rows_around
+        rows = squares.rows(cells["y_px"].to_numpy()[[0, -1]])
+        top, end = max(0, int(rows[0]) - around), min(squares.shape[0], int(rows[1]) + 1 + around)
+        near = np.zeros(squares.shape, bool)
+        near[top:end] = nests.near_nests(self.counts.between(top, end), squares, reach_um=quality.STROMA_REACH_UM)
+        return nests.cells_near(cells, near, squares)
+
+
+def nest_grounds(slide: Slide, rois: Sequence[Roi]) -> tuple[NestGround, ...]:
+    """The cores among regions, each for itself and in their order; without any the slide."""
+    cores = [roi.geometry for roi in rois if roi.is_core]
+    if not cores:
+        squares = nests.Squares(width=slide.width, height=slide.height, mpp_x=slide.mpp_x, mpp_y=slide.mpp_y)
+        return (NestGround(squares=squares),)
+    return tuple(NestGround(squares=_squares_around(core, slide), core=core) for core in cores)
+
+
+def _squares_around(core: Any, slide: Slide) -> nests.Squares:
+    left, top = (math.floor(side) for side in core.bounds[:2])
+    right, bottom = (math.ceil(side) for side in core.bounds[2:])
+    return nests.Squares(
+        width=right - left, height=bottom - top, mpp_x=slide.mpp_x, mpp_y=slide.mpp_y, left=left, top=top
+    )
+
+
+def flag_far_cells(bands: Iterable[Band], *, grounds: Sequence[NestGround], grid: SlideGrid) -> Iterator[Band]:
+    """Flag the immune cells that are far from any nest found: of a core from those in it.
 
     Parameters
     ----------
     bands
         From the top of the slide to its end, with all other flags.
-    slide
-        Whose they are.
+    grounds
+        From `nest_grounds`, with nothing counted yet; afterwards they know whether they hold a nest. Cells in none of
+        them, as between cores, are not flagged: they do not count anyway.
     grid
-        Its working grid.
+        Working grid of the slide.
 
     Yields
     ------
     Band
         The same bands, in their order.
     """
-    squares = nests.Squares(width=slide.width, height=slide.height, mpp_x=slide.mpp_x, mpp_y=slide.mpp_y)
-    around = nests.n_rows_around(squares, reach_um=quality.STROMA_REACH_UM)
     waiting: deque[Band] = deque()
-    counts = None
     for band in bands:
-        found = nests.count_squares(band.cells, squares)
-        counts = found if counts is None else counts + found
+        for ground in grounds:
+            ground.add(band)
         waiting.append(band)
-        known = _first_open_row(band.y1, squares, grid)
-        del band, found  # not to be kept while the next tiles are measured
-        while waiting and _last_row(waiting[0], squares) + around < known:
-            yield _flagged(waiting.popleft(), counts, squares)
+        open_y_px = _open_y_px(band.y1, grid)
+        del band  # not to be kept while the next tiles are measured
+        while waiting and all(ground.knows_around(waiting[0], open_y_px) for ground in grounds):
+            yield _flagged(waiting.popleft(), grounds)
     while waiting:
-        assert counts is not None
-        yield _flagged(waiting.popleft(), counts, squares)
+        yield _flagged(waiting.popleft(), grounds)
 
 
-def _last_row(band: Band, squares: nests.Squares) -> int:
-    return int(squares.rows(band.cells["y_px"].to_numpy()[-1:])[0])
-
-
-def _first_open_row(y1: int, squares: nests.Squares, grid: SlideGrid) -> int:
-    """The first row of squares in which cells may lie that come after a band which ends at row ``y1`` of the grid.
+def _open_y_px(y1: int, grid: SlideGrid) -> float:
+    """Above which no cells lie that come after a band which ends at row ``y1`` of the grid.
 
     By the arithmetic that moves cells to level 0 (`judging`), so that rounding puts none of them above.
     """
-    y_px = (np.array([y1 - 0.5]) + 0.5) * grid.downsample_y - 0.5
-    return int(squares.rows(y_px)[0]) if y1 < grid.height else squares.shape[0]
+    return (y1 - 0.5 + 0.5) * grid.downsample_y - 0.5 if y1 < grid.height else math.inf
 
 
-def _flagged(band: Band, counts: nests.SquareCounts, squares: nests.Squares) -> Band:
+def _flagged(band: Band, grounds: Sequence[NestGround]) -> Band:
     """A band with its far cells flagged, by the counts of all rows on which they depend."""
-    reach_um = quality.STROMA_REACH_UM
-    around = nests.n_rows_around(squares, reach_um=reach_um)
-    first = int(squares.rows(band.cells["y_px"].to_numpy()[:1])[0])
-    top, end = max(0, first - around), min(squares.shape[0], _last_row(band, squares) + 1 + around)
-    near = np.zeros(squares.shape, bool)
-    near[top:end] = nests.near_nests(counts.between(top, end), squares, reach_um=reach_um)
-    return replace(band, cells=nests.flag_far(band.cells, near, squares))
+    n = len(band.cells)
+    lies_in_one, is_near = np.zeros(n, bool), np.zeros(n, bool)
+    for ground in grounds:
+        rows = ground.rows(band.cells) if ground.may_hold(band) else np.zeros(0, np.intp)
+        if rows.size:
+            lies_in_one[rows] = True
+            is_near[rows] |= ground.near(_taken(band.cells, rows))
+    return replace(band, cells=nests.flag_far(band.cells, is_near | ~lies_in_one))
+
+
+def _taken(cells: pd.DataFrame, rows: IntpArray) -> pd.DataFrame:
+    """Some rows of a table; all of them are no copy."""
+    return cells if len(rows) == len(cells) else cells.iloc[rows]

@@ -25,6 +25,12 @@ _NO_CALL_WITH: dict[ResultFlag, str] = {
 }
 """Doubts with which there is no call, and how each is said."""
 
+_NO_CPS_WITH: dict[ResultFlag, str] = {
+    ResultFlag.NO_MACROPHAGE_CLASS: "macrophages were not told apart",
+    ResultFlag.NO_NESTS: "no nest of tumour cells was found",
+}
+"""With what there is no CPS, and how each is said."""
+
 
 def score(
     blocks: Sequence[Counts],
@@ -36,12 +42,14 @@ def score(
     has_macrophage_class: bool,
     has_tumour_roi: bool,
     tumour_confirmed: bool,
+    has_nests: bool = True,
     flags: Iterable[ResultFlag] = (),
 ) -> Score:
     """Score one image or case from the counts of its blocks.
 
     Percentages are unrounded. Without viable tumour cells every score is None. CPS is None without a macrophage
-    class, the area scores without the area of a tumour ROI. The interval is the envelope of Wilson's, the block
+    class, and where immune cells are seen and neither drawn tumour nor a nest to which they might belong; the area
+    scores are None without the area of a tumour ROI. The interval is the envelope of Wilson's, the block
     bootstrap's (with fewer than ``min_blocks`` tumour blocks: Wilson's on n / ``design_effect``) and the scores at
     t1 plus and minus the margin; it does not depend on the order of the blocks. Adequacy is judged per case only.
 
@@ -65,6 +73,9 @@ def score(
         Whether a person drew the tumour region; its area is expected in ``Counts.tumour_area_um2``.
     tumour_confirmed
         Whether a person confirmed that the tumour cells are tumour (ROI or review).
+    has_nests
+        Whether tumour was drawn or a nest of tumour cells found (`stages.nests`): of single cells that are called
+        tumour nobody knows which immune cells are theirs.
     flags
         What is known already; returned with those found here, sorted, each once.
     """
@@ -75,6 +86,7 @@ def score(
         has_macrophage_class=has_macrophage_class,
         has_tumour_roi=has_tumour_roi,
         tumour_confirmed=tumour_confirmed,
+        has_nests=has_nests,
     )
     evaluable = total.n_tumour >= cells_asked_for(pack, indication) if level == "case" else None
     if evaluable is False:
@@ -88,7 +100,8 @@ def score(
         noted.add(ResultFlag.FEW_BLOCKS)
     tps_low, tps_high = tps_interval(blocks, total, pack.compartment, config)
     intervals = {"tps": (tps_low, tps_high)}
-    if has_macrophage_class:
+    has_cps = not noted & {ResultFlag.NO_MACROPHAGE_CLASS, ResultFlag.NO_NESTS}
+    if has_cps:
         intervals["cps"] = cps_interval(blocks, total, pack.compartment, config)
     cps_low, cps_high = intervals.get("cps", (None, None))
     calls: tuple[Call, ...] = ()
@@ -105,7 +118,7 @@ def score(
         tps_cytoplasm=_tps(total, Compartment.CYTOPLASM),
         tps_cytoplasm_only=_tps(total, Compartment.CYTOPLASM_ONLY),
         tps_cell=_tps(total, Compartment.CELL),
-        cps=_cps(total, pack.compartment) if has_macrophage_class else None,
+        cps=_cps(total, pack.compartment) if has_cps else None,
         cps_low=cps_low,
         cps_high=cps_high,
         ic_area_pct=_area_pct(total.immune_positive_area_um2, area_um2),
@@ -140,19 +153,26 @@ def why_no_call(
         reasons.append("calls are made per case")
     elif not evaluable:
         reasons.append("there are too few tumour cells")
-    if indication is not None and ResultFlag.NO_MACROPHAGE_CLASS in noted:
-        asked = {cut_off.score for cut_off in indication.cut_offs}
-        reasons += ["its cut-offs are of the CPS, and macrophages were not told apart"] if asked == {"cps"} else []
+    if indication is not None and {cut_off.score for cut_off in indication.cut_offs} == {"cps"}:
+        reasons += [f"its cut-offs are of the CPS, and {text}" for flag, text in _NO_CPS_WITH.items() if flag in noted]
     return tuple(reasons)
 
 
 def _circumstances(
-    total: Counts, *, config: ScoreConfig, has_macrophage_class: bool, has_tumour_roi: bool, tumour_confirmed: bool
+    total: Counts,
+    *,
+    config: ScoreConfig,
+    has_macrophage_class: bool,
+    has_tumour_roi: bool,
+    tumour_confirmed: bool,
+    has_nests: bool,
 ) -> set[ResultFlag]:
     seen = total.n_tumour + total.n_excluded_tumour
+    n_immune = total.n_lymphocyte + total.n_macrophage
     found = {
         ResultFlag.TUMOUR_UNCONFIRMED: not tumour_confirmed,
         ResultFlag.NO_MACROPHAGE_CLASS: not has_macrophage_class,
+        ResultFlag.NO_NESTS: has_macrophage_class and not has_nests and total.n_tumour > 0 and n_immune > 0,
         ResultFlag.NO_TUMOUR_ROI: not has_tumour_roi or total.tumour_area_um2 <= 0,
         ResultFlag.NO_TUMOUR_CELLS: total.n_tumour == 0,
         ResultFlag.PARTIAL: total.n_excluded_tumour > config.max_excluded_share * seen,
