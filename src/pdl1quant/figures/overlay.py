@@ -51,17 +51,18 @@ def draw_overlay_figure(window: Window, stem: Path, *, compartment: Compartment,
     counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
     shown = [(kind, n) for kind, n in zip(KINDS, counts, strict=True) if n]
     rect = window.rect
-    panel_in = FULL_WIDTH_IN / 2 * (rect.y1 - rect.y0) / (rect.x1 - rect.x0)
+    top, bottom = rect.y0 * window.stretch, rect.y1 * window.stretch
+    panel_in = FULL_WIDTH_IN / 2 * (bottom - top) / (rect.x1 - rect.x0)
     legend_in = _LEGEND_ROW_IN * -(-len(shown) // _LEGEND_COLUMNS) + 0.4
     with figure(FULL_WIDTH_IN, panel_in + legend_in) as drawn:
         for letter, axes in zip("AB", drawn.subplots(1, 2), strict=True):
-            axes.imshow(window.rgb, extent=(rect.x0, rect.x1, rect.y1, rect.y0))
+            axes.imshow(window.rgb, extent=(rect.x0, rect.x1, bottom, top))
             axes.set_axis_off()
             panel_letter(axes, letter)
-            _scale_bar(axes, width_um=(rect.x1 - rect.x0) * window.mpp)
+            _scale_bar(axes, width_um=(rect.x1 - rect.x0) * window.mpp_x)
             if letter == "B":
                 _cells(axes, window, kinds)
-            axes.set(xlim=(rect.x0, rect.x1), ylim=(rect.y1, rect.y0))
+            axes.set(xlim=(rect.x0, rect.x1), ylim=(bottom, top))
         handles = [_handle(kind) for kind, _ in shown]
         names = [f"{kind.name} ({n})" for kind, n in shown]
         drawn.legend(
@@ -72,14 +73,16 @@ def draw_overlay_figure(window: Window, stem: Path, *, compartment: Compartment,
 
 
 def _cells(axes: Any, window: Window, kinds: Any) -> None:
+    """Draw the cells; of pixels that are not square, the height is counted in widths, as the tissue is drawn."""
     collections = import_extra("matplotlib.collections", package="matplotlib", extra="figures")
     points_per_px = FULL_WIDTH_IN / 2 * 72 / (window.rect.x1 - window.rect.x0)
     inset_px = 0.5 * _LINE_PT / points_per_px
+    outlines = shapely.transform(window.outlines, lambda points: points * (1, window.stretch))
     for index, kind in enumerate(KINDS):
         chosen = kinds == index
         if not chosen.any():
             continue
-        rings = smooth_rings(window.outlines[chosen], inset_px)
+        rings = smooth_rings(outlines[chosen], inset_px)
         colour = tuple(value / 255 for value in kind.rgb)
         dashes = {"linestyles": [(0, (2.5, 2.0))]} if kind.is_dashed else {}
         if not kind.is_dashed:  # a dark rim lifts bright lines off pale tissue
@@ -96,8 +99,8 @@ def _cells(axes: Any, window: Window, kinds: Any) -> None:
         if kind.has_dot:
             x, y = (window.cells.loc[chosen, name].to_numpy() + 0.5 for name in ("x_px", "y_px"))
             axes.plot(
-                x, y, linestyle="none", marker="o", markersize=_DOT_PT, color=colour, markeredgecolor="white",
-                markeredgewidth=0.4,
+                x, y * window.stretch, linestyle="none", marker="o", markersize=_DOT_PT, color=colour,
+                markeredgecolor="white", markeredgewidth=0.4,
             )  # fmt: skip
 
 

@@ -31,14 +31,21 @@ _WANTED_PX = 1024
 class Window:
     """A square of tissue: ``rgb`` (H, W, 3) uint8, the cells whose nucleus lies in it, and their outlines.
 
-    ``rect`` is where it lies, in pixels of the image; outlines are in the same pixels, counted from the corner.
+    ``rect`` is where it lies, in pixels of the image, whose sides are ``mpp_x`` and ``mpp_y`` um; outlines are in the
+    same pixels, counted from the corner.
     """
 
     rgb: UInt8Array
     rect: Rect
-    mpp: float
+    mpp_x: float
+    mpp_y: float
     cells: pd.DataFrame
     outlines: Geometries
+
+    @property
+    def stretch(self) -> float:
+        """How many times as high as wide a pixel of the image is."""
+        return self.mpp_y / self.mpp_x
 
 
 def open_window(
@@ -96,12 +103,12 @@ def open_window(
         at = Rect(x0=at.x0, y0=at.y0, x1=min(at.x1, grid.width), y1=min(at.y1, grid.height))
         rgb = slide.read(at, grid).rgb
         rect = grid.to_level0(at)
-        pixel_um = slide.mpp_x
+        sides_um = {"mpp_x": slide.mpp_x, "mpp_y": slide.mpp_y}
     x, y = cells["x_px"].to_numpy() + 0.5, cells["y_px"].to_numpy() + 0.5
     rows = np.flatnonzero((x >= rect.x0) & (x < rect.x1) & (y >= rect.y0) & (y < rect.y1))
     inside = cells.iloc[rows]
     outlines, _ = read_outlines(out, stem, rows, labels=inside["label"].to_numpy(np.int32), image_id=image_id)
-    return Window(rgb=rgb, rect=rect, mpp=pixel_um, cells=inside, outlines=outlines)
+    return Window(rgb=rgb, rect=rect, **sides_um, cells=inside, outlines=outlines)
 
 
 def busiest_place(

@@ -85,6 +85,11 @@ class ReportCells:
         """All cells found."""
         return self.file.n_cells
 
+    @property
+    def sides_um(self) -> dict[str, float]:
+        """``mpp_x`` and ``mpp_y``: the sides of a pixel of the input."""
+        return pixel_sides(self.file.said)
+
     @cached_property
     def places_px(self) -> tuple[Float64Array, Float64Array]:
         """Where all cells lie, x and y, each (n,), in pixels of the input."""
@@ -104,7 +109,7 @@ class ReportCells:
     def fields(self, side_um: float) -> list[Field]:
         """Squares of tissue of this side; see `fields_of`."""
         if side_um not in self._squares:
-            squares, sides = Squares(), pixel_sides(self.file.said)
+            squares, sides = Squares(), self.sides_um
             for part in self._parts(_OF_SQUARES):
                 row, column = block_places(part, block_um=side_um, **sides)
                 viable = ~is_left_out(part)

@@ -55,7 +55,7 @@ def picture_entry(title: str, picture: Picture, *, role: str) -> dict[str, Any]:
         "mpp": round(picture.mpp, 6),
         "x_px": picture.x_px,
         "y_px": picture.y_px,
-        "scale": picture.scale,
+        "scale": [picture.scale_x, picture.scale_y],
         "heat": [],
     }
 
@@ -92,10 +92,11 @@ def cells_entry(
         cells[name].to_numpy(np.int64) << bit
         for bit, name in enumerate(("membrane_positive", "cytoplasm_positive", "cell_positive"))
     )
+    x, y = picture.of_input(cells[["x_px", "y_px"]].to_numpy(np.float64) + 0.5).T
     return {
         "label": cells["label"].tolist(),
-        "x": _rounded((cells["x_px"].to_numpy(np.float64) + 0.5 - picture.x_px) / picture.scale, 1),
-        "y": _rounded((cells["y_px"].to_numpy(np.float64) + 0.5 - picture.y_px) / picture.scale, 1),
+        "x": _rounded(x, 1),
+        "y": _rounded(y, 1),
         "kind": kinds_of(cells, compartment).tolist(),
         "class": codes.tolist(),
         "classes": classes,
@@ -109,13 +110,14 @@ def cells_entry(
     }
 
 
-def heat_entry(field: Field, *, scale: float) -> list[Any]:
-    """Place and sides in pixels of the picture, step, TPS, tumour cells."""
+def heat_entry(field: Field, *, scale: tuple[float, float]) -> list[Any]:
+    """Place and sides in pixels of a picture of this ``scale`` (x, y), step, TPS, tumour cells."""
+    scale_x, scale_y = scale
     return [
-        round(field.x_px / scale, 1),
-        round(field.y_px / scale, 1),
-        round(field.width_px / scale, 1),
-        round(field.height_px / scale, 1),
+        round(field.x_px / scale_x, 1),
+        round(field.y_px / scale_y, 1),
+        round(field.width_px / scale_x, 1),
+        round(field.height_px / scale_y, 1),
         field.step,
         round(field.tps, 1),
         field.n_tumour,

@@ -135,7 +135,8 @@ def _spots(case: ReportCase) -> tuple[list[plots.Spot], str]:
         ], "TPS of each image"
     (image,) = counted
     assert image.cells is not None
-    extent_um = image.cells.mpp * max(np.ptp(axis) for axis in image.cells.places_px)
+    sides_um = image.cells.sides_um.values()
+    extent_um = max(side * np.ptp(axis) for side, axis in zip(sides_um, image.cells.places_px, strict=True))
     side_um = next((each for each in _SQUARES_UM if extent_um >= 3 * each), _SQUARES_UM[-1])
     fields = image.cells.fields(side_um)
     least = MIN_CELLS if side_um >= SLIDE_FIELD_UM else MIN_CELLS // 4

@@ -15,7 +15,9 @@ from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.outputs.written_outlines import read_outer_rings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+    from typing import TypeAlias
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Compartment, Float64Array, IntpArray, UInt8Array
     from pdl1quant.outputs.written_outlines import Geometries
     from pdl1quant.report.pixels import Picture
+
+    Sides: TypeAlias = Mapping[str, float]
+    """``mpp_x`` and ``mpp_y``, um."""
 
 _TOLERANCE_UM = 0.3
 """So far a simplified outline may lie from the traced one: less than a pixel at x200."""
@@ -51,7 +56,7 @@ class Rings:
         return Rings(points=self.points[corners], starts=starts, are_circles=self.are_circles)
 
 
-def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, mpp: float, image_id: str) -> Rings:
+def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, sides_um: Sides, image_id: str) -> Rings:
     """Outlines of some rows of a cells table, from the run's GeoJSON, smoothed and simplified.
 
     Circles of the cells' areas stand in where the run wrote no outlines, or others than those of this table.
@@ -62,21 +67,21 @@ def read_rings(out: Path, stem: str, cells: pd.DataFrame, rows: IntpArray, *, mp
         Folder of the run, place of the image's results in it, and hash of the image.
     cells, rows
         The cells, and in which rows of the image's table they are; ascending.
-    mpp
-        um per pixel of the input.
+    sides_um
+        Of a pixel of the input.
     """
     try:
         labels = cells["label"].to_numpy(np.int32)
         points, starts = read_outer_rings(out, stem, rows, labels=labels, image_id=image_id)
     except OutputError:
-        return _circles(cells, mpp=mpp)
+        return _circles(cells, sides_um)
     after = np.arange(1, len(points) + 1)
     after[starts[1:] - 1] = starts[:-1]
     if len(points) and (np.abs(points[after] - points).min(axis=1) == 0).all():  # along the sides of pixels
         for _ in range(2):  # twice the middles of the sides: a staircase becomes a slope
             points = (points + points[after]) / 2
     owner = np.repeat(np.arange(len(rows)), np.diff(starts))
-    rings = shapely.simplify(shapely.linearrings(points, indices=owner), _TOLERANCE_UM / mpp)
+    rings = shapely.simplify(shapely.linearrings(points, indices=owner), _TOLERANCE_UM / max(sides_um.values()))
     points, owner = _corners(rings)
     return Rings(points=points, starts=np.searchsorted(owner, np.arange(len(rows) + 1)))
 
@@ -89,20 +94,19 @@ def _corners(rings: Geometries) -> tuple[Float64Array, NDArray[np.int64]]:
     return points[keep], owner[keep]
 
 
-def _circles(cells: pd.DataFrame, *, mpp: float) -> Rings:
+def _circles(cells: pd.DataFrame, sides_um: Sides) -> Rings:
     angles = np.arange(_CORNERS) * 2 * np.pi / _CORNERS
-    radius = np.sqrt(np.nan_to_num(cells["cell_area_um2"].to_numpy(np.float64)) / np.pi) / mpp
+    radius_um = np.sqrt(np.nan_to_num(cells["cell_area_um2"].to_numpy(np.float64)) / np.pi)
     centres = cells[["x_px", "y_px"]].to_numpy(np.float64) + 0.5
-    around = np.column_stack([np.cos(angles), np.sin(angles)])
-    points = centres[:, None] + radius[:, None, None] * around
+    around = np.column_stack([np.cos(angles) / sides_um["mpp_x"], np.sin(angles) / sides_um["mpp_y"]])
+    points = centres[:, None] + radius_um[:, None, None] * around
     starts = np.arange(len(cells) + 1, dtype=np.int64) * _CORNERS
     return Rings(points=points.reshape(-1, 2), starts=starts, are_circles=True)
 
 
 def within(places_px: tuple[Float64Array, Float64Array], picture: Picture) -> BoolArray:
     """Whether each nucleus lies in the picture; their x and y."""
-    x = (places_px[0] + 0.5 - picture.x_px) / picture.scale
-    y = (places_px[1] + 0.5 - picture.y_px) / picture.scale
+    x, y = picture.of_input(np.stack(places_px, axis=1) + 0.5).T
     return np.asarray((x >= 0) & (x < picture.width) & (y >= 0) & (y < picture.height))
 
 
@@ -112,10 +116,9 @@ def draw_cells(
     """The picture with the outline of each cell in the colour of its kind, and a dot in positive ones."""
     drawn = picture.rgb.copy()
     kinds = kinds_of(cells, compartment)
-    corner = np.array([picture.x_px, picture.y_px])
-    points = (rings.points - corner) / picture.scale - 0.5
+    points = picture.of_input(rings.points) - 0.5
     lines = split_rings(np.rint(points * (1 << _SUBPIXEL_BITS)).astype(np.int32), rings.starts)
-    centres = (cells[["x_px", "y_px"]].to_numpy(np.float64) + 0.5 - corner) / picture.scale - 0.5
+    centres = picture.of_input(cells[["x_px", "y_px"]].to_numpy(np.float64) + 0.5) - 0.5
     dots = np.rint(centres * (1 << _SUBPIXEL_BITS)).astype(np.int32)
     for number, kind in enumerate(KINDS):
         rows = np.flatnonzero(kinds == number)
@@ -132,7 +135,7 @@ def draw_cells(
 
 def packed(rings: Rings, picture: Picture) -> list[list[int]]:
     """Outlines in tenths of a pixel of the picture: the first corner, then steps from corner to corner."""
-    points = np.rint((rings.points - (picture.x_px, picture.y_px)) / picture.scale * 10).astype(np.int64)
+    points = np.rint(picture.of_input(rings.points) * 10).astype(np.int64)
     steps = np.diff(points, axis=0, prepend=np.zeros((1, 2), np.int64))
     firsts = rings.starts[:-1][np.diff(rings.starts) > 0]
     steps[firsts] = points[firsts]

@@ -26,14 +26,15 @@ _QUALITY = 80
 class Pyramid:
     """Tiles of a slide: ``width`` and ``height`` in pixels of the finest level, whose number is ``max_level``.
 
-    ``mpp`` is um per pixel there, ``downsample`` level-0 pixels of the slide per pixel.
+    ``mpp`` is um per pixel there, ``downsample_x`` and ``downsample_y`` level-0 pixels of the slide per pixel.
     """
 
     width: int
     height: int
     max_level: int
     mpp: float
-    downsample: float
+    downsample_x: float
+    downsample_y: float
 
 
 def write_tiles(slide: Slide, folder: Path, *, mpp: float) -> Pyramid:
@@ -68,7 +69,8 @@ def write_tiles(slide: Slide, folder: Path, *, mpp: float) -> Pyramid:
         height=finest.height,
         max_level=max_level,
         mpp=finest.mpp,
-        downsample=finest.downsample_x,
+        downsample_x=finest.downsample_x,
+        downsample_y=finest.downsample_y,
     )
 
 

@@ -155,7 +155,7 @@ class _Making:
         if image.cells is None:
             return
         try:
-            source = None if image.path is None else Source(image.path, mpp=image.cells.mpp, files=files)
+            source = None if image.path is None else self._source(image.path, image.cells.mpp, files)
         except InputError:  # it could be read when it was scored: an extra, or memory, is missing here
             source = None
         if source is None:
@@ -165,6 +165,9 @@ class _Making:
             self._take_sheet(image, source)
         self._add_picture(image, source)
         source.forget()
+
+    def _source(self, path: Path, mpp: float, files: ExitStack) -> Source:
+        return Source(path, mpp=mpp, given_mpp=self.run.results.given_mpp, files=files)
 
     def _remark(self, image: ReportImage, text: str) -> None:
         names = self.remarks.setdefault(text, [])
@@ -234,7 +237,12 @@ class _Making:
         """The slide in tiles; the picture has no pixels, it says where they lie."""
         number = str(len(self.pictures))
         pyramid = source.write_tiles(place.folder / number, mpp=self.run.results.config.working_mpp)
-        picture = Picture(rgb=np.zeros((1, 1, 3), np.uint8), mpp=pyramid.mpp, scale=pyramid.downsample)
+        picture = Picture(
+            rgb=np.zeros((1, 1, 3), np.uint8),
+            mpp=pyramid.mpp,
+            scale_x=pyramid.downsample_x,
+            scale_y=pyramid.downsample_y,
+        )
         entry = picture_entry(image.row.image, picture, role="slide") | {
             "width": pyramid.width,
             "height": pyramid.height,
@@ -279,8 +287,8 @@ class _Making:
             image=name,
             text=text,
             picture=number,
-            x=round((x - whole["x_px"]) / whole["scale"], 1),
-            y=round((y - whole["y_px"]) / whole["scale"], 1),
+            x=round((x - whole["x_px"]) / whole["scale"][0], 1),
+            y=round((y - whole["y_px"]) / whole["scale"][1], 1),
         )
 
     def _read_ahead(self, ranked: Sequence[tuple[Field, Source, ReportImage, int]]) -> None:
@@ -306,8 +314,8 @@ class _Making:
             known, rings = self._outlines[result.stem]
             if np.isin(rows, known).all():
                 return rings.take(np.searchsorted(known, rows))
-        cells, mpp = image.cells.rows(rows), image.cells.mpp
-        rings = read_rings(self.run.results.out, result.stem, cells, rows, mpp=mpp, image_id=result.sha256)
+        cells, sides_um = image.cells.rows(rows), image.cells.sides_um
+        rings = read_rings(self.run.results.out, result.stem, cells, rows, sides_um=sides_um, image_id=result.sha256)
         self._outlines[result.stem] = (rows, rings)
         if rings.are_circles:
             self._remark(image, "its outlines are missing or of other cells; circles of the cells' areas stand in.")

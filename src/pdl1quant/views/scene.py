@@ -128,19 +128,21 @@ def _artefacts(results: Results, review: Review, grid: SlideGrid, notes: list[st
 
 
 def _bare_grids(review: Review) -> tuple[SlideGrid, ...]:
-    """Grids around the cells, for a slide that is not at hand."""
+    """Grids of square pixels around the cells, for a slide that is not at hand."""
     places = review.cells[["x_px", "y_px"]].to_numpy(np.float64)
+    mpp = max(review.sides_um.values())
+    down_x, down_y = mpp / review.sides_um["mpp_x"], mpp / review.sides_um["mpp_y"]
     width, height = (np.ceil(places.max(axis=0, initial=0)).astype(int) + _MARGIN_PX).tolist()
     grids: list[SlideGrid] = []
     while not grids or max(grids[-1].width, grids[-1].height) > COARSEST_PX:
         scale = 2 ** len(grids)
         grids.append(
             SlideGrid(
-                mpp=review.mpp * scale,
-                width=max(1, round(width / scale)),
-                height=max(1, round(height / scale)),
-                downsample_x=float(scale),
-                downsample_y=float(scale),
+                mpp=mpp * scale,
+                width=max(1, round(width / (down_x * scale))),
+                height=max(1, round(height / (down_y * scale))),
+                downsample_x=down_x * scale,
+                downsample_y=down_y * scale,
                 level=0,
             )
         )
