@@ -16,11 +16,12 @@ from pdl1quant.batch.workers import Workers
 from pdl1quant.outputs.tables import read_cells
 
 
-def analysed(path, config, *, estimate=None, rois=()):
+def analysed(path, config, *, estimate=None, rois=(), keep_labels=False):
     """The outcome of a slide, its cells as they were written (None where there is no table), and its staining."""
     with TemporaryDirectory(prefix="pdl1quant-") as name:
         folder = Path(name)
-        plan = Plan(output=folder / "out", config=config, pack=load_pack("28-8-cytoplasm"))
+        pack = load_pack("28-8-cytoplasm")
+        plan = Plan(output=folder / "out", config=config, pack=pack, keep_labels=keep_labels)
         image = Image(
             path=path, name=path.name, stem="slide", case="", is_slide=True, roi=_saved(rois, folder / "rois.geojson")
         )

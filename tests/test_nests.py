@@ -1,5 +1,6 @@
 """Where no tumour was drawn, immune cells count near the nests that were found, on images and slides."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,7 @@ from pdl1quant.stages.nests import Squares, cells_near, count_squares, find_nest
 from pdl1quant.stages.score import block_places, count_cells
 from pdl1quant.whole_slides.judging import Band
 from pdl1quant.whole_slides.scoring import Tally
-from pdl1quant.whole_slides.waiting import flag_far_cells, nest_grounds
+from pdl1quant.whole_slides.waiting import CELLS_AT_ONCE, Waiting, flag_far_cells, nest_grounds
 
 CONFIG, PACK = Config(), load_pack("28-8-cytoplasm")
 REACH_UM = quality.STROMA_REACH_UM
@@ -292,3 +293,17 @@ def test_few_bands_wait_on_a_slide_of_any_height():
         n_out += 1
         assert len(came) - n_out <= 2
     assert n_out == len(came) > 20
+
+
+def test_outlines_wait_packed_and_come_back_as_they_were():
+    n = 2 * CELLS_AT_ONCE + 7
+    cells = sparse_cells(np.random.default_rng(4), n, 3000, 3000)
+    corners = np.random.default_rng(5).integers(-2000, 2000, (n, 2, 12, 2)).cumsum(axis=2) / 100
+    texts = [[f'{{"type":"Polygon","coordinates":[{each.tolist()}]}}' for each in two] for two in corners]
+    outlines = tuple((cell, nucleus) for cell, nucleus in texts)
+    band = Band(cells=cells, outlines=outlines, tiles=np.zeros(n, int), tile_labels=np.zeros(n, np.int32), y1=3000)
+    waiting = Waiting.of(band)
+    assert waiting.band.outlines == ()
+    assert 2 * sum(map(len, waiting.packed)) < sum(len(text) for pair in outlines for text in pair)
+    assert waiting.whole().outlines == outlines
+    assert Waiting.of(replace(band, cells=cells[:0], outlines=())).whole().outlines == ()

@@ -11,6 +11,7 @@ import phantom_slides
 from batch_runs import rows_of, run
 from pdl1quant import pipeline
 from pdl1quant.assays import load_pack
+from pdl1quant.batch import slide_work
 from pdl1quant.config import load_config
 from pdl1quant.model import Counts, Flag
 from pdl1quant.outputs.reviewed import read_reviewed
@@ -77,6 +78,23 @@ def test_the_flag_knows_nothing_of_tiles_and_bands(path, found, monkeypatch, til
     outcome, cells, _ = analysed(path, config_of(tile_px=tile_px), estimate=found[2])
     pd.testing.assert_frame_equal(cells, found[1], check_exact=True)
     assert (outcome.counts, outcome.blocks, outcome.score) == (found[0].counts, found[0].blocks, found[0].score)
+
+
+def test_no_pixels_wait_for_the_nests_around_their_cells(path, found, monkeypatch):
+    """Labels are held below the last judged band alone, which begins a band and its margin above the newest tile."""
+    band_px, below_px = 128, []
+
+    class Watched(slide_work.Painter):
+        def hold(self, index, tile):
+            super().hold(index, tile)
+            newest = self._places[index].core.y0
+            below_px.append(newest - min(self._places[each].core.y1 for each in self._packed))
+
+    monkeypatch.setattr(judging, "BAND_PX", band_px)
+    monkeypatch.setattr(slide_work, "Painter", Watched)
+    _, cells, _ = analysed(path, config_of(), estimate=found[2], keep_labels=True)
+    pd.testing.assert_frame_equal(cells, found[1], check_exact=True)
+    assert max(below_px) < band_px + judging.MARGIN_UM / phantom_slides.MPP
 
 
 @pytest.mark.parametrize("segmenter", ["watershed", "network"])

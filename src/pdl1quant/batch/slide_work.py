@@ -257,13 +257,11 @@ def _write_cells(
             pyramid = label_writer(paths["labels"], width=grid.width, height=grid.height, mpp=grid.mpp)
             painter = Painter(places, emit=files.enter_context(pyramid))
             measured = _held(measured, painter)
-        for band in _flagged_bands(measured, places, tally=tally, work=work, task=task):
+        for band in _flagged_bands(measured, places, tally=tally, work=work, task=task, painter=painter):
             tally.add(band)
             write_table(band.cells)
             if write_json is not None:
                 write_json(band.cells, band.outlines)
-            if painter is not None:
-                painter.number(band)
             del band  # not to be kept while the next tiles are measured
             give_back()
         if painter is not None:
@@ -277,12 +275,14 @@ def _flagged_bands(
     tally: Tally,
     work: Work,
     task: Task,
+    painter: Painter | None,
 ) -> Iterator[Band]:
-    """The judged bands of the slide with all flags."""
+    """The judged bands of the slide with all flags; the painter has their numbers before they wait for the last one."""
     assert task.estimate is not None
     plan = task.plan
     judged = judge_bands(measured, places, grid=work.grid, estimate=task.estimate, config=plan.config, pack=plan.pack)
-    bands = map(tally.flagged, judged)
+    numbered = judged if painter is None else map(painter.number, judged)
+    bands = map(tally.flagged, numbered)
     return bands if tally.has_tumour_roi else flag_far_cells(bands, grounds=tally.grounds, grid=work.grid)
 
 

@@ -1,7 +1,9 @@
 """Label images of a whole slide from those of its tiles, as soon as their cells have their numbers.
 
-A cell is painted by the tile that owns it, also where it reaches beyond the tile's core. What waits is packed, and
-blocks go out when all tiles that may paint in them have done so: little is kept, whatever the size of the slide.
+A cell is painted by the tile that owns it, also where it reaches beyond the tile's core. Blocks go out when all tiles
+that may paint in them have done so. What is kept is packed, and bounded by the width of the slide: the tiles that reach
+below the last band that was judged, and the blocks on its end. The newest tile begins at most a band and its margin
+below that (`judging`); whether its cells count is asked later, and no pixel waits for it (`waiting`).
 """
 
 from __future__ import annotations
@@ -51,13 +53,14 @@ class Painter:
         self._packed[index] = tile.painted
         self._numbers[index] = np.zeros(int(tile.cells["label"].max() if len(tile.cells) else 0) + 1, np.int32)
 
-    def number(self, band: Band) -> None:
-        """Note the numbers of the cells of a band, and paint the tiles that lie above its end."""
+    def number(self, band: Band) -> Band:
+        """Note the numbers of the cells of a band, and paint the tiles that lie above its end; the same band."""
         labels = band.cells["label"].to_numpy(np.int32)
         for index in np.unique(band.tiles).tolist():
             own = band.tiles == index
             self._numbers[index][band.tile_labels[own]] = labels[own]
         self._paint(index for index in sorted(self._packed) if self._places[index].core.y1 <= band.y1)
+        return band
 
     def finish(self) -> None:
         """Paint what is left."""
