@@ -85,6 +85,7 @@ def check_cells(picture, cells, *, enclosed=1.0):
 def test_the_viewer_of_the_report_shows_slide_fields_and_cells_true_in_um(out):
     write_report(out)
     slide, *fields = pictures_of(out)
+    assert f"{MPP_X} \N{MULTIPLICATION SIGN} {MPP_Y}" in (out / "report.html").read_text()
     check_shape((slide["height"], slide["width"]), slide["mpp"])
     for x, y, width, height, *_ in slide["heat"]:
         assert (width * slide["mpp"], height * slide["mpp"]) == pytest.approx((250, 250), abs=0.1)

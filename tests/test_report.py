@@ -22,14 +22,14 @@ from pdl1quant.exports import ExportJob, export_results
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
-from pdl1quant.report import sheet, write_report
+from pdl1quant.report import plots, sheet, write_report
 from pdl1quant.report.gather import ReportCase, ReportImage, load_case, open_run
 from pdl1quant.report.sheet import sheet_of
 from pdl1quant.report.viewer import show_case
 from pdl1quant.report.words import about_images
 from pdl1quant.report.write import page_name
 from pdl1quant.review import EditKind, rescore
-from pdl1quant.stages.score import format_tps
+from pdl1quant.stages.score import format_interval, format_tps
 from report_runs import make_cohort
 from review_runs import make_results, open_review, viable
 
@@ -85,6 +85,21 @@ def test_an_image_that_is_there_twice_is_shown_once_and_said(tmp_path):
     assert problems == ["two.png: the same image as one.png, which was counted; look at that one"]
 
 
+def test_a_case_that_was_not_scored_says_why_and_not_that_it_is_free_of_doubt(tmp_path):
+    folder, out = tmp_path / "tiles", tmp_path / "out"
+    folder.mkdir()
+    for number in range(7):
+        (folder / f"{number}.png").write_text("no picture")
+    run(folder, out)
+    page = html.unescape((out / "report.html").read_text())
+    assert "No flag was raised" not in page
+    assert "Nothing was judged: the case was not scored" in page
+    for part in page.split('<article class="sheet')[:2]:  # on the screen and on paper
+        reasons = re.search(r'<ul class="error unscored">(.*?)</ul>', part, re.DOTALL)[1]
+        assert [name in reasons for name in ("0.png: not a PNG", "2.png: not", "3.png", "and 4 more")] == [1, 1, 0, 1]
+    assert "<td>failed: not a PNG" in page
+
+
 def test_same_results_give_the_same_bytes(scored):
     first = (scored / "report.html").read_bytes()
     write_report(scored)
@@ -136,6 +151,16 @@ def test_every_flag_by_which_single_cells_leave_the_score_has_its_line(tmp_path)
     told = [check.text for check in sheet_of(report, case, show_case(report, case), number=1).checks]
     for n, flag in enumerate(flags, start=1):
         assert any(text.endswith(f" of cells ({n})") for text in told), flag.name
+
+
+def test_images_are_listed_in_words_with_their_intervals(tmp_path):
+    out = make_cohort(tmp_path, ["one"])
+    page = html.unescape(write_report(out).report.read_text())
+    row = next(each for each in read_scores(out / "scores.csv") if each.level == "image")
+    interval = format_interval(row.tps_low, row.tps_high, dash="\N{EN DASH}")
+    listed = re.search(r'<th scope="row">field_0.png</th>(.*?)</tr>', page)[1]
+    assert listed.startswith("<td>scored</td>")
+    assert f'<td class="num">{interval}</td>' in listed
 
 
 def test_image_that_moved_is_shown_as_it_was_drawn(scored, tmp_path):
@@ -319,3 +344,11 @@ def test_quality_says_what_was_done_to_images_on_reading():
     (check,) = sheet._reading(case)
     assert (check.name, check.text) == ("On reading", "colour profile not applied (2 of 3 images)")
     assert sheet._reading(replace(case, images=(images[2],))) == []
+
+
+def test_the_numbers_beside_an_axis_do_not_reach_its_title():
+    bins = np.array([1_700_000, 20_000, 300, 0], np.intp)
+    drawn = plots.od_histogram(bins, bins, n_tumour=1, n_others=1, cuts=())
+    ticks = re.findall(r'text-anchor="end">([^<]*)<', drawn)
+    assert {"1M", "500k", "50k"} <= set(ticks)
+    assert max(map(len, ticks)) <= 5

@@ -12,6 +12,8 @@ import gui
 import phantom_slides
 from batch_runs import draw_phantom, run
 from pdl1quant.config import load_config
+from pdl1quant.model import ResultFlag
+from pdl1quant.outputs.scores_table import read_scores, write_scores
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import cohort_page
@@ -190,6 +192,15 @@ def test_tiles_beside_the_page_are_read_and_nothing_else(browser, tmp_path):
     assert any(url.endswith(".jpg") for url in asked)
 
 
+def test_a_slide_without_fields_says_where_its_cells_are_shown(visit, plain, tmp_path):
+    page = min((plain.parent / "report").iterdir()).read_text()
+    path = tmp_path / "slide.html"
+    path.write_text(page.replace('"role":"image"', '"role":"slide"').replace('"cells":{', '"none":{'))
+    told = visit(path).locator("#cell").inner_text()
+    assert "pdl1quant report --tiles shows every cell" in told
+    assert "choose one above" not in told
+
+
 def test_table_sorts_by_number_and_by_name(visit, cohort):
     page = visit(cohort)
     page.locator('button[data-sort="tps"]').click()
@@ -282,6 +293,27 @@ def test_print_gives_a_page_per_case(visit, alone, cohort):
     assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == len(NAMES)
     page.locator("#search").fill("fall")
     assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == 1
+
+
+def test_nothing_is_cut_off_on_paper(visit, tmp_path):
+    """Of a case with every flag, a long name, long columns and reasons: it takes a second page."""
+    out = make_cohort(tmp_path, ["a long name " * 15], extra={f"column {n}": "some text " * 12 for n in range(6)})
+    rows = read_scores(out / "scores.csv")
+    write_scores([replace(row, flags=tuple(map(str, ResultFlag))) for row in rows], out / "scores.csv")
+    page = visit(write_report(out).report)
+    assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == 2
+    page.set_viewport_size({"width": 703, "height": 1043})  # A4 without its margins
+    page.emulate_media(media="print")
+    assert page.locator(".sheet .flags li").count() == len(ResultFlag)
+    cut = page.evaluate(
+        """() => [...document.querySelectorAll(".sheet *")].filter(each => {
+                   const style = getComputedStyle(each);
+                   return style.overflowY === "hidden" && each.scrollHeight > each.clientHeight + 1
+                     && !each.closest("svg") && !each.matches(".hidden");
+                 }).map(each => each.className)"""
+    )
+    assert cut == []
+    assert page.evaluate("(box => box.scrollHeight - box.clientHeight)(document.querySelector('.sheet'))") <= 1
 
 
 def busy_s(counters):

@@ -21,7 +21,6 @@ from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
 from pdl1quant.outputs.palette import KINDS
 from pdl1quant.report import words
 from pdl1quant.report.sheet import shared_flags
-from pdl1quant.stages.score import format_tps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +98,7 @@ def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], images: 
 
 
 def _columns(sheets: Sequence[Sheet]) -> list[str]:
-    """Free columns that are shown in the table: those that tell cases apart."""
+    """Free columns that are shown in the table: the first three; the sheets have all."""
     names = dict.fromkeys(name for sheet in sheets for name, _ in sheet.extra)
     return list(names)[:3]
 
@@ -114,8 +113,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["tps"] = format_tps
-    environment.filters["doubts"] = words.own_doubts
     return environment
 
 

@@ -256,7 +256,7 @@ class _Frame:
             y, below = _n(self.y(tick)), _n(self.y(tick) + 3.5)
             if tick:
                 parts.append(f'<line class="grid" x1="{self.left}" x2="{self.right}" y1="{y}" y2="{y}"/>')
-            parts.append(f'<text class="tick" x="{self.left - 6}" y="{below}" text-anchor="end">{tick:,g}</text>')
+            parts.append(f'<text class="tick" x="{self.left - 6}" y="{below}" text-anchor="end">{_tick(tick)}</text>')
         return parts
 
     def titles(self, x_title: str, y_title: str) -> list[str]:
@@ -307,6 +307,13 @@ def _root_ticks(most: int) -> list[float]:
             ticks.append(tick)
             least = math.sqrt(tick / most)
     return ticks
+
+
+def _tick(value: float) -> str:
+    """A round number in the room beside an axis: 2,000, 50k, 1M."""
+    if value >= 1e6:
+        return f"{value / 1e6:g}M"
+    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:,g}"
 
 
 def _svg(parts: Iterable[str], *, width: int, height: int, label: str, css: str) -> Markup:

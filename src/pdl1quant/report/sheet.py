@@ -11,6 +11,7 @@ from pdl1quant.model import ArtefactKind, Flag, Status
 from pdl1quant.report import plots, words
 from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
 from pdl1quant.report.figures import Figures, figures_of
+from pdl1quant.slides.pyramid import SAME_MPP
 from pdl1quant.slides.raster import Note
 from pdl1quant.stages.score import cells_asked_for, format_interval, format_tps
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from pdl1quant.model import StainEstimate
     from pdl1quant.outputs.reviewed import ReviewedRow
     from pdl1quant.outputs.scores_table import ScoreRow
-    from pdl1quant.report.gather import ReportCase, ReportRun
+    from pdl1quant.report.gather import ReportCase, ReportImage, ReportRun
     from pdl1quant.report.viewer import Shown
 
 _MUCH_SPOILT = 0.1
@@ -36,6 +37,9 @@ _NOTES = {
     Note.REDUCED_TO_8_BIT: "16 bit reduced to 8",
 }
 """What is said of the reading of a file; notes that are flags are said by these."""
+_UNSCORED = (Status.REFUSED, Status.FAILED)
+_TOLD = 3
+"""Images of which a sheet says why they were not scored."""
 _SWATCH_OD = 0.6
 """Density at which the colour of a stain is shown."""
 
@@ -57,6 +61,20 @@ class Swatch:
     name: str
     colour: str
     text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageLine:
+    """An image as one line of a table; ``pixel`` is the size of its pixels (µm), one number where they are square."""
+
+    name: str
+    status: str
+    error: str
+    doubts: str
+    tps: str
+    interval: str
+    n_tumour: int | None
+    pixel: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +107,9 @@ class Sheet:
     cps: str
     flags: tuple[words.FlagText, ...]
     figures: Figures
-    images: tuple[ScoreRow, ...]
+    images: tuple[ImageLine, ...]
+    unscored: tuple[str, ...]
+    """Images that could not be scored, and why; of many the first."""
     regions: tuple[Region, ...]
     checks: tuple[Check, ...]
     swatches: tuple[Swatch, ...]
@@ -101,6 +121,11 @@ class Sheet:
     shown: Shown
     page: str = ""
     """Address of the case's own page, from the cohort's."""
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a flag could have been raised."""
+        return self.row.status not in _UNSCORED
 
     @property
     def is_scored(self) -> bool:
@@ -132,7 +157,8 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
         cps=_with_interval(row.cps, row.cps_low, row.cps_high, unit=""),
         flags=tuple(words.sorted_flags(row.flags)),
         figures=figures_of(case, config=run.results.config, pack=pack),
-        images=tuple(image.row for image in case.images),
+        images=tuple(map(_image, case.images)),
+        unscored=tuple(_unscored(case)),
         regions=tuple(_regions(case)),
         checks=tuple(_checks(case, max_share=run.results.config.score.max_excluded_share)),
         swatches=tuple(_swatches(case.estimate)) if case.estimate is not None else (),
@@ -160,11 +186,41 @@ def _with_interval(value: float | None, low: float | None, high: float | None, *
 
 
 def _adequacy(row: ScoreRow, least: int) -> str:
-    if row.status in (Status.REFUSED, Status.FAILED):
+    if row.status in _UNSCORED:
         return ""
     n = row.n_tumour or 0
     verdict = "evaluable" if row.evaluable else "not evaluable"
     return f"{verdict}: {n:,} viable tumour cells ({least:,} are asked for)"
+
+
+def _image(image: ReportImage) -> ImageLine:
+    row = image.row
+    return ImageLine(
+        name=row.image,
+        status=words.STATUS_TEXTS[row.status],
+        error=row.error,
+        doubts=words.own_doubts(row.flags),
+        tps=format_tps(row.tps),
+        interval=_interval(row.tps_low, row.tps_high),
+        n_tumour=row.n_tumour,
+        pixel=_pixel(image),
+    )
+
+
+def _unscored(case: ReportCase) -> list[str]:
+    """A line each; not what the row of the case says itself."""
+    rows = [image.row for image in case.images if image.row.status in _UNSCORED]
+    lines = [f"{row.image}: {row.error}" for row in rows if row.error != case.row.error]
+    rest = len(lines) - _TOLD
+    return lines if rest <= 1 else [*lines[:_TOLD], f"and {rest:,} more"]
+
+
+def _pixel(image: ReportImage) -> str:
+    if image.cells is not None:
+        x_um, y_um = image.cells.sides_um.values()
+        if abs(x_um / y_um - 1) > SAME_MPP:
+            return f"{x_um:.4g} \N{MULTIPLICATION SIGN} {y_um:.4g}"
+    return "" if image.row.mpp is None else f"{image.row.mpp:.4g}"
 
 
 def _regions(case: ReportCase) -> list[Region]:
@@ -172,7 +228,7 @@ def _regions(case: ReportCase) -> list[Region]:
         Region(
             name=row.region,
             image=row.image,
-            status=row.status,
+            status=words.STATUS_TEXTS[row.status],
             doubts=words.own_doubts(row.flags),
             tps=format_tps(row.tps),
             interval=_interval(row.tps_low, row.tps_high),

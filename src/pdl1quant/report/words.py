@@ -53,7 +53,7 @@ FLAG_TEXTS: dict[str, FlagText] = {
         FlagText(
             name=ResultFlag.VECTORS_FIXED,
             short="textbook stain colours",
-            text="Too little of both stains to measure their colours; textbook colours were used.",
+            text="Too little of one stain, or of both, to measure its colour; the textbook's was used.",
             weight="doubt",
         ),
         FlagText(
@@ -304,6 +304,15 @@ def method(pack: RulePack, config: Config, indication: Indication | None) -> lis
                 "For the CPS, brown lymphocytes and macrophages in the drawn tumour and up to 500 µm beside it. Where "
                 "no tumour was drawn, those up to 500 µm from nests of tumour cells that were found; in a field of up "
                 "to 600 µm that holds one, all of them; in a core of a microarray, those of its own nests."
+            ),
+        ),
+        (
+            "Other numbers",
+            (
+                "CPS = 100 x positive viable tumour cells, lymphocytes and macrophages / viable tumour cells, at most "
+                "100. H-score, 0 to 300: per cent of tumour cells of grade 1 + 2 x grade 2 + 3 x grade 3. IC and TAP "
+                "area, for research: per cent of the drawn tumour that positive immune cells cover, or these and "
+                "positive tumour cells. A dash: not defined; the flags say why."
             ),
         ),
         (

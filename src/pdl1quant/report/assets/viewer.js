@@ -199,8 +199,9 @@
     const cells = pictures[current].cells;
     if (cell < 0 || !cells) {
       const text = cells ? "Click a cell, or press n, to see its measurements." :
-        pictures[current].role === "slide" ? "The cells of a slide are shown in its fields: choose one above." :
-        "The cells of this picture are not in this page.";
+        pictures[current].role !== "slide" ? "The cells of this picture are not in this page." :
+        pictures.some((each) => each.role === "field") ? "The cells of a slide are shown in its fields: choose one above." :
+        "No field of this slide has tumour cells enough to be shown here; pdl1quant report --tiles shows every cell.";
       box.append(element("p", text, "quiet"));
       return;
     }
