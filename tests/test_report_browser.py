@@ -257,6 +257,9 @@ def test_pages_fit_the_width_of_the_screen(visit, alone, cohort, width):
         page = visit(path, width=width, height=1000)
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        tables = page.locator(".scroll:has(> .plain)")
+        if width >= 1280:
+            assert tables.evaluate_all("all => all.filter(each => each.scrollWidth > each.clientWidth).length") == 0
 
 
 @pytest.mark.parametrize(("which", "width"), [("plain", 1200), ("plain", 1600), ("plain", 400), ("cohort", 400)])
