@@ -69,7 +69,7 @@ class Bench:
         steps += [(QEvent.MouseMove, corner, Qt.NoButton, Qt.LeftButton) for corner in corners[1:]]
         steps += [(QEvent.MouseButtonRelease, corners[-1], Qt.LeftButton, Qt.NoButton)]
         for kind, corner, button, buttons in steps:
-            at = middle + QPoint(*corner)
+            at = middle + QPoint(*map(round, corner))
             over = QPointF(self.canvas.mapToGlobal(at))
             QApplication.sendEvent(self.canvas, QMouseEvent(kind, QPointF(at), over, button, buttons, held))
             self.settle(10)

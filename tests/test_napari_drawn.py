@@ -49,19 +49,6 @@ def test_an_ellipse_is_a_region_of_its_own_form(desk):
     assert ellipse.bounds == pytest.approx((100.5, 100.5, 500.5, 300.5))
 
 
-def test_a_region_is_taken_though_the_shape_of_an_earlier_one_was_removed(desk):
-    desk.draw_region()
-    desk.layer("Regions").add_polygons([BOX])
-    desk.mark_regions("exclude")
-    layer = desk.layer("Regions")
-    layer.selected_data = {0}
-    layer.remove_selected()
-    layer.add_polygons([BOX + 600])
-    desk.mark_regions("include")
-    assert [rule for rule, _ in desk.review.regions] == ["exclude", "include"]
-    assert len(desk.layer("Regions").data) == 2  # what holds is shown again
-
-
 def test_a_region_that_runs_forth_and_back_can_be_opened_again(desk, out):
     spike = np.array([[0.0, 0], [100, 0], [100, 50], [200, 50], [100, 50], [100, 100], [0, 100]])
     desk.draw_region()
@@ -114,6 +101,197 @@ def test_merging_renamed_cells_in_the_viewer_keeps_their_name(desk):
     desk.edit_selected(EditKind.CLASS, "stroma")
     desk.merge()
     assert desk.review.state.now(desk.selection)["cell_class"].tolist() == ["stroma"]
+
+
+# --- regions that were written ---------------------------------------------------------------------------------------
+def excluded(desk):
+    """Draw and exclude `BOX`; its layer."""
+    desk.draw_region()
+    desk.layer("Regions").add_polygons([BOX])
+    desk.mark_regions("exclude")
+    return desk.layer("Regions")
+
+
+def move(layer, ring, *, index=0):
+    """What dragging corners does: the shape is changed, then the layer says so."""
+    from napari.layers.base import ActionType
+
+    layer._data_view.edit(index, ring)
+    layer.events.data(value=layer.data, action=ActionType.CHANGED, data_indices=(index,), vertex_indices=((0,),))
+
+
+def shows(desk, ring):
+    """Whether the only region on the layer is this one."""
+    (shown,) = desk.layer("Regions").data
+    return shapely.equals_exact(shapely.Polygon(shown).normalize(), shapely.Polygon(ring).normalize(), 0.05)
+
+
+def test_moving_corners_of_a_region_moves_what_counts(desk, out):
+    layer = excluded(desk)
+    before = desk.review.score
+    move(layer, BOX + 200)
+    (moved,) = regions_of(desk)
+    assert moved.bounds == pytest.approx((300.5, 300.5, 700.5, 500.5))
+    assert desk.review.score != before
+    assert desk.review.ledger.edits[-1].kind == "redraw"
+    assert desk.layer("Regions") is layer  # the next corner can be moved
+    desk.undo()
+    assert desk.review.score == before
+    assert shows(desk, BOX)
+    desk.redo()
+    assert shows(desk, BOX + 200)
+    assert [shapely.geometry.shape(each).bounds for _, each in open_review(out).regions] == [moved.bounds]
+
+
+def test_a_region_that_must_not_be_moved_is_shown_where_it_counts(desk):
+    layer = excluded(desk)
+    desk.edit(EditKind.LOCK)
+    said = []
+    desk.said.connect(said.append)
+    move(layer, BOX + 200)
+    assert "amend it first" in said[-1]
+    assert shows(desk, BOX)
+    assert len(desk.review.ledger.edits) == 2
+
+
+def test_a_region_taken_away_with_napari_counts_no_more_until_undone(desk):
+    automated = desk.review.automated
+    layer = excluded(desk)
+    excluded_score = desk.review.score
+    layer.selected_data = {0}
+    layer.remove_selected()
+    assert desk.review.regions == ()
+    assert desk.review.score == automated
+    desk.undo()
+    assert desk.review.score == excluded_score
+    assert len(desk.layer("Regions").data) == 1
+
+
+def test_another_outline_does_not_change_the_order_of_painting(desk):
+    excluded(desk)
+    desk.layer("Regions").add_polygons([BOX])
+    desk.mark_regions("include")
+    move(desk.layer("Regions"), BOX - 20)
+    assert [rule for rule, _ in desk.review.regions] == ["exclude", "include"]
+
+
+def test_a_copied_region_counts_for_nothing_and_looks_so(desk):
+    layer = excluded(desk)
+    layer.selected_data = {0}
+    layer._copy_data()
+    layer._paste_data()
+    assert layer.features["rule"].tolist() == ["exclude", ""]
+    assert not np.allclose(layer.edge_color[0], layer.edge_color[1])
+    assert len(desk.review.ledger.edits) == 1
+    desk.mark_regions("include")
+    assert [rule for rule, _ in desk.review.regions] == ["exclude", "include"]
+
+
+def test_what_is_drawn_and_not_taken_outlives_an_undo_and_another_image(desk):
+    excluded(desk)
+    desk.layer("Regions").add_polygons([BOX + 600])
+    desk.undo()
+    assert len(desk.layer("Regions").data) == 1
+    said = []
+    desk.said.connect(said.append)
+    desk.open_image(desk.results, desk.results.image("b"))
+    assert desk.layer("Regions") is None
+    desk.open_image(desk.results, desk.results.image("a"))
+    assert "a.png: 1 drawn: Include, Exclude or Only takes it" in said[-1]
+    desk.mark_regions("exclude")
+    assert regions_of(desk)[0].bounds[0] == pytest.approx(700.5)
+
+
+def test_a_region_refused_is_still_there_to_be_taken(desk):
+    desk.draw_region()
+    desk.layer("Regions").add_polygons([BOX])
+    desk.reviewer = ""
+    desk.mark_regions("exclude")
+    assert len(desk.layer("Regions").data) == 1
+    desk.reviewer = REVIEWER
+    desk.mark_regions("exclude")
+    assert [rule for rule, _ in desk.review.regions] == ["exclude"]
+
+
+def test_a_shape_that_napari_dropped_while_it_was_drawn_stops_nothing(desk):
+    desk.draw_region()
+    layer = desk.layer("Regions")
+    layer.add([BOX[:2]], shape_type="polygon", gui=True)
+    layer._data_view.remove(0)  # what napari does with two corners: the row of features stays
+    layer.add_polygons([BOX])
+    desk.mark_regions("exclude")
+    assert len(desk.review.regions) == 1
+
+
+# --- other layers and images -----------------------------------------------------------------------------------------
+def test_layers_of_others_with_the_same_names_stay_and_are_not_taken_for_its_own(out):
+    from napari.components import ViewerModel
+
+    from pdl1quant.napari.desk import Desk
+    from pdl1quant.napari.reader import napari_get_reader
+
+    viewer = ViewerModel()
+    for data, meta, kind in napari_get_reader(str(out))(str(out)):
+        getattr(viewer, f"add_{kind}")(data, **meta)
+    theirs = list(viewer.layers)
+    opened = Desk(viewer)
+    opened.open_folder(out)
+    assert opened.layer("Centroids") not in theirs
+    opened.edit(EditKind.CLASS, cells=viable(opened.review)[:1], to="stroma")
+    opened.close()
+    assert list(viewer.layers) == theirs
+
+
+def test_only_regions_can_be_changed_by_the_tools_of_napari(desk):
+    desk.draw_region()
+    assert [layer.name for layer in desk.viewer.layers if layer.editable] == ["Regions"]
+
+
+def test_a_blind_reader_is_told_why_nothing_happens(desk):
+    layer = excluded(desk)
+    desk.set_blind(is_blind=True)
+    said = []
+    desk.said.connect(said.append)
+    desk.edit_selected(EditKind.DELETE)
+    assert "hidden until" in said[-1]
+    move(layer, BOX + 200)
+    assert "hidden until" in said[-1]
+    assert shows(desk, BOX)
+    assert len(desk.review.ledger.edits) == 1
+
+
+def test_a_cell_added_without_its_image_says_that_it_is_not_measured(desk):
+    said = []
+    desk.said.connect(said.append)
+    desk.add_cell(50, 60)
+    assert "not measured" in said[-1]
+
+
+# --- what is hidden -----------------------------------------------------------------------------------------------
+def test_layers_that_were_hidden_show_the_last_edits(desk, tmp_path):
+    (tmp_path / "many").mkdir()
+    desk.open_folder(make_results(tmp_path / "many", images=("m",), n=8000))
+    desk.layer("Centroids").visible = False
+    rows = desk.review.state.rows_of(viable(desk.review))
+    heat = desk.layer("Heat map").data.copy()
+    desk.select(rows)
+    desk.edit_selected(EditKind.DELETE)
+    desk.edit(EditKind.ADD, made=[MadeCell(x_px=50, y_px=60, cell_class="tumour")])
+    centres = desk.layer("Centroids")
+    assert centres.shown[rows].all()
+    centres.visible = True
+    assert not centres.shown[rows].any()
+    assert len(centres.data) == len(desk.review.state)
+    desk.layer("Heat map").visible = True
+    assert not np.array_equal(desk.layer("Heat map").data, heat)
+
+
+def test_without_outlines_the_slider_colours_the_centroids(desk):
+    before = desk.layer("Centroids").face_color.copy()
+    desk.look_at(0.8)
+    assert not np.array_equal(desk.layer("Centroids").face_color, before)
+    desk.look_at(0.2)
+    assert np.array_equal(desk.layer("Centroids").face_color, before)
 
 
 # --- with a window ---------------------------------------------------------------------------------------------------

@@ -17,12 +17,16 @@ from pdl1quant.review import (
     drawn_region,
     ellipse_ring,
     joined_cell,
+    moved_region,
+    next_uncertain,
     open_case,
     open_results,
     review_case,
     reviewed_curve,
+    rings_of,
     say_of_case,
     split_cells,
+    uncertainty,
 )
 from pdl1quant.review.regions import region
 from pdl1quant.review.uncertain import at_cut_off
@@ -30,6 +34,7 @@ from pdl1quant.review.wording import tps_text
 from review_runs import make_results, open_review, viable
 
 SQUARE = shapely.box(10, 20, 30, 40)
+SQUARE_PX = {"mpp_x": 0.5, "mpp_y": 0.5}
 
 
 @pytest.fixture
@@ -58,6 +63,24 @@ def test_a_region_is_an_area_where_its_outline_runs_forth_and_back(review):
     assert region(geometry).geom_type == "Polygon"  # what the viewer draws
 
 
+def test_a_loop_that_crosses_its_own_line_holds_all_that_it_encircles():
+    overshot = np.array([[0, 0], [100, 0], [100, 100], [0, 100], [0, -10], [20, -10], [20, 20], [-5, 20]])
+    drawn = shapely.geometry.shape(drawn_region(overshot))
+    assert drawn.covers(shapely.box(1, 1, 100, 100))
+    bow_tie = shapely.geometry.shape(drawn_region(np.array([[0, 0], [10, 10], [10, 0], [0, 10]])))
+    assert bow_tie.area == pytest.approx(50)
+
+
+def test_a_region_is_what_its_rings_are():
+    ring = shapely.box(0, 0, 50, 50).difference(shapely.box(10, 10, 20, 20))
+    holed = shapely.union_all([ring, shapely.box(60, 0, 90, 50)])
+    rings = rings_of(shapely.geometry.mapping(holed))
+    assert len(rings) == 3
+    assert shapely.equals(shapely.geometry.shape(moved_region(rings)), holed)
+    with pytest.raises(ReviewError, match="no area"):
+        moved_region([np.zeros((4, 2))])
+
+
 def test_an_ellipse_touches_the_sides_of_its_box():
     ring = shapely.Polygon(ellipse_ring(np.array([[0.0, 0], [0, 40], [20, 40], [20, 0]])))
     assert ring.bounds == pytest.approx((0, 0, 20, 40))
@@ -65,7 +88,7 @@ def test_an_ellipse_touches_the_sides_of_its_box():
 
 
 def test_parts_of_a_split_are_the_whole_and_hold_their_centres():
-    made = split_cells(SQUARE, np.array([[12.0, 25.0], [26.0, 33.0]]), cell_class=CellClass.TUMOUR)
+    made = split_cells(SQUARE, np.array([[12.0, 25.0], [26.0, 33.0]]), cell_class=CellClass.TUMOUR, sides_um=SQUARE_PX)
     one, two = (shapely.geometry.shape(each.geometry) for each in made)
     assert one.area + two.area == pytest.approx(SQUARE.area, rel=1e-3)
     assert one.intersection(two).area == pytest.approx(0, abs=0.1)
@@ -73,14 +96,23 @@ def test_parts_of_a_split_are_the_whole_and_hold_their_centres():
         assert part.covers(shapely.Point(cell.x_px + 0.5, cell.y_px + 0.5))
 
 
+def test_a_split_is_halfway_in_um_where_pixels_are_not_square():
+    centres, sides = np.array([[12.0, 22.0], [27.0, 37.0]]), {"mpp_x": 0.25, "mpp_y": 1.0}
+    one, other = split_cells(SQUARE, centres, cell_class=CellClass.TUMOUR, sides_um=sides)
+    for point in (26.0, 24.0), (14.0, 35.0):  # nearer to the first in pixels, or to the other
+        away = np.hypot(*((np.array(point) - centres) * (0.25, 1.0)).T)
+        nearest = (one, other)[int(np.argmin(away))]
+        assert shapely.geometry.shape(nearest.geometry).covers(shapely.Point(np.array(point) + 0.5))
+
+
 @pytest.mark.parametrize("centres", [[[12.0, 25.0], [60.0, 33.0]], [[12.0, 25.0], [12.0, 25.0]]])
 def test_a_split_needs_two_places_inside(centres):
     with pytest.raises(ReviewError, match="two places"):
-        split_cells(SQUARE, np.array(centres), cell_class=CellClass.TUMOUR)
+        split_cells(SQUARE, np.array(centres), cell_class=CellClass.TUMOUR, sides_um=SQUARE_PX)
 
 
 def test_a_split_of_a_cell_without_outline_has_none():
-    made = split_cells(None, np.array([[1.0, 2.0], [3.0, 4.0]]), cell_class=CellClass.STROMA)
+    made = split_cells(None, np.array([[1.0, 2.0], [3.0, 4.0]]), cell_class=CellClass.STROMA, sides_um=SQUARE_PX)
     assert [each.geometry for each in made] == [None, None]
 
 
@@ -162,3 +194,17 @@ def test_words_of_a_case_say_how_it_stands(tmp_path):
     say_of_case(reviews, EditKind.LOCK, reviewer="A")
     text = case_text(review_case(reviews, results.case_rows[0]))
     assert "no call (this reading makes no calls); 0 edits; signed by A; locked" in text
+
+
+def test_uncertain_rows_are_those_of_next_uncertain_whatever_was_edited(tmp_path):
+    review = open_review(make_results(tmp_path, n=9000, images=("a",)))
+    how = {"config": review.results.config, "pack": review.results.pack}
+    assert list(review.uncertain_rows()) == next_uncertain(review.state, **how).tolist()
+    first = next(review.uncertain_rows())
+    review.edit(EditKind.CLASS, reviewer="A", cells=review.ids([first]), to="stroma")
+    outline = {"type": "Polygon", "coordinates": [[[0, 0], [2000, 0], [2000, 2000], [0, 2000], [0, 0]]]}
+    review.edit(EditKind.ROI, reviewer="A", to="exclude", geometry=outline)
+    left = list(review.uncertain_rows())
+    assert first not in left
+    assert left == next_uncertain(review.state, **how).tolist()
+    assert uncertainty(review.state.counted(np.array(left)), **how).min() > 0

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pdl1quant.errors import ReviewError, UnreadableError
-from pdl1quant.review import EditKind, import_corrections
+from pdl1quant.review import EditKind, excluding_text, import_corrections
 from review_runs import open_review, run_of_two_phantoms
 
 WRONG_USAGE = 2
@@ -141,6 +141,28 @@ def test_files_that_are_no_cells_are_refused(real, tmp_path, text):
     with pytest.raises((UnreadableError, ReviewError)) as error:
         import_corrections(real, file, reviewer="Ada")
     assert "\n" not in str(error.value)
+
+
+def test_a_point_is_no_cell(real, tmp_path):
+    point = {"type": "Feature", "id": str(uuid.uuid4()), "geometry": {"type": "Point", "coordinates": [9, 9]}}
+    point["properties"] = {"objectType": "detection", "classification": {"name": "Tumour: Positive"}}
+    with pytest.raises(UnreadableError, match="has no outline"):
+        import_corrections(real, edited_geojson(real, tmp_path, lambda cells: [*cells, point]), reviewer="Ada")
+
+
+def test_a_cell_added_in_an_artefact_leaves_the_score_as_one_found_there(real, tmp_path):
+    outline = {"type": "Polygon", "coordinates": [[[10, 20], [18, 20], [18, 28], [10, 28], [10, 20]]]}
+    new = {"type": "Feature", "id": str(uuid.uuid4()), "geometry": outline}
+    new["properties"] = {"objectType": "cell", "classification": {"name": "Tumour: Positive"}}
+    spoilt = {"type": "Polygon", "coordinates": [[[0, 0], [50, 0], [50, 50], [0, 50], [0, 0]]]}
+    (real / "artefacts").mkdir()
+    feature = {"type": "Feature", "geometry": spoilt, "properties": {"objectType": "annotation"}}
+    (real / "artefacts" / "one.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    done = import_corrections(real, edited_geojson(real, tmp_path, lambda cells: [*cells, new]), reviewer="Ada")
+    assert any("added cells are not measured" in note for note in done.notes)
+    review = open_review(real, "one")
+    assert excluding_text(review, -1) == "artefact"
+    assert review.counts.n_tumour == review.automated_counts.n_tumour
 
 
 def test_corrections_are_imported_from_the_command_line(pdl1quant, real, tmp_path):

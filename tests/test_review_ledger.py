@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from pdl1quant.errors import OutputError, ReviewError
+from pdl1quant.model import CellClass
 from pdl1quant.review import EditKind, MadeCell, open_results
 from pdl1quant.review.ledger import EditLedger
 from review_runs import make_results, open_review, viable
@@ -178,6 +179,8 @@ def test_a_damaged_line_in_the_middle_is_named_kept_and_not_applied(out):
         {"kind": "class", "to": "nonsense", "cells": ["x"]},
         {"kind": "positive", "to": "yes", "cells": ["x"]},
         {"kind": "roi", "to": "exclude", "geometry": {"type": "Point", "coordinates": [1, 1]}},
+        {"kind": "redraw", "to": "x", "geometry": {"type": "Point", "coordinates": [1, 1]}},
+        {"kind": "redraw"},
         {"kind": "split", "cells": ["x"], "made": []},
         {"kind": "merge", "cells": ["x"], "made": []},
         {"kind": "own_score", "to": {"tps": 140}},
@@ -185,6 +188,13 @@ def test_a_damaged_line_in_the_middle_is_named_kept_and_not_applied(out):
         {"kind": "unheard_of"},
         ["no object"],
         {"kind": "add", "made": [{"x_px": 1, "y_px": 1, "cell_class": "tumour", "measurements": {"colour": 1}}]},
+        {"kind": "add", "made": [{"x_px": 1, "y_px": 1, "cell_class": "tumour", "flags": 1 << 20}]},
+        {
+            "kind": "add",
+            "made": [
+                {"x_px": 1, "y_px": 1, "cell_class": "tumour", "geometry": {"type": "Point", "coordinates": [1, 1]}}
+            ],
+        },
     ],
     ids=lambda line: line["kind"] if isinstance(line, dict) else "list",
 )
@@ -199,6 +209,21 @@ def test_a_line_that_says_what_cannot_be_is_reported_and_not_fatal(out, line):
     assert len(again.ledger.problems) == 1
     assert "line 3" in again.ledger.problems[0]
     assert again.score == review.score
+
+
+def test_a_cell_of_which_a_number_is_none_is_refused_before_it_is_written(out):
+    review = open_review(out)
+    for wrong in ({"x_px": float("nan")}, {"measurements": {"cell_area_um2": float("inf")}}):
+        made = MadeCell(**{"x_px": 1.0, "y_px": 1.0, "cell_class": CellClass.TUMOUR, **wrong})
+        with pytest.raises(ReviewError, match="not finite; nothing was written"):
+            review.edit(EditKind.ADD, reviewer="Ada", made=[made])
+    assert review.ledger.edits == []
+
+
+def test_a_redraw_of_no_region_is_refused(out):
+    review = open_review(out)
+    with pytest.raises(ReviewError, match="no region 'x' in it"):
+        review.edit(EditKind.REDRAW, reviewer="Ada", to="x")
 
 
 # --- two reviewers ---------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from review_runs import make_results, open_review, probabilities, viable
 CONFIG = Config()
 MPP = 0.5
 CLASSES = [str(each) for each in CellClass]
-KINDS = [EditKind(name) for name in ("class", "positive", "delete", "add", "split", "merge", "roi", "undo")]
+KINDS = [EditKind(name) for name in ("class", "positive", "delete", "add", "split", "merge", "roi", "redraw", "undo")]
 RULES = st.sampled_from(["include", "exclude", "only"])
 
 
@@ -70,6 +70,10 @@ def draw_edit(data, state, edits):
         EditKind.SPLIT: {"cells": ids[:1], "made": (made, other)},
         EditKind.MERGE: {"cells": ids[:2], "made": (made,)},
         EditKind.ROI: {"to": data.draw(RULES), "geometry": box(x0, y0, x0 + 900, y0 + 1500)},
+        EditKind.REDRAW: {
+            "to": data.draw(st.sampled_from(edits)).id if edits else "nothing",
+            "geometry": data.draw(st.sampled_from([None, box(x0, y0, x0 + 1500, y0 + 900)])),
+        },
         EditKind.UNDO: {"to": data.draw(st.sampled_from(edits)).id if edits else "nothing"},
     }
     return edit(kind, **values[kind])

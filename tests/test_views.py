@@ -16,11 +16,11 @@ from PIL import Image
 from batch_runs import draw_phantom, run
 from pdl1quant.errors import OutputError, ReviewError
 from pdl1quant.kernels.polygons import paint_polygons
-from pdl1quant.model import CellClass, Flag, Rect, SlideGrid
+from pdl1quant.model import EXCLUDING_FLAGS, CellClass, Flag, Rect, SlideGrid
 from pdl1quant.outputs.labels import read_labels
 from pdl1quant.outputs.overview import MIN_CELLS, STEPS
 from pdl1quant.outputs.palette import KINDS, kinds_of
-from pdl1quant.review import EditKind, MadeCell, Review, find_image, geometry_of, open_results
+from pdl1quant.review import EditKind, MadeCell, Review, excluding_text, find_image, geometry_of, open_results
 from pdl1quant.slides.opening import open_slide
 from pdl1quant.slides.roi import Roi, RoiKind, roi_mask
 from pdl1quant.stages import stains
@@ -37,7 +37,7 @@ from pdl1quant.views import (
 )
 from pdl1quant.views.cells import drawn_circle
 from pdl1quant.views.levels import slide_grids
-from pdl1quant.views.outlines import no_outlines
+from pdl1quant.views.outlines import Outlines, no_outlines
 from review_runs import make_results, open_review, viable
 
 N_KINDS = len(KINDS)
@@ -236,6 +236,86 @@ def test_the_outline_of_a_cell_of_the_run_measures_what_the_run_measured(scene):
     for name in ("cell_dab_od_mean", "membrane_dab_od_mean", "cell_area_um2"):
         assert found[name] == pytest.approx(cell[name], rel=0.1), name
     assert not any(name.startswith("nucleus_") for name in found)
+
+
+def test_an_added_cell_is_flagged_as_one_that_was_found_there(scene, tmp_path):
+    """Black covers a corner, as ink does; the border of the image cuts another."""
+    with Image.open(scene.slide.path) as picture:
+        rgb = np.array(picture)
+    rgb[120:, :60] = 15
+    (tmp_path / "ink").mkdir()
+    Image.fromarray(rgb).save(tmp_path / "ink" / "one.png")
+    run(tmp_path / "ink", tmp_path / "inked")
+    results = open_results(tmp_path / "inked")
+    inked = open_scene(results, results.images[0])
+    review, n = inked.review, inked.review.score
+    for place, flag in (((25.0, 160.0), Flag.PIGMENT), ((2.0, 50.0), Flag.TOUCHES_EDGE)):
+        made = added_cell(inked, *place, cell_class=CellClass.TUMOUR)
+        assert made.flags & int(flag)
+        review.edit(EditKind.ADD, reviewer="A", made=[made])
+        assert str(flag.name).lower().replace("_", " ") in excluding_text(review, -1)
+    assert review.score == n
+    inked.cells.update(review.changed_rows())
+    assert {KINDS[kind].name for kind in inked.cells.kinds[-2:]} == {"Left out"}
+    inked.close()
+    spoilt = dataclasses.replace(scene, artefacts=np.ones((9, 9), bool))
+    assert added_cell(spoilt, 90.0, 90.0, cell_class=CellClass.TUMOUR).flags & int(Flag.ARTEFACT)
+
+
+def test_cells_added_to_clear_tissue_have_no_excluding_flag(scene):
+    clear = scene.review.cells[scene.review.cells["flags"] & int(EXCLUDING_FLAGS) == 0]
+    clear = clear[clear["x_px"].between(20, 170) & clear["y_px"].between(20, 170)]
+    made = [added_cell(scene, *at, cell_class=CellClass.TUMOUR) for at in clear[["x_px", "y_px"]].to_numpy()]
+    assert len(made) > 10
+    assert not any(each.flags & int(EXCLUDING_FLAGS) for each in made)
+
+
+def test_brown_below_an_added_cell_is_bare_where_no_cell_was(scene):
+    table = scene.review.cells
+    inside = table["flags"] & int(Flag.TOUCHES_EDGE) == 0
+    row = int(np.flatnonzero(inside & table["cell_class"].eq("tumour") & (table["cell_dab_od_mean"] > 0.3))[0])
+    place = table.iloc[row][["x_px", "y_px"]].astype(float)
+    covered = added_cell(scene, *place, cell_class=CellClass.TUMOUR)
+    known = scene.cells._outlines
+    part = slice(known.starts[row], known.starts[row + 1])
+    starts = known.starts.copy()
+    starts[row + 1 :] -= part.stop - part.start
+    missed = Outlines(x_px=np.delete(known.x_px, part), y_px=np.delete(known.y_px, part), starts=starts)
+    bare = added_cell(
+        dataclasses.replace(scene, cells=CellView(scene.review, missed, scene.grids)),
+        *place,
+        cell_class=CellClass.TUMOUR,
+    )
+    assert bare.bare_brown_um2 > 20 + covered.bare_brown_um2
+    bare_of_all = CellView(scene.review, no_outlines(len(table)), scene.grids)
+    unknown = added_cell(dataclasses.replace(scene, cells=bare_of_all), *place, cell_class=CellClass.TUMOUR)
+    assert unknown.bare_brown_um2 == 0
+
+
+def test_steps_of_the_cut_off_colour_as_looking_at_it_at_once(scene):
+    kinds, n_turned = scene.cells.kinds.copy(), []
+    for od in (0.21, 0.25, 0.6, 0.3, 0.3):
+        scene.cells.look_at(od)
+        at_once = CellView(scene.review, no_outlines(len(kinds)), scene.grids)
+        at_once.look_at(0.8)
+        at_once._dab_od = od
+        at_once.update(np.arange(len(kinds)))
+        assert np.array_equal(scene.cells.kinds, at_once.kinds)
+        n_turned.append((scene.cells.kinds != kinds).sum())
+    assert n_turned[2] > 0
+    assert scene.cells.look_at(0.2)
+    assert np.array_equal(scene.cells.kinds, kinds)
+
+
+def test_a_cell_that_was_added_leaves_the_tables_of_the_run_where_they_are(scene):
+    review, cells = scene.review, scene.cells
+    table, corners = review.state.automated, cells._outlines.x_px
+    for _ in range(2):
+        review.edit(EditKind.ADD, reviewer="A", made=[MadeCell(x_px=90, y_px=90, cell_class="tumour")])
+        cells.update(review.changed_rows())
+    assert review.state.automated is table is review.cells
+    assert cells._outlines.x_px is corners
+    assert len(review.state) == len(review.state.table) == len(table) + 2
 
 
 @pytest.mark.parametrize("place", [(-0.6, 40.0), (50.0, 191.6)])

@@ -68,8 +68,8 @@ def review_case(out: Path, case: str, act: str, *, reviewer: str, reason: str) -
 
     results = reviews.open_results(out)
     opened = reviews.open_case(results, case)
+    row = results.case_row(case)
     reviews.say_of_case(opened, reviews.EditKind(act), reviewer=reviewer, reason=reason)
-    row = next(each for each in results.case_rows if each.case == case)
     click.echo(f"{case}  {reviews.case_text(reviews.review_case(opened, row))}")
 
 

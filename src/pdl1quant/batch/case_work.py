@@ -26,7 +26,7 @@ from pdl1quant.batch.work import (
     unexpected,
 )
 from pdl1quant.errors import NotHdabError, RefusedError, UnreadableError
-from pdl1quant.model import ResultFlag, Score, StainEstimate, Status
+from pdl1quant.model import BrownArea, ResultFlag, Score, StainEstimate, Status
 from pdl1quant.outputs.files import SCORES_NAME, case_file_name
 from pdl1quant.outputs.scores_table import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
@@ -76,6 +76,7 @@ class CaseWork:
     estimates: dict[str, StainEstimate] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     artefacts: dict[str, dict[str, float]] = field(default_factory=dict)
+    brown: dict[str, BrownArea] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What was done to, or ignored in, each image on reading it, by its stem."""
     counted: list[Image] = field(default_factory=list)
@@ -273,6 +274,7 @@ class CaseWork:
                 self.listener.advance()
         members = [(image, case.outcomes[image.stem]) for image in case.images]
         self.counted += [image for image, outcome in members if outcome.is_scored]
+        self.brown |= {image.stem: each.brown for image, each in members if each.is_scored}
         plan = self.job.plan
         score, error = self._case_score(case)
         report, row = case_result(case.name, members, duplicates=set(case.originals), score=score, plan=plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.batch.job import Job
     from pdl1quant.batch.work import Image
+    from pdl1quant.model import BrownArea
 
 _LIBRARIES = ("imagecodecs", "numpy", "opencv-python-headless", "pandas", "pillow", "pyarrow", "scipy", "tifffile")
 """Those that a number, or a byte of a result, depends on."""
@@ -61,6 +63,7 @@ def record_of(
     started: datetime,
     seconds: Mapping[str, float],
     artefacts: Mapping[str, Mapping[str, float]],
+    brown: Mapping[str, BrownArea],
     notes: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """The record of a finished run.
@@ -79,6 +82,8 @@ def record_of(
         Time spent on each image in this run, by the place of its results.
     artefacts
         Shares of the tissue that each kind covers, of the slides that were searched, by the same place.
+    brown
+        Area that is brown, and that of it in no cell, by the same place.
     notes
         What was done to, or ignored in, the images on reading them (`slides.raster.Note`), by the same place.
     """
@@ -87,7 +92,10 @@ def record_of(
         "settings": settings_of(job),
         "config_digest": job.config.digest,
         "libraries": {name: _version(name) for name in libraries},
-        "images": [_image_entry(image, artefacts.get(image.stem), notes.get(image.stem, ())) for image in images],
+        "images": [
+            _image_entry(image, artefacts.get(image.stem), brown.get(image.stem), notes.get(image.stem, ()))
+            for image in images
+        ],
         "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),
         TIMINGS: {
             "started": started.isoformat(timespec="seconds"),
@@ -110,7 +118,9 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _image_entry(image: Image, artefacts: Mapping[str, float] | None, notes: Sequence[str]) -> dict[str, Any]:
+def _image_entry(
+    image: Image, artefacts: Mapping[str, float] | None, brown: BrownArea | None, notes: Sequence[str]
+) -> dict[str, Any]:
     return {
         "image": image.name,
         "results": image.stem,
@@ -119,6 +129,7 @@ def _image_entry(image: Image, artefacts: Mapping[str, float] | None, notes: Seq
         "roi_sha256": image.roi_sha256 or None,
         "notes": [str(note) for note in notes],
         "artefacts": None if artefacts is None else {kind: round(share, 6) for kind, share in artefacts.items()},
+        "brown": None if brown is None else asdict(brown),
     }
 
 

@@ -127,6 +127,7 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
             started=started,
             seconds=work.seconds,
             artefacts=work.artefacts,
+            brown=work.brown,
             notes=work.notes,
         ),
     )

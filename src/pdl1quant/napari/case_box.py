@@ -131,8 +131,11 @@ class CaseBox(QGroupBox):
                 with suppress(OutputError):  # of results that can only be read the last look has to do
                     each.look_again()
         name = desk.review.image.case
-        row = next(each for each in desk.results.case_rows if each.case == name)
-        case = review_case(self._reviews, row)
+        try:
+            case = review_case(self._reviews, desk.results.case_row(name))
+        except Pdl1QuantError as error:
+            desk.said.emit(str(error))
+            return
         own = [f"Own score of {each}" for each in case.own_scores]
         self.standing.setText("\n".join([f"{name or desk.results.out.name}: {case_text(case)}", *own]))
 

@@ -13,36 +13,39 @@ from qtpy.QtCore import QObject, Signal
 
 from pdl1quant.errors import Pdl1QuantError
 from pdl1quant.model import CellClass
+from pdl1quant.napari.drawing import Drawing
 from pdl1quant.napari.layers import (
-    ALL_NAMES,
     CELLS,
     CENTRES,
     HEAT,
     REGIONS,
     SELECTED,
+    STALE,
     add_layers,
-    centre_colours,
+    fresh_centres,
+    fresh_heat,
     from_layer,
-    new_rings,
-    region_layer,
     scene_layers,
     selected_layer,
     selected_looks,
     to_layer,
 )
-from pdl1quant.review import EditKind, drawn_region, joined_cell, next_uncertain, open_results, split_cells
+from pdl1quant.review import EditKind, excluding_text, joined_cell, open_results, split_cells
 from pdl1quant.views import added_cell, measured_cell, open_scene
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import napari
+    from napari.layers import Layer
 
     from pdl1quant.model import Float64Array, IntpArray
+    from pdl1quant.napari.layers import LayerData
     from pdl1quant.review import ImageResult, Results, Review, RoiRule
     from pdl1quant.views import Scene
 
+HIDDEN = "hidden until you gave your own score (tab Case)"
 NOTHING = np.zeros(0, np.intp)
 MACHINE_LAYERS = (CELLS, CENTRES, HEAT)
 """What a blind reader must not see."""
@@ -72,6 +75,8 @@ class Desk(QObject):
         self.mode = "select"
         """``select``, ``add`` or ``split``: what a click does."""
         self.added_class = CellClass.TUMOUR
+        self._layers: dict[str, Layer] = {}
+        self._drawing = Drawing(self)
         self._offered: int | None = None
         self._passed_over: set[int] = set()
         self._split_at: list[Float64Array] = []
@@ -97,29 +102,42 @@ class Desk(QObject):
         with self._telling():
             scene = open_scene(results, image, folder=folder)
             self.close()
+            if self.results is None or self.results.out != results.out:
+                self._drawing.forget()
             self.results, self.scene = results, scene
-            add_layers(self.viewer, [*scene_layers(scene), selected_layer(scene)])
-            self._draw_regions()
+            self.add_layers([*scene_layers(scene), selected_layer(scene)])
+            for name in (CENTRES, HEAT):
+                if (layer := self.layer(name)) is not None:
+                    layer.events.visible.connect(self._freshen)
+            self._drawing.show()
             self._show_machine(shown=not self.is_blind)
-            self._to_cells()
+            self.to_cells()
             self.viewer.reset_view()
             self.opened.emit()
-            self.said.emit("\n".join(scene.notes))
+            waiting = [f"{image.name}: {self._drawing.waiting} drawn: Include, Exclude or Only takes it"]
+            self.said.emit("\n".join([*scene.notes, *(waiting if self._drawing.waiting else [])]))
 
     def close(self) -> None:
         """Take the open image off the viewer."""
+        self._drawing.keep()
         scene, self.scene = self.scene, None
         self.selection, self._offered, self._passed_over, self._split_at = NOTHING, None, set(), []
         if scene is not None:
             with self.viewer.layers.batched_update():  # else napari collects garbage after each
-                for layer in [each for each in self.viewer.layers if each.name in ALL_NAMES]:
+                for layer in [each for each in self.viewer.layers if each in self._layers.values()]:
                     self.viewer.layers.remove(layer)
+            self._layers.clear()
             scene.close()
             self.opened.emit()
 
     def layer(self, name: str) -> Any:
-        """A layer of the open image; None where it has none of this name (or the user removed it)."""
-        return self.viewer.layers[name] if name in self.viewer.layers else None  # noqa: SIM401  not a mapping
+        """A layer of the open image, whatever others are called; None where it has none (or the user removed it)."""
+        found = self._layers.get(name)
+        return found if found in self.viewer.layers else None
+
+    def add_layers(self, layers: Iterable[LayerData]) -> None:
+        """Add layers of the open image."""
+        self._layers |= add_layers(self.viewer, layers)
 
     # --- blind ---
     def set_blind(self, *, is_blind: bool) -> None:
@@ -151,7 +169,7 @@ class Desk(QObject):
         """Select nothing; clicks select again, and draw no region."""
         if (layer := self.layer(REGIONS)) is not None:
             layer.mode = "pan_zoom"
-        self._to_cells()
+        self.to_cells()
         self.set_mode("select")
         self.select(NOTHING)
 
@@ -183,14 +201,14 @@ class Desk(QObject):
             return
         if self._offered is not None:
             self._passed_over.add(self._offered)
-        order = next_uncertain(self.scene.review.state, config=self.results.config, pack=self.results.pack)
-        left = [row for row in order[: len(self._passed_over) + 1].tolist() if row not in self._passed_over]
-        if not left:
+        row = next((row for row in self.scene.review.uncertain_rows() if row not in self._passed_over), None)
+        if row is None:
+            is_any = next(self.scene.review.uncertain_rows(), None) is not None
             self._passed_over.clear()
-            self.said.emit("no uncertain cell is left" if not order.size else "all were passed over; U begins again")
+            self.said.emit("all were passed over; U begins again" if is_any else "no uncertain cell is left")
             return
-        self.select(np.array(left[:1], np.intp), offered=left[0])
-        y, x = to_layer(self.scene.cells.centres_px[left[:1]], self.scene.grids[0])[0] * self.scene.grids[0].mpp
+        self.select(np.array([row], np.intp), offered=row)
+        y, x = to_layer(self.scene.cells.centres_px[[row]], self.scene.grids[0])[0] * self.scene.grids[0].mpp
         self.viewer.scene.camera.center = (0, float(y), float(x))
 
     def _place(self, at: Float64Array) -> tuple[float, float]:
@@ -202,7 +220,11 @@ class Desk(QObject):
     # --- editing ---
     def edit(self, kind: EditKind, **said: Any) -> bool:
         """Write an edit as the reviewer; whether it was written."""
-        if self.scene is None or self.is_blind:
+        if self.scene is None:
+            return False
+        if self.is_blind:
+            self.said.emit(HIDDEN)
+            self._drawing.show()
             return False
         with self._telling() as told:
             self.scene.review.edit(kind, reviewer=self.reviewer, **said)
@@ -213,6 +235,9 @@ class Desk(QObject):
 
     def edit_selected(self, kind: EditKind, to: Any = None) -> None:
         """Write an edit about the selected cells."""
+        if self.is_blind:
+            self.said.emit(HIDDEN)
+            return
         if self.scene is None or not self.selection.size:
             self.said.emit("select a cell first: click on it, or draw around several with Shift")
             return
@@ -226,7 +251,13 @@ class Desk(QObject):
         if self.scene is None:
             return
         with self._telling():
-            self.edit(EditKind.ADD, made=[added_cell(self.scene, x_px, y_px, cell_class=self.added_class)])
+            made = added_cell(self.scene, x_px, y_px, cell_class=self.added_class)
+            if not self.edit(EditKind.ADD, made=[made]):
+                return
+            if why := excluding_text(self.scene.review, -1):
+                self.said.emit(f"added, and left out of the score as the run leaves out such cells: {why}")
+            elif not made.measurements:
+                self.said.emit("added as negative: it is not measured, the image is not at hand; P makes it positive")
 
     def merge(self) -> None:
         """Make one of the selected cells."""
@@ -253,8 +284,10 @@ class Desk(QObject):
         row = int(self.selection[0])
         with self._telling():
             cell_class = CellClass(self.scene.review.state.now(self.selection)["cell_class"].iloc[0])
-            halves = split_cells(self.scene.cells.outline(row), points, cell_class=cell_class)
-            nucleus_um2 = float(self.scene.review.state.table["nucleus_area_um2"].iloc[row]) / 2
+            halves = split_cells(
+                self.scene.cells.outline(row), points, cell_class=cell_class, sides_um=self.scene.review.sides_um
+            )
+            nucleus_um2 = float(self.scene.review.state.measured(self.selection)["nucleus_area_um2"].sum()) / 2
             made = [measured_cell(self.scene, each, nucleus_um2=nucleus_um2, of_nucleus=False) for each in halves]
             if self.edit(EditKind.SPLIT, cells=self.scene.review.ids(self.selection), made=made):
                 self._select_last(2)
@@ -262,24 +295,13 @@ class Desk(QObject):
 
     def _select_last(self, n: int) -> None:
         assert self.scene is not None
-        end = len(self.scene.review.state.table)
+        end = len(self.scene.review.state)
         self.select(np.arange(end - n, end))
 
     def mark_regions(self, rule: RoiRule) -> None:
         """Take the drawn shapes that are not of the review yet: ``include``, ``exclude`` or ``only``."""
-        layer = self.layer(REGIONS)
-        if self.scene is None:
-            return
-        grid = self.scene.grids[0]
-        new = [] if layer is None else new_rings(layer)
-        if not new:
-            self.said.emit("draw a region first")
-            return
         with self._telling():
-            for geometry in [drawn_region(from_layer(ring, grid)) for ring in new]:
-                if not self.edit(EditKind.ROI, to=rule, geometry=geometry):
-                    return
-        self._to_cells()
+            self._drawing.take(rule)
 
     def undo(self) -> None:
         """Undo the reviewer's last change."""
@@ -305,41 +327,34 @@ class Desk(QObject):
             return
         review, cells = self.scene.review, self.scene.cells
         rows = review.changed_rows()
-        n_before = len(cells.kinds)
         if rows.size:
             cells.update(rows)
-            if (layer := self.layer(CELLS)) is not None:
-                layer.refresh(extent=False, thumbnail=False)
-            self._colour_centres(moved=len(cells.kinds) != n_before)
+            self._colour(CENTRES, HEAT)
         gone = self.selection[cells.kinds[self.selection] < 0]
         if gone.size:
             self.select(np.setdiff1d(self.selection, gone).astype(np.intp))
-        self._draw_regions()
+        self._drawing.show()
         self.edited.emit()
 
-    def _colour_centres(self, *, moved: bool) -> None:
-        layer = self.layer(CENTRES)
-        if layer is None or self.scene is None:
-            return
-        if moved:
-            layer.data = to_layer(self.scene.cells.centres_px, self.scene.grids[0])
-        if layer.visible:
-            for name, value in centre_colours(self.scene).items():
-                setattr(layer, name, value)
-        else:
-            layer.metadata["stale"] = True
+    def look_at(self, dab_od: float) -> None:
+        """Colour the cells as they would count at another DAB cut-off; nothing that is counted changes."""
+        if self.scene is not None and self.scene.cells.look_at(dab_od):
+            self._colour(CENTRES)
 
-    def _draw_regions(self, *, wanted: bool = False) -> None:
-        """Show the regions of the review; without any there is no layer until one is ``wanted``."""
-        if self.scene is None:
-            return
-        layer, regions = self.layer(REGIONS), self.scene.review.regions
-        if regions == (() if layer is None else layer.metadata["drawn"]) and not (wanted and layer is None):
-            return
-        if layer is not None:
-            self.viewer.layers.remove(layer)
-        add_layers(self.viewer, [region_layer(self.scene)])
-        self._to_cells()
+    def _colour(self, *others: str) -> None:
+        """Show the kinds of the cells, also in other layers; those that are hidden when they are shown again."""
+        if (layer := self.layer(CELLS)) is not None:
+            layer.refresh(extent=False, thumbnail=False)
+        for layer in map(self.layer, others):
+            if layer is not None:
+                layer.metadata[STALE] = True
+        self._freshen()
+
+    def _freshen(self) -> None:
+        for name, bring in ((CENTRES, fresh_centres), (HEAT, fresh_heat)):
+            layer = self.layer(name)
+            if self.scene is not None and layer is not None and layer.visible and layer.metadata.pop(STALE, False):
+                bring(layer, self.scene)
 
     # --- modes ---
     def set_mode(self, mode: str) -> None:
@@ -351,14 +366,13 @@ class Desk(QObject):
 
     def draw_region(self) -> None:
         """Let the mouse draw a region."""
-        self._draw_regions(wanted=True)
+        self._drawing.show(wanted=True)
         if (layer := self.layer(REGIONS)) is not None:
             self.viewer.layers.selection.active = layer
             layer.mode = "add_polygon_lasso"
-            layer.bind_key("Escape", lambda _: self.let_go(), overwrite=True)
             self.said.emit("draw around it, then Include, Exclude or Only; Esc goes back to the cells")
 
-    def _to_cells(self) -> None:
+    def to_cells(self) -> None:
         """Give keys and mouse to the cells."""
         layer = self.layer(CELLS) or self.layer(CENTRES)
         if layer is not None:

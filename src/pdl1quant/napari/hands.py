@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pdl1quant.model import CellClass
-from pdl1quant.napari.layers import CELLS, CENTRES, SELECTED
+from pdl1quant.napari.layers import ALL_NAMES, REGIONS
 from pdl1quant.review import EditKind
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class Hands:
         self._viewer = desk.viewer
         self._viewer.mouse_drag_callbacks.append(self._drag)
         self._keys = {key: _bound(call) for key, (_, call) in key_actions(desk).items()}
+        self._keys["Backspace"] = self._keys["Delete"]  # the key of that name on a Mac
         for key, call in self._keys.items():
             self._viewer.bind_key(key, call, overwrite=True)
         desk.opened.connect(self._bind_layers)
@@ -65,8 +66,10 @@ class Hands:
             self._viewer.bind_key(key, None, overwrite=True)
 
     def _bind_layers(self) -> None:
-        """The active layer is asked for keys before the viewer."""
-        for name in (CELLS, CENTRES, SELECTED):
+        """The active layer is asked for keys before the viewer; with the regions they belong to the tools of shapes."""
+        for name in ALL_NAMES:
+            if name == REGIONS:
+                continue
             layer = self._desk.layer(name)
             for key, call in self._keys.items() if layer is not None else ():
                 layer.bind_key(key, call, overwrite=True)

@@ -9,14 +9,13 @@ import shapely
 from napari.layers import Layer
 
 from pdl1quant.napari import colours
-from pdl1quant.review import RoiRule, ellipse_ring
-from pdl1quant.review.regions import region
+from pdl1quant.review import RoiRule, ellipse_ring, rings_of
 from pdl1quant.slides.roi import CENTRE, RoiKind
 from pdl1quant.views import heat_map, slide_levels, stain_levels, tissue_mask
 from pdl1quant.views.scene import ARTEFACT_UM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pdl1quant.model import BoolArray, Float64Array, Slide, SlideGrid
     from pdl1quant.slides.roi import Roi
@@ -38,14 +37,17 @@ ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, T
     "Selected",
 )
 """Names of the layers, from the bottom."""
+STALE = "stale"
+"""Key in the metadata of a layer that does not show the last edits: nobody looks at it."""
 OUTLINE_PX = 2
 OD_LIMITS = (0.0, 1.0)
 """Densities from none to dark brown; the grades of DAB end at 0.6."""
 CENTRE_UM = 3.0
 SELECTED_UM = 22.0
 """Around a tumour cell, not on it."""
-RULE, NOT_TAKEN = "rule", ""
-"""Feature of the shapes in the layer of regions: what each does, nothing until the reviewer says it."""
+RULE, REGION, NOT_TAKEN = "rule", "region", ""
+"""Features of the shapes in the layer of regions: what each does, and its id; nothing until the reviewer says it."""
+NOT_TAKEN_RGB = "#ffb000"
 RULE_RGB = {RoiRule.INCLUDE: "#0a46f5", RoiRule.EXCLUDE: "#141414", RoiRule.ONLY: "#c80fb4"}
 ROI_RGB = {RoiKind.TUMOUR: "#c80fb4", RoiKind.INCLUDE: "#0a46f5", RoiKind.EXCLUDE: "#141414"}
 
@@ -74,39 +76,48 @@ def scene_layers(scene: Scene) -> list[LayerData]:
     return layers
 
 
-def add_layers(viewer: Any, layers: Iterable[LayerData]) -> None:
-    """Add layers to a viewer; cells are shown by their outline."""
+def add_layers(viewer: Any, layers: Iterable[LayerData]) -> dict[str, Layer]:
+    """Add layers to a viewer; cells are shown by their outline, and only regions can be changed by napari's tools.
+
+    They are given back by the names that they were to have: where another layer has it, napari numbers theirs.
+    """
+    added: dict[str, Layer] = {}
     for data, meta, kind in layers:
         layer = Layer.create(data, meta, kind)
         if layer.name == CELLS:
             layer.contour = OUTLINE_PX
+        layer.editable = layer.name == REGIONS
+        added[layer.name] = layer
         viewer.add_layer(layer)
+    return added
 
 
-def region_layer(scene: Scene) -> LayerData:
-    """The regions of the review, and where the next are drawn."""
-    grid, regions = scene.grids[0], scene.review.regions
-    parts = [(part, rule) for rule, geometry in regions for part in shapely.get_parts(region(geometry))]
-    rings = [to_layer(shapely.get_coordinates(part.exterior)[:-1] - CENTRE, grid) for part, _ in parts]
-    meta = {"name": REGIONS, "face_color": "transparent", "edge_width": 2.0, "edge_color": "#ffb000"}
-    meta["metadata"] = {"drawn": regions}
-    rules = np.array([str(rule) for _, rule in parts], dtype=object)
-    meta |= {"features": {RULE: rules}, "feature_defaults": {RULE: NOT_TAKEN}}
-    if parts:
-        meta |= {"shape_type": "polygon", "edge_color": [RULE_RGB[rule] for _, rule in parts]}
-    return rings or None, {**meta, **placing(grid)}, "shapes"
+def region_rings(scene: Scene) -> dict[str, list[Float64Array]]:
+    """The rings of each region of the review, parts and holes, by its id."""
+    grid = scene.grids[0]
+    regions = scene.review.state.regions()
+    return {name: [to_layer(ring, grid) for ring in rings_of(outline)] for name, (_, outline) in regions.items()}
+
+
+def region_layer(scene: Scene, drawn: Sequence[Float64Array] = ()) -> LayerData:
+    """The regions of the review, and where the next are drawn; ``drawn`` is not taken into it yet."""
+    regions, rings = scene.review.state.regions(), region_rings(scene)
+    parts = [(ring, name, regions[name][0]) for name, of_region in rings.items() for ring in of_region]
+    meta = {"name": REGIONS, "face_color": "transparent", "edge_width": 2.0, "edge_color": NOT_TAKEN_RGB}
+    meta["metadata"] = {"drawn": regions, "rings": rings}
+    rules = np.array([*(str(rule) for *_, rule in parts), *(NOT_TAKEN for _ in drawn)], dtype=object)
+    names = np.array([*(name for _, name, _ in parts), *(NOT_TAKEN for _ in drawn)], dtype=object)
+    meta |= {"features": {RULE: rules, REGION: names}, "feature_defaults": {RULE: NOT_TAKEN, REGION: NOT_TAKEN}}
+    if parts or drawn:
+        meta |= {"shape_type": "polygon"}
+        meta["edge_color"] = [*(RULE_RGB[rule] for *_, rule in parts), *(NOT_TAKEN_RGB for _ in drawn)]
+    return [*(ring for ring, *_ in parts), *drawn] or None, {**meta, **placing(scene.grids[0])}, "shapes"
 
 
 def drawn_rings(layer: Any) -> list[Float64Array]:
     """The outlines that a layer of shapes shows, (n, 2) each; of an ellipse napari itself holds but the box around."""
     shapes = zip(layer.data, layer.shape_type, strict=True)
     return [ellipse_ring(corners) if kind == "ellipse" else np.asarray(corners) for corners, kind in shapes]
-
-
-def new_rings(layer: Any) -> list[Float64Array]:
-    """Those that the reviewer drew and did not take over yet, wherever they are in the layer of regions."""
-    is_new = (layer.features[RULE] == NOT_TAKEN).tolist()
-    return [ring for ring, new in zip(drawn_rings(layer), is_new, strict=True) if new]
 
 
 def selected_layer(scene: Scene) -> LayerData:
@@ -146,6 +157,19 @@ def from_layer(points: Float64Array, grid: SlideGrid) -> Float64Array:
     """The way back from `to_layer`."""
     down = np.array([grid.downsample_x, grid.downsample_y])
     return np.asarray((np.asarray(points, np.float64)[:, ::-1] + CENTRE) * down - CENTRE)
+
+
+def fresh_centres(layer: Any, scene: Scene) -> None:
+    """Show the centroids as the cells are now."""
+    if len(layer.data) != len(scene.cells.kinds):
+        layer.data = to_layer(scene.cells.centres_px, scene.grids[0])
+    for name, value in centre_colours(scene).items():
+        setattr(layer, name, value)
+
+
+def fresh_heat(layer: Any, scene: Scene) -> None:
+    """Show the map as the review is now."""
+    layer.data = heat_map(scene.review).fine_steps(*layer.data.shape)
 
 
 def centre_colours(scene: Scene) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QGridLayout, QGroupBox, QLabel, QVBoxLayout
 
+from pdl1quant.napari.desk import HIDDEN
 from pdl1quant.review import compare, flags_text
 
 if TYPE_CHECKING:
     from pdl1quant.napari.desk import Desk
-
-HIDDEN = "hidden until you gave your own score (tab Case)"
 
 
 class NumberBox(QGroupBox):

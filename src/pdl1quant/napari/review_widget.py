@@ -118,6 +118,7 @@ class ReviewWidget(QWidget):
         self.images.clearFocus()  # else the next key chooses another image
         if self.desk.results is not None:
             self.desk.open_image(self.desk.results, self.desk.results.image(self.images.itemData(number)))
+            self._name_open_image()
 
     def _opened(self) -> None:
         desk = self.desk
@@ -128,7 +129,12 @@ class ReviewWidget(QWidget):
         for image in desk.results.images:
             if image.has_cells:
                 self.images.addItem(image.name, image.stem)
-        self.images.setCurrentIndex(self.images.findData(desk.scene.review.image.stem))
+        self._name_open_image()
+
+    def _name_open_image(self) -> None:
+        """Say which image is open, also where the one that was chosen could not be opened."""
+        if self.desk.review is not None:
+            self.images.setCurrentIndex(self.images.findData(self.desk.review.image.stem))
 
     def closeEvent(self, event: object) -> None:  # noqa: N802  Qt's name
         """Give back mouse, keys and the slide."""

@@ -164,9 +164,15 @@ class ScoreBox(QWidget):
             self.image.setCurrentText(chosen)
 
     def _image_chosen(self, name: str) -> None:
-        path = _path_of(self._desk.layer(name)) if name else None
+        layer = self._layer(name)
+        path = None if layer is None else _path_of(layer)
         if path is not None:
             self.output.setText(str(path.parent / f"{path.stem}-result"))
+
+    def _layer(self, name: str) -> Any:
+        """A layer of the viewer, of the open image or not; None where there is none of that name."""
+        layers = self._desk.viewer.layers
+        return layers[name] if name in layers else None  # noqa: SIM401  not a mapping
 
     def _assay_chosen(self, name: str) -> None:
         self.indication.clear()
@@ -181,7 +187,7 @@ class ScoreBox(QWidget):
         Pdl1QuantError
             Something is missing, or no value.
         """
-        layer = self._desk.layer(self.image.currentText())
+        layer = self._layer(self.image.currentText())
         path = None if layer is None else _path_of(layer)
         if layer is None or path is None:
             raise UsageError("choose an image that was opened from a file; save others first (File > Save)")

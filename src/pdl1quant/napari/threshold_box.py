@@ -11,7 +11,6 @@ from qtpy.QtGui import QColor, QPainter, QPen, QPolygonF
 from qtpy.QtWidgets import QFileDialog, QLabel, QPushButton, QSizePolicy, QSlider, QVBoxLayout, QWidget
 
 from pdl1quant.errors import Pdl1QuantError
-from pdl1quant.napari.layers import CELLS
 from pdl1quant.review import accept_threshold, reviewed_curve
 from pdl1quant.stages.score import format_tps
 
@@ -117,10 +116,7 @@ class ThresholdBox(QWidget):
         self._later.start()
 
     def _recolour(self) -> None:
-        scene = self._desk.scene
-        layer = self._desk.layer(CELLS)
-        if scene is not None and layer is not None and scene.cells.look_at(self.dab_od):
-            layer.refresh(extent=False, thumbnail=False)
+        self._desk.look_at(self.dab_od)
 
     def _ask_file(self) -> None:
         results = self._desk.results

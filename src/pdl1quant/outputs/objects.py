@@ -73,7 +73,7 @@ def read_cell_objects(path: Path) -> CellObjects:
     names = [_class_name(each) for each in cells]
     outlines = _geometries([each.get("geometry") for each in cells], path)
     nuclei = _geometries([each.get("nucleusGeometry") for each in cells], path)
-    lost = shapely.is_missing(outlines) | shapely.is_empty(outlines)
+    lost = shapely.is_empty(outlines) | (shapely.get_dimensions(outlines) < 2)  # a missing one has -1
     if lost.any():
         raise UnreadableError(f"{path}: cell {ids[int(np.argmax(lost))]} has no outline; export it from QuPath again")
     centred = np.where(shapely.is_missing(nuclei) | shapely.is_empty(nuclei), outlines, nuclei)

@@ -43,6 +43,13 @@ REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("reviewed_cps_high", "float", "", "upper end of its interval"),
     ScoreColumn("h_score", "float", "", "automated"),
     ScoreColumn("reviewed_h_score", "float", "", "after all edits that hold"),
+    ScoreColumn("brown_without_cells_pct", "float", "%", "automated: share of an image's brown area in no cell"),
+    ScoreColumn(
+        "reviewed_brown_without_cells_pct",
+        "float",
+        "%",
+        "after the cells that were added in the viewer; empty with a region of the review, or where the run is older",
+    ),
     ScoreColumn("reviewed_evaluable", "bool", "", "whether the reviewed case has enough viable tumour cells"),
     ScoreColumn("calls", "list", "", "automated"),
     ScoreColumn("reviewed_calls", "list", "", "of the reviewed case; none where a threshold was moved on it"),
@@ -52,6 +59,7 @@ REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("own_scores", "list", "", "TPS that reviewers gave by eye; blind: before they saw the machine's"),
     ScoreColumn("signed", "list", "", "who signed it as it is now; a change takes signatures away"),
     ScoreColumn("locked", "bool", "", "whether edits are refused until the case is amended"),
+    ScoreColumn("edits_sha256", "text", "", "hash of the ledger of the image that was counted; empty without edits"),
     ScoreColumn("schema", "int", "", "number of this set of columns"),
     ScoreColumn("version", "text", "", "version of pdl1quant that recounted"),
     ScoreColumn("config_digest", "text", "", "as in scores.csv"),
@@ -87,6 +95,8 @@ class ReviewedRow:
     reviewed_cps_high: float | None = None
     h_score: float | None = None
     reviewed_h_score: float | None = None
+    brown_without_cells_pct: float | None = None
+    reviewed_brown_without_cells_pct: float | None = None
     reviewed_evaluable: bool | None = None
     calls: tuple[str, ...] = ()
     reviewed_calls: tuple[str, ...] = ()
@@ -96,6 +106,7 @@ class ReviewedRow:
     own_scores: tuple[str, ...] = ()
     signed: tuple[str, ...] = ()
     locked: bool | None = None
+    edits_sha256: str = ""
     schema: int = SCHEMA
     version: str = __version__
     config_digest: str = ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pdl1quant.errors import ReviewError
-from pdl1quant.model import Counts, ResultFlag, Score, Status
+from pdl1quant.model import BrownArea, Counts, ResultFlag, Score, Status
 from pdl1quant.pipeline import holds_cells
 from pdl1quant.review.edits import EditKind
 from pdl1quant.review.recount import score_blocks
@@ -31,6 +31,7 @@ class CaseReview:
 
     counts: Counts
     score: Score
+    brown: BrownArea | None
     n_edits: int
     reviewers: tuple[str, ...]
     signed_by: tuple[str, ...]
@@ -74,6 +75,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
     blocks = [block for each in reviews for block in each.blocks]
     asked = [each for each in reviews if holds_cells(each.blocks)] or reviews
     regions_changed = any(each.regions_changed for each in reviews)
+    browns = [each.brown for each in reviews]
     moved = any(each.threshold_moved for each in stands)
     score = score_blocks(
         blocks,
@@ -86,12 +88,14 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         tumour_confirmed=all(each.is_confirmed for each in asked),
         has_nests=str(ResultFlag.NO_NESTS) not in row.flags or any(each.calls_back for each in reviews),
         is_partial=(row.status is Status.PARTIAL and bool(row.error)) or any(each.image.is_damaged for each in reviews),
+        brown=_summed(browns),
     )
     no_call = why_no_call(score.flags, pack=results.pack, indication=results.indication, evaluable=score.evaluable)
     signed = [set(each.signed_by) for each in stands]
     return CaseReview(
         counts=sum(blocks, Counts()),
         score=score,
+        brown=_summed(browns),
         n_edits=sum(each.n_edits for each in stands),
         reviewers=tuple(dict.fromkeys(name for each in stands for name in each.reviewers)),
         signed_by=tuple(sorted(set.intersection(*signed))),
@@ -99,6 +103,12 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         own_scores=tuple(dict.fromkeys(text for each in stands for text in each.own_scores)),
         no_call=() if score.calls else (*no_call, *(("the threshold was moved on it",) if moved else ())),
     )
+
+
+def _summed(areas: Sequence[BrownArea | None]) -> BrownArea | None:
+    """Together; not known where one is not."""
+    known = [each for each in areas if each is not None]
+    return sum(known, BrownArea()) if len(known) == len(areas) else None
 
 
 def say_of_case(

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
-from pdl1quant.errors import OutputError, ReviewError, UnreadableError
-from pdl1quant.model import CellClass
+from pdl1quant.errors import InputError, OutputError, ReviewError, UnreadableError
+from pdl1quant.model import CellClass, Flag
 from pdl1quant.outputs.files import COMPRESSED, result_path
 from pdl1quant.outputs.geojson import cell_id
 from pdl1quant.outputs.objects import CellObjects, is_redrawn, read_cell_objects
 from pdl1quant.outputs.palette import counts_as_positive, is_left_out
 from pdl1quant.review.edits import EditKind, MadeCell
-from pdl1quant.review.results import ImageResult, Results, load_cells, open_results
+from pdl1quant.review.results import ImageResult, Results, load_cells, open_results, spoilt_regions
 from pdl1quant.review.session import Review
+from pdl1quant.slides.roi import points_in_rois
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -139,6 +140,7 @@ class _Changes:
         n_plain = int((self.is_new & ~np.isin(self.outcome, list(_POSITIVE))).sum())
         if n_plain:
             self.notes.append(f"{n_plain} added cells have no Positive or Negative in their class: counted as negative")
+        self.is_spoilt = self._look_at_artefacts()
         self._look_at_outlines()
 
     def take_missing(self, *, keep: bool, delete: bool) -> None:
@@ -204,7 +206,23 @@ class _Changes:
             positive=_POSITIVE.get(self.outcome[number]),
             geometry=json.loads(shapely.to_geojson(outline)),
             measurements=measured,
+            flags=int(Flag.ARTEFACT) if self.is_spoilt[number] else 0,
         )
+
+    def _look_at_artefacts(self) -> BoolArray:
+        """(n,) bool: cells in what the run found spoilt; what else is doubtful of a new cell only its pixels tell."""
+        n_new = int(self.is_new.sum())
+        if n_new:
+            self.notes.append(
+                f"{n_new} added cells are not measured: pigment on them, or a border that cuts them, is not seen"
+            )
+        try:
+            spoilt = spoilt_regions(self.review.results, self.review.image)
+        except InputError as error:
+            self.notes.append(str(error))
+            spoilt = ()
+        x, y = self.objects.centres_px.T
+        return points_in_rois(spoilt, x, y) if spoilt else np.zeros(x.size, dtype=bool)
 
     def _look_at_outlines(self) -> None:
         out, stem = self.review.results.out, self.review.image.stem

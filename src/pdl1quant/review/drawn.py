@@ -7,6 +7,7 @@ corner, as GeoJSON does.
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,10 +16,11 @@ import shapely
 from pdl1quant.errors import ReviewError
 from pdl1quant.review.edits import MadeCell
 from pdl1quant.review.made import merged_cell
+from pdl1quant.review.regions import region
 from pdl1quant.slides.roi import CENTRE, areas_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -29,7 +31,7 @@ ELLIPSE_POINTS = 128
 
 
 def drawn_region(points_px: Float64Array) -> dict[str, Any]:
-    """GeoJSON of the region inside a drawn ring of points (n, 2).
+    """GeoJSON of the region inside a drawn ring of points (n, 2): all that its line encircles.
 
     Raises
     ------
@@ -37,9 +39,36 @@ def drawn_region(points_px: Float64Array) -> dict[str, Any]:
         It has no area.
     """
     points = np.asarray(points_px, np.float64)
-    if len(points) < 3 or not shapely.Polygon(points).area > 0:
+    found = None
+    if len(points) >= 3:
+        # A hand that draws a loop crosses its own line, and means all that lies within.
+        line = shapely.node(shapely.LinearRing(points + CENTRE))
+        found = shapely.union_all(shapely.get_parts(shapely.polygonize([line])))
+    if found is None or not found.area > 0:
         raise ReviewError("the drawn region has no area; draw at least three corners")
-    return geometry_of(areas_in(shapely.make_valid(shapely.Polygon(points + CENTRE))))
+    return geometry_of(found)
+
+
+def moved_region(rings_px: Sequence[Float64Array]) -> dict[str, Any]:
+    """GeoJSON of a region from all of its rings (each n, 2), parts and holes: a ring within another is a hole.
+
+    Raises
+    ------
+    ReviewError
+        It has no area.
+    """
+    parts = [shapely.make_valid(shapely.Polygon(np.asarray(ring) + CENTRE)) for ring in rings_px if len(ring) >= 3]
+    found = areas_in(reduce(shapely.symmetric_difference, parts)) if parts else None
+    if found is None or not found.area > 0:
+        raise ReviewError("the region would have no area; take it away with Delete instead")
+    return geometry_of(found)
+
+
+def rings_of(geometry: Mapping[str, Any]) -> list[Float64Array]:
+    """The rings (n, 2) of a region, parts and holes, from the centre of the first pixel; `moved_region` takes them."""
+    parts = shapely.get_parts(region(geometry))
+    rings = [ring for part in parts for ring in (part.exterior, *part.interiors)]
+    return [shapely.get_coordinates(ring)[:-1] - CENTRE for ring in rings]
 
 
 def geometry_of(outline: Any) -> dict[str, Any]:
@@ -57,9 +86,9 @@ def ellipse_ring(corners: Float64Array) -> Float64Array:
 
 
 def split_cells(
-    outline: shapely.Polygon | None, centres_px: Float64Array, *, cell_class: CellClass
+    outline: shapely.Polygon | None, centres_px: Float64Array, *, cell_class: CellClass, sides_um: Mapping[str, float]
 ) -> tuple[MadeCell, MadeCell]:
-    """The two cells that one becomes: cut halfway between their centres.
+    """The two cells that one becomes: cut halfway between their centres, across the line between them, as in tissue.
 
     Parameters
     ----------
@@ -69,6 +98,8 @@ def split_cells(
         (2, 2) x and y of the new nuclei.
     cell_class
         Class of both.
+    sides_um
+        ``mpp_x`` and ``mpp_y`` of a pixel: where it is no square, halfway in pixels is another place.
 
     Raises
     ------
@@ -81,7 +112,8 @@ def split_cells(
     if outline is None:
         parts: list[Any] = [None, None]
     else:
-        parts = [_nearer(outline, to + CENTRE, than + CENTRE) for to, than in ((one, other), (other, one))]
+        sides = np.array([sides_um["mpp_x"], sides_um["mpp_y"]])
+        parts = [_nearer(outline, to + CENTRE, than + CENTRE, sides) for to, than in ((one, other), (other, one))]
         points = [shapely.Point(*(each + CENTRE)) for each in (one, other)]
         if any(part is None or not part.covers(point) for part, point in zip(parts, points, strict=True)):
             raise ReviewError("a split needs two places inside the cell")
@@ -124,13 +156,14 @@ def joined_cell(parents: pd.DataFrame, outlines: Sequence[shapely.Polygon | None
     return MadeCell(x_px=made.x_px, y_px=made.y_px, cell_class=made.cell_class, geometry=geometry_of(whole))
 
 
-def _nearer(outline: shapely.Polygon, to: Float64Array, than: Float64Array) -> Any:
-    """The part of an outline nearer to one point than to another; the largest piece of it."""
-    middle, along = (to + than) / 2, (to - than) / np.hypot(*(to - than))
+def _nearer(outline: shapely.Polygon, to: Float64Array, than: Float64Array, sides_um: Float64Array) -> Any:
+    """The part of an outline nearer in um to one point than to another; the piece of it that holds the one."""
+    middle, along = (to + than) / 2 * sides_um, (to - than) * sides_um
+    along /= np.hypot(*along)
     across = np.array([-along[1], along[0]])
-    reach = 2 * float(np.hypot(*np.ptp(np.array(outline.exterior.coords), axis=0))) + 1
+    reach = 2 * float(np.hypot(*(np.ptp(np.array(outline.exterior.coords), axis=0) * sides_um))) + 1
     corners = [middle - reach * across, middle + reach * across]
-    half = shapely.Polygon([*corners, corners[1] + reach * along, corners[0] + reach * along])
+    half = shapely.Polygon(np.array([*corners, corners[1] + reach * along, corners[0] + reach * along]) / sides_um)
     parts = [each for each in shapely.get_parts(outline.intersection(half)) if each.geom_type == "Polygon"]
     point = shapely.Point(*to)
     return next((each for each in parts if each.covers(point)), None)

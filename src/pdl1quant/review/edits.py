@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from pdl1quant.model import CELL_COLUMNS, CellClass
+from pdl1quant.model import CELL_COLUMNS, CellClass, Flag
 from pdl1quant.review.regions import region
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class EditKind(StrEnum):
     SPLIT = "split"
     MERGE = "merge"
     ROI = "roi"
+    REDRAW = "redraw"
+    """Gives the region drawn by the edit in ``to`` another outline, or takes it away where it holds none."""
     THRESHOLD = "threshold"
     """Another DAB cut-off was looked at and accepted for the next run: the calls of this case are withdrawn."""
     UNDO = "undo"
@@ -52,12 +55,14 @@ CHANGES = (
     EditKind.SPLIT,
     EditKind.MERGE,
     EditKind.ROI,
+    EditKind.REDRAW,
     EditKind.THRESHOLD,
 )
 """What changes a result, takes a signature away, and can be undone."""
 REMOVING = (EditKind.DELETE, EditKind.SPLIT, EditKind.MERGE)
 MAKING = (EditKind.ADD, EditKind.SPLIT, EditKind.MERGE)
 
+_ALL_FLAGS = sum(Flag)
 _MEASURED = {column.name for column in CELL_COLUMNS if column.dtype.startswith("float")} - {"x_px", "y_px"}
 
 
@@ -86,6 +91,10 @@ class MadeCell:
     positive: bool | None = None
     geometry: dict[str, Any] | None = None
     measurements: dict[str, float] = field(default_factory=dict)
+    flags: int = 0
+    """What is doubtful where it was added, bits of `Flag`; those of split and merged cells are their parents'."""
+    bare_brown_um2: float = 0.0
+    """Brown area inside an added cell that lay in no cell before."""
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
 
@@ -148,6 +157,9 @@ def wrong_with(edit: Edit) -> str:
     unknown = {name for cell in edit.made for name in cell.measurements} - _MEASURED
     if unknown:
         return f"{min(unknown)!r} is no measurement of the cells table"
+    for cell in edit.made:
+        if message := _wrong_with_made(cell):
+            return message
     return _wrong_word(edit) or _wrong_number(edit)
 
 
@@ -158,12 +170,29 @@ def _wrong_word(edit: Edit) -> str:
         EditKind.UNDO: (not isinstance(edit.to, str), "an undo names no edit"),
         EditKind.OWN_SCORE: (not _is_own_score(edit.to), "an own score is a TPS between 0 and 100"),
         EditKind.AMEND: (not edit.reason.strip(), "amending a case needs a reason"),
+        EditKind.REDRAW: (not isinstance(edit.to, str), "a redraw names no region"),
         EditKind.ROI: (edit.to not in list(RoiRule), f"region {edit.to!r} is none of {', '.join(RoiRule)}"),
     }
     is_wrong, message = wrong.get(edit.kind, (False, ""))
     if is_wrong:
         return message
-    return _wrong_with_region(edit) if edit.kind is EditKind.ROI else ""
+    has_region = edit.kind is EditKind.ROI or (edit.kind is EditKind.REDRAW and edit.geometry is not None)
+    return _wrong_with_region(edit) if has_region else ""
+
+
+def _wrong_with_made(cell: MadeCell) -> str:
+    numbers = (cell.x_px, cell.y_px, cell.bare_brown_um2, *cell.measurements.values())
+    if not np.isfinite(numbers).all():
+        return f"a number of the made cell {cell.id} is not finite"
+    if cell.flags & ~_ALL_FLAGS or cell.bare_brown_um2 < 0:
+        return f"the made cell {cell.id} has flags or an area that cannot be"
+    if cell.geometry is None:
+        return ""
+    try:
+        region(cell.geometry)
+    except ValueError:
+        return f"the outline of the made cell {cell.id} is no closed outline with an area"
+    return ""
 
 
 def _wrong_number(edit: Edit) -> str:
@@ -202,6 +231,20 @@ def active_ids(edits: Sequence[Edit]) -> set[str]:
         if edit.kind is EditKind.UNDO:
             undone.add(edit.to)
     return active
+
+
+def outlines_of_regions(edits: Sequence[Edit], active: set[str]) -> dict[str, tuple[RoiRule, Edit]]:
+    """What each region does that holds, and the edit that has its outline now; by the id of the edit that drew it.
+
+    In the order of drawing, which another outline does not change.
+    """
+    found: dict[str, tuple[RoiRule, Edit]] = {}
+    for edit in edits:
+        if edit.id in active and edit.kind is EditKind.ROI:
+            found[edit.id] = (RoiRule(edit.to), edit)
+        elif edit.id in active and edit.kind is EditKind.REDRAW and edit.to in found:
+            found[edit.to] = (found[edit.to][0], edit)
+    return {name: (rule, edit) for name, (rule, edit) in found.items() if edit.geometry is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,7 +108,7 @@ def mpp_of_runs(outs: Sequence[Path]) -> float | None:
 
 def _labels(review: Review) -> pd.DataFrame:
     state = review.state
-    n = len(state.table)
+    n = len(state)
     is_named, is_uncertain = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
     for edit in review.ledger.edits:
         if not state.holds(edit.id) or (edit.kind is not EditKind.CLASS and not edit.made):
@@ -117,7 +117,7 @@ def _labels(review: Review) -> pd.DataFrame:
         is_named[rows[rows >= 0]] = True
         is_uncertain[rows[rows >= 0]] = edit.uncertain_first
     rows = np.flatnonzero(is_named & state.present)
-    cells = state.table.take(rows)
+    cells = state.measured(rows)
     return pd.DataFrame(
         {
             "image": review.image.stem,

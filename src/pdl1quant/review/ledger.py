@@ -6,6 +6,7 @@ no whole edit is set aside into a file beside the ledger when the next edit is w
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from contextlib import contextmanager, suppress
@@ -58,6 +59,21 @@ def ledger_path(out: Path, stem: str) -> Path:
     """Where the edits of the image with results at ``stem`` lie."""
     path = out / FOLDER / stem
     return path.with_name(path.name + ".jsonl")
+
+
+def ledger_digest(path: Path) -> str:
+    """SHA-256 of a ledger as it is; empty where nothing was ever written to it.
+
+    Raises
+    ------
+    OutputError
+        It cannot be read.
+    """
+    try:
+        data = path.read_bytes() if path.exists() else b""
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+    return hashlib.sha256(data).hexdigest() if data else ""
 
 
 class EditLedger:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pdl1quant.config import Config
-    from pdl1quant.model import Float64Array, Int32Array, IntpArray, RulePack
+    from pdl1quant.model import Float64Array, Int32Array, RulePack
 
 _CLASSES = [str(each) for each in CellClass]
 _FLOATS = tuple(c.name for c in CELL_COLUMNS if c.dtype.startswith("float") and c.name not in {"x_px", "y_px"})
@@ -28,10 +28,9 @@ _OF_NUCLEUS = int(Flag.PYKNOTIC | Flag.OVERLAID)
 
 def made_rows(
     edits: Sequence[Edit],
-    table: pd.DataFrame,
-    parents: Sequence[IntpArray],
+    parents: Sequence[pd.DataFrame],
+    automated: pd.DataFrame,
     *,
-    n_automated: int,
     config: Config,
     pack: RulePack,
 ) -> pd.DataFrame:
@@ -41,31 +40,29 @@ def made_rows(
     it), all else their mean by cell area, the membrane's run the highest of them; parents of which something was never
     measured do not enter that. An added cell has none, so what was not measured is NaN. Flags are those of any parent;
     pyknotic and overlaid, which say what a nucleus is and not where, those of all. Positives and grades follow from the
-    densities by the rules. An added cell lies outside the scored region if the nearest cell of the run does.
+    densities by the rules. An added cell has the flags that were found for it; it lies
+    outside the scored region if the nearest cell of the run does.
 
     Parameters
     ----------
     edits
         Adds, splits and merges.
-    table
-        Cells so far.
     parents
-        Rows of ``table`` that each edit removes.
-    n_automated
-        How many rows of ``table``, the first ones, are of the run.
+        What each edit removes, as measured.
+    automated
+        Cells of the run.
     config, pack
         Settings and rules of the run.
     """
     rows = []
-    for edit, of in zip(edits, parents, strict=True):
-        origin = table.take(of)
+    for edit, origin in zip(edits, parents, strict=True):
         shared = _inherited(origin, n_parts=len(edit.made) if edit.kind is EditKind.SPLIT else 1)
         flags = _shared_flags(origin["flags"].to_numpy(np.int32))
         for cell in edit.made:
-            outside = 0 if len(of) else _outside(table.iloc[:n_automated], cell)
+            outside = 0 if len(origin) else _outside(automated, cell)
             values: dict[str, Any] = {**shared, **cell.measurements}
             values |= {"x_px": cell.x_px, "y_px": cell.y_px, "cell_class": str(cell.cell_class)}
-            rows.append(values | {"flags": flags | outside})
+            rows.append(values | {"flags": flags | outside | cell.flags})
     made = _typed(rows)
     at_t1 = positive_at(made, config.positivity.dab_od, config.positivity)
     made = made.assign(

@@ -9,6 +9,7 @@ import numpy as np
 from pdl1quant.model import Counts, Indication, ResultFlag, Score
 from pdl1quant.review.state import CellState
 from pdl1quant.stages import score as scoring
+from pdl1quant.stages.quality import check_brown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdl1quant.config import Config
-    from pdl1quant.model import IntpArray, RulePack
+    from pdl1quant.model import BrownArea, IntpArray, RulePack
     from pdl1quant.review.edits import Edit
 
 _FOUND_ANEW = {
@@ -101,7 +102,7 @@ class BlockCounts:
     def _locate(self) -> None:
         """Number the blocks row by row; cells that a review made come behind the others and do not move those."""
         n = len(self._place)
-        new = self._state.table.iloc[n:]
+        new = self._state.measured(np.arange(n, len(self._state)), ("x_px", "y_px"))
         row, column = scoring.block_places(new, **self._how)
         self._place = np.concatenate([self._place, row * _ROWS_OF_BLOCKS + column])
 
@@ -118,6 +119,7 @@ def score_blocks(
     tumour_confirmed: bool,
     has_nests: bool = True,
     is_partial: bool = False,
+    brown: BrownArea | None = None,
 ) -> Score:
     """The score of an image or case from its blocks.
 
@@ -139,12 +141,17 @@ def score_blocks(
         Whether the run found a nest of tumour cells, or had tumour drawn, or a reviewer said which immune cells count.
     is_partial
         Whether images of the case, or parts of them, are missing.
+    brown
+        Brown area as reviewed; where it is not known, what the run said of it stays.
     """
     blocks = tuple(blocks)
     gone = set(_FOUND_ANEW)
     if any(getattr(each.positive, pack.compartment) for each in blocks):
         gone.add(str(ResultFlag.NO_DAB_SEEN))  # a reviewer saw some
     kept = [ResultFlag(flag) for flag in flags if flag not in gone]
+    if brown is not None:
+        kept = [flag for flag in kept if flag is not ResultFlag.BROWN_WITHOUT_CELLS]
+        kept += check_brown(brown, n_tumour=sum(block.n_tumour for block in blocks))
     return scoring.score(
         blocks,
         pack=pack,

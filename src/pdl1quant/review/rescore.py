@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pdl1quant.errors import OutputError, ReviewError
-from pdl1quant.model import Counts, ResultFlag, Score, Status
+from pdl1quant.model import BrownArea, Counts, ResultFlag, Score, Status
 from pdl1quant.outputs.files import REVIEWED_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
 from pdl1quant.outputs.scores_table import DECIMALS, ScoreRow
 from pdl1quant.review.cases import CaseReview, review_case
+from pdl1quant.review.ledger import ledger_digest, ledger_path
 from pdl1quant.review.results import ImageResult, Results, open_results
 from pdl1quant.review.session import Review
 from pdl1quant.review.wording import tps_text
@@ -88,6 +89,7 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> Rescored:
         row = _automated(image.row)
         if image.has_cells:
             try:
+                digest = ledger_digest(ledger_path(results.out, image.stem))  # first: what comes later is not in it
                 review = _opened(results, image)
             except (ReviewError, OutputError) as error:
                 n_failed += 1
@@ -96,7 +98,7 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> Rescored:
                 continue
             problems += review.ledger.problems
             reviews[image.sha256] = review
-            row = replace(row, **_of_image(review))
+            row = replace(row, **_of_image(review), edits_sha256=digest)
         rows.append(row)
     for place, image in enumerate(images):  # what they repeat may stand below them
         if image.is_duplicate and image.sha256 in reviews:
@@ -135,7 +137,7 @@ def _automated(row: ScoreRow) -> ReviewedRow:
 def _of_image(review: Review) -> dict[str, Any]:
     stands = review.standing
     return {
-        **_scores(review.counts, review.score),
+        **_scores(review.counts, review.score, review.brown),
         "error": "; ".join(review.ledger.problems) or review.image.row.error,
         "n_edits": stands.n_edits,
         "reviewers": stands.reviewers,
@@ -147,7 +149,7 @@ def _of_image(review: Review) -> dict[str, Any]:
 
 def _of_case(case: CaseReview) -> dict[str, Any]:
     return {
-        **_scores(case.counts, case.score),
+        **_scores(case.counts, case.score, case.brown),
         "n_edits": case.n_edits,
         "reviewers": case.reviewers,
         "own_scores": case.own_scores,
@@ -156,8 +158,10 @@ def _of_case(case: CaseReview) -> dict[str, Any]:
     }
 
 
-def _scores(counts: Counts, score: Score) -> dict[str, Any]:
+def _scores(counts: Counts, score: Score, brown: BrownArea | None) -> dict[str, Any]:
+    bare = None if brown is None else brown.share_without_cell
     return {
+        "reviewed_brown_without_cells_pct": None if bare is None else 100 * bare,
         "reviewed_tps": score.tps,
         "reviewed_tps_low": score.tps_low,
         "reviewed_tps_high": score.tps_high,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 from pdl1quant.assays import find_indication
 from pdl1quant.config import Config, config_from
 from pdl1quant.errors import ConfigError, ReviewError, UsageError
-from pdl1quant.model import CELL_CLASS_DTYPE, CELL_COLUMNS, Indication, ResultFlag, RulePack, StainEstimate, Status
+from pdl1quant.model import (
+    CELL_CLASS_DTYPE,
+    CELL_COLUMNS,
+    BrownArea,
+    Indication,
+    ResultFlag,
+    RulePack,
+    StainEstimate,
+    Status,
+)
 from pdl1quant.outputs.cells_in_parts import CellsFile, open_cells
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
 from pdl1quant.outputs.run_record import read_run_record
@@ -20,6 +29,7 @@ from pdl1quant.outputs.scores_table import HOW_TO_RENEW, ScoreRow, as_written, r
 from pdl1quant.outputs.tables import SCHEMA, read_cells_of
 from pdl1quant.review.ledger import LedgerHead
 from pdl1quant.slides.hashing import hash_input
+from pdl1quant.slides.roi import Roi, RoiKind, read_geojson_rois
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +52,8 @@ class ImageResult:
     row: ScoreRow
     roi_sha256: str = ""
     """Hash of the regions that were drawn for it; empty without any."""
+    brown: BrownArea | None = None
+    """Area that is brown, and that of it in no cell; None where the run did not write it down."""
 
     @property
     def is_scored(self) -> bool:
@@ -100,6 +112,19 @@ class Results:
             raise ReviewError(f"{self.out}: {len(found)} images are called {name!r}; say which: {stems}")
         known = ", ".join(image.stem for image in self.images[:3])
         raise ReviewError(f"{self.out}: no image {name!r} in these results; there are {known}, ...")
+
+    def case_row(self, case: str) -> ScoreRow:
+        """The row of a case in ``scores.csv``.
+
+        Raises
+        ------
+        ReviewError
+            There is none.
+        """
+        found = next((row for row in self.case_rows if row.case == case), None)
+        if found is None:
+            raise ReviewError(f"{self.out / SCORES_NAME}: has no row for the case {case!r}; {HOW_TO_RENEW}")
+        return found
 
     def of_case(self, case: str) -> tuple[ImageResult, ...]:
         """The images of a case that count: measured, each content once."""
@@ -238,6 +263,20 @@ def digest_of(cells: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
+def spoilt_regions(results: Results, image: ImageResult) -> tuple[Roi, ...]:
+    """What the run found spoilt on a whole slide; nothing where it looked for none.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read.
+    """
+    path = result_path(results.out, "artefacts", image.stem)
+    if not path.is_file() or b'"geometry"' not in path.read_bytes():
+        return ()
+    return tuple(replace(each, kind=RoiKind.INCLUDE) for each in read_geojson_rois(path))
+
+
 def find_image(results: Results, image: ImageResult, *, folder: Path | None = None) -> Path:
     """Where the file of an image is now: in ``folder``, else where the run read it; known by its hash.
 
@@ -308,6 +347,7 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
                 sha256=entry["sha256"] or "",
                 row=row,
                 roi_sha256=entry.get("roi_sha256") or "",
+                brown=None if entry.get("brown") is None else BrownArea(**entry["brown"]),
             )
         )
     return tuple(images)

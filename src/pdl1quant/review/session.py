@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pdl1quant.errors import ReviewError
 from pdl1quant.model import CellClass, Counts, ResultFlag
+from pdl1quant.review.brown import reviewed_brown
 from pdl1quant.review.edits import (
     CHANGES,
     MAKING,
@@ -26,16 +28,19 @@ from pdl1quant.review.made import merged_cell
 from pdl1quant.review.recount import BlockCounts, score_blocks
 from pdl1quant.review.results import ImageResult, Results, head_of, load_cells
 from pdl1quant.review.state import CellState
+from pdl1quant.review.uncertain import left_of, unsure_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
 
-    from pdl1quant.model import IntpArray, Score
+    from pdl1quant.model import BrownArea, IntpArray, Score
 
 _TUMOUR_UNCONFIRMED = str(ResultFlag.TUMOUR_UNCONFIRMED)
 _NO_NESTS = str(ResultFlag.NO_NESTS)
+_ASKED_AT_ONCE = 4096
+"""So many uncertain cells are asked at a time whether they are still open: few of the first are."""
 
 
 class Review:
@@ -103,8 +108,7 @@ class Review:
     @property
     def regions(self) -> tuple[tuple[RoiRule, dict[str, Any]], ...]:
         """What each region of the review does, and its GeoJSON; those that hold, in the order of drawing."""
-        drawn = [each for each in self.ledger.edits if each.kind is EditKind.ROI and self.state.holds(each.id)]
-        return tuple((RoiRule(each.to), each.geometry or {}) for each in drawn)
+        return tuple(self.state.regions().values())
 
     @property
     def regions_changed(self) -> bool:
@@ -115,6 +119,12 @@ class Review:
     def calls_back(self) -> bool:
         """Whether a reviewer's region says that its immune cells count, far from any nest or not."""
         return any(rule is RoiRule.INCLUDE for rule, _ in self.regions)
+
+    @property
+    def brown(self) -> BrownArea | None:
+        """Brown area as reviewed; None where the run did not write it down, or a region of the review changes it."""
+        found = self.image.brown
+        return None if found is None or self.regions_changed else reviewed_brown(found, self.state)
 
     @property
     def has_tumour_roi(self) -> bool:
@@ -159,7 +169,7 @@ class Review:
         made
             New cells of add, split and merge.
         geometry
-            Outline of a region, GeoJSON.
+            Outline of a region, GeoJSON; a redraw without one takes the region away that ``to`` names.
         reason
             Needed to amend a locked case.
         uncertain_first
@@ -222,6 +232,15 @@ class Review:
                 return self.edit(EditKind.UNDO, reviewer=reviewer, to=each.id)
         return None
 
+    def uncertain_rows(self) -> Iterator[int]:
+        """The rows of `next_uncertain`, one by one; the first costs little, however many cells there are."""
+        for start in range(0, self._unsure.size, _ASKED_AT_ONCE):
+            yield from left_of(self._unsure[start : start + _ASKED_AT_ONCE], self.state).tolist()
+
+    @cached_property
+    def _unsure(self) -> IntpArray:
+        return unsure_rows(self.cells, config=self.results.config, pack=self.results.pack)
+
     def look_again(self) -> None:
         """Take in what others wrote since.
 
@@ -259,6 +278,8 @@ class Review:
         known = set(self.state.made_ids)
         if edit.kind in MAKING and (known.intersection(each.id for each in edit.made)):
             raise ReviewError(f"{name}: a cell of that id was made already; nothing was written")
+        if edit.kind is EditKind.REDRAW and edit.to not in self.state.regions():
+            raise ReviewError(f"{name}: no region {edit.to!r} in it (now); nothing was written")
         if edit.kind is EditKind.UNDO:
             self._check_undo(edit)
 
@@ -337,4 +358,5 @@ class Review:
             tumour_confirmed=self.is_confirmed if is_reviewed else self.has_tumour_roi,
             has_nests=_NO_NESTS not in self.image.row.flags or (is_reviewed and self.calls_back),
             is_partial=self.image.is_damaged,
+            brown=self.brown if is_reviewed else self.image.brown,
         )

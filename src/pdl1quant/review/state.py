@@ -14,11 +14,19 @@ import pandas as pd
 from pdl1quant.model import CellClass, Flag
 from pdl1quant.outputs.geojson import cell_id
 from pdl1quant.outputs.palette import counts_as_positive
-from pdl1quant.review.edits import CHANGES, MAKING, REMOVING, Edit, EditKind, RoiRule, active_ids
+from pdl1quant.review.edits import (
+    CHANGES,
+    MAKING,
+    REMOVING,
+    Edit,
+    EditKind,
+    active_ids,
+    outlines_of_regions,
+)
 from pdl1quant.review.made import made_rows
-from pdl1quant.review.regions import region
+from pdl1quant.review.regions import CALLED_BACK, IN, OUT, UNSAID, painted, region
 from pdl1quant.review.words import spoken
-from pdl1quant.slides.roi import Roi, RoiKind, points_in_rois
+from pdl1quant.slides.roi import Roi, RoiKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,13 +34,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdl1quant.config import Config
-    from pdl1quant.model import BoolArray, IntpArray, RulePack
+    from pdl1quant.model import BoolArray, Float32Array, Float64Array, IntpArray, RulePack
+    from pdl1quant.review.edits import RoiRule
 
     Int8Array = NDArray[np.int8]
 
-UNSAID = -1
-_OUT, _IN, _CALLED_BACK = 0, 1, 2
-"""On which side of the regions of a review a cell lies; called back is what a region to include says counts again."""
+_OF_REGIONS = (EditKind.ROI, EditKind.REDRAW)
 _CLASSES = [str(each) for each in CellClass]
 _CODE = {name: code for code, name in enumerate(_CLASSES)}
 _IMMUNE = (_CODE[CellClass.LYMPHOCYTE], _CODE[CellClass.MACROPHAGE])
@@ -51,12 +58,15 @@ REVIEW_COLUMNS = (
 )
 """What a reviewed cells table has beside ``CELL_COLUMNS``, which stay as the run wrote them."""
 _SPOKEN = ("membrane_positive", "cytoplasm_positive", "cell_positive", "dab_grade")
+_DENSITIES = ("membrane_dab_od_run", "cytoplasm_dab_od_mean", "cell_dab_od_mean")
+LOOKED_AT = ("cell_class", "positive", *_SPOKEN, "flags", *_DENSITIES)
+"""What of a cell says how it counts, at any DAB cut-off."""
 
 
 class CellState:
     """Cells and edits of one image.
 
-    ``table`` has ``CELL_COLUMNS``: the rows of the run, then a row for each cell that an edit made, undone or not.
+    Its rows are those of the run, then one for each cell that an edit made, undone or not.
 
     Parameters
     ----------
@@ -69,7 +79,12 @@ class CellState:
     """
 
     def __init__(self, cells: pd.DataFrame, *, image_id: str, config: Config, pack: RulePack) -> None:
-        self.table = cells
+        self.automated = cells
+        """Rows of the run, ``CELL_COLUMNS``."""
+        self.made = cells.iloc[:0]
+        """The rows behind them, of the same columns."""
+        self.places_px: Float64Array = cells[["x_px", "y_px"]].to_numpy(np.float64)
+        """(n, 2) x and y of all rows, in input pixels, the centre of the first at 0."""
         self.n_automated = len(cells)
         self.edits: list[Edit] = []
         self._image_id = image_id
@@ -92,9 +107,33 @@ class CellState:
         self._run_found_far = bool((cells["flags"].to_numpy(np.int32) & int(Flag.FAR_FROM_TUMOUR)).any())
 
     # --- which cells ---
+    def __len__(self) -> int:
+        return self.n_automated + len(self.made)
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """All rows, ``CELL_COLUMNS``; a copy of the whole where edits made cells: for one look, not for each edit."""
+        return pd.concat([self.automated, self.made], ignore_index=True) if len(self.made) else self.automated
+
+    def measured(self, rows: IntpArray, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Some rows as measured, without what was said of them; all ``CELL_COLUMNS`` unless some are named."""
+        is_made = rows >= self.n_automated
+        if not is_made.any():
+            return _taken(self.automated, rows, columns)
+        made = _taken(self.made, rows[is_made] - self.n_automated, columns)
+        if is_made.all():
+            return made
+        found = pd.concat([_taken(self.automated, rows[~is_made], columns), made])
+        return found.take(np.argsort(np.argsort(is_made, kind="stable"), kind="stable"))
+
+    def densities(self) -> tuple[Float32Array, ...]:
+        """(n,) DAB OD of all rows, as measured: what is held against a cut-off."""
+        tables = (self.automated, self.made)
+        return tuple(np.concatenate([each[name].to_numpy(np.float32) for each in tables]) for name in _DENSITIES)
+
     def ids_of(self, rows: IntpArray) -> tuple[str, ...]:
-        """Ids of rows of `table`."""
-        labels, chosen = self.table["label"].to_numpy(), np.asarray(rows).tolist()
+        """Ids of rows."""
+        labels, chosen = self.automated["label"].to_numpy(), np.asarray(rows).tolist()
         names = tuple(
             cell_id(self._image_id, int(labels[row]))
             if row < self.n_automated
@@ -123,9 +162,9 @@ class CellState:
         return self._n_touches > 0
 
     def taken(self, rows: IntpArray) -> pd.DataFrame:
-        """Rows of `table` as measured, with the class that each cell has now."""
+        """Rows as measured, with the class that each cell has now."""
         classes = pd.Categorical(self.now(rows)["cell_class"], categories=_CLASSES)
-        return self.table.take(rows).assign(cell_class=classes)
+        return self.measured(rows).assign(cell_class=classes)
 
     def word_on(self, rows: IntpArray) -> bool | None:
         """What reviewers said of cells that are to be one: positive if of any, negative if of all, else None."""
@@ -137,6 +176,11 @@ class CellState:
     def holds(self, edit_id: str) -> bool:
         """Whether the edit of that id is in force."""
         return edit_id in self._active
+
+    def regions(self) -> dict[str, tuple[RoiRule, dict[str, Any]]]:
+        """What each region that holds does, and its outline now, GeoJSON; by the id of the edit that drew it."""
+        found = outlines_of_regions(self.edits, self._active)
+        return {name: (rule, edit.geometry or {}) for name, (rule, edit) in found.items()}
 
     # --- edits ---
     def take(self, edits: Sequence[Edit]) -> IntpArray:
@@ -154,10 +198,8 @@ class CellState:
         for edit in new:
             touched.append(self._set_standing(edit, holds=True))
             self._speak(edit, self._rows[edit.id])
-        if any(edit.kind is EditKind.ROI for edit in (*turned, *new)):
+        if any(edit.kind in _OF_REGIONS for edit in (*turned, *new)):
             touched.append(self._draw_regions())
-        elif self._regions and any(edit.made for edit in (*turned, *new)):
-            self._draw_regions()
         return np.unique(np.concatenate(touched)) if touched else np.zeros(0, dtype=np.intp)
 
     def _make(self, edits: Sequence[Edit]) -> None:
@@ -175,16 +217,18 @@ class CellState:
         for edit in edits:
             rows = self.rows_of(edit.cells) if edit.cells else np.zeros(0, dtype=np.intp)
             self._rows[edit.id] = rows[rows >= 0]
-            if edit.kind is EditKind.ROI:
+            if edit.kind in _OF_REGIONS and edit.geometry is not None:
                 self._regions[edit.id] = Roi(kind=RoiKind.INCLUDE, name=str(edit.to), geometry=region(edit.geometry))
 
     def _append(self, edits: list[Edit]) -> None:
         if not edits:
             return
-        parents = [rows[rows >= 0] for rows in (self.rows_of(edit.cells) for edit in edits)]
-        made = made_rows(edits, self.table, parents, n_automated=self.n_automated, config=self._config, pack=self._pack)
-        first = len(self.table)
-        self.table = pd.concat([self.table, made], ignore_index=True)
+        parents = [self.measured(rows[rows >= 0]) for rows in (self.rows_of(edit.cells) for edit in edits)]
+        made = made_rows(edits, parents, self.automated, config=self._config, pack=self._pack)
+        first = len(self)
+        self.made = pd.concat([self.made, made], ignore_index=True) if len(self.made) else made
+        places = made[["x_px", "y_px"]].to_numpy(np.float64)
+        self.places_px = np.concatenate([self.places_px, places])
         ids = [cell.id for edit in edits for cell in edit.made]
         self._row_of.update((name, row) for row, name in enumerate(ids, start=first))
         self.made_ids += ids
@@ -196,7 +240,7 @@ class CellState:
         words = [UNSAID if cell.positive is None else int(cell.positive) for edit in edits for cell in edit.made]
         self._positive = np.append(self._positive, np.array(words, dtype=np.int8))
         self._positive_at_first = np.append(self._positive_at_first, np.array(words, dtype=np.int8))
-        self._inside = np.append(self._inside, np.full(n, UNSAID, dtype=np.int8))
+        self._inside = np.append(self._inside, self._sides_of(places))
         self._n_touches = np.append(self._n_touches, np.ones(n, dtype=np.int32))
         self._n_removed = np.append(self._n_removed, np.zeros(n, dtype=np.int32))
         self._exists = np.append(self._exists, np.zeros(n, dtype=bool))
@@ -225,7 +269,7 @@ class CellState:
         """What the edits that hold say of ``rows``, from the first to the last."""
         self._class[rows] = UNSAID
         self._positive[rows] = self._positive_at_first[rows]
-        is_asked = np.zeros(len(self.table), dtype=bool)
+        is_asked = np.zeros(len(self), dtype=bool)
         is_asked[rows] = True
         for edit in self.edits:
             if edit.id in self._active and edit.kind in {EditKind.CLASS, EditKind.POSITIVE}:
@@ -233,97 +277,91 @@ class CellState:
                 self._speak(edit, of_edit[is_asked[of_edit]])
 
     def _draw_regions(self) -> IntpArray:
-        """Paint the regions that hold over each other; the rows whose side changed."""
-        before = self._inside
-        inside = np.full(len(self.table), UNSAID, dtype=np.int8)
-        x, y = (self.table[name].to_numpy(np.float64) for name in ("x_px", "y_px"))
-        for edit in self.edits:
-            if edit.kind is EditKind.ROI and edit.id in self._active:
-                is_in = points_in_rois([self._regions[edit.id]], x, y)
-                if edit.to == RoiRule.ONLY:
-                    inside = np.where(is_in, np.maximum(inside, _IN), _OUT).astype(np.int8)
-                else:
-                    inside[is_in] = _CALLED_BACK if edit.to == RoiRule.INCLUDE else _OUT
-        self._inside = inside
-        return np.flatnonzero(inside != before)
+        """Say anew on which side of the regions that hold all rows lie; those whose side changed."""
+        before, self._inside = self._inside, self._sides_of(self.places_px)
+        return np.flatnonzero(self._inside != before)
+
+    def _sides_of(self, places_px: Float64Array) -> Int8Array:
+        """The regions that hold, painted over each other, at some places."""
+        found = outlines_of_regions(self.edits, self._active).values()
+        return painted(places_px, [(rule, self._regions[edit.id]) for rule, edit in found])
 
     # --- what it makes of the cells ---
-    def counted(self, rows: IntpArray | None = None) -> pd.DataFrame:
+    def counted(self, rows: IntpArray | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Cells table of the present cells among ``rows`` (all by default), as the stages of the score count them.
+
+        ``columns`` may limit it to some; they have to hold those of ``LOOKED_AT``.
 
         Where a reviewer said positive or negative the densities are NaN, so that no other threshold turns the cell.
         """
         rows = np.flatnonzero(self.present) if rows is None else rows[self.present[rows]]
-        return spoken(
-            self.table.take(rows),
-            classes=self._class[rows],
-            positive=self._positive[rows],
-            flags=self._flags(rows),
-            compartment=self._pack.compartment,
-        )
+        return self._spoken(rows, columns)
 
     def reviewed(self) -> pd.DataFrame:
         """The cells table with ``REVIEW_COLUMNS`` beside it; all rows, the removed ones too."""
-        rows = np.arange(len(self.table))
-        said = spoken(
-            self.table,
-            classes=self._class,
-            positive=self._positive,
-            flags=self._flags(rows),
-            compartment=self._pack.compartment,
-        )
+        rows = np.arange(len(self))
+        said = self._spoken(rows, LOOKED_AT)
         columns: dict[str, Any] = {
             "cell_id": list(self.ids_of(rows)),
             "reviewed_present": self.present,
-            "reviewed_class": said["cell_class"],
+            "reviewed_class": said["cell_class"].array,
             "reviewed_positive": counts_as_positive(said, self._pack.compartment),
-            **{f"reviewed_{name}": said[name] for name in _SPOKEN},
-            "reviewed_flags": said["flags"],
+            **{f"reviewed_{name}": said[name].to_numpy() for name in _SPOKEN},
+            "reviewed_flags": said["flags"].to_numpy(),
             "made_by_review": rows >= self.n_automated,
         }
         return self.table.assign(**{name: columns[name] for name in REVIEW_COLUMNS})
 
     def now(self, rows: IntpArray) -> pd.DataFrame:
         """``cell_class`` and ``positive`` (as the score counts it) of some rows, as they are now."""
-        said = spoken(
-            self.table.take(rows),
-            classes=self._class[rows],
-            positive=self._positive[rows],
-            flags=self._flags(rows),
-            compartment=self._pack.compartment,
-        )
+        said = self._spoken(rows, LOOKED_AT)
         positive = counts_as_positive(said, self._pack.compartment)
         return pd.DataFrame({"cell_class": said["cell_class"].astype(str).to_numpy(), "positive": positive})
 
-    def _flags(self, rows: IntpArray) -> NDArray[np.int32]:
-        flags = self.table["flags"].to_numpy(np.int32)[rows]
+    def flags_of(self, rows: IntpArray) -> NDArray[np.int32]:
+        """Flags that some rows have now."""
+        return self._flags(rows, self.measured(rows, ("flags", "cell_class")))
+
+    def _spoken(self, rows: IntpArray, columns: Sequence[str] | None) -> pd.DataFrame:
+        measured = self.measured(rows, columns)
+        return spoken(
+            measured,
+            classes=self._class[rows],
+            positive=self._positive[rows],
+            flags=self._flags(rows, measured),
+            compartment=self._pack.compartment,
+        )
+
+    def _flags(self, rows: IntpArray, measured: pd.DataFrame) -> NDArray[np.int32]:
+        at_first = measured["flags"].to_numpy(np.int32)
+        flags = at_first
         side = self._inside[rows]
         outside, far = np.int32(Flag.OUTSIDE_ROI), np.int32(Flag.FAR_FROM_TUMOUR)
         # Beside the drawn tumour, and far from what was found, it is the class, which a reviewer may change, that says
         # whether a cell counts.
-        codes = np.asarray(self.table["cell_class"].cat.codes.to_numpy()[rows], dtype=np.int8)
+        codes = np.asarray(measured["cell_class"].cat.codes.to_numpy(), dtype=np.int8)
         immune = np.isin(np.where(self._class[rows] != UNSAID, self._class[rows], codes), _IMMUNE)
         beside = (flags & int(Flag.BESIDE_TUMOUR)) != 0
         flags = np.where(beside, np.where(immune, flags & ~outside, flags | outside), flags)
         flags = np.where(self._is_far(rows, immune, codes), flags | far, flags & ~far)
-        flags = np.where(side >= _IN, flags & ~outside, np.where(side == _OUT, flags | outside, flags))
-        flags = np.where(side == _CALLED_BACK, flags & ~far, flags)
+        flags = np.where(side >= IN, flags & ~outside, np.where(side == OUT, flags | outside, flags))
+        flags = np.where(side == CALLED_BACK, flags & ~far, flags)
         judged = (self._class[rows] != UNSAID) | (self._positive[rows] != UNSAID)
         flags = np.where(judged, flags & ~np.int32(Flag.OVERLAID), flags)
-        is_edited = (self._n_touches[rows] > 0) | (flags != self.table["flags"].to_numpy(np.int32)[rows])
+        is_edited = (self._n_touches[rows] > 0) | (flags != at_first)
         return np.asarray(np.where(is_edited, flags | np.int32(Flag.EDITED), flags), dtype=np.int32)
 
     def _is_far(self, rows: IntpArray, immune: BoolArray, codes: Int8Array) -> BoolArray:
         """Whether rows that are ``immune`` now lie far from the nests that the run found.
 
-        ``codes`` are their classes in `table`. Of a cell that the run did not take for an immune cell the nearest one
+        ``codes`` are their classes as measured. Of a cell that the run did not take for an immune cell the nearest one
         that it did says so.
         """
         is_far = np.zeros(len(rows), dtype=bool)
         if not self._run_found_far:
             return is_far
         told = (rows < self.n_automated) & np.isin(codes, _IMMUNE)
-        flags = self.table["flags"].to_numpy(np.int32)
+        flags = self.automated["flags"].to_numpy(np.int32)
         asked = rows.copy()
         new = np.flatnonzero(immune & ~told)
         if new.size:
@@ -334,7 +372,7 @@ class CellState:
     def _nearest_immune(self, rows: IntpArray) -> IntpArray:
         """The row of the nearest immune cell of the run, of each of ``rows``."""
         of_run, tree = self._immune_of_run
-        _, nearest = tree.query(self.table[["x_px", "y_px"]].to_numpy(np.float64)[rows])
+        _, nearest = tree.query(self.places_px[rows])
         return np.asarray(of_run[nearest], dtype=np.intp)
 
     @cached_property
@@ -342,6 +380,12 @@ class CellState:
         """Rows of the cells that the run took for immune cells, and a tree of their places."""
         from scipy.spatial import cKDTree  # noqa: PLC0415  slow to import, and few reviews ask for it
 
-        automated = self.table.iloc[: self.n_automated]
-        rows = np.flatnonzero(np.isin(automated["cell_class"].cat.codes.to_numpy(), _IMMUNE))
-        return rows, cKDTree(automated[["x_px", "y_px"]].to_numpy(np.float64)[rows])
+        rows = np.flatnonzero(np.isin(self.automated["cell_class"].cat.codes.to_numpy(), _IMMUNE))
+        return rows, cKDTree(self.places_px[rows])
+
+
+def _taken(cells: pd.DataFrame, rows: IntpArray, columns: Sequence[str] | None) -> pd.DataFrame:
+    """Some rows of some columns; a choice of columns first would copy all rows of them."""
+    if columns is None:
+        return cells.take(rows)
+    return pd.DataFrame({name: cells[name].array.take(rows) for name in columns})

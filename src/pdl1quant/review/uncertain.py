@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pdl1quant.model import CLASS_PROBABILITIES, EXCLUDING_FLAGS, CellClass, Float64Array
+from pdl1quant.review.state import LOOKED_AT
 from pdl1quant.stages.positivity import grade_cells
 from pdl1quant.stages.score import od_above_threshold, positive_at, threshold_curve
 
@@ -35,6 +36,12 @@ def uncertainty(cells: pd.DataFrame, *, config: Config, pack: RulePack) -> Float
     config, pack
         Settings and rules of the run.
     """
+    is_out = (cells["flags"].to_numpy(np.int64) & int(EXCLUDING_FLAGS)) != 0
+    return np.where(is_out, 0.0, _unsure(cells, config=config, pack=pack))
+
+
+def _unsure(cells: pd.DataFrame, *, config: Config, pack: RulePack) -> Float64Array:
+    """The same of cells that leave the score, too."""
     probabilities = cells[list(CLASS_PROBABILITIES)].to_numpy(np.float64)
     is_known = probabilities.sum(axis=1) > 0
     is_tumour = (cells["cell_class"] == CellClass.TUMOUR.value).to_numpy(bool)
@@ -43,8 +50,7 @@ def uncertainty(cells: pd.DataFrame, *, config: Config, pack: RulePack) -> Float
     away = np.abs(od_above_threshold(cells, config.positivity, compartment=pack.compartment)).astype(np.float64)
     margin = max(config.score.threshold_margin_od, 1e-6)
     of_threshold = np.clip(1 - away / margin, 0, 1) * tumour
-    is_out = (cells["flags"].to_numpy(np.int64) & int(EXCLUDING_FLAGS)) != 0
-    return np.where(is_out, 0.0, np.maximum(of_class, of_threshold))
+    return np.asarray(np.maximum(of_class, of_threshold), dtype=np.float64)
 
 
 def next_uncertain(state: CellState, *, config: Config, pack: RulePack) -> IntpArray:
@@ -54,10 +60,21 @@ def next_uncertain(state: CellState, *, config: Config, pack: RulePack) -> IntpA
     machine was sure. Edits made in this order are to be marked ``uncertain_first``: they say how hard cells were
     read, not how many of all cells are right.
     """
-    rows = np.flatnonzero(state.present[: state.n_automated] & ~state.is_said[: state.n_automated])
-    unsure = uncertainty(state.counted(rows), config=config, pack=pack)
+    return left_of(unsure_rows(state.automated, config=config, pack=pack), state)
+
+
+def unsure_rows(cells: pd.DataFrame, *, config: Config, pack: RulePack) -> IntpArray:
+    """Rows of a run's cells of which the machine was unsure, the most uncertain first, whatever flags they have."""
+    unsure = _unsure(cells, config=config, pack=pack)
     order = np.argsort(-unsure, kind="stable")
-    return np.asarray(rows[order][unsure[order] > 0], dtype=np.intp)
+    return np.asarray(order[unsure[order] > 0], dtype=np.intp)
+
+
+def left_of(rows: IntpArray, state: CellState) -> IntpArray:
+    """Those of some rows of the run, in their order, of which no edit speaks, and that count now."""
+    open_rows = rows[(state.present & ~state.is_said)[rows]]
+    is_out = (state.flags_of(open_rows) & int(EXCLUDING_FLAGS)) != 0
+    return np.asarray(open_rows[~is_out], dtype=np.intp)
 
 
 def reviewed_curve(state: CellState, thresholds: Sequence[float], *, config: Config, pack: RulePack) -> pd.DataFrame:
@@ -82,8 +99,8 @@ def reviewed_curve(state: CellState, thresholds: Sequence[float], *, config: Con
     DataFrame
         A row per cut-off: ``dab_od``, ``tps_automated``, ``tps_reviewed`` (per cent, NaN without viable tumour cells).
     """
-    automated = state.table.iloc[: state.n_automated]
-    counted = state.counted()
+    automated = state.automated
+    counted = state.counted(columns=LOOKED_AT)
     return pd.DataFrame(
         {
             "dab_od": np.asarray(thresholds, dtype=np.float64),

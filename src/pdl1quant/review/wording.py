@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pdl1quant.model import Flag
+from pdl1quant.model import EXCLUDING_FLAGS, Flag
 from pdl1quant.stages.score import format_interval, format_tps
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def flags_text(review: Review) -> str:
 def cell_text(review: Review, row: int) -> str:
     """A cell in a line or two: what it counts as, its densities, what the run was unsure of."""
     now = review.state.now(np.array([row]))
-    cell = review.state.table.iloc[row]
+    cell = review.state.measured(np.array([row])).iloc[0]
     positive = "positive" if bool(now["positive"].iloc[0]) else "negative"
-    flags = [flag.name.lower().replace("_", " ") for flag in Flag(int(cell["flags"])) if flag.name]
+    flags = _words(Flag(int(review.state.flags_of(np.array([row]))[0])))
     parts = [
         f"{str(now['cell_class'].iloc[0]).capitalize()}, {positive}",
         f"membrane {_od(cell['membrane_dab_od_run'])}, cytoplasm {_od(cell['cytoplasm_dab_od_mean'])} OD",
@@ -71,6 +71,16 @@ def cell_text(review: Review, row: int) -> str:
         *flags,
     ]
     return "; ".join(parts)
+
+
+def excluding_text(review: Review, row: int) -> str:
+    """Why a cell leaves the score, ``pigment, artefact``; empty where it counts. Rows count from the end below 0."""
+    (flags,) = review.state.flags_of(np.array([row % len(review.state)]))
+    return ", ".join(_words(Flag(int(flags)) & EXCLUDING_FLAGS))
+
+
+def _words(flags: Flag) -> list[str]:
+    return [flag.name.lower().replace("_", " ") for flag in flags if flag.name]
 
 
 def tps_text(tps: float | None, low: float | None, high: float | None) -> str:

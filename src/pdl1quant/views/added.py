@@ -11,15 +11,15 @@ import pandas as pd
 import shapely
 
 from pdl1quant.errors import ReviewError
-from pdl1quant.model import CELL_COLUMNS, CellClass, Rect, Segmentation, Tile
+from pdl1quant.model import CELL_COLUMNS, CellClass, Flag, Rect, Segmentation, Tile
 from pdl1quant.review import MadeCell, geometry_of
 from pdl1quant.slides.roi import CENTRE
 from pdl1quant.stages import cells as cell_stage
-from pdl1quant.stages import measure, positivity, stains
+from pdl1quant.stages import measure, positivity, quality, stains
 from pdl1quant.views.cells import drawn_circle
 
 if TYPE_CHECKING:
-    from pdl1quant.model import SlideGrid
+    from pdl1quant.model import Int32Array, SlideGrid, StainOD
     from pdl1quant.views.scene import Scene
 
 NUCLEUS_UM2 = 38.0
@@ -44,7 +44,8 @@ def added_cell(scene: Scene, x_px: float, y_px: float, *, cell_class: CellClass)
     Returns
     -------
     MadeCell
-        ``positive`` by the rule and the densities; negative where the image is not at hand.
+        ``positive`` by the rule and the densities, flagged as the run would flag it there; negative and not judged
+        where the image is not at hand.
 
     Raises
     ------
@@ -56,7 +57,10 @@ def added_cell(scene: Scene, x_px: float, y_px: float, *, cell_class: CellClass)
         raise ReviewError(f"{scene.review.image.name}: no cell can be added outside the image; click on its tissue")
     outline = geometry_of(drawn_circle(x_px, y_px, sides_um=scene.review.sides_um))
     made = MadeCell(x_px=x_px, y_px=y_px, cell_class=cell_class, geometry=outline)
+    made = dataclasses.replace(made, flags=int(Flag.ARTEFACT) if scene.is_spoilt(x_px, y_px) else 0)
     measured = measured_cell(scene, made, nucleus_um2=NUCLEUS_UM2)
+    if _is_sharp_around(scene, x_px, y_px):  # nobody drew its nucleus: the edge of a disc alone says little
+        measured = dataclasses.replace(measured, flags=measured.flags & ~int(Flag.OUT_OF_FOCUS))
     return measured if measured.measurements else dataclasses.replace(made, positive=False)
 
 
@@ -72,7 +76,8 @@ def measured_cell(scene: Scene, made: MadeCell, *, nucleus_um2: float, of_nucleu
     nucleus_um2
         Area of the disc about its centre that is taken for the nucleus.
     of_nucleus
-        Whether the columns of the nucleus are measured, too: not where they are known better from its parents.
+        Whether the columns of the nucleus are measured, too, and the cell flagged: not where these are known better
+        from its parents.
     """
     if scene.slide is None or scene.estimate is None or made.geometry is None:
         return made
@@ -103,8 +108,34 @@ def measured_cell(scene: Scene, made: MadeCell, *, nucleus_um2: float, of_nucleu
         compartment=scene.review.results.pack.compartment,
         config=config.positivity,
     )
+    if of_nucleus:
+        flags = int(quality.flag_cells(judged, parts, config=config.quality)[0]) | int(judged["flags"].iloc[0])
+        brown_um2 = _bare_px(scene, parts.cell, od, rect) * sides["mpp_x"] * sides["mpp_y"]
+        brown_um2 *= grid.downsample_x * grid.downsample_y
+        made = dataclasses.replace(made, flags=made.flags | flags, bare_brown_um2=brown_um2)
     row = judged[[name for name in _MEASURED if of_nucleus or not name.startswith("nucleus_")]].iloc[0]
     return dataclasses.replace(made, measurements={str(k): float(v) for k, v in row.items() if np.isfinite(v)})
+
+
+def _is_sharp_around(scene: Scene, x_px: float, y_px: float) -> bool:
+    """Whether the nearest cell of the run is in focus."""
+    cells, sides = scene.review.cells, scene.review.sides_um
+    if cells.empty:
+        return False
+    places = scene.cells.centres_px[: len(cells)]
+    away = ((places - (x_px, y_px)) * (sides["mpp_x"], sides["mpp_y"])) ** 2
+    nearest = int(np.argmin(away.sum(axis=1)))
+    return not int(cells["flags"].to_numpy(np.int32)[nearest]) & int(Flag.OUT_OF_FOCUS)
+
+
+def _bare_px(scene: Scene, cell: Int32Array, od: StainOD, rect: Rect) -> int:
+    """Brown pixels of a new cell that lie in no other; 0 where the outlines of the others are not known."""
+    assert scene.slide is not None
+    if not scene.cells.knows_cover:
+        return 0
+    config = scene.review.results.config
+    brown = (cell > 0) & (od.dab >= np.float32(config.positivity.dab_od))
+    return int((brown & ~scene.cells.covered(rect, scene.slide.grid(config.working_mpp))).sum())
 
 
 def _window(outline: shapely.Geometry, grid: SlideGrid) -> Rect:

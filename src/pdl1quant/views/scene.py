@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pdl1quant.errors import InputError, OutputError, ReviewError
 from pdl1quant.model import SlideGrid
-from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.written_outlines import find_outlines
-from pdl1quant.review import Review, find_image, find_roi
+from pdl1quant.review import Review, find_image, find_roi, spoilt_regions
 from pdl1quant.slides.opening import open_slide
-from pdl1quant.slides.roi import RoiKind, read_geojson_rois, roi_mask
+from pdl1quant.slides.roi import CENTRE, read_geojson_rois, roi_mask
 from pdl1quant.views.cells import CellView
 from pdl1quant.views.levels import COARSEST_PX, slide_grids
 from pdl1quant.views.outlines import Outlines, no_outlines, read_outlines
@@ -47,6 +46,17 @@ class Scene:
     artefacts: BoolArray | None
     """(H, W) mask over the slide, as coarse as it was found; None where the run looked for none."""
     notes: tuple[str, ...]
+
+    def is_spoilt(self, x_px: float, y_px: float) -> bool:
+        """Whether a place (as in the cells table) lies in what the run found spoilt."""
+        if self.artefacts is None:
+            return False
+        down = [
+            ARTEFACT_UM / self.grids[0].mpp * each for each in (self.grids[0].downsample_x, self.grids[0].downsample_y)
+        ]
+        column, row = ((at + CENTRE) / each for at, each in zip((x_px, y_px), down, strict=True))
+        height, width = self.artefacts.shape
+        return bool(self.artefacts[min(max(int(row), 0), height - 1), min(max(int(column), 0), width - 1)])
 
     def close(self) -> None:
         """Close the slide."""
@@ -114,13 +124,12 @@ def _outlines(results: Results, review: Review) -> Outlines:
 
 def _artefacts(results: Results, review: Review, grid: SlideGrid, notes: list[str]) -> BoolArray | None:
     """What the run found spoilt; a file that cannot be read is noted."""
-    path = result_path(results.out, "artefacts", review.image.stem)
-    if not path.is_file() or b'"geometry"' not in path.read_bytes():
-        return None
     try:
-        spoilt = [replace(each, kind=RoiKind.INCLUDE) for each in read_geojson_rois(path)]
+        spoilt = spoilt_regions(results, review.image)
     except InputError as error:
         notes.append(str(error))
+        return None
+    if not spoilt:
         return None
     down_x, down_y = (ARTEFACT_UM / grid.mpp * each for each in (grid.downsample_x, grid.downsample_y))
     shape = (-(-grid.height * grid.downsample_y // down_y), -(-grid.width * grid.downsample_x // down_x))
