@@ -246,6 +246,37 @@ def test_reviewed_score_stands_beside_the_automated_one(tmp_path):
     assert "after 1 edit by A. Reader &lt;b&gt;; not signed. Automated:" in page
 
 
+def test_report_says_when_edits_are_not_in_its_numbers(tmp_path):
+    out = make_results(tmp_path)
+    review = open_review(out)
+
+    def page():
+        write_report(out)
+        return (out / "report.html").read_text()
+
+    assert "edits were made" not in page()
+    review.edit(EditKind.DELETE, cells=viable(review)[:5], reviewer="Ada")
+    assert "edits were made that are not counted; run pdl1quant rescore" in page()
+    rescore(out)
+    assert "edits were made" not in page()
+    review.undo(reviewer="Ada")
+    review.edit(EditKind.DELETE, cells=viable(review)[:3], reviewer="Ada")
+    assert "edits were made since this was counted; run pdl1quant rescore" in page()
+    rescore(out)
+    review.ledger.path.write_bytes(b"not a ledger\n")
+    rescore(out)
+    assert "the edits of this case cannot be applied" in page()
+
+
+def test_report_shows_who_signed_without_an_edit(tmp_path):
+    out = make_results(tmp_path)
+    for name in ("a", "b"):
+        open_review(out, name).edit(EditKind.SIGN, reviewer="Ada")
+    rescore(out)
+    write_report(out)
+    assert "after 0 edits by Ada; signed by Ada." in (out / "report.html").read_text()
+
+
 @pytest.fixture(scope="module")
 def slide_out(tmp_path_factory):
     """A run over one small slide."""

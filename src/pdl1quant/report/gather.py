@@ -16,10 +16,11 @@ from pdl1quant.outputs.reviewed import ReviewedRow, read_reviewed
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.report.digest import Digest, ReportCells, sum_of
+from pdl1quant.review.ledger import ledger_digest, ledger_path
 from pdl1quant.review.results import ImageResult, Results, find_cells, find_image, open_results
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pdl1quant.outputs.scores_table import ScoreRow
 
@@ -66,6 +67,8 @@ class ReportCase:
     """Rows of drawn regions and of cores, in the order of the table."""
     estimate: StainEstimate | None
     reviewed: ReviewedRow | None
+    is_edited_since: bool = False
+    """Whether its ledgers hold more, or other edits than ``reviewed`` counts."""
     companions: tuple[Companion, ...]
 
     @property
@@ -85,6 +88,8 @@ class ReportRun:
     image_rows: tuple[ScoreRow, ...]
     region_rows: tuple[ScoreRow, ...]
     reviewed: Mapping[str, ReviewedRow]
+    counted_edits: Mapping[str, frozenset[str]]
+    """Hashes of the ledgers that ``reviewed`` counts, by case."""
     estimates: Mapping[str, StainEstimate]
     images_folder: Path | None = None
     roots: tuple[Path, ...] = field(default=())
@@ -126,6 +131,7 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
         image_rows=image_rows,
         region_rows=tuple(row for row in rows if row.level in ("roi", "core")),
         reviewed={row.case: row for row in reviewed if row.level == "case"},
+        counted_edits=_counted_edits(reviewed),
         estimates=_ESTIMATES.validate_python(record.get("estimates", {})),
         images_folder=images,
         roots=tuple(path.parent for path in given),
@@ -161,8 +167,22 @@ def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
         regions=tuple(each for each in run.region_rows if each.case == row.case),
         estimate=run.estimates.get(row.case),
         reviewed=run.reviewed.get(row.case),
+        is_edited_since=_edits_of(run.results, row.case) != run.counted_edits.get(row.case, frozenset()),
         companions=_companions(extra, run.roots),
     )
+
+
+def _counted_edits(rows: Iterable[ReviewedRow]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        if row.level == "image" and row.edits_sha256:
+            found.setdefault(row.case, set()).add(row.edits_sha256)
+    return {case: frozenset(digests) for case, digests in found.items()}
+
+
+def _edits_of(results: Results, case: str) -> frozenset[str]:
+    digests = (ledger_digest(ledger_path(results.out, image.stem)) for image in results.of_case(case))
+    return frozenset(digest for digest in digests if digest)
 
 
 def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> ReportImage:

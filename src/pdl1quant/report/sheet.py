@@ -115,6 +115,8 @@ class Sheet:
     swatches: tuple[Swatch, ...]
     extra: tuple[tuple[str, str], ...]
     reviewed: ReviewedRow | None
+    review_note: str
+    """What of the review is not in the numbers; empty where all is."""
     reviewed_score: str
     reviewed_calls: CallPanel | None
     digests: tuple[tuple[str, str], ...]
@@ -136,6 +138,16 @@ class Sheet:
         """The sheet without the pictures of the case's own page: a cohort of them has to fit into memory."""
         shown = replace(self.shown, data={}, unsure=(), sure=(), companions=())
         return replace(self, shown=shown)
+
+
+def _review_note(case: ReportCase) -> str:
+    reviewed = case.reviewed
+    if reviewed is not None and reviewed.status is Status.FAILED and case.row.status is not Status.FAILED:
+        return f"the edits of this case cannot be applied: {reviewed.error}; pdl1quant rescore says more"
+    if not case.is_edited_since:
+        return ""
+    since = "since this was counted" if reviewed is not None and reviewed.reviewers else "that are not counted"
+    return f"edits were made {since}; run pdl1quant rescore, then pdl1quant report"
 
 
 def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, page: str = "") -> Sheet:
@@ -163,7 +175,8 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
         checks=tuple(_checks(case, max_share=run.results.config.score.max_excluded_share)),
         swatches=tuple(_swatches(case.estimate)) if case.estimate is not None else (),
         extra=_extra(case),
-        reviewed=reviewed if reviewed is not None and reviewed.n_edits else None,
+        reviewed=reviewed if reviewed is not None and reviewed.reviewers else None,
+        review_note=_review_note(case),
         reviewed_score=_with_interval(reviewed.reviewed_tps, reviewed.reviewed_tps_low, reviewed.reviewed_tps_high)
         if reviewed is not None
         else "",
