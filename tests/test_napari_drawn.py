@@ -167,6 +167,17 @@ def test_a_region_taken_away_with_napari_counts_no_more_until_undone(desk):
     assert len(desk.layer("Regions").data) == 1
 
 
+def test_a_region_of_which_napari_took_the_third_corner_is_shown_again(desk):
+    excluded(desk)
+    desk.layer("Regions").add_polygons([BOX + 300])
+    desk.mark_regions("include")
+    layer = desk.layer("Regions")
+    layer._data_view.remove(0)
+    move(layer, BOX + 300, index=0)
+    assert len(desk.review.ledger.edits) == 2
+    assert len(desk.layer("Regions").data) == 2
+
+
 def test_another_outline_does_not_change_the_order_of_painting(desk):
     excluded(desk)
     desk.layer("Regions").add_polygons([BOX])
