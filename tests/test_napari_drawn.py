@@ -239,10 +239,10 @@ def test_layers_of_others_with_the_same_names_stay_and_are_not_taken_for_its_own
     from napari.components import ViewerModel
 
     from pdl1quant.napari.desk import Desk
-    from pdl1quant.napari.reader import napari_get_reader
+    from pdl1quant.napari.reader import get_reader
 
     viewer = ViewerModel()
-    for data, meta, kind in napari_get_reader(str(out))(str(out)):
+    for data, meta, kind in get_reader(str(out))(str(out)):
         getattr(viewer, f"add_{kind}")(data, **meta)
     theirs = list(viewer.layers)
     opened = Desk(viewer)

@@ -1,5 +1,7 @@
 """Keys and mouse of a review where another layer is active, and with an image that cannot be opened; real windows."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -10,12 +12,16 @@ from viewers import *  # noqa: F403
 pytestmark = pytest.mark.viewer
 
 
-@pytest.fixture
-def work(make_napari_viewer, qtbot, tmp_path):
+@pytest.fixture(scope="module")
+def field(tmp_path_factory):
     from pdl1quant.napari.samples import score_field
 
-    (tmp_path / "field").mkdir()
-    opened = Bench(make_napari_viewer(show=True), qtbot, score_field(tmp_path / "field"))
+    return score_field(tmp_path_factory.mktemp("field"))
+
+
+@pytest.fixture
+def work(make_napari_viewer, qtbot, field, tmp_path):
+    opened = Bench(make_napari_viewer(show=True), qtbot, shutil.copytree(field, tmp_path / "result"))
     yield opened
     opened.widget.close()
 
