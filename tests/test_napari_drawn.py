@@ -198,6 +198,14 @@ def test_a_copied_region_counts_for_nothing_and_looks_so(desk):
     assert [rule for rule, _ in desk.review.regions] == ["exclude", "include"]
 
 
+def test_what_is_drawn_beside_a_region_does_not_look_like_one(desk):
+    layer = excluded(desk)
+    assert str(layer.mode) == "pan_zoom"
+    layer.add_polygons([BOX + 600])
+    assert not np.allclose(layer.edge_color[0], layer.edge_color[1])
+    assert layer.features["rule"].tolist() == ["exclude", ""]
+
+
 def test_what_is_drawn_and_not_taken_outlives_an_undo_and_another_image(desk):
     excluded(desk)
     desk.layer("Regions").add_polygons([BOX + 600])

@@ -62,6 +62,7 @@ class Drawing:
             self._desk.viewer.layers.remove(layer)
         self._desk.add_layers([region_layer(scene, drawn)])
         layer = self._desk.layer(REGIONS)
+        layer.current_edge_color = NOT_TAKEN_RGB  # else what is drawn next looks like the last region
         for happened in (layer.events.data, layer.events.features):  # what is pasted says the second alone
             happened.connect(self._touched)
         layer.bind_key("Escape", lambda _: self._desk.let_go(), overwrite=True)
@@ -184,6 +185,7 @@ def _set_apart_copies(layer: Any) -> None:
         colours = layer.edge_color.copy()
         colours[is_copy] = transform_color(NOT_TAKEN_RGB)
         layer.features, layer.edge_color = features, colours
+        layer.current_edge_color = NOT_TAKEN_RGB
 
 
 def new_rings(layer: Any) -> list[Float64Array]:
