@@ -39,7 +39,8 @@ def make_field(seed: int, settings: dict[str, Any]) -> np.ndarray:
     tissue = random_settings(rng, size_px=round(side_um / mpp), mpp=mpp)
     shares = [settings[name] for name in THEMES]
     theme = rng.choice([*THEMES, ""], p=[*shares, 1 - sum(shares)])
-    tissue = THEMES[theme](tissue, rng) if theme else tissue
+    tissue = THEMES[theme](tissue, rng) if theme else dying(tissue, rng)
+    tissue = cuffed(tissue, rng) if theme in CUFFED and rng.random() < settings["cuffed_share"] else tissue
     phantom = render_phantom(tissue, seed=int(rng.integers(2**31)))
     rgb = nuclear_stain(phantom, rng) if rng.random() < settings["nuclear_share"] else phantom.rgb
     how = cv2.INTER_AREA if rgb.shape[0] > size else cv2.INTER_CUBIC
@@ -57,7 +58,7 @@ def dark_glands(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSet
         tumour_share=float(rng.uniform(0.4, 0.85)),
         gland_share=float(rng.choice([0.5, 1.0])),
         nest_um=float(rng.uniform(50, 200)),
-        tps_pct=float(rng.uniform(75, 100)),
+        tps_pct=float(rng.choice([rng.uniform(75, 100), rng.uniform(25, 85)], p=[0.6, 0.4])),
         pattern=str(rng.choice(["both", "cytoplasm", "mixed"], p=[0.7, 0.1, 0.2])),
         dab_od=float(rng.uniform(0.4, 1.5)),
         tumour_blue=float(rng.uniform(0.25, 0.9)),
@@ -110,7 +111,8 @@ def inflamed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettin
         macrophage_share=float(rng.uniform(0.05, 0.4)),
         intraepithelial_share=float(rng.uniform(0.05, 0.3)),
         positive_immune_share=float(rng.choice([rng.uniform(0.3, 1.0), rng.uniform(0.0, 0.3)], p=[0.7, 0.3])),
-        tps_pct=float(rng.choice([tissue.tps_pct, rng.uniform(80, 100)], p=[0.65, 0.35])),
+        tps_pct=float(rng.choice([tissue.tps_pct, rng.uniform(80, 100), 0.0], p=[0.5, 0.25, 0.25])),
+        haematoxylin_od=float(rng.choice([tissue.haematoxylin_od, rng.uniform(0.7, 1.4)], p=[0.7, 0.3])),
         stroma_spacing=float(rng.uniform(0.85, 1.6)),
         crowding_blue=float(rng.choice([0.0, rng.uniform(0.2, 1.0)])),
     )
@@ -126,7 +128,7 @@ def netted(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings
         goblet_share=float(rng.uniform(0.3, 1.0) if mucous else 0.0),
         tumour_nucleus_um2=float(rng.uniform(18, 45) if mucous else tissue.tumour_nucleus_um2),
         nest_um=float(rng.uniform(40, 200)),
-        tps_pct=float(rng.uniform(70, 100)),
+        tps_pct=float(rng.choice([rng.uniform(70, 100), rng.uniform(20, 80)], p=[0.6, 0.4])),
         pattern=str(rng.choice(["membrane", "mixed"], p=[0.8, 0.2])),
         partial_share=float(rng.uniform(0, 0.4)),
         membrane_um=float(rng.uniform(0.6, 2.4)),
@@ -215,7 +217,7 @@ def palisades(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSetti
         gland_share=1.0,
         papillary=bool(rng.random() < 0.15),
         nest_um=float(rng.uniform(80, 300)),
-        tps_pct=float(rng.choice([100.0, rng.uniform(80, 100)])),
+        tps_pct=float(rng.choice([100.0, rng.uniform(80, 100), rng.uniform(30, 90)], p=[0.4, 0.3, 0.3])),
         pattern=str(rng.choice(["both", "membrane"], p=[0.75, 0.25])),
         partial_share=float(rng.choice([0.0, rng.uniform(0, 0.3)])),
         basolateral=0.0,
@@ -259,11 +261,38 @@ def reactive(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettin
     )
 
 
+def dying(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """The same tissue, in some fields with many apoptotic bodies."""
+    return dataclasses.replace(
+        tissue, apoptotic_share=float(rng.choice([tissue.apoptotic_share, rng.uniform(0.04, 0.12)], p=[0.7, 0.3]))
+    )
+
+
+def cuffed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """The same tissue with dark lymphocytes crowding right beside its brown glands, touching and overlapping."""
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.15, 0.55)),
+        lymphocyte_share=float(rng.uniform(0.6, 0.97)),
+        pale_lymphocyte_share=float(rng.uniform(0.0, 0.6)),
+        macrophage_share=float(rng.uniform(0.0, 0.15)),
+        plasma_share=float(rng.choice([0.02, rng.uniform(0.05, 0.4)])),
+        positive_immune_share=float(rng.choice([0.0, rng.uniform(0.0, 0.3)], p=[0.7, 0.3])),
+        single_cell_share=0.0,
+        stroma_spacing=float(rng.uniform(0.8, 1.25)),
+        haematoxylin_od=float(rng.uniform(0.5, 1.3)),
+        crowding_blue=float(rng.choice([0.0, rng.uniform(0.2, 1.0)], p=[0.3, 0.7])),
+        background_od=float(rng.uniform(0.03, 0.12)),
+    )
+
+
 THEMES = {
     each.__name__: each
     for each in (dark_glands, drowned, netted, inflamed, lymphoid, smudged, unstained, palisades, reactive)
 }
 """What some of the fields show; their shares are in the configuration, by these names."""
+CUFFED = ("dark_glands", "drowned", "netted", "palisades")
+"""Themes some of whose fields are `cuffed`."""
 
 
 def nuclear_stain(phantom: Phantom, rng: np.random.Generator) -> np.ndarray:

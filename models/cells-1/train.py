@@ -1,6 +1,7 @@
 """Train the network on rendered tissue alone: `python models/cells-1/train.py [--work DIR]`; run again to resume.
 
-``--start model.onnx`` goes on from exported weights, with a new schedule, in place of random ones.
+It goes on from the exported weights that ``start`` of the configuration names, or ``--start model.onnx``; ``--start
+nothing`` begins with random ones.
 
 Renders fields in a second process, draws batches in a third, trains on one thread, and on two when all fields are
 rendered; writes ``log.csv`` and checkpoints to DIR, and at the end ``weights.pt``, which `export.py` turns into
@@ -70,7 +71,7 @@ def losses(nuclei: torch.Tensor, cells: torch.Tensor, batch: torch.Tensor) -> di
 
 
 class Run:
-    """What a checkpoint holds: network, moving average, optimiser, step and minutes spent."""
+    """What a checkpoint holds: network, moving average, optimiser, step and minutes spent, and where it started."""
 
     def __init__(self, config: dict[str, Any], work: Path) -> None:
         self.config, self.path = config, work / "checkpoint.pt"
@@ -86,18 +87,26 @@ class Run:
             lr=settings["learning_rate"],
         )
         self.step, self.minutes = 0, 0.0
+        self.start: dict[str, torch.Tensor] = {}
+        """Exported weights that the run went on from; empty when it began with random ones."""
         if self.path.exists():
             saved = torch.load(self.path, weights_only=True)
             self.network.load_state_dict(saved["network"])
             self.average.load_state_dict(saved["average"])
             self.optimiser.load_state_dict(saved["optimiser"])
-            self.step, self.minutes = saved["step"], saved["minutes"]
+            self.step, self.minutes, self.start = saved["step"], saved["minutes"], saved["start"]
+
+    def start_from(self, path: Path, batch: torch.Tensor) -> None:
+        """Take the weights of an exported network; ``batch`` (N, H, W, 6) are rendered fields to fit its norms to."""
+        load_exported(self.network, path, as_input(batch))
+        self.average.load_state_dict(self.network.state_dict())
+        self.start = {name: value.clone() for name, value in self.average.state_dict().items()}
 
     def save(self) -> None:
         """Write the checkpoint beside and rename it into place."""
         partial = self.path.with_suffix(".part")
         parts = {name: getattr(self, name).state_dict() for name in ("network", "average", "optimiser")}
-        torch.save({**parts, "step": self.step, "minutes": self.minutes}, partial)
+        torch.save({**parts, "step": self.step, "minutes": self.minutes, "start": self.start}, partial)
         partial.replace(self.path)
 
     @property
@@ -147,8 +156,7 @@ def train(config: dict[str, Any], work: Path, start_from: Path | None = None) ->
     while len(list(pool.glob("*.npy"))) < config["fields"]["warm_up"]:
         time.sleep(1)
     if start_from and run.step == 0:
-        load_exported(run.network, start_from, as_input(drawn(sorted(pool.glob("*.npy")), config, step=-1, batch=64)))
-        run.average.load_state_dict(run.network.state_dict())
+        run.start_from(start_from, torch.from_numpy(drawn(sorted(pool.glob("*.npy")), config, step=-1, batch=64)))
     batches = spawn.Queue(BATCHES_AHEAD)
     drawer = spawn.Process(target=draw_batches, args=(batches, pool, config, run.step), daemon=True)
     drawer.start()
@@ -218,9 +226,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=WORK, help="folder for the pool, checkpoints and the log")
     parser.add_argument("--config", type=Path, default=HERE / "config.toml")
-    parser.add_argument("--start", type=Path, help="model.onnx to go on from")
+    parser.add_argument("--start", help="model.onnx to go on from, or 'nothing' (default: start of the configuration)")
     options = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     options.work.mkdir(parents=True, exist_ok=True)
-    train(tomllib.loads(options.config.read_text(encoding="utf-8")), options.work, options.start)
+    wanted = tomllib.loads(options.config.read_text(encoding="utf-8"))
+    named = HERE / wanted["training"]["start"] if options.start is None else Path(options.start)
+    train(wanted, options.work, None if named.name == "nothing" else named)

@@ -1,7 +1,11 @@
-"""Go on from weights that were exported: batch norms are in the convolutions then, and are taken apart again."""
+"""Go on from weights that were exported: batch norms are in the convolutions then, and are taken apart again.
+
+What the export added to classes, the leans on the card beside the file, is taken off.
+"""
 
 from __future__ import annotations
 
+import tomllib
 from typing import TYPE_CHECKING
 
 import onnx
@@ -23,7 +27,7 @@ def load_exported(network: CellNet, path: Path, rgb: torch.Tensor) -> None:
     network
         Of the same widths.
     path
-        ``model.onnx``.
+        ``model.onnx``, its ``card.toml`` beside it.
     rgb
         (N, 3, H, W) float as the network takes it: over these pixels the norms are fitted, so that the network gives
         on them what the file gives.
@@ -45,6 +49,10 @@ def load_exported(network: CellNet, path: Path, rgb: torch.Tensor) -> None:
         network.train()(rgb)
     for norm in blocks[1::2]:
         norm._forward_pre_hooks.clear()  # noqa: SLF001  the handles live as long as the fit
+    card = tomllib.loads(path.with_name("card.toml").read_text(encoding="utf-8"))
+    with torch.no_grad():
+        for number, name in enumerate(card["classes"]):
+            network.cells.bias[2 + number] -= card["training"].get(f"lean_{name}", 0.0)
 
 
 def _fit(norm: nn.BatchNorm2d, length: torch.Tensor, bias: torch.Tensor):  # noqa: ANN202
