@@ -1,16 +1,19 @@
 """Microarrays from file to rows: a row a core, named as it lies; what lies between the cores does not count."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 
 import phantom_slides
-from batch_runs import rows_of, run
+from batch_runs import Deaf, rows_of, run
 from pdl1quant.config import load_config
+from pdl1quant.errors import ReviewError
 from pdl1quant.model import Flag, Status
 from pdl1quant.outputs.tables import read_cells
+from pdl1quant.review import open_case, open_results, rescore
 
 CONFIG = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=1024"])
 CORE_PX, STEP_PX = 760, 1050
@@ -91,3 +94,108 @@ def test_a_slide_without_cores_is_refused_with_what_to_do(tmp_path):
     (row,) = rows_of(tmp_path / "out", "image")
     assert row.status is Status.REFUSED
     assert "--tma" in row.error
+
+
+MAP = "core,case,kind,block\nA-1,P1,,b7\nA-2,P1,,b7\nA-3,liver,control,\nB-1,P1,,b7\nB-2,P2,,b8\nB-3,P2,missing,b8\n"
+
+
+@pytest.fixture(scope="module")
+def mapped(path, scored, tmp_path_factory):
+    """The same results shared out to cases by a map: measured before, only pooled anew; and what was told."""
+    folder = tmp_path_factory.mktemp("mapped")
+    shutil.copytree(scored, folder / "out")
+    (folder / "map.csv").write_text(MAP)
+    listener = Deaf()
+    how = {"config": CONFIG, "mpp": None, "is_array": True, "resume": True}
+    run(path, folder / "out", listener=listener, core_map=folder / "map.csv", **how)
+    return folder / "out", listener
+
+
+def test_a_map_shares_the_cores_out_to_cases(scored, mapped):
+    out, listener = mapped
+    alone = {row.region: row for row in rows_of(scored, "core")}
+    cores = {row.region: row for row in rows_of(out, "core")}
+    assert {name: row.case for name, row in cores.items()} == {
+        "A-1": "P1", "A-2": "P1", "A-3": "liver", "B-2": "P2", "B-3": "",
+    }  # fmt: skip
+    for name, row in cores.items():
+        assert (row.n_tumour, row.tps, row.tps_low) == (alone[name].n_tumour, alone[name].tps, alone[name].tps_low)
+    first, second = rows_of(out, "case")
+    assert (first.case, second.case) == ("P1", "P2")
+    assert first.n_tumour == cores["A-1"].n_tumour + cores["A-2"].n_tumour > 100
+    assert first.n_tumour_positive == cores["A-1"].n_tumour_positive + cores["A-2"].n_tumour_positive
+    assert first.tps == pytest.approx(100 * first.n_tumour_positive / first.n_tumour, abs=1e-4)
+    assert first.tps_low < first.tps < first.tps_high
+    assert first.evaluable
+    bare = [cores[name].brown_without_cells_pct for name in ("A-1", "A-2")]
+    assert min(bare) <= first.brown_without_cells_pct <= max(bare)
+    assert second.brown_without_cells_pct == cores["B-2"].brown_without_cells_pct
+    assert first.error == "1 of 3 cores not on the slide: B-1"
+    assert first.extra == {"kind": "", "block": "b7"}
+    assert second.n_tumour == cores["B-2"].n_tumour
+    assert "cores_unlike_map" in first.flags
+    told = [line for line in listener.complaints if line.startswith("array.tif")]
+    assert len(told) == 3
+    assert [report.noun for report in listener.reports] == ["image", "core", "core"]
+
+
+def test_all_cores_of_several_cases_together_are_no_case(scored, mapped):
+    out, _ = mapped
+    (row,), (before,) = rows_of(out, "array"), rows_of(scored, "case")
+    assert (row.case, row.n_tumour, row.tps) == (before.case, before.n_tumour, before.tps)
+    assert (row.evaluable, row.calls) == (None, ())
+    assert "cores_unlike_map" in row.flags
+    assert rows_of(scored, "array") == []
+
+
+def test_a_resumed_run_with_another_map_measures_nothing_and_keeps_nothing_of_the_first(path, mapped, tmp_path):
+    out = tmp_path / "out"
+    shutil.copytree(mapped[0], out)
+    (tmp_path / "other.csv").write_text("core,case\nA-1,Q\nA-2,Q\nA-3,Q\nB-2,Q\nB-3,Q\n")
+    cells = out / "cells" / "array.parquet"
+    before = cells.stat().st_mtime_ns
+    how = {"config": CONFIG, "mpp": None, "is_array": True, "resume": True}
+    listener = Deaf()
+    run(path, out, core_map=tmp_path / "other.csv", listener=listener, **how)
+    (case,), (array,) = rows_of(out, "case"), rows_of(out, "array")
+    assert cells.stat().st_mtime_ns == before
+    assert (case.case, case.n_tumour, case.error) == ("Q", array.n_tumour, "")
+    assert "cores_unlike_map" not in case.flags
+    assert listener.complaints == []
+    record = json.loads((out / "run.json").read_text())["tma_map"]
+    assert record["name"] == "other.csv"
+    assert {(core["core"], core["case"], core["found"]) for core in record["cores"]} >= {("A-1", "Q", True)}
+    assert "P1" not in (out / "scores.csv").read_text()
+
+
+def test_the_report_has_a_page_for_each_case_of_cores_and_one_with_the_names_of_all(mapped):
+    out, _ = mapped
+    cohort = (out / "report.html").read_text()
+    names = [part.split('"')[0] for part in cohort.split('data-name="')[1:]]
+    assert names == ["P1", "P2"]
+    array, first, second = (page.read_text() for page in sorted((out / "report").glob("*.html")))
+    assert min((out / "report").glob("*.html")).name in cohort
+    assert "array.tif: names of cores" in array
+    assert "of several cases, each with a row and a page of its own" in array
+    assert "too few tumour cells" not in array
+    tables = [page.split('aria-label="Regions and cores"')[1].split("</table>")[0] for page in (array, first, second)]
+    cores = [[part.split("<")[0] for part in table.split('<th scope="row">')[1:]] for table in tables]
+    assert cores == [["A-1", "A-2", "A-3 (control)", "B-2", "B-3 (missing)"], ["A-1", "A-2"], ["B-2"]]
+    assert "<td>liver</td>" in tables[0]
+    assert "1 of 3 cores not on the slide: B-1" in first
+    assert "cores unlike map" in first
+    assert "Its cores are on array.tif" in first
+    assert ["SHA-256 of the images" in page for page in (array, first)] == [True, False]
+    assert "TPS of each core" in first
+
+
+def test_a_review_counts_the_slide_and_says_that_cases_of_cores_are_not_recounted(mapped, tmp_path):
+    shutil.copytree(mapped[0], tmp_path / "out")
+    rows = {(row.level, row.case): row for row in rescore(tmp_path / "out").rows}
+    (image,) = [row for (level, _), row in rows.items() if level == "image"]
+    assert image.reviewed_n_tumour == image.n_tumour
+    assert rows["array", image.case].reviewed_n_tumour == image.n_tumour
+    assert rows["case", "P1"].reviewed_tps is None
+    assert "not recounted" in rows["case", "P1"].error
+    with pytest.raises(ReviewError, match=f"is pooled from cores of a microarray.*give {image.case}"):
+        open_case(open_results(tmp_path / "out"), "P1")

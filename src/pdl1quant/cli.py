@@ -205,6 +205,7 @@ def cli() -> None:
 )
 @click.option("--roi", type=_EXISTING, help="Drawn regions: a GeoJSON file, or a folder with <image>.geojson.")
 @click.option("--tma", is_flag=True, help="Slides are tissue microarrays: find the cores, score each.")
+@click.option("--tma-map", type=_EXISTING_FILE, help="CSV with columns core (A-1) and case: whose each core is.")
 @click.option("--cases", type=_EXISTING_FILE, help="CSV with columns image, case and any others to carry along.")
 @click.option("--labels", is_flag=True, help="Write label images too.")
 @click.option(
@@ -243,6 +244,7 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
         cases=options["cases"],
         keep_labels=options["labels"],
         is_array=options["tma"],
+        core_map=options["tma_map"],
         workers=options["workers"],
         overwrite=options["overwrite"],
         resume=options["resume"],

@@ -34,6 +34,7 @@ REMARKS = {
     ResultFlag.REGION_OUTSIDE: "regions lie partly outside the image: were they drawn on this one, at this size?",
     ResultFlag.NUCLEUS_SIZE: "nuclei of unusual size: check --mpp",
     ResultFlag.BROWN_WITHOUT_CELLS: "much brown where no cell was found, so cells are missing: look at the overlays",
+    ResultFlag.CORES_UNLIKE_MAP: "its cores may be those of another case: hold the overlay against the plan",
     ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
     ResultFlag.PARTIAL: "damaged, or many tumour cells left out (blur, pigment, dead): look at the overlays",
     ResultFlag.NO_TUMOUR_CELLS: "no tumour cells found: look at the overlays",
@@ -158,13 +159,14 @@ def case_lines(report: CaseReport) -> list[str]:
 
 def _remarks(report: CaseReport, score: Score) -> list[str]:
     n_missing = report.n_images - report.n_scored
-    remarks = [f"incomplete: {plural(n_missing, 'image')} not scored"] if n_missing else []
+    remarks = [f"incomplete: {plural(n_missing, report.noun)} not scored"] if n_missing else []
     for flag, text in REMARKS.items():
         if flag is ResultFlag.TOO_FEW_CELLS and ResultFlag.NO_TUMOUR_CELLS in score.flags:
             continue
         whom = _whom(report, flag)
         if whom:
-            remarks.append(text if whom == ["1 image"] and report.n_images == 1 else f"{', '.join(whom)}: {text}")
+            is_all = report.n_images == 1 and whom == [plural(1, report.noun)]
+            remarks.append(text if is_all else f"{', '.join(whom)}: {text}")
         elif flag in score.flags and not (flag is ResultFlag.PARTIAL and n_missing):
             remarks.append(text)
     return [*remarks, report.no_call] if report.no_call else remarks
@@ -226,8 +228,8 @@ def _cut_off_text(cut_off: CutOff) -> str:
 
 def _images(report: CaseReport) -> str:
     if report.n_scored == report.n_images:
-        return plural(report.n_images, "image")
-    return f"{report.n_scored:,} of {plural(report.n_images, 'image')}"
+        return plural(report.n_images, report.noun)
+    return f"{report.n_scored:,} of {plural(report.n_images, report.noun)}"
 
 
 def _plain(line: str) -> str:

@@ -7,9 +7,11 @@ import json
 import time
 import traceback
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pdl1quant.batch.cores import core_result, cores_by_case, is_unlike_map, map_warnings, score_cores
 from pdl1quant.batch.rows import CASE_FLAGS, as_duplicate, case_result, complaints, image_row, region_rows
 from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
 from pdl1quant.batch.traces import trace_path, write_trace
@@ -33,10 +35,11 @@ from pdl1quant.pipeline import StainSample, estimate_case, score_case
 from pdl1quant.slides.hashing import hash_input
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pdl1quant.batch.job import Job, Listener
     from pdl1quant.batch.ledger import Ledger
+    from pdl1quant.batch.rows import CaseReport
     from pdl1quant.batch.workers import Workers
 
 _SCORES_SHARE = 20
@@ -81,6 +84,8 @@ class CaseWork:
     """What was done to, or ignored in, each image on reading it, by its stem."""
     counted: list[Image] = field(default_factory=list)
     """Those that take part in the score of a case."""
+    arrays: list[tuple[Image, Outcome]] = field(default_factory=list)
+    """Slides whose cores a map names: these are pooled when all are there."""
     unscored: list[tuple[str, str]] = field(default_factory=list)
     """Name and error of images of which nothing was said yet."""
     next_scores: float = 0.0
@@ -113,6 +118,14 @@ class CaseWork:
         for case in cases:
             self._close(case)
         self._write_scores()
+
+    def pool(self) -> None:
+        """Add the rows of the cases that the cores of microarrays are of; after all waves."""
+        plan = self.job.plan
+        for name, cores in cores_by_case(self.arrays).items():
+            score, error = self._scored(name, partial(score_cores, cores, estimates=self.estimates, plan=plan))
+            report, row = core_result(name, cores, score=score, plan=plan)
+            self._add_case(report, row, error=error)
 
     def _write_scores(self) -> None:
         """What there is so far; not after each of many small cases, for it is all that there is."""
@@ -278,11 +291,19 @@ class CaseWork:
         plan = self.job.plan
         score, error = self._case_score(case)
         report, row = case_result(case.name, members, duplicates=set(case.originals), score=score, plan=plan)
+        for image, outcome in members:
+            self.rows += [image_row(image, outcome, plan=plan), *region_rows(image, outcome, plan=plan)]
+            if image.cores:
+                self.arrays.append((image, outcome))
+            for message in map_warnings(image, outcome):
+                self.listener.complain(message)
+        self._add_case(report, row, error=error)
+
+    def _add_case(self, report: CaseReport, row: ScoreRow, *, error: str) -> None:
+        """Write down a case, or, with an ``error``, that its score failed."""
         if error:
             row = replace(row, status=Status.FAILED, error=error)
             report = replace(report, status=Status.FAILED)
-        for image, outcome in members:
-            self.rows += [image_row(image, outcome, plan=plan), *region_rows(image, outcome, plan=plan)]
         self.rows.append(row)
         self.listener.case_done(report)
 
@@ -299,21 +320,31 @@ class CaseWork:
             flags = (*flags, ResultFlag.NO_DAB_SEEN)
         if len(members) < len(outcomes) or any(outcome.error for outcome in outcomes):
             flags = (*flags, ResultFlag.PARTIAL)
+        is_array = any(image.cores for image in case.images)
+        if any(is_unlike_map(image, case.outcomes[image.stem]) for image in case.images):
+            flags = (*flags, ResultFlag.CORES_UNLIKE_MAP)
+        pooled = partial(
+            score_case,
+            members,
+            estimate=case.estimate,
+            config=plan.config,
+            pack=plan.pack,
+            indication=None if is_array else plan.indication,
+            flags=flags,
+            level="image" if is_array else "case",
+        )
+        return self._scored(case.name, pooled)
+
+    def _scored(self, name: str, pooled: Callable[[], Score | None]) -> tuple[Score | None, str]:
+        """The score of a case, or why there is none."""
         try:
-            return score_case(
-                members,
-                estimate=case.estimate,
-                config=plan.config,
-                pack=plan.pack,
-                indication=plan.indication,
-                flags=flags,
-            ), ""
+            return pooled(), ""
         except Exception as error:  # noqa: BLE001  one case must not stop the others
             message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            stem = case_file_name(case.name)
+            stem = case_file_name(name)
             write_trace(self.job.output, stem, traceback.format_exc())
             message = f"{message}; see {trace_path(Path(), stem).as_posix()}"
-            self.listener.complain(f"{case.name}: {message}")
+            self.listener.complain(f"{name}: {message}")
             return None, message
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from pdl1quant.batch.work import Image
 from pdl1quant.errors import UnreadableError, UsageError
 from pdl1quant.outputs.scores_table import SCORE_COLUMNS
 from pdl1quant.slides.cases import CaseRow, read_cases
+from pdl1quant.slides.core_map import MappedCore, read_core_map
 from pdl1quant.slides.discover import SUFFIXES, Found, Problem, discover, output_names, passed_over
 from pdl1quant.slides.opening import is_whole_slide
 from pdl1quant.slides.roi import class_doubt, read_geojson_rois, tumour_doubt
@@ -31,6 +33,7 @@ def gather(
     *,
     output: Path,
     cases: Path | None = None,
+    core_map: Path | None = None,
     roi: Path | None = None,
     mpp: float | None = None,
     working_mpp: float | None = None,
@@ -45,6 +48,8 @@ def gather(
         Folder of the results, left out of the search.
     cases
         Table of cases; images that it leaves out keep the case of their folder (`table_warnings` names them).
+    core_map
+        Which core of a microarray belongs to which case.
     roi
         Region of the one image, or folder with ``<image>.geojson`` for some of them.
     mpp, working_mpp
@@ -53,7 +58,7 @@ def gather(
     Raises
     ------
     UsageError
-        There is nothing to score, or the table or the regions do not fit the images.
+        There is nothing to score, or the tables or the regions do not fit the images.
     """
     found, problems = discover(paths, exclude=output)
     if not found:
@@ -74,6 +79,9 @@ def gather(
         )
         for item in found
     ]
+    if core_map is not None:
+        cores = _core_table(core_map, found, images)
+        images = [replace(image, cores=cores.get(image.path, ())) for image in images]
     return tuple(images), tuple(problems)
 
 
@@ -139,6 +147,17 @@ def region_warnings(images: Sequence[Image], roi: Path | None) -> tuple[str, ...
     return tuple(warnings)
 
 
+def array_warnings(images: Sequence[Image], core_map: Path | None) -> tuple[str, ...]:
+    """What a person has to know where slides are microarrays: images that are none, slides that the map leaves out."""
+    warnings = []
+    if not all(image.is_slide for image in images):
+        warnings.append("--tma: cores are looked for on whole slides only; other images are scored as a whole")
+    unmapped = [image.name for image in images if image.is_slide and not image.cores]
+    if core_map is not None and unmapped:
+        warnings.append(f"{core_map.name}: names no core of {', '.join(unmapped)}, which are in no case of the map")
+    return tuple(warnings)
+
+
 def _misspelt(roi: Path | None, used: set[Path], without: Sequence[str]) -> str:
     """A region file of no image, where an image has none: most likely it is meant for that one."""
     if roi is None or not roi.is_dir():
@@ -161,10 +180,20 @@ def by_case(images: Sequence[Image]) -> dict[str, tuple[Image, ...]]:
 
 def _case_table(cases: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
     table = read_cases(cases, found)
-    columns = {name for row in table.values() for name in row.extra}
-    if taken := sorted(columns & {column.name for column in SCORE_COLUMNS}):
-        raise UsageError(f"{cases.name}: a column of scores.csv is called {taken[0]!r} already; rename it")
+    _check_columns(cases, {name for row in table.values() for name in row.extra})
     return table
+
+
+def _core_table(core_map: Path, found: Sequence[Found], images: Sequence[Image]) -> dict[Path, tuple[MappedCore, ...]]:
+    slides = [image.path for image in images if image.is_slide]
+    table = read_core_map(core_map, found, slides=slides, cases={image.case: image.name for image in images})
+    _check_columns(core_map, {name for cores in table.values() for core in cores for name, _ in core.extra})
+    return table
+
+
+def _check_columns(table: Path, free: set[str]) -> None:
+    if taken := sorted(free & {column.name for column in SCORE_COLUMNS}):
+        raise UsageError(f"{table.name}: a column of scores.csv is called {taken[0]!r} already; rename it")
 
 
 def _regions(roi: Path | None, found: Sequence[Found], stems: Mapping[Path, PurePosixPath]) -> dict[Path, Path]:

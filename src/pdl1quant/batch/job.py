@@ -31,6 +31,7 @@ class Job:
     cases: Path | None = None
     keep_labels: bool = False
     is_array: bool = False
+    core_map: Path | None = None
     workers: int = 1
     overwrite: bool = False
     resume: bool = False

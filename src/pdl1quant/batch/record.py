@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdl1quant.batch.job import Job
-    from pdl1quant.batch.work import Image
+    from pdl1quant.batch.work import Image, Outcome
     from pdl1quant.model import BrownArea
 
 _LIBRARIES = ("imagecodecs", "numpy", "opencv-python-headless", "pandas", "pillow", "pyarrow", "scipy", "tifffile")
@@ -64,6 +64,7 @@ def record_of(
     seconds: Mapping[str, float],
     artefacts: Mapping[str, Mapping[str, float]],
     brown: Mapping[str, BrownArea],
+    arrays: Sequence[tuple[Image, Outcome]],
     notes: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """The record of a finished run.
@@ -84,6 +85,8 @@ def record_of(
         Shares of the tissue that each kind covers, of the slides that were searched, by the same place.
     brown
         Area that is brown, and that of it in no cell, by the same place.
+    arrays
+        The slides whose cores a map names.
     notes
         What was done to, or ignored in, the images on reading them (`slides.raster.Note`), by the same place.
     """
@@ -96,6 +99,7 @@ def record_of(
             _image_entry(image, artefacts.get(image.stem), brown.get(image.stem), notes.get(image.stem, ()))
             for image in images
         ],
+        "tma_map": None if job.core_map is None else _map_entry(job.core_map, arrays),
         "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),
         TIMINGS: {
             "started": started.isoformat(timespec="seconds"),
@@ -105,6 +109,7 @@ def record_of(
             "paths": _absolute(job.paths),
             "roi": _absolute([job.roi] if job.roi else []),
             "cases": _absolute([job.cases] if job.cases else []),
+            "tma_map": _absolute([job.core_map] if job.core_map else []),
             "python": platform.python_version(),
             "platform": f"{sys.platform} {platform.machine()}",
         },
@@ -131,6 +136,24 @@ def _image_entry(
         "artefacts": None if artefacts is None else {kind: round(share, 6) for kind, share in artefacts.items()},
         "brown": None if brown is None else asdict(brown),
     }
+
+
+def _map_entry(core_map: Path, arrays: Sequence[tuple[Image, Outcome]]) -> dict[str, Any]:
+    """What the map said of each core, and whether it was found."""
+    entries = []
+    for image, outcome in arrays:
+        found = {region.name for region in outcome.regions if region.level == "core"}
+        entries += [
+            {
+                "results": image.stem,
+                "core": core.name,
+                "case": core.case,
+                "kind": str(core.kind),
+                "found": core.name in found,
+            }
+            for core in image.cores
+        ]
+    return {"name": core_map.name, "cores": entries}
 
 
 def _absolute(paths: Sequence[Path]) -> list[str]:

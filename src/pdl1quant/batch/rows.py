@@ -6,14 +6,16 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from pdl1quant.model import BrownArea, Counts, ResultFlag, Score, Status
+from pdl1quant.model import BrownArea, Counts, RegionScore, ResultFlag, Score, Status
 from pdl1quant.outputs.scores_table import ScoreRow, score_values
+from pdl1quant.slides.core_map import CoreKind
 from pdl1quant.stages.score import why_no_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pdl1quant.batch.work import Image, Outcome, Plan
+    from pdl1quant.slides.core_map import MappedCore
 
 UNSCORED = (Status.REFUSED, Status.FAILED)
 
@@ -36,6 +38,8 @@ class CaseReport:
     n_scored: int
     no_call: str = ""
     """Why a pack that makes calls made none; empty where it made one or never does."""
+    noun: str = "image"
+    """What it is pooled from, and ``n_images`` counts: images, or the cores of a microarray."""
     images_by_flag: Mapping[ResultFlag, int] = field(default_factory=dict)
     """How many of its images carry each flag."""
     regions_by_flag: Mapping[tuple[str, ResultFlag], int] = field(default_factory=dict)
@@ -60,23 +64,44 @@ def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
 
 
 def region_rows(image: Image, outcome: Outcome, *, plan: Plan) -> list[ScoreRow]:
-    """The rows of its regions; they have the case's name and no share in it. Those of a duplicate are duplicates."""
+    """The rows of its regions; they have the case's name and no share in it. Those of a duplicate are duplicates.
+
+    A core has the case that a map says.
+    """
     duplicate = tuple(flag for flag in outcome.flags if flag is ResultFlag.DUPLICATE)
     return [
         ScoreRow(
             level=each.level,
             image=image.name,
-            case=image.case,
+            case=_case_of(each, image),
             status=each.status,
             region=each.name,
             brown_without_cells_pct=_bare_pct(each.brown),
             mpp=outcome.mpp,
-            extra=dict(image.extra),
+            extra=dict((*image.extra, *_extra_of(each, image))),
             **_values(each.counts, each.score, flags=duplicate),
             **_same_for_all(plan),
         )
         for each in outcome.regions
     ]
+
+
+def _case_of(region: RegionScore, image: Image) -> str:
+    """The case of a region is that of its image; of a core what the map says, empty where it is of none."""
+    if region.level != "core" or not image.cores:
+        return image.case
+    core = _mapped(region, image)
+    return "" if core is None or core.kind is CoreKind.MISSING else core.case
+
+
+def _extra_of(region: RegionScore, image: Image) -> tuple[tuple[str, str], ...]:
+    core = _mapped(region, image)
+    return () if core is None else core.extra
+
+
+def _mapped(region: RegionScore, image: Image) -> MappedCore | None:
+    """What the map says of a region that is a core."""
+    return next((core for core in image.cores if (region.level, region.name) == ("core", core.name)), None)
 
 
 def problem_row(name: str, case: str, message: str, *, plan: Plan) -> ScoreRow:
@@ -104,10 +129,10 @@ def _complaint(images: Sequence[str], error: str) -> str:
     return f"{plural(len(images), 'image')} ({named(images)}): {error}"
 
 
-def named(images: Sequence[str]) -> str:
+def named(names: Sequence[str]) -> str:
     """``a.tif, b.tif, c.tif and 5 others``."""
-    rest = len(images) - _NAMED
-    return ", ".join(images[:_NAMED]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
 
 
 def as_duplicate(original: Outcome) -> Outcome:
@@ -138,34 +163,97 @@ def case_result(
     plan
         How it is scored.
     """
+    is_array = any(image.cores for image, _ in members)
     unique = [(image, outcome) for image, outcome in members if image.stem not in duplicates]
     scored = [outcome for _, outcome in unique if outcome.is_scored]
     n_unscored = len(unique) - len(scored)
     counts = sum((outcome.counts for outcome in scored if outcome.counts is not None), Counts())
     status = _case_status([outcome for _, outcome in unique], score)
     row = ScoreRow(
-        level="case",
+        level="array" if is_array else "case",
         image="",
         case=case,
         status=status,
         error=_case_error(n_unscored, len(unique)),
         brown_without_cells_pct=_bare_pct(sum((outcome.brown for outcome in scored), BrownArea())),
         mpp=_common([outcome.mpp for outcome in scored]),
-        extra=_common_extra([image for image, _ in members]),
+        extra=_common_extra([image.extra for image, _ in members]),
         **_values(counts if scored else None, score),
         **_same_for_all(plan),
     )
     report = CaseReport(
-        case=case,
+        case=f"{case} (all cores)" if is_array else case,
         status=status,
         score=score,
         n_tumour=counts.n_tumour,
         n_images=len(members),
         n_scored=len(members) - sum(outcome.status in UNSCORED for _, outcome in members),
-        no_call="" if score is None else _no_call(score, plan),
+        no_call="" if score is None or is_array else _no_call(score, plan),
         images_by_flag=Counter(flag for _, outcome in members for flag in outcome.flags),
         regions_by_flag=Counter(
             (each.level, flag) for _, outcome in unique for each in outcome.regions for flag in each.score.flags
+        ),
+    )
+    return report, row
+
+
+def core_case_result(
+    case: str,
+    parts: Sequence[Outcome | RegionScore],
+    *,
+    error: str,
+    score: Score | None,
+    mpps: Sequence[float | None],
+    extras: Sequence[tuple[tuple[str, str], ...]],
+    n_cores: int,
+    plan: Plan,
+) -> tuple[CaseReport, ScoreRow]:
+    """The report and the row of a case that is pooled from cores of microarrays.
+
+    Parameters
+    ----------
+    case
+        Its name.
+    parts
+        Its cores that are on their slides, and slides with some of it that could not be scored.
+    error
+        Which of its cores are not in the score, and why.
+    score
+        None where no core could be measured.
+    mpps
+        Pixel sizes (um) of its slides.
+    extras
+        Free columns of each core.
+    n_cores
+        How many it has by the map.
+    plan
+        How it is scored.
+    """
+    scored = [part for part in parts if part.status not in UNSCORED]
+    counts = sum((part.counts for part in scored if part.counts is not None), Counts())
+    row = ScoreRow(
+        level="case",
+        image="",
+        case=case,
+        status=_case_status(parts, score) if parts else Status.NO_TISSUE,
+        error=error,
+        brown_without_cells_pct=_bare_pct(sum((part.brown for part in scored), BrownArea())),
+        mpp=_common(mpps),
+        extra=_common_extra(extras),
+        **_values(counts if scored else None, score),
+        **_same_for_all(plan),
+    )
+    report = CaseReport(
+        case=case,
+        status=row.status,
+        score=score,
+        n_tumour=counts.n_tumour,
+        n_images=n_cores,
+        n_scored=len(scored),
+        no_call="" if score is None else _no_call(score, plan),
+        noun="core",
+        regions_by_flag=Counter(
+            (part.level, flag) for part in scored if isinstance(part, RegionScore) for flag in part.score.flags
         ),
     )
     return report, row
@@ -209,7 +297,7 @@ def _same_for_all(plan: Plan) -> dict[str, Any]:
     return {"assay": plan.pack.name, "config_digest": plan.config.digest}
 
 
-def _case_status(outcomes: Sequence[Outcome], score: Score | None) -> Status:
+def _case_status(outcomes: Sequence[Outcome | RegionScore], score: Score | None) -> Status:
     found = {outcome.status for outcome in outcomes}
     if found <= {Status.REFUSED, Status.FAILED}:
         return Status.FAILED if Status.FAILED in found else Status.REFUSED
@@ -224,8 +312,8 @@ def _common(values: Sequence[float | None]) -> float | None:
     return values[0] if len(set(values)) == 1 else None
 
 
-def _common_extra(images: Sequence[Image]) -> dict[str, str]:
-    """Free columns in which all images of the case agree."""
-    names = dict.fromkeys(name for image in images for name, _ in image.extra)
-    values = {name: {dict(image.extra).get(name, "") for image in images} for name in names}
+def _common_extra(extras: Sequence[tuple[tuple[str, str], ...]]) -> dict[str, str]:
+    """Free columns in which all images, or cores, of the case agree."""
+    names = dict.fromkeys(name for extra in extras for name, _ in extra)
+    values = {name: {dict(extra).get(name, "") for extra in extras} for name in names}
     return {name: seen.pop() if len(seen) == 1 else "" for name, seen in values.items()}

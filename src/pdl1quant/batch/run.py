@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING
 
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.batch.case_work import CaseWork
-from pdl1quant.batch.inputs import by_case, gather, region_warnings, shared_warnings, skipped_warnings, table_warnings
+from pdl1quant.batch.inputs import (
+    array_warnings,
+    by_case,
+    gather,
+    region_warnings,
+    shared_warnings,
+    skipped_warnings,
+    table_warnings,
+)
 from pdl1quant.batch.job import Job, Listener, Summary
 from pdl1quant.batch.ledger import Ledger
 from pdl1quant.batch.record import record_of, settings_of
@@ -22,7 +30,7 @@ from pdl1quant.batch.rows import UNSCORED, complaints, problem_row
 from pdl1quant.batch.slide_work import prepare
 from pdl1quant.batch.traces import clear_traces, write_trace
 from pdl1quant.batch.workers import Workers
-from pdl1quant.errors import OutputError, Pdl1QuantError
+from pdl1quant.errors import OutputError, Pdl1QuantError, UsageError
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.session import close_models
@@ -67,17 +75,20 @@ def run(job: Job, *, listener: Listener) -> Summary:
     OutputError
         The results as a whole cannot be written.
     """
+    if job.core_map is not None and not job.is_array:
+        raise UsageError(f"{job.core_map.name}: names cores, which are looked for with --tma only; pass that, too")
     job = replace(job, config=with_classifier_hash(job.config))
     job = replace(job, config=pin_model(job.config))
     images, problems = gather(
         job.paths,
         output=job.output,
         cases=job.cases,
+        core_map=job.core_map,
         roi=job.roi,
         mpp=job.mpp,
         working_mpp=job.config.working_mpp,
     )
-    given = [path for path in (*job.paths, job.roi, job.cases) if path is not None]
+    given = [path for path in (*job.paths, job.roi, job.cases, job.core_map) if path is not None]
     with claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given):
         return _run(job, images, problems, listener=listener)
 
@@ -101,8 +112,8 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
     ):
         listener.complain(message)
     n_workers = job.workers if any(image.is_slide for image in images) else min(job.workers, max(1, len(images)))
-    if job.is_array and not all(image.is_slide for image in images):
-        listener.complain("--tma: cores are looked for on whole slides only; other images are scored as a whole")
+    for message in array_warnings(images, job.core_map) if job.is_array else ():
+        listener.complain(message)
     with scratch_folder(job.output) as scratch, Workers(n_workers) as workers:
         if not ledger.knows(image.stem for image in images):  # processes take a second or two to start
             workers.begin(prepare, job.config)
@@ -115,6 +126,7 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
                     with suppress(OutputError):
                         write_scores(rows, job.output / SCORES_NAME)
                 raise
+        work.pool()
     close_models()  # the report needs the memory: it reads all cells of a case
     write_scores(rows, job.output / SCORES_NAME)
     ledger.finish()
@@ -128,6 +140,7 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
             seconds=work.seconds,
             artefacts=work.artefacts,
             brown=work.brown,
+            arrays=work.arrays,
             notes=work.notes,
         ),
     )

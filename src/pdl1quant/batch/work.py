@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.config import Config
     from pdl1quant.model import SlideResult, UInt8Array
+    from pdl1quant.slides.core_map import MappedCore
 
 
 _FLAGS_OF_NOTES: dict[str, ResultFlag] = {
@@ -71,6 +72,8 @@ class Image:
     roi_sha256: str = ""
     is_slide: bool = False
     """Whether it is read in tiles: a pyramid, or too large for one piece."""
+    cores: tuple[MappedCore, ...] = ()
+    """What the map of a microarray says of its cores; none where no map names any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -84,11 +84,12 @@ def write_ro_crate(results: Results) -> Path:
         The file cannot be written.
     """
     out = results.out
+    n_cases = sum(row.level == "case" for row in results.case_rows)
     started = read_run_record(out / RUN_RECORD_NAME)[TIMINGS]["started"]
     crate = import_extra("rocrate.rocrate", package="rocrate", extra=EXTRA).ROCrate()
     crate.name = f"PD-L1 measurements: {results.pack.title}"
     crate.description = (
-        f"{results.pack.score_name} of {len(results.case_rows)} cases on {len(results.images)} images, measured by "
+        f"{results.pack.score_name} of {n_cases} cases on {len(results.images)} images, measured by "
         f"pdl1quant {__version__} with rule pack {results.pack.name}, settings {results.config.digest}. "
         f"{RESEARCH_USE_ONLY}"
     )

@@ -80,7 +80,8 @@ def draw_figures(job: FigureJob, *, say: Callable[[str], None] = lambda _: None)
             say(f"{drawn[0].with_suffix('')}  ({', '.join(path.suffix[1:] for path in drawn)})")
 
     lines = _lines_pct(results)
-    note(draw_scores_figure(results.case_rows, folder / "scores", score_name=results.pack.score_name, lines_pct=lines))
+    rows = [row for row in results.case_rows if row.level == "case"]
+    note(draw_scores_figure(rows, folder / "scores", score_name=results.pack.score_name, lines_pct=lines))
     cases = dict.fromkeys(image.case for image in chosen)
     for row in results.case_rows:
         if row.case in cases and row.tps is not None:

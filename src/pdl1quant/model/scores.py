@@ -156,6 +156,7 @@ class ResultFlag(StrEnum):
     REGION_OUTSIDE = "region_outside"
     NUCLEUS_SIZE = "nucleus_size"
     BROWN_WITHOUT_CELLS = "brown_without_cells"
+    CORES_UNLIKE_MAP = "cores_unlike_map"
     FEW_BLOCKS = "few_blocks"
     PARTIAL = "partial"
     NO_TUMOUR_CELLS = "no_tumour_cells"
@@ -205,6 +206,7 @@ class Status(StrEnum):
 class RegionScore:
     """The score of one region of an image: ``level`` is ``roi`` (drawn by a person) or ``core`` (of a microarray).
 
+    ``blocks`` sum to ``counts``, as those of a `SlideResult`. ``is_damaged``: some of it could not be read.
     ``brown`` and ``has_nests`` are as those of a `SlideResult`; a drawn region is taken for one with nests where one of
     its immune cells is near one.
     """
@@ -214,6 +216,8 @@ class RegionScore:
     status: Status
     counts: Counts
     score: Score
+    blocks: tuple[Counts, ...]
+    is_damaged: bool
     brown: BrownArea
     has_nests: bool
 

@@ -26,7 +26,7 @@ delimiter and English as language, or `42.5` becomes a date or a text. Then:
 - **An empty cell is not zero**: the value is undefined or unknown, and `flags` or `error` says why.
 - Several words in a cell (`flags`, `calls`) are joined by `;`. A text that a spreadsheet would run as a formula has a
   leading apostrophe.
-- The free columns of your cases table follow at the end, as you wrote them.
+- The free columns of your cases table, and of the map of a microarray, follow at the end, as you wrote them.
 
 [How the numbers are made](how_numbers_are_made.md) explains every [flag](how_numbers_are_made.md#flags-of-a-result)
 and [status](how_numbers_are_made.md#status-of-a-row). To read a row: *of `n_tumour` viable tumour cells

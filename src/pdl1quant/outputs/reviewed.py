@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
-    ScoreColumn("level", "text", "", "image or case"),
+    ScoreColumn("level", "text", "", "image or case; array: all cores of slides whose cores are of several cases"),
     ScoreColumn("image", "text", "", "path of the image as in scores.csv; empty for a case"),
     ScoreColumn("case", "text", "", "its case"),
     ScoreColumn("status", "text", "", "as in scores.csv; failed where the edits cannot be applied"),

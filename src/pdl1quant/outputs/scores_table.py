@@ -34,9 +34,20 @@ class ScoreColumn(NamedTuple):
 
 
 SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
-    ScoreColumn("level", "text", "", "what the row is about: `image`, `roi` (a drawn region of it), `core`, or `case`"),
+    ScoreColumn(
+        "level",
+        "text",
+        "",
+        "what the row is about: `image`, `roi` (a drawn region of it), `core`, `case`; or `array`: all cores together "
+        "of slides whose cores a map shares out to cases",
+    ),
     ScoreColumn("image", "text", "", "path of the image relative to the folder given; empty for a case"),
-    ScoreColumn("case", "text", "", "the folder of the images, or what the cases table says"),
+    ScoreColumn(
+        "case",
+        "text",
+        "",
+        "the folder of the images, or what the cases table says; of a core what its map says, empty for one of none",
+    ),
     ScoreColumn("status", "text", "", "`ok`, `partial`, `no_tissue`, `refused` (a score would be a guess) or `failed`"),
     ScoreColumn("error", "text", "", "why there is no score, or not of all, and what to do"),
     ScoreColumn("region", "text", "", "name of the drawn region or core; empty for images and cases"),

@@ -38,8 +38,12 @@ def score_case(
     pack: RulePack,
     indication: Indication | None = None,
     flags: Iterable[ResultFlag] = (),
+    level: Literal["image", "case"] = "case",
 ) -> Score:
     """Pool the blocks of a case's images into its score.
+
+    What is no case though it has several images, as a microarray, is scored as an image: whether there are enough
+    cells is not asked, and no call is made.
 
     With a tumour ROI in some images only, the cells of the others are not confirmed: no call is made. An image without
     any tumour or immune cell, as a field of empty glass, has nothing to confirm and is not asked for one.
@@ -57,7 +61,7 @@ def score_case(
         config=config,
         pack=pack,
         indication=indication,
-        level="case",
+        level=level,
         has_tumour_roi=has_roi,
         has_nests=any(member.has_nests for member in members),
         flags=known,

@@ -42,7 +42,8 @@ def calls_of(row: ScoreRow, *, pack: RulePack, indication: Indication | None) ->
         return _panel(row.calls, row.flags, indication)
     if row.status in (Status.REFUSED, Status.FAILED):
         return CallPanel(calls=(), reasons=("the case was not scored",))
-    reasons = why_no_call(row.flags, pack=pack, indication=indication, evaluable=bool(row.evaluable))
+    evaluable = None if row.level == "array" else bool(row.evaluable)
+    reasons = why_no_call(row.flags, pack=pack, indication=indication, evaluable=evaluable)
     return CallPanel(calls=(), reasons=reasons)
 
 
@@ -50,7 +51,7 @@ def reviewed_calls_of(row: ReviewedRow, *, pack: RulePack, indication: Indicatio
     """The calls of a case after its review."""
     if row.reviewed_calls:
         return _panel(row.reviewed_calls, row.reviewed_flags, indication)
-    evaluable = bool(row.reviewed_evaluable)
+    evaluable = None if row.level == "array" else bool(row.reviewed_evaluable)
     reasons = why_no_call(row.reviewed_flags, pack=pack, indication=indication, evaluable=evaluable)
     return CallPanel(calls=(), reasons=reasons or ("the threshold was moved on this case",))
 

@@ -80,7 +80,9 @@ def figures_of(case: ReportCase, *, config: Config, pack: RulePack) -> Figures:
     digest = case.digest
     rates = rates_of(case.row)
     if digest is None:
-        return Figures(rates=rates, curve=None, histogram=None, spread=None, spread_title="")
+        spots, title = _cores(case), "TPS of each core"
+        spread = plots.spread(spots, total=case.row.tps, title=title) if len(spots) > 1 else None
+        return Figures(rates=rates, curve=None, histogram=None, spread=spread, spread_title=title)
     spots, title = _spots(case)
     return Figures(
         rates=rates,
@@ -117,6 +119,22 @@ def _histogram(digest: Digest, *, config: Config) -> Markup:
         n_others=digest.n_others,
         cuts=(positivity.dab_od, positivity.grade_2_od, positivity.grade_3_od),
     )
+
+
+def _cores(case: ReportCase) -> list[plots.Spot]:
+    """The cores of a case that is pooled from them."""
+    several = len({core.image for core in case.regions}) > 1
+    return [
+        plots.Spot(
+            name=f"{core.image} {core.region}" if several else core.region,
+            tps=core.tps,
+            low=core.tps_low,
+            high=core.tps_high,
+            n=core.n_tumour or 0,
+        )
+        for core in case.regions
+        if case.is_of_cores and core.tps is not None
+    ]
 
 
 def _spots(case: ReportCase) -> tuple[list[plots.Spot], str]:

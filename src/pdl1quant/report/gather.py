@@ -72,6 +72,16 @@ class ReportCase:
     companions: tuple[Companion, ...]
 
     @property
+    def is_array(self) -> bool:
+        """Whether it is a microarray whose cores are of several cases, and no case itself."""
+        return self.row.level == "array"
+
+    @property
+    def is_of_cores(self) -> bool:
+        """Whether it is pooled from cores of a microarray, and has no image of its own."""
+        return not self.images and any(each.level == "core" for each in self.regions)
+
+    @property
     def digest(self) -> Digest | None:
         """What is said of the cells that are in the score; None without any image that was scored."""
         found = [image.cells.digest for image in self.images if image.is_counted and image.cells is not None]
@@ -119,7 +129,7 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
     rows = read_scores(out / SCORES_NAME)
     record = read_run_record(out / RUN_RECORD_NAME)
     reviewed = read_reviewed(out / REVIEWED_NAME) if (out / REVIEWED_NAME).is_file() else ()
-    case_rows = [row for row in rows if row.level == "case"]
+    case_rows = [row for row in rows if row.level in ("case", "array")]
     image_rows = tuple(row for row in rows if row.level == "image")
     known = {row.case for row in case_rows}
     alone = {row.case: row for row in image_rows if row.case not in known}  # named, and no image: a row of its own
@@ -130,7 +140,7 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
         case_rows=(*case_rows, *alone.values()),
         image_rows=image_rows,
         region_rows=tuple(row for row in rows if row.level in ("roi", "core")),
-        reviewed={row.case: row for row in reviewed if row.level == "case"},
+        reviewed={row.case: row for row in reviewed if row.level in ("case", "array")},
         counted_edits=_counted_edits(reviewed),
         estimates=_ESTIMATES.validate_python(record.get("estimates", {})),
         images_folder=images,
@@ -164,7 +174,7 @@ def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
     return ReportCase(
         row=row,
         images=tuple(images),
-        regions=tuple(each for each in run.region_rows if each.case == row.case),
+        regions=_regions(run, row),
         estimate=run.estimates.get(row.case),
         reviewed=run.reviewed.get(row.case),
         is_edited_since=_edits_of(run.results, row.case) != run.counted_edits.get(row.case, frozenset()),
@@ -183,6 +193,14 @@ def _counted_edits(rows: Iterable[ReviewedRow]) -> dict[str, frozenset[str]]:
 def _edits_of(results: Results, case: str) -> frozenset[str]:
     digests = (ledger_digest(ledger_path(results.out, image.stem)) for image in results.of_case(case))
     return frozenset(digest for digest in digests if digest)
+
+
+def _regions(run: ReportRun, row: ScoreRow) -> tuple[ScoreRow, ...]:
+    """Those of the case; of a microarray all that are on its slides, whosever they are."""
+    if row.level != "array":
+        return tuple(each for each in run.region_rows if each.case == row.case)
+    slides = {each.image for each in run.image_rows if each.case == row.case}
+    return tuple(each for each in run.region_rows if each.image in slides)
 
 
 def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> ReportImage:

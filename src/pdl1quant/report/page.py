@@ -51,7 +51,8 @@ def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
 
 
 def cohort_page(run: ReportRun, sheets: Sequence[Sheet]) -> str:
-    """The page of many cases: a table, and a sheet for each."""
+    """The page of many cases: a table, and a sheet for each; microarrays, which are no cases, have a page each."""
+    arrays, sheets = [each for each in sheets if each.is_array], [each for each in sheets if not each.is_array]
     shared = shared_flags(sheets)
     flags = words.sorted_flags(tuple({flag.name for sheet in sheets for flag in sheet.flags}))
     return _rendered(
@@ -60,6 +61,7 @@ def cohort_page(run: ReportRun, sheets: Sequence[Sheet]) -> str:
         scripts=("cohort.js",),
         title="PD-L1 cohort report",
         sheets=sheets,
+        arrays=arrays,
         shared=shared,
         shared_names={flag.name for flag in shared},
         flag_choices=flags,

@@ -11,6 +11,7 @@ from pdl1quant.model import ArtefactKind, Flag, Status
 from pdl1quant.report import plots, words
 from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
 from pdl1quant.report.figures import Figures, figures_of
+from pdl1quant.slides.core_map import CoreKind, kind_of
 from pdl1quant.slides.pyramid import SAME_MPP
 from pdl1quant.slides.raster import Note
 from pdl1quant.stages.score import cells_asked_for, format_interval, format_tps
@@ -88,6 +89,7 @@ class Region:
     tps: str
     interval: str
     n_tumour: int
+    case: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +125,10 @@ class Sheet:
     shown: Shown
     page: str = ""
     """Address of the case's own page, from the cohort's."""
+    is_array: bool = False
+    """Whether it is a microarray whose cores are of several cases, and no case itself."""
+    slides: tuple[str, ...] = ()
+    """Of a case that is pooled from cores, the slides that they are on."""
 
     @property
     def is_judged(self) -> bool:
@@ -157,7 +163,7 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
     reviewed = case.reviewed
     return Sheet(
         number=number,
-        name=row.case or "(no name)",
+        name=f"{row.case} (all cores)" if case.is_array else row.case or "(no name)",
         row=row,
         score=format_tps(row.tps),
         interval=_interval(row.tps_low, row.tps_high),
@@ -186,6 +192,8 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
         ),
         shown=shown,
         page=page,
+        is_array=case.is_array,
+        slides=tuple(dict.fromkeys(core.image for core in case.regions)) if case.is_of_cores else (),
     )
 
 
@@ -202,6 +210,8 @@ def _adequacy(row: ScoreRow, least: int) -> str:
     if row.status in _UNSCORED:
         return ""
     n = row.n_tumour or 0
+    if row.level == "array":
+        return f"{n:,} viable tumour cells of several cases, each with a row and a page of its own"
     verdict = "evaluable" if row.evaluable else "not evaluable"
     return f"{verdict}: {n:,} viable tumour cells ({least:,} are asked for)"
 
@@ -239,24 +249,31 @@ def _pixel(image: ReportImage) -> str:
 def _regions(case: ReportCase) -> list[Region]:
     return [
         Region(
-            name=row.region,
+            name=_name(row),
             image=row.image,
             status=words.STATUS_TEXTS[row.status],
             doubts=words.own_doubts(row.flags),
             tps=format_tps(row.tps),
             interval=_interval(row.tps_low, row.tps_high),
             n_tumour=row.n_tumour or 0,
+            case=row.case,
         )
         for row in case.regions
     ]
 
 
+def _name(row: ScoreRow) -> str:
+    kind = kind_of(row.extra) if row.level == "core" else None
+    return row.region if kind in (None, CoreKind.TISSUE) else f"{row.region} ({kind})"
+
+
 def _extra(case: ReportCase) -> tuple[tuple[str, str], ...]:
     """Free columns: what all images of the case share, else what each says."""
-    names = dict.fromkeys(name for image in case.images for name in image.row.extra)
+    rows = [image.row for image in case.images] or list(case.regions)
+    names = dict.fromkeys(name for row in rows for name in row.extra)
     found = []
     for name in names:
-        values = dict.fromkeys(image.row.extra.get(name, "") for image in case.images)
+        values = dict.fromkeys(row.extra.get(name, "") for row in rows)
         text = "; ".join(value for value in values if value)
         if text:
             found.append((name, text))

@@ -165,6 +165,8 @@ class _Making:
             self._take_sheet(image, source)
         self._add_picture(image, source)
         source.forget()
+        if any(region.level == "core" and region.image == image.row.image for region in self.case.regions):
+            self._add_names(image)
 
     def _source(self, path: Path, mpp: float, files: ExitStack) -> Source:
         return Source(path, mpp=mpp, given_mpp=self.run.results.given_mpp, files=files)
@@ -186,6 +188,15 @@ class _Making:
         self._remark(image, "the image is not where it was scored; what was drawn then is shown.")
         entry = picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay")
         self.pictures.append({**entry, "uri": jpeg_uri(rgb, quality=_QUALITY)})
+
+    def _add_names(self, image: ReportImage) -> None:
+        """The overview of a microarray as it was drawn when it was scored: with the names of its cores."""
+        assert image.result is not None
+        overlay = result_path(self.run.results.out, "overlays", image.result.stem)
+        if overlay.is_file():
+            rgb = plain_picture(overlay, max_side_px=_OVERVIEW_SIDE_PX)
+            entry = picture_entry(f"{image.row.image}: names of cores", Picture(rgb=rgb, mpp=0.0), role="overlay")
+            self.pictures.append({**entry, "uri": jpeg_uri(rgb, quality=_QUALITY)})
 
     def _take_sheet(self, image: ReportImage, source: Source) -> None:
         assert image.cells is not None

@@ -96,6 +96,13 @@ FLAG_TEXTS: dict[str, FlagText] = {
             weight="doubt",
         ),
         FlagText(
+            name=ResultFlag.CORES_UNLIKE_MAP,
+            short="cores unlike map",
+            text="The cores of a microarray are not where its map has them: a row or column may be lost and the names "
+            "of the others shifted, so that these are cores of another case. Hold the overlay against the plan.",
+            weight="doubt",
+        ),
+        FlagText(
             name=ResultFlag.PARTIAL,
             short="partial",
             text="Part of the tissue or of the tumour cells could not be judged (blur, pigment, dead cells, unread "

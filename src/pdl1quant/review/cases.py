@@ -50,6 +50,9 @@ def open_case(results: Results, case: str, *, opened: Sequence[Review] = ()) -> 
         There is no such case, or none of its images was scored.
     """
     images = results.of_case(case)
+    if not images and any(row.case == case and row.n_tumour is not None for row in results.case_rows):
+        arrays = ", ".join(row.case for row in results.case_rows if row.level == "array")
+        raise ReviewError(f"{case}: is pooled from cores of a microarray, which is reviewed as a whole; give {arrays}")
     if not images:
         raise ReviewError(f"{results.out}: no scored image of a case {case!r}; see scores.csv")
     there = {each.image.stem: each for each in opened}
@@ -61,7 +64,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
 
     A case counts as confirmed to be tumour when each of its images had tumour drawn for the run or is signed; those
     without any tumour or immune cell are not asked. An accepted change of the threshold on any image withdraws the
-    calls.
+    calls; all cores of a microarray together, which are of several cases, have none.
 
     Parameters
     ----------
@@ -71,6 +74,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         Row of the case in ``scores.csv``.
     """
     results = reviews[0].results
+    is_array = row.level == "array"
     stands = [each.standing for each in reviews]
     blocks = [block for each in reviews for block in each.blocks]
     asked = [each for each in reviews if holds_cells(each.blocks)] or reviews
@@ -81,8 +85,8 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         blocks,
         config=results.config,
         pack=results.pack,
-        indication=None if moved else results.indication,
-        level="case",
+        indication=None if moved or is_array else results.indication,
+        level="image" if is_array else "case",
         flags=row.flags,
         has_tumour_roi=not regions_changed and str(ResultFlag.NO_TUMOUR_ROI) not in row.flags,
         tumour_confirmed=all(each.is_confirmed for each in asked),

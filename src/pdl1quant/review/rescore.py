@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+OF_CORES = "pooled from cores of a microarray and not recounted: edits are counted in the rows of its slide"
+"""What is said of a case that has no image of its own."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescored:
     """The rows of ``scores_reviewed.csv``, lines about what could not be applied, images that could not be counted."""
@@ -69,6 +73,8 @@ def case_line(row: ReviewedRow) -> str:
     if row.status in {Status.FAILED, Status.REFUSED}:
         return f"{row.case or '.'}  not scored ({row.error or row.status})"
     automated = tps_text(row.tps, row.tps_low, row.tps_high)
+    if row.reviewed_n_tumour is None:
+        return f"{row.case or '.'}  TPS {automated}, {row.error}"
     reviewed = tps_text(row.reviewed_tps, row.reviewed_tps_low, row.reviewed_tps_high)
     n = row.n_edits or 0
     parts = [row.case or ".", f"TPS {automated}, reviewed {reviewed}", "1 edit" if n == 1 else f"{n:,} edits"]
@@ -105,7 +111,9 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> Rescored:
             row = replace(rows[place], **_of_image(reviews[image.sha256]))
             rows[place] = replace(row, reviewed_flags=(*row.reviewed_flags, str(ResultFlag.DUPLICATE)))
     case = _automated(case_row)
-    if n_failed:
+    if not images:
+        case = replace(case, error="; ".join(filter(None, (case.error, OF_CORES))))
+    elif n_failed:
         which = "1 image" if n_failed == 1 else f"{n_failed} images"
         case = replace(case, status=Status.FAILED, error=f"{which} could not be recounted; see above")
     elif reviews:

@@ -86,6 +86,7 @@ class Results:
     indication: Indication | None
     images: tuple[ImageResult, ...]
     case_rows: tuple[ScoreRow, ...]
+    """Rows of cases, and of microarrays whose cores a map shares out to cases (``array``)."""
     sources: tuple[Path, ...]
     """What the run was given; may have moved."""
     given_mpp: float | None = None
@@ -181,7 +182,7 @@ def open_results(out: Path) -> Results:
         pack=pack,
         indication=indication,
         images=images,
-        case_rows=tuple(row for row in rows if row.level == "case"),
+        case_rows=tuple(row for row in rows if row.level in ("case", "array")),
         sources=sources,
         given_mpp=settings.get("mpp"),
         roi_sources=roi_sources,

@@ -8,6 +8,7 @@ their names, so that the others keep theirs.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ import numpy as np
 from pdl1quant.errors import RefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pdl1quant.config import TmaConfig
     from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array, IntpArray
 
@@ -37,6 +40,9 @@ MAX_TISSUE_IN_GAP = 0.5
 MAX_OFF = 0.38
 """How far a core may lie from its place, in steps of the grid."""
 MAX_ROUNDS = 10
+_NAME = re.compile(r"([A-Z]{1,2})-([1-9][0-9]{0,2})")
+_NEARLY = re.compile(r"([A-Z]{1,2})[^A-Z0-9]*0*([1-9][0-9]{0,2})|0*([1-9][0-9]{0,2})[^A-Z0-9]*([A-Z]{1,2})")
+_OFF_GRID = re.compile(r"off-grid [1-9][0-9]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +255,29 @@ def _names(places: Int32Array, *, first: str) -> list[str]:
         else:
             names.append(f"{_letters(first_row + row)}-{first_column + column}")
     return names
+
+
+def is_core_name(name: str) -> bool:
+    """Whether `find_cores` may call a core so."""
+    return bool(_NAME.fullmatch(name) or _OFF_GRID.fullmatch(name))
+
+
+def nearest_name(text: str) -> str | None:
+    """The name of a core that was meant by ``a1``, ``A 01`` or ``1-A``; None where that cannot be told."""
+    match = _NEARLY.fullmatch(text.upper().strip())
+    if match is None:
+        return None
+    letters, number, number_first, letters_last = match.groups()
+    return f"{letters or letters_last}-{number or number_first}"
+
+
+def grid_of(names: Iterable[str]) -> str:
+    """The smallest grid that holds all cores of these names, as ``A-1 to H-12``; empty where none is on a grid."""
+    places = [(_row(match[1]), int(match[2])) for match in map(_NAME.fullmatch, names) if match is not None]
+    if not places:
+        return ""
+    rows, columns = zip(*places, strict=True)
+    return f"{_letters(min(rows))}-{min(columns)} to {_letters(max(rows))}-{max(columns)}"
 
 
 def _letters(row: int) -> str:

@@ -284,6 +284,8 @@ class RegionTally:
             status=status,
             counts=counts,
             score=score,
+            blocks=tuple(blocks),
+            is_damaged=ResultFlag.PARTIAL in flags,
             brown=brown,
             has_nests=has_nests,
         )

@@ -22,6 +22,7 @@ _NO_CALL_WITH: dict[ResultFlag, str] = {
     ResultFlag.REGION_OUTSIDE: "what was drawn lies partly outside its image",
     ResultFlag.NUCLEUS_SIZE: "nuclei are of unusual size, so the pixel size may be wrong (--mpp)",
     ResultFlag.BROWN_WITHOUT_CELLS: "much brown lies where no cell was found",
+    ResultFlag.CORES_UNLIKE_MAP: "the cores on the slide are not where the map has them (--tma-map)",
 }
 """Doubts with which there is no call, and how each is said."""
 
