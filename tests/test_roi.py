@@ -10,11 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdl1quant.errors import UnreadableError
+from pdl1quant.slides import roi as rois_module
 from pdl1quant.slides.roi import (
     Roi,
     RoiKind,
     class_doubt,
     fill_region,
+    near_in_core,
     of_kind,
     points_in_rois,
     read_geojson_rois,
@@ -235,6 +237,18 @@ def test_tumour_counts_as_wanted_and_can_be_asked_for_alone():
     rois = [roi(SQUARE), roi(shapely.box(10, 0, 12, 10), RoiKind.TUMOUR)]
     assert roi_mask(rois, (20, 20)).sum() == 120
     assert roi_mask(of_kind(rois, RoiKind.TUMOUR), (20, 20)).sum() == 20
+
+
+def test_of_many_cores_those_without_points_are_not_looked_at(monkeypatch):
+    """A band of a microarray meets a few of some hundred cores, each with tumour drawn in it."""
+    cores = [shapely.box(100 * k, 0, 100 * k + 80, 80) for k in range(50)]
+    drawn = shapely.union_all([shapely.box(100 * k + 10, 10, 100 * k + 20, 20) for k in range(50)])
+    looked_at, real = [], rois_module.within_reach
+    monkeypatch.setattr(rois_module, "within_reach", lambda *region, **how: looked_at.append(0) or real(*region, **how))
+    x, y = np.array([1030.0, 1060.0, 1090.0, 2075.0]), np.full(4, 15.0)
+    near = near_in_core(drawn, cores, x, y, reach_um=15.0, mpp_x=1.0, mpp_y=1.0)
+    assert near.tolist() == [True, False, False, False]
+    assert len(looked_at) == 2
 
 
 def test_mask_lies_where_the_tile_lies():

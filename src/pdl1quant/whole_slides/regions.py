@@ -178,7 +178,7 @@ class RegionTally:
             if region.is_tumour:
                 beside = self._around(region, x, y, reach_um=quality.STROMA_REACH_UM)
                 beside = np.setdiff1d(beside[may_be_beside[beside]], inside)
-                beside = beside[self._is_near(region, x[beside], y[beside])]
+                beside = beside[self._is_near(region, x[beside], y[beside])] if beside.size else beside
             if inside.size or beside.size:
                 rows = np.union1d(inside, beside)
                 chosen = cells.iloc[rows].reset_index(drop=True)
