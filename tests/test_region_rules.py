@@ -116,6 +116,18 @@ def test_the_area_of_a_small_region_is_that_of_its_tissue():
     assert ground.area_px(shapely.Polygon()) == 0
 
 
+@pytest.mark.parametrize("side", [0.1, 1e-3, 1e-6])
+def test_a_sliver_that_one_outline_leaves_of_another_takes_no_memory(side):
+    """In tissue or not; it was divided into a thousand parts, and the mask as finely."""
+    ground = Ground(tissue=np.arange(50) % 2 * np.ones((40, 1)) > 0, width=5000, height=4000)  # stripes of 100 px
+    for left, has_tissue in ((150, True), (250, False)):
+        sliver = shapely.box(left, 1000, left + side, 1000 + side)
+        assert ground.has_tissue(sliver) is has_tissue
+        assert ground.area_px(sliver) == pytest.approx(sliver.area)
+    assert ground.has_tissue(shapely.box(-100, 1000, side, 1100)) is False
+    assert ground.has_tissue(shapely.box(4990, 1000, 5000 - side, 1100)) is True
+
+
 def test_tumour_drawn_between_the_cores_of_a_microarray_does_not_count():
     first, second, empty = (strip("include", *x, is_core=True) for x in ((0, 800), (900, 1600), (1700, 2400)))
     rois = (strip("tumour", 0, 1200), first, second, empty)

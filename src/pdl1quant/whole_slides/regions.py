@@ -66,7 +66,7 @@ class Ground:
         on_mask = shapely.transform(region, lambda points: points * (columns / self.width, rows / self.height))
         left, top, right, bottom = (int(side) for side in on_mask.bounds)
         left, top, right, bottom = max(0, left), max(0, top), min(columns, right + 1), min(rows, bottom + 1)
-        fine = max(1, math.ceil(math.sqrt(_MIN_PLACES / on_mask.area)))
+        fine = max(1, math.ceil(math.sqrt(_MIN_PLACES / max(on_mask.area, _MIN_PLACES / _MAX_FINE**2))))
         n_inside = n_tissue = 0
         strip = max(1, _MAX_PLACES // (max(1, right - left) * fine**2))  # a slide is large
         for first in range(top, bottom, strip):
@@ -75,11 +75,15 @@ class Ground:
             inside = fill_region(moved, (mask.shape[0], mask.shape[1]))
             n_inside += int(inside.sum())
             n_tissue += int((inside & mask).sum())
+        if not n_inside:  # a sliver, as one drawn outline leaves of another
+            return 1, int(self.tissue[top:bottom, left:right].any())
         return n_inside, n_tissue
 
 
 _MIN_PLACES = 1000
-"""So many places of a mask a small region is divided into, at least."""
+"""So many places of a mask a small region is divided into, at least ..."""
+_MAX_FINE = 64
+"""... but none into more parts of its side: what is smaller holds no cell."""
 _MAX_PLACES = 1 << 22
 """So many are looked at together, at most."""
 
