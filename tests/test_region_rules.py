@@ -182,6 +182,15 @@ def test_brown_counts_in_squares_whose_middle_is_scored_and_in_each_region_that_
             assert [tuple(each) for each in tally.regions.brown_px] == of_regions
 
 
+@pytest.mark.parametrize("kind", ["include", "tumour"])
+def test_regions_are_put_together_once_and_not_for_each_tile(monkeypatch, kind):
+    tally = Tally(slide=SLIDE, config=CONFIG, pack=PACK, rois=(strip(kind, 0, 500), strip("exclude", 0, 100)))
+    monkeypatch.setattr(shapely, "union_all", None)  # of hundreds it takes a third of a second
+    for column in (1, 5, 30):
+        tally.add_brown(np.array([[0, column, 10, 4]], np.int32), GRID)
+    assert tally.brown_px.tolist() == [10, 4]
+
+
 def scores_of(tally, **more):
     how = {"flags": (), "has_tumour_roi": tally.has_tumour_roi, "px_um2": MPP**2, "core_nests": [True] * 2, **more}
     return {each.name: each for each in tally.regions.scores(**how)}

@@ -167,10 +167,30 @@ def points_in_rois(rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array) 
     ndarray of bool
         (n,), True inside.
     """
-    x, y = np.asarray(x_px, np.float64) + CENTRE, np.asarray(y_px, np.float64) + CENTRE
-    wanted, unwanted = _regions(rois)
-    inside = np.ones(x.shape, bool) if wanted is None else _covers(wanted, x, y)
-    return inside & ~_covers(unwanted, x, y)
+    return DrawnRegion.of(rois).holds(x_px, y_px)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnRegion:
+    """What `points_in_rois` asks, put together once for points that come bit by bit: hundreds of regions take a while.
+
+    ``wanted`` is None where that is everything.
+    """
+
+    wanted: Any
+    unwanted: Any
+
+    @classmethod
+    def of(cls, rois: Iterable[Roi]) -> DrawnRegion:
+        """That of some regions."""
+        wanted, unwanted = _regions(rois)
+        return cls(wanted=wanted, unwanted=unwanted)
+
+    def holds(self, x_px: Float64Array, y_px: Float64Array) -> BoolArray:
+        """(n,) bool: points inside; as `points_in_rois` takes them."""
+        x, y = np.asarray(x_px, np.float64) + CENTRE, np.asarray(y_px, np.float64) + CENTRE
+        inside = np.ones(x.shape, bool) if self.wanted is None else _covers(self.wanted, x, y)
+        return inside & ~_covers(self.unwanted, x, y)
 
 
 def tumour_rois(rois: Iterable[Roi]) -> tuple[Roi, ...]:

@@ -13,12 +13,12 @@ import shapely
 from pdl1quant import pipeline
 from pdl1quant.model import BrownArea, Counts, ResultFlag, SlideResult, Status
 from pdl1quant.slides.roi import (
+    DrawnRegion,
     Roi,
     RoiKind,
     limiting_rois,
     near_tumour,
     of_kind,
-    points_in_rois,
     scored_region,
     tumour_rois,
 )
@@ -73,6 +73,10 @@ class Tally:
     saw_dab: bool = False
     tumour_area_um2: float = field(init=False)
     """Area of the tissue in drawn tumour regions, without what is excluded; 0 without any."""
+    limits: DrawnRegion = field(init=False)
+    """Outside of it nothing counts ..."""
+    tumour: DrawnRegion = field(init=False)
+    """... and outside of this one no tumour cell, where tumour was drawn."""
     regions: RegionTally = field(init=False)
     grounds: tuple[NestGround, ...] = ()
     """Where nests are looked for; nowhere if tumour was drawn."""
@@ -80,6 +84,8 @@ class Tally:
     def __post_init__(self, tissue: BoolArray | None) -> None:
         whole = shapely.box(0, 0, self.slide.width, self.slide.height)
         ground = Ground(tissue=_unspoilt(tissue, self.artefacts), width=self.slide.width, height=self.slide.height)
+        self.limits = DrawnRegion.of(limiting_rois(self.rois))
+        self.tumour = DrawnRegion.of(tumour_rois(self.rois))
         self.tumour_area_um2 = 0.0
         self.grounds = () if self.has_tumour_roi else nest_grounds(self.slide, self.rois)
         if self.has_tumour_roi:
@@ -126,8 +132,7 @@ class Tally:
             counts &= ~self.artefacts.at(x / grid.width, y / grid.height)
         x, y = x * grid.downsample_x, y * grid.downsample_y
         if self.rois:
-            drawn = tumour_rois(self.rois) if self.has_tumour_roi else limiting_rois(self.rois)
-            counts &= points_in_rois(drawn, x, y)
+            counts &= (self.tumour if self.has_tumour_roi else self.limits).holds(x, y)
         self.brown_px += squares[counts, 2:].sum(axis=0)
         self.regions.add_brown(squares[counts], x[counts], y[counts])
 
@@ -138,12 +143,12 @@ class Tally:
             cells = quality.flag_artefacts(cells, spoilt)
         if not self.rois:
             return cells
-        scored = points_in_rois(limiting_rois(self.rois), x, y)
+        scored = self.limits.holds(x, y)
         if not self.has_tumour_roi:
             return quality.flag_beyond(cells, scored=scored)
         sides = {"mpp_x": self.slide.mpp_x, "mpp_y": self.slide.mpp_y}
         near = near_tumour(self.rois, x, y, reach_um=quality.STROMA_REACH_UM, **sides)
-        return quality.flag_beyond(cells, scored=scored, tumour=points_in_rois(tumour_rois(self.rois), x, y), near=near)
+        return quality.flag_beyond(cells, scored=scored, tumour=self.tumour.holds(x, y), near=near)
 
 
 def _unspoilt(tissue: BoolArray | None, artefacts: ArtefactMap | None) -> BoolArray | None:
