@@ -212,6 +212,8 @@ def table(tmp_path, content):
         "image,case,response\nP1/a.png,K1,CR\nb.png,K2,\n".encode("utf-16"),
         "sep=;\r\nimage;case;response\r\nP1/a.png;K1;CR\r\nb.png;K2;\r\n",
         "image;case;response;;\nP1/a.png;K1;CR;;\nb.png;K2;;;;\n",
+        ",image,case,response\n0,P1/a.png,K1,CR\n1,b.png,K2,\n",
+        '"","image","case","response"\n"1","P1/a.png","K1","CR"\n"2","b.png","K2",""\n',
     ],
 )
 def test_cases_are_read_with_their_free_columns(tmp_path, images, content):
@@ -235,7 +237,9 @@ def test_a_separator_in_the_name_of_a_column_separates_nothing(tmp_path, images)
         ("image,case\nb.png,", "line 2: no case"),
         ("image,case\n,K", "line 2: no image"),
         ("image,case\nb.png,K,x", "line 2: 3 columns, the header has 2"),
-        ("image,case,\nb.png,K,x", "line 2: 3 columns, the header has 2"),
+        ("image,case,\nb.png,K,x", "line 2: column 3 has no name in the header; name it or empty it"),
+        ("image,,case\nb.png,K", "line 2: column 2 has no name"),
+        (",image,case\nb.png,K", "line 2: 1 columns, the header has 2"),
         ("image,patient\nb.png,K", "line 1: no column 'case'"),
         ("image,case,x,x\n", "line 1: two columns 'x'"),
         ("", "empty"),
@@ -247,6 +251,11 @@ def test_wrong_table_is_wrong_usage_and_names_the_line(tmp_path, images, content
     with pytest.raises(UsageError, match=message) as caught:
         read_cases(table(tmp_path, content), images)
     assert "\n" not in str(caught.value)
+
+
+def test_a_column_called_as_a_workbook_begins_makes_none(tmp_path, images):
+    rows = read_cases(table(tmp_path, "PK,image,case\n7,b.png,K\n"), images)
+    assert rows == {Path("/t/P2/b.png"): CaseRow(case="K", extra={"PK": "7"})}
 
 
 def test_missing_table_is_wrong_usage(tmp_path, images):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _DELIMITERS: Final = (",", ";", "\t")
 _MAX_HEADER: Final = 100_000
 """Characters; ``csv`` refuses fields that are longer than 131,072."""
-_WORKBOOK: Final = b"PK"
+_WORKBOOK: Final = b"PK\3\4"
 """First bytes of what spreadsheets save when nobody asks for CSV."""
 
 _Line: TypeAlias = tuple[int, list[str]]
@@ -59,7 +59,7 @@ class UserTable:
 def read_table(csv_path: Path, *, required: Sequence[str], optional: Sequence[str] = ()) -> UserTable:
     """Read a table: UTF-8 with or without byte-order mark, or UTF-16 with one; separated by ``,``, ``;`` or tabs.
 
-    Columns without name and content are passed over.
+    Columns without a name are passed over: empty ones, and the first one, whatever it holds.
 
     Parameters
     ----------
@@ -71,7 +71,8 @@ def read_table(csv_path: Path, *, required: Sequence[str], optional: Sequence[st
     Raises
     ------
     UsageError
-        It cannot be read, is no CSV, lacks a column or has one twice. The message tells the line.
+        It cannot be read, is no CSV, lacks a column, has one twice or one without a name that holds something. The
+        message tells the line.
     """
     name = csv_path.name
     text = _text(csv_path)
@@ -88,7 +89,7 @@ def read_table(csv_path: Path, *, required: Sequence[str], optional: Sequence[st
     for column in required:
         if column not in columns:
             raise UsageError(f"{where}: no column {column!r}; {needs}")
-    lines = _without_empty_columns(columns, lines)
+    lines = _without_nameless_columns(name, columns, lines)
     columns = [column for column in columns if column]
     twice = sorted({column for column in columns if columns.count(column) > 1})
     if twice:
@@ -121,13 +122,18 @@ def _delimiter(text: str, required: Sequence[str]) -> str:
     return _DELIMITERS[0]
 
 
-def _without_empty_columns(columns: Sequence[str], lines: Sequence[_Line]) -> list[_Line]:
-    """Rows without the columns that have no name and hold nothing: spreadsheets leave such behind."""
-    kept = [
-        at
-        for at in range(max(len(cells) for _, cells in lines))
-        if any(columns[at : at + 1]) or any(cell.strip() for _, cells in lines for cell in cells[at : at + 1])
-    ]
+def _without_nameless_columns(name: str, columns: Sequence[str], lines: Sequence[_Line]) -> list[_Line]:
+    """Rows without the columns that have no name: empty ones, and the first, in which R and pandas number the rows.
+
+    Beyond the header there are no columns; that a row has more than the header is told later.
+    """
+    kept = []
+    for at in range(max(len(cells) for _, cells in lines)):
+        holding = next((line for line, cells in lines if "".join(cells[at : at + 1]).strip()), None)
+        if any(columns[at : at + 1]) or (holding is not None and at >= len(columns)):
+            kept.append(at)
+        elif at and holding is not None:
+            raise UsageError(f"{name}, line {holding}: column {at + 1} has no name in the header; name it or empty it")
     return [(line, [cells[at] for at in kept if at < len(cells)]) for line, cells in lines]
 
 
