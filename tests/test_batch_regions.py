@@ -54,6 +54,11 @@ def test_regions_that_fit_no_image_are_wrong_usage(tiles, tmp_path):
         run(tiles, tmp_path / "out", roi=tmp_path / "regions")
 
 
+def test_regions_that_are_not_there_are_told_as_such(tiles, tmp_path):
+    with pytest.raises(UsageError, match=r"--roi .*none\.geojson: no such file or folder; check the path"):
+        gather([tiles], output=tmp_path / "out", roi=tmp_path / "none.geojson")
+
+
 def test_a_misspelt_region_file_is_named_with_the_image_that_it_may_be_meant_for(tiles, tmp_path):
     draw_region(tmp_path / "regions" / "tile 0.geojson", "Tumor")
     draw_region(tmp_path / "regions" / "tlie 1.geojson", "Tumor")

@@ -202,7 +202,8 @@ def _regions(roi: Path | None, found: Sequence[Found], stems: Mapping[Path, Pure
         return {}
     if not roi.is_dir():
         if not roi.is_file():  # a pipe gives its regions once, and they are read by several
-            raise UsageError(f"--roi {roi}: not a file; save the regions as one")
+            wrong = "not a file; save the regions as one" if roi.exists() else "no such file or folder; check the path"
+            raise UsageError(f"--roi {roi}: {wrong}")
         if len(found) > 1:
             raise UsageError(
                 f"--roi {roi}: one file for {len(found)} images; give a folder with one <image>{_ROI_SUFFIX} for each"
