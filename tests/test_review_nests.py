@@ -93,6 +93,31 @@ def test_without_nests_there_is_no_cps_until_a_reviewer_says_which_immune_cells_
             assert (row.reviewed_cps is not None, "no_nests" not in row.reviewed_flags) == (has_cps, has_cps)
 
 
+def test_tumour_that_only_the_reviewer_saw_has_no_cps_where_the_run_found_no_nest(tmp_path, monkeypatch):
+    def lymphoid(seed, n):
+        cells = random_cells(seed, n)
+        is_tumour = cells["cell_class"] == "tumour"
+        return cells.assign(cell_class=cells["cell_class"].mask(is_tumour, "lymphocyte"), flags=np.int32(FAR))
+
+    monkeypatch.setattr("review_runs.random_cells", lymphoid)
+    out = make_results(tmp_path)
+    review = open_review(out)
+    assert review.score == review.automated
+    lymphocytes = np.flatnonzero(review.cells["cell_class"] == "lymphocyte")
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=review.ids(lymphocytes[:30]), to="tumour")
+    rescore(out)
+    image, _, case = read_reviewed(out / "scores_reviewed.csv")
+    for row in (image, case):
+        assert row.reviewed_tps is not None
+        assert (row.reviewed_cps, "no_nests" in row.reviewed_flags) == (None, True)
+    review.edit(EditKind.ROI, reviewer="Ada", to=RoiRule.INCLUDE, geometry=box(0, 0, 9000, 9000))
+    rescore(out)
+    image, _, case = read_reviewed(out / "scores_reviewed.csv")
+    for row in (image, case):
+        assert row.reviewed_cps > row.reviewed_tps
+        assert "no_nests" not in row.reviewed_flags
+
+
 def test_brown_that_a_reviewer_sees_is_brown():
     def flags(n_positive):
         counts = Counts(n_tumour=10, positive=PositiveCounts(cytoplasm=n_positive))

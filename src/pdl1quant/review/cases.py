@@ -90,7 +90,7 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         flags=row.flags,
         has_tumour_roi=not regions_changed and str(ResultFlag.NO_TUMOUR_ROI) not in row.flags,
         tumour_confirmed=all(each.is_confirmed for each in asked),
-        has_nests=str(ResultFlag.NO_NESTS) not in row.flags or any(each.calls_back for each in reviews),
+        has_nests=not _lack_nests(reviews, row) or any(each.calls_back for each in reviews),
         is_partial=(row.status is Status.PARTIAL and bool(row.error)) or any(each.image.is_damaged for each in reviews),
         brown=_summed(browns),
     )
@@ -107,6 +107,14 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
         own_scores=tuple(dict.fromkeys(text for each in stands for text in each.own_scores)),
         no_call=() if score.calls else (*no_call, *(("the threshold was moved on it",) if moved else ())),
     )
+
+
+def _lack_nests(reviews: Sequence[Review], row: ScoreRow) -> bool:
+    """`Review.lacks_nests` of a case; where the run saw no tumour cell in it, its images with immune cells say so."""
+    if row.n_tumour != 0:
+        return str(ResultFlag.NO_NESTS) in row.flags
+    found = [each for each in reviews if each.automated_counts.n_lymphocyte + each.automated_counts.n_macrophage]
+    return bool(found) and all(each.lacks_nests for each in found)
 
 
 def _summed(areas: Sequence[BrownArea | None]) -> BrownArea | None:

@@ -116,6 +116,12 @@ class Review:
         return bool(self.regions)
 
     @property
+    def lacks_nests(self) -> bool:
+        """Whether the run found immune cells and no nest for them; without a tumour cell it did not say so."""
+        is_told = _NO_NESTS in self.image.row.flags
+        return is_told or (self.automated_counts.n_tumour == 0 and self.state.all_immune_are_far)
+
+    @property
     def calls_back(self) -> bool:
         """Whether a reviewer's region says that its immune cells count, far from any nest or not."""
         return any(rule is RoiRule.INCLUDE for rule, _ in self.regions)
@@ -356,7 +362,7 @@ class Review:
             flags=self.image.row.flags,
             has_tumour_roi=self._tumour_area_um2 is not None and not (is_reviewed and self.regions_changed),
             tumour_confirmed=self.is_confirmed if is_reviewed else self.has_tumour_roi,
-            has_nests=_NO_NESTS not in self.image.row.flags or (is_reviewed and self.calls_back),
+            has_nests=not self.lacks_nests or (is_reviewed and self.calls_back),
             is_partial=self.image.is_damaged,
             brown=self.brown if is_reviewed else self.image.brown,
         )

@@ -332,6 +332,13 @@ class CellState:
             compartment=self._pack.compartment,
         )
 
+    @cached_property
+    def all_immune_are_far(self) -> bool:
+        """Whether the run found immune cells, and all of them far from any nest."""
+        is_immune = np.isin(self.automated["cell_class"].cat.codes.to_numpy(), _IMMUNE)
+        is_far = (self.automated["flags"].to_numpy(np.int32) & int(Flag.FAR_FROM_TUMOUR)) != 0
+        return bool(is_immune.any() and is_far[is_immune].all())
+
     def _flags(self, rows: IntpArray, measured: pd.DataFrame) -> NDArray[np.int32]:
         at_first = measured["flags"].to_numpy(np.int32)
         flags = at_first
