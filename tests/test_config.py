@@ -71,12 +71,6 @@ def test_settings_that_move_together_are_taken():
     assert load_config(None, moved).positivity.dab_od == 0.5
 
 
-def test_settings_are_read_from_a_path_that_is_text(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text("working_mpp = 0.4", encoding="utf-8")
-    assert load_config(str(path)).working_mpp == 0.4
-
-
 def test_one_text_is_no_list_of_settings():
     with pytest.raises(ConfigError, match="list"):
         load_config(None, "working_mpp=0.4")

@@ -34,7 +34,7 @@ from pdl1quant.outputs.palette import outcomes
 from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
 from pdl1quant.review import EditKind, Review, open_results
 from pdl1quant.slides.images import read_image
-from slide_files import ome_metadata, picture, write_dicom, write_ome
+from slide_files import write_dicom
 
 PACKAGES = {"anndata": "anndata", "dicom-seg": "highdicom", "ro-crate": "rocrate"}
 
@@ -188,20 +188,6 @@ def test_made_dicom_image_is_a_slide_with_the_pixels_of_the_field(out, finished)
 
         read = slide.read_region(Rect(x0=0, y0=0, x1=slide.width, y1=slide.height), mpp=0.5)
     assert np.array_equal(read, rgb)
-
-
-def test_made_dicom_image_has_the_pixels_of_a_slide_whose_pixels_are_not_square(tmp_path):
-    pytest.importorskip("highdicom")
-    from pdl1quant.exports.dicom_seg import _made
-    from pdl1quant.slides.opening import open_slide
-
-    path = tmp_path / "slide.ome.tif"
-    write_ome(path, picture(300, 200), metadata=ome_metadata(0.25, 0.5), downsamples=(2,), lossless=True)
-    with open_slide(path) as slide:
-        made = _made(slide, sha256="0" * 64, started="20260102030405")
-    assert (made.TotalPixelMatrixColumns, made.TotalPixelMatrixRows) == (300, 200)
-    measures = made.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
-    assert [float(side) for side in measures.PixelSpacing] == [0.0005, 0.00025]
 
 
 def reader_of_qupath(feature):
