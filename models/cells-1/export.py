@@ -105,6 +105,8 @@ def load_network(work: Path, config: dict[str, Any], *, share: float) -> tuple[C
     a network and of what became of it are better than both on images unlike the rendered ones.
     """
     saved = torch.load(work / "checkpoint.pt", weights_only=True)
+    if share != 1 and not saved["start"]:
+        raise SystemExit(f"{work}: began with random weights, which no mean is made with; leave out --share")
     network = CellNet(config["network"]["widths"])
     network.load_state_dict(
         {

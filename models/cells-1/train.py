@@ -233,4 +233,6 @@ if __name__ == "__main__":
     options.work.mkdir(parents=True, exist_ok=True)
     wanted = tomllib.loads(options.config.read_text(encoding="utf-8"))
     named = HERE / wanted["training"]["start"] if options.start is None else Path(options.start)
+    if named.name != "nothing" and not named.is_file():
+        parser.error(f"{named}: no such file; --start takes an exported model.onnx, or nothing")
     train(wanted, options.work, None if named.name == "nothing" else named)
