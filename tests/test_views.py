@@ -270,6 +270,24 @@ def test_cells_added_to_clear_tissue_have_no_excluding_flag(scene):
     assert not any(each.flags & int(EXCLUDING_FLAGS) for each in made)
 
 
+def test_cells_added_to_brown_in_which_the_run_found_none_are_not_taken_for_blurred(tmp_path):
+    """Even brown has no edges in it, as of a gland in which no nucleus shows."""
+    rgb = np.full((192, 192, 3), 243, np.uint8)
+    rgb[32:160, 32:160] = (131, 66, 41)
+    (tmp_path / "tiles").mkdir()
+    Image.fromarray(rgb).save(tmp_path / "tiles" / "one.png")
+    run(tmp_path / "tiles", tmp_path / "out")
+    results = open_results(tmp_path / "out")
+    brown = open_scene(results, results.images[0])
+    assert brown.review.cells.empty
+    made = added_cell(brown, 96.0, 96.0, cell_class=CellClass.TUMOUR)
+    brown.review.edit(EditKind.ADD, reviewer="A", made=[made])
+    brown.close()
+    assert made.bare_brown_um2 > 100
+    assert excluding_text(brown.review, -1) == ""
+    assert brown.review.score.tps == 100
+
+
 def test_brown_below_an_added_cell_is_bare_where_no_cell_was(scene):
     table = scene.review.cells
     inside = table["flags"] & int(Flag.TOUCHES_EDGE) == 0

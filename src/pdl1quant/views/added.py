@@ -59,7 +59,7 @@ def added_cell(scene: Scene, x_px: float, y_px: float, *, cell_class: CellClass)
     made = MadeCell(x_px=x_px, y_px=y_px, cell_class=cell_class, geometry=outline)
     made = dataclasses.replace(made, flags=int(Flag.ARTEFACT) if scene.is_spoilt(x_px, y_px) else 0)
     measured = measured_cell(scene, made, nucleus_um2=NUCLEUS_UM2)
-    if _is_sharp_around(scene, x_px, y_px):  # nobody drew its nucleus: the edge of a disc alone says little
+    if not _is_blurred_around(scene, x_px, y_px):  # nobody drew its nucleus: the edge of a disc alone says little
         measured = dataclasses.replace(measured, flags=measured.flags & ~int(Flag.OUT_OF_FOCUS))
     return measured if measured.measurements else dataclasses.replace(made, positive=False)
 
@@ -117,15 +117,15 @@ def measured_cell(scene: Scene, made: MadeCell, *, nucleus_um2: float, of_nucleu
     return dataclasses.replace(made, measurements={str(k): float(v) for k, v in row.items() if np.isfinite(v)})
 
 
-def _is_sharp_around(scene: Scene, x_px: float, y_px: float) -> bool:
-    """Whether the nearest cell of the run is in focus."""
+def _is_blurred_around(scene: Scene, x_px: float, y_px: float) -> bool:
+    """Whether the nearest cell of the run is out of focus; of an image without cells nothing says so."""
     cells, sides = scene.review.cells, scene.review.sides_um
     if cells.empty:
         return False
     places = scene.cells.centres_px[: len(cells)]
     away = ((places - (x_px, y_px)) * (sides["mpp_x"], sides["mpp_y"])) ** 2
     nearest = int(np.argmin(away.sum(axis=1)))
-    return not int(cells["flags"].to_numpy(np.int32)[nearest]) & int(Flag.OUT_OF_FOCUS)
+    return bool(cells["flags"].to_numpy(np.int32)[nearest] & int(Flag.OUT_OF_FOCUS))
 
 
 def _bare_px(scene: Scene, cell: Int32Array, od: StainOD, rect: Rect) -> int:
