@@ -100,6 +100,19 @@ def test_a_case_that_was_not_scored_says_why_and_not_that_it_is_free_of_doubt(tm
     assert "<td>failed: not a PNG" in page
 
 
+def test_brown_in_which_no_cell_was_found_is_not_said_to_be_no_brown(tmp_path):
+    folder, out = tmp_path / "tiles", tmp_path / "out"
+    folder.mkdir()
+    rgb = np.full((192, 192, 3), 243, np.uint8)
+    rgb[32:160, 32:160] = (131, 66, 41)
+    PillowImage.fromarray(rgb).save(folder / "one.png")
+    run(folder, out)
+    page = html.unescape((out / "report.html").read_text())
+    assert "brown without cells" in page.lower()
+    assert "No cell is brown" in page
+    assert "no brown was seen" not in page.lower()
+
+
 def test_same_results_give_the_same_bytes(scored):
     first = (scored / "report.html").read_bytes()
     write_report(scored)

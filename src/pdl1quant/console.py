@@ -28,7 +28,7 @@ REMARKS = {
     ResultFlag.WHITE_ASSUMED: "no empty glass seen, white level assumed: give --white R,G,B",
     ResultFlag.WHITE_DIFFERS: "--white is not the level of the glass that was seen, which was used: check both",
     ResultFlag.VECTORS_FIXED: "too little blue or brown to measure its colour: the textbook's is used",
-    ResultFlag.NO_DAB_SEEN: "no brown seen: check the stain against its control",
+    ResultFlag.NO_DAB_SEEN: "no cell is brown: check the stain against its control",
     ResultFlag.MPP_OVERRIDDEN: "--mpp contradicts the files' own pixel size: check it",
     ResultFlag.FIRST_IMAGE_ONLY: "only the first page of several was scored: export the others as files of their own",
     ResultFlag.REGION_OUTSIDE: "regions lie partly outside the image: were they drawn on this one, at this size?",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pdl1quant.outputs.scores_table import ScoreRow
 
 _BELOW_QUALIFIES = "a score below the cut-off is what qualifies"
-_NO_BROWN = "no brown was seen: hold the staining against its positive control first"
+_NO_BROWN = "no cell is brown: hold the staining against its positive control first"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,8 +58,8 @@ FLAG_TEXTS: dict[str, FlagText] = {
         ),
         FlagText(
             name=ResultFlag.NO_DAB_SEEN,
-            short="no brown seen",
-            text="No brown was seen: hold the staining against its positive control before reading this as negative.",
+            short="no brown cell",
+            text="No cell is brown: hold the staining against its positive control before reading this as negative.",
             weight="doubt",
         ),
         FlagText(
