@@ -113,6 +113,22 @@ def test_brown_in_which_no_cell_was_found_is_not_said_to_be_no_brown(tmp_path):
     assert "no brown was seen" not in page.lower()
 
 
+def test_the_table_of_cases_says_whose_reviewed_score_leaves_edits_out(tmp_path):
+    out = make_cohort(tmp_path, ["one", "two"])
+
+    def rows():
+        write_report(out)
+        return re.findall(r"<tr data-sheet.*?</tr>", (out / "report.html").read_text(), re.DOTALL)
+
+    review = open_review(out, "field_0")
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:3], to="stroma")
+    assert ["edits not counted" in row for row in rows()] == [True, False]
+    rescore(out)
+    assert ["edits not counted" in row for row in rows()] == [False, False]
+    review.undo(reviewer="Ada")
+    assert [("reviewed: " in row, "edits not counted" in row) for row in rows()] == [(True, True), (False, False)]
+
+
 def test_same_results_give_the_same_bytes(scored):
     first = (scored / "report.html").read_bytes()
     write_report(scored)
