@@ -82,6 +82,16 @@ def test_a_refused_edit_shows_what_others_did_meanwhile(desk, out):
     assert n - 1 in desk.selection
 
 
+def test_a_cell_that_another_reviewer_added_and_took_back_stops_nothing(desk, out):
+    other = open_review(out)
+    other.edit(EditKind.ADD, reviewer="Bo", made=[MadeCell(x_px=50, y_px=60, cell_class="tumour")])
+    other.undo(reviewer="Bo")
+    assert not desk.edit(EditKind.SIGN)  # refused, for Bo changed it meanwhile
+    desk.lasso(np.array([[-9.0, -9], [-9, 9999], [9999, 9999], [9999, -9]]))
+    assert np.array_equal(desk.selection, np.arange(len(desk.review.cells)))
+    desk.look_at(0.6)
+
+
 def test_a_case_is_counted_with_what_others_did_on_its_other_images(desk, out, qtbot):
     from pdl1quant.napari.case_box import CaseBox
 

@@ -35,7 +35,7 @@ from pdl1quant.views import (
     slide_levels,
     stain_levels,
 )
-from pdl1quant.views.cells import NOT_DRAWN, drawn_circle
+from pdl1quant.views.cells import drawn_circle
 from pdl1quant.views.levels import slide_grids
 from pdl1quant.views.outlines import Outlines, no_outlines
 from review_runs import make_results, open_review, viable
@@ -323,17 +323,6 @@ def test_steps_of_the_cut_off_colour_as_looking_at_it_at_once(scene):
     assert n_turned[2] > 0
     assert scene.cells.look_at(0.2)
     assert np.array_equal(scene.cells.kinds, kinds)
-
-
-def test_the_cut_off_can_be_moved_after_another_reviewer_added_a_cell_and_took_it_back(scene):
-    other = Review(scene.review.results, scene.review.image)
-    other.edit(EditKind.ADD, reviewer="B", made=[MadeCell(x_px=90, y_px=90, cell_class="tumour")])
-    other.undo(reviewer="B")
-    scene.review.look_again()
-    assert scene.review.changed_rows().size == 0
-    assert scene.cells.look_at(0.6)
-    assert len(scene.cells.kinds) == len(scene.review.state)
-    assert scene.cells.kinds[-1] == NOT_DRAWN
 
 
 def test_a_cell_that_was_added_leaves_the_tables_of_the_run_where_they_are(scene):

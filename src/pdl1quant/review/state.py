@@ -184,8 +184,8 @@ class CellState:
 
     # --- edits ---
     def take(self, edits: Sequence[Edit]) -> IntpArray:
-        """Add edits in their order; the rows that may count differently now."""
-        known = {edit.id for edit in self.edits}
+        """Add edits in their order; the rows that are new or may count differently now."""
+        known, n_before = {edit.id for edit in self.edits}, len(self)
         self.edits += edits
         self._make(edits)
         active = active_ids(self.edits)
@@ -195,12 +195,13 @@ class CellState:
         touched = [self._set_standing(edit, holds=edit.id in active) for edit in turned]
         if touched:
             self._speak_again(np.unique(np.concatenate(touched)))
+        touched.append(np.arange(n_before, len(self)))  # also those of what is undone already
         for edit in new:
             touched.append(self._set_standing(edit, holds=True))
             self._speak(edit, self._rows[edit.id])
         if any(edit.kind in _OF_REGIONS for edit in (*turned, *new)):
             touched.append(self._draw_regions())
-        return np.unique(np.concatenate(touched)) if touched else np.zeros(0, dtype=np.intp)
+        return np.unique(np.concatenate(touched)).astype(np.intp)
 
     def _make(self, edits: Sequence[Edit]) -> None:
         """Rows for the cells that edits make, and where each edit finds its cells; an undone edit keeps its rows."""

@@ -104,7 +104,7 @@ class CellView:
         low, high = (np.float32(pick(dab_od, self._dab_od)) for pick in (min, max))
         self._dab_od = dab_od
         # The rule of positivity compares densities with the cut-off: only those between the two can turn a cell.
-        turns = np.zeros(len(self._review.state), bool)  # cells made and undone since have no kind yet
+        turns = np.zeros(len(self.kinds), bool)
         for od in self._review.state.densities():
             turns |= (low <= od) & (od <= high)
         self.update(np.flatnonzero(turns))
