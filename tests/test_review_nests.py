@@ -93,6 +93,16 @@ def test_without_nests_there_is_no_cps_until_a_reviewer_says_which_immune_cells_
             assert (row.reviewed_cps is not None, "no_nests" not in row.reviewed_flags) == (has_cps, has_cps)
 
 
+@pytest.mark.parametrize("over", [box(8000, 8000, 8900, 8900), None])
+def test_a_region_to_include_that_holds_no_cell_brings_no_cps(tmp_path, over):
+    review = open_review(make_results(tmp_path, images=("a",), has_nests=False))
+    review.edit(EditKind.ROI, reviewer="Ada", to=RoiRule.INCLUDE, geometry=over or box(0, 0, 900, 900))
+    if over is None:
+        assert review.score.cps is not None
+        review.edit(EditKind.ROI, reviewer="Ada", to=RoiRule.EXCLUDE, geometry=box(-9, -9, 999, 999))
+    assert (review.score.cps, "no_nests" in review.score.flags) == (None, True)
+
+
 def test_tumour_that_only_the_reviewer_saw_has_no_cps_where_the_run_found_no_nest(tmp_path, monkeypatch):
     def lymphoid(seed, n):
         cells = random_cells(seed, n)

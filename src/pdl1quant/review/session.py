@@ -123,8 +123,8 @@ class Review:
 
     @property
     def calls_back(self) -> bool:
-        """Whether a reviewer's region says that its immune cells count, far from any nest or not."""
-        return any(rule is RoiRule.INCLUDE for rule, _ in self.regions)
+        """Whether a reviewer's region that holds cells says that the immune ones count, far from any nest or not."""
+        return self.state.is_called_back
 
     @property
     def brown(self) -> BrownArea | None:

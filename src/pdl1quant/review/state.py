@@ -177,6 +177,11 @@ class CellState:
         """Whether the edit of that id is in force."""
         return edit_id in self._active
 
+    @property
+    def is_called_back(self) -> bool:
+        """Whether a cell lies in a region to include that no later one paints over."""
+        return bool((self.present & (self._inside == CALLED_BACK)).any())
+
     def regions(self) -> dict[str, tuple[RoiRule, dict[str, Any]]]:
         """What each region that holds does, and its outline now, GeoJSON; by the id of the edit that drew it."""
         found = outlines_of_regions(self.edits, self._active)
