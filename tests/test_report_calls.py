@@ -31,7 +31,7 @@ def test_a_call_has_its_drug_and_says_where_a_low_score_qualifies():
 
 def test_a_call_without_any_brown_has_a_caveat():
     row = replace(ROW, calls=("TPS < 1 % (US)",), flags=("no_dab_seen",))
-    assert "no brown" in calls_of(row, pack=PACK, indication=MELANOMA).caveat
+    assert "no cell is brown" in calls_of(row, pack=PACK, indication=MELANOMA).caveat
     assert calls_of(replace(row, flags=()), pack=PACK, indication=MELANOMA).caveat == ""
 
 

@@ -101,8 +101,8 @@ def _toml(values: dict[str, Any]) -> list[str]:
 def load_network(work: Path, config: dict[str, Any], *, share: float) -> tuple[CellNet, dict[str, Any]]:
     """The averaged network of a run, finished or not, and what the card says about its training.
 
-    ``share`` of 1 is the run's own; less is a mean with the weights that it started from, which keep the rest: means of
-    a network and of what became of it are better than both on images unlike the rendered ones.
+    ``share`` of 1 is the run's own; less is a mean with the weights that it started from, which keeps more of what
+    those could do on images unlike the rendered ones.
     """
     saved = torch.load(work / "checkpoint.pt", weights_only=True)
     if share != 1 and not saved["start"]:
