@@ -12,12 +12,13 @@ from pdl1quant.batch.work import Image, Outcome, Plan
 from pdl1quant.config import Config
 from pdl1quant.console import case_lines
 from pdl1quant.errors import UsageError
-from pdl1quant.model import BrownArea, Counts, PositiveCounts, RegionScore, ResultFlag, StainEstimate, Status
+from pdl1quant.model import BrownArea, Counts, PositiveCounts, RegionScore, ResultFlag, Status
 from pdl1quant.pipeline import CaseMember, score_blocks, score_case
 from pdl1quant.slides.core_map import CoreKind, MappedCore, read_core_map
 from pdl1quant.slides.discover import Found
 from pdl1quant.stages.quality import check_brown
 from pdl1quant.stages.tma import grid_of, nearest_name
+from report_runs import ESTIMATE
 
 ONE, TWO, FIELD = Path("/t/one.svs"), Path("/t/two.svs"), Path("/t/field.png")
 FOUND = [Found(path=path, root=Path("/t"), relative=PurePosixPath(path.name), case="t") for path in (ONE, TWO, FIELD)]
@@ -125,14 +126,6 @@ def test_grids_and_names():
 
 
 # --- pooling ---
-ESTIMATE = StainEstimate(
-    white=(243.0, 241.0, 238.0),
-    haematoxylin=(0.65, 0.704, 0.286),
-    dab=(0.268, 0.57, 0.776),
-    nucleus_od=0.1,
-    white_source="glass",
-    vectors_source="estimated",
-)
 PACK, INDICATION = batch.find_rules("28-8-label", "nsclc")
 PLAN = Plan(output=Path(), config=Config(), pack=PACK, indication=INDICATION, is_array=True)
 

@@ -167,23 +167,20 @@ def case_result(
     unique = [(image, outcome) for image, outcome in members if image.stem not in duplicates]
     scored = [outcome for _, outcome in unique if outcome.is_scored]
     n_unscored = len(unique) - len(scored)
-    counts = sum((outcome.counts for outcome in scored if outcome.counts is not None), Counts())
-    status = _case_status([outcome for _, outcome in unique], score)
+    counts, pooled = _pooled(scored, score=score, plan=plan)
     row = ScoreRow(
         level="array" if is_array else "case",
         image="",
         case=case,
-        status=status,
+        status=_case_status([outcome for _, outcome in unique], score),
         error=_case_error(n_unscored, len(unique)),
-        brown_without_cells_pct=_bare_pct(sum((outcome.brown for outcome in scored), BrownArea())),
         mpp=_common([outcome.mpp for outcome in scored]),
         extra=_common_extra([image.extra for image, _ in members]),
-        **_values(counts if scored else None, score),
-        **_same_for_all(plan),
+        **pooled,
     )
     report = CaseReport(
         case=f"{case} (all cores)" if is_array else case,
-        status=status,
+        status=row.status,
         score=score,
         n_tumour=counts.n_tumour,
         n_images=len(members),
@@ -230,18 +227,16 @@ def core_case_result(
         How it is scored.
     """
     scored = [part for part in parts if part.status not in UNSCORED]
-    counts = sum((part.counts for part in scored if part.counts is not None), Counts())
+    counts, pooled = _pooled(scored, score=score, plan=plan)
     row = ScoreRow(
         level="case",
         image="",
         case=case,
         status=_case_status(parts, score) if parts else Status.NO_TISSUE,
         error=error,
-        brown_without_cells_pct=_bare_pct(sum((part.brown for part in scored), BrownArea())),
         mpp=_common(mpps),
         extra=_common_extra(extras),
-        **_values(counts if scored else None, score),
-        **_same_for_all(plan),
+        **pooled,
     )
     report = CaseReport(
         case=case,
@@ -257,6 +252,16 @@ def core_case_result(
         ),
     )
     return report, row
+
+
+def _pooled(
+    scored: Sequence[Outcome | RegionScore], *, score: Score | None, plan: Plan
+) -> tuple[Counts, dict[str, Any]]:
+    """The counts of the parts of a case together, and what its row says of them."""
+    counts = sum((part.counts for part in scored if part.counts is not None), Counts())
+    bare_pct = _bare_pct(sum((part.brown for part in scored), BrownArea()))
+    values = _values(counts if scored else None, score)
+    return counts, {"brown_without_cells_pct": bare_pct, **values, **_same_for_all(plan)}
 
 
 def _bare_pct(brown: BrownArea) -> float | None:
