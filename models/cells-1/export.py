@@ -43,7 +43,7 @@ CLASSES = ("tumour", "lymphocyte", "macrophage", "stroma", "other")
 REACH_PX = 192
 """Sum of what each layer sees; the test of the networks measures it."""
 CONTEXT_PX = 128
-"""With so much context about windows of 512 px, 1 of 7,357 real cells was another in the network of ``start``: class,
+"""With so much context about windows of 512 px, 1 of 7,357 real cells was another in an earlier network: class,
 positive, or a pixel off.
 Integers see their whole reach: there, a last digit far away may turn a rounding near by (4 in 1,000 rendered cells)."""
 

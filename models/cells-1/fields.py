@@ -58,7 +58,7 @@ def dark_glands(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSet
         tumour_share=float(rng.uniform(0.4, 0.85)),
         gland_share=float(rng.choice([0.5, 1.0])),
         nest_um=float(rng.uniform(50, 200)),
-        tps_pct=float(rng.choice([rng.uniform(75, 100), rng.uniform(25, 85)], p=[0.6, 0.4])),
+        tps_pct=float(rng.choice([rng.uniform(75, 100), rng.uniform(25, 85)], p=[0.5, 0.5])),
         pattern=str(rng.choice(["both", "cytoplasm", "mixed"], p=[0.7, 0.1, 0.2])),
         dab_od=float(rng.uniform(0.4, 1.5)),
         tumour_blue=float(rng.uniform(0.25, 0.9)),
@@ -111,7 +111,7 @@ def inflamed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettin
         macrophage_share=float(rng.uniform(0.05, 0.4)),
         intraepithelial_share=float(rng.uniform(0.05, 0.3)),
         positive_immune_share=float(rng.choice([rng.uniform(0.3, 1.0), rng.uniform(0.0, 0.3)], p=[0.7, 0.3])),
-        tps_pct=float(rng.choice([tissue.tps_pct, rng.uniform(80, 100), 0.0], p=[0.5, 0.25, 0.25])),
+        tps_pct=float(rng.choice([tissue.tps_pct, rng.uniform(80, 100), 0.0], p=[0.4, 0.2, 0.4])),
         haematoxylin_od=float(rng.choice([tissue.haematoxylin_od, rng.uniform(0.7, 1.4)], p=[0.7, 0.3])),
         stroma_spacing=float(rng.uniform(0.85, 1.6)),
         crowding_blue=float(rng.choice([0.0, rng.uniform(0.2, 1.0)])),
@@ -128,7 +128,7 @@ def netted(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings
         goblet_share=float(rng.uniform(0.3, 1.0) if mucous else 0.0),
         tumour_nucleus_um2=float(rng.uniform(18, 45) if mucous else tissue.tumour_nucleus_um2),
         nest_um=float(rng.uniform(40, 200)),
-        tps_pct=float(rng.choice([rng.uniform(70, 100), rng.uniform(20, 80)], p=[0.6, 0.4])),
+        tps_pct=float(rng.choice([rng.uniform(70, 100), rng.uniform(20, 80)], p=[0.45, 0.55])),
         pattern=str(rng.choice(["membrane", "mixed"], p=[0.8, 0.2])),
         partial_share=float(rng.uniform(0, 0.4)),
         membrane_um=float(rng.uniform(0.6, 2.4)),
@@ -261,6 +261,38 @@ def reactive(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettin
     )
 
 
+def sheets(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """Pale solid tumour: large nuclei in pale cytoplasm, some cut off centre, some drawn out in one direction."""
+    tall = rng.random() < 0.3
+    cell_um = float(rng.uniform(9.5, 16))
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.4, 0.92)),
+        gland_share=1.0 if tall else 0.0,
+        nest_um=float(rng.uniform(90, 400)),
+        septum_um=float(rng.choice([0.0, rng.uniform(2, 20)])),
+        tps_pct=float(rng.choice([0.0, rng.uniform(0, 15), rng.uniform(15, 100)], p=[0.4, 0.25, 0.35])),
+        haematoxylin_od=float(rng.uniform(0.25, 0.6)),
+        background_od=float(rng.uniform(0.02, 0.08)),
+        chromatin=float(rng.uniform(0.2, 1.2)),
+        tumour_cell_um=cell_um,
+        tumour_nucleus_um2=float(min(rng.uniform(35, 130), 0.55 * cell_um**2)),
+        tumour_blue=float(rng.uniform(0.7, 1.1)),
+        nest_spacing=float(rng.uniform(0.65, 1.0)),
+        tumour_stretch=float(rng.choice([0.0, rng.uniform(0.2, 1.2)], p=[0.4, 0.6])),
+        cap_share=float(rng.uniform(0.0, 0.35)),
+        cell_defocus=float(rng.uniform(0.1, 0.6)),
+        column_um=float(rng.uniform(30, 60)),
+        column_width_um=float(rng.uniform(6, 9)),
+        stratification=float(rng.uniform(0.5, 1.0)),
+        lymphocyte_share=float(rng.uniform(0.05, 0.8)),
+        macrophage_share=float(rng.uniform(0.02, 0.3)),
+        positive_immune_share=float(rng.choice([0.0, rng.uniform(0.0, 1.0)], p=[0.4, 0.6])),
+        intraepithelial_share=float(rng.uniform(0.0, 0.15)),
+        apoptotic_share=float(rng.uniform(0.0, 0.06)),
+    )
+
+
 def dying(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
     """The same tissue, in some fields with many apoptotic bodies."""
     return dataclasses.replace(
@@ -288,7 +320,7 @@ def cuffed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings
 
 THEMES = {
     each.__name__: each
-    for each in (dark_glands, drowned, netted, inflamed, lymphoid, smudged, unstained, palisades, reactive)
+    for each in (dark_glands, drowned, netted, inflamed, lymphoid, smudged, unstained, palisades, reactive, sheets)
 }
 """What some of the fields show; their shares are in the configuration, by these names."""
 CUFFED = ("dark_glands", "drowned", "netted", "palisades")
