@@ -7,10 +7,10 @@ import pytest
 from factories import make_cells
 from pdl1quant.config import CellsConfig, StainsConfig
 from pdl1quant.model import CELL_COLUMNS, CLASS_PROBABILITIES, CellClass, Segmentation, Tile
+from pdl1quant.neighbours import SQUARE_UM
 from pdl1quant.stages.cells import grow_cells
 from pdl1quant.stages.classify import (
     BROWN_UM,
-    SQUARE_UM,
     SQUARES_AROUND,
     classify_cells,
     name_by_scores,

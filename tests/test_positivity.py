@@ -12,7 +12,7 @@ from factories import make_cells
 from pdl1quant.config import PositivityConfig
 from pdl1quant.kernels.membrane import best_runs
 from pdl1quant.model import EXCLUDING_FLAGS, MEMBRANE_SECTORS, Compartment, Flag, MembraneProfile
-from pdl1quant.stages.positivity import call_positive
+from pdl1quant.stages.positivity import COMPANY_UM, call_positive, keep_shared_lines
 from pdl1quant.stages.score import positive_at
 
 CONFIG = PositivityConfig()
@@ -277,6 +277,80 @@ def test_two_cells_with_the_same_short_line_both_count():
 def test_ringed_neighbours_keep_their_rings():
     """In a sheet of positive cells every line is shared."""
     assert pair("tumour", "tumour", [np.full(32, 0.5)] * 2, shared=30)["membrane_positive"].all()
+
+
+# --- lines that are given back ---------------------------------------------------------------------------------------
+def nest(n_brown=40, n_blue=0, *, own=18, kind="tumour", **columns):
+    """A cell that shares ``own`` sectors of line with the first other, in tumour cells of a brown ring or none."""
+    n = 1 + n_brown + n_blue
+    rings = [np.full(32, 0.5)] * n_brown + [np.zeros(32)] * n_blue
+    neighbours = [facing(1, own), facing(0, own)] + [facing(-1, 0)] * (n - 2)
+    cells = make_cells(n, cell_class=["tumour", kind] + ["tumour"] * (n - 2), **columns)
+    membrane = profile([arc(0.5, own), *rings], neighbour=neighbours)
+    return call(cells, membrane), membrane
+
+
+def kept(cells, membrane, *, mpp=0.5, compartment=Compartment.CYTOPLASM):
+    return keep_shared_lines(cells, membrane, around=cells, mpp=mpp, compartment=compartment, config=CONFIG)
+
+
+@pytest.mark.parametrize("compartment", [Compartment.MEMBRANE, Compartment.CYTOPLASM])
+def test_where_all_around_are_brown_a_shared_line_is_the_cells_own_too(compartment):
+    before, membrane = nest()
+    assert not before["positive"][0]
+    after = kept(before, membrane, compartment=compartment)
+    assert after["membrane_positive"][0]
+    assert after["positive"][0]
+    assert after["membrane_dab_od_run"][0] == np.float32(0.5)
+    assert after["membrane_completeness"][0] == np.float32(18 / 32)
+    assert after["dab_grade"][0] == 2
+    assert not after["flags"][0] & Flag.SHARED_MEMBRANE
+    assert after.iloc[1:].equals(before.iloc[1:])
+    assert [str(t) for t in after.dtypes] == [str(t) for t in before.dtypes]
+    assert positive_at(after, 0.2, CONFIG).membrane[0]
+    assert not before["positive"][0], "the table given is left as it is"
+
+
+@pytest.mark.parametrize(
+    ("n_brown", "n_blue", "own"),
+    [(4, 36, 18), (20, 20, 18), (36, 4, 18), (36, 4, 12), (40, 0, 7), (8, 0, 18)],
+    ids=["10 %", "50 %", "90 %", "90 %, a short line", "all, but hardly a line", "few cells"],
+)
+def test_elsewhere_a_shared_line_stays_the_neighbours(n_brown, n_blue, own):
+    cells, membrane = nest(n_brown, n_blue, own=own)
+    assert not cells["positive"][0]
+    assert kept(cells, membrane) is cells
+
+
+def test_cells_of_brown_cytoplasm_say_nothing_of_one_without():
+    cells, membrane = nest(cytoplasm_dab_od_mean=[0.02] + [0.4] * 40)
+    assert not cells["positive"][0]
+    assert kept(cells, membrane) is cells
+
+
+def test_the_line_of_an_immune_cell_is_not_given_back():
+    cells, membrane = nest(kind="lymphocyte")
+    assert not cells["positive"][0]
+    assert kept(cells, membrane) is cells
+
+
+def test_only_tumour_cells_get_a_line_back():
+    cells, membrane = nest()
+    cells["cell_class"] = cells["cell_class"].where(cells.index != 0, "stroma")
+    assert kept(cells, membrane) is cells
+
+
+def test_cells_that_are_far_say_nothing_of_a_line():
+    cells, membrane = nest()
+    far = cells.assign(x_px=cells["x_px"] + np.where(cells.index < 2, 0, 2 * COMPANY_UM + 400))
+    assert kept(far, membrane) is far
+    assert kept(cells, membrane)["positive"][0]
+    assert kept(cells, membrane, mpp=5.0) is cells
+
+
+def test_no_cells_have_no_line_to_get_back():
+    cells, membrane = make_cells(0), profile(np.zeros((0, MEMBRANE_SECTORS)))
+    assert len(kept(call(cells, membrane), membrane)) == 0
 
 
 # --- the table -------------------------------------------------------------------------------------------------------

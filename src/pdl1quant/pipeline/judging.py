@@ -47,10 +47,11 @@ def judge_cells(
             flagged, measured.membrane, compartment=pack.compartment, config=config.positivity
         )
 
-    first = judged(cells)
-    if class_scores is None:
-        return first
-    weighed = classify.weigh_brown_company(classify.weigh_blue_company(first, mpp=mpp), mpp=mpp)
-    if weighed["cell_class"].equals(first["cell_class"]):
-        return weighed
-    return judged(cells.assign(**weighed[["cell_class", *CLASS_PROBABILITIES]]))
+    first = last = judged(cells)
+    if class_scores is not None:
+        last = classify.weigh_brown_company(classify.weigh_blue_company(first, mpp=mpp), mpp=mpp)
+        if not last["cell_class"].equals(first["cell_class"]):
+            last = judged(cells.assign(**last[["cell_class", *CLASS_PROBABILITIES]]))
+    return positivity.keep_shared_lines(
+        last, measured.membrane, around=first, mpp=mpp, compartment=pack.compartment, config=config.positivity
+    )

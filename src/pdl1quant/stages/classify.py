@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pdl1quant.model import CLASS_PROBABILITIES, CellClass, Float32Array, Float64Array, StainEstimate
-from pdl1quant.neighbours import neighbour_weights
+from pdl1quant.neighbours import neighbour_weights, sums_around
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +47,8 @@ MIXED = ((0.05, 0.2, 0.55, 0.75), (0.0, 1.0, 1.0, 0.0))
 """... where so much of the tumour around is positive ..."""
 NESTS = ((0.2, 0.4), (0.0, 1.0))
 """... and so many of the cells around look like tumour: what holds between two shares is passed to gradually."""
-SQUARE_UM, SQUARES_AROUND = 40.0, 4
-"""What lies around is counted by squares: its own and so many on each side, 200 um at most."""
+SQUARES_AROUND = 4
+"""What lies around is counted by squares of 40 um: its own and so many on each side, 200 um at most."""
 DOUBTS_AT_ONCE = 2000
 """A cell in dense tissue has some 600 neighbours that near: more pairs at a time would cost memory."""
 _TUMOUR = list(CellClass).index(CellClass.TUMOUR)
@@ -242,7 +242,9 @@ def weigh_blue_company(cells: pd.DataFrame, *, mpp: float) -> pd.DataFrame:
     if not len(doubtful):
         return cells
     of_each = np.stack([share, share * brown, 1 - share, (1 - share) * brown], axis=1)
-    around = _counted_around(cells[["x_px", "y_px"]].to_numpy(dtype=np.float64) * mpp, of_each, doubtful)
+    around = sums_around(
+        cells[["x_px", "y_px"]].to_numpy(np.float64) * mpp, of_each, rows=doubtful, squares=SQUARES_AROUND
+    )
     tumour, brown_tumour, rest, brown_rest = (around - of_each[doubtful]).T
     blue_tumour = 1 - (brown_tumour + DOUBT_CELLS * BROWN_TUMOUR) / (tumour + DOUBT_CELLS)
     blue_rest = 1 - (brown_rest + DOUBT_CELLS * BROWN_REST) / (rest + DOUBT_CELLS)
@@ -269,26 +271,6 @@ def _with_odds(cells: pd.DataFrame, rows: IntpArray, odds: Float64Array) -> pd.D
     scores[rows] *= rest[:, None].astype(np.float32)
     scores[rows, _TUMOUR] = probability
     return name_by_scores(cells, scores)
-
-
-def _counted_around(centres_um: Float64Array, of_each: Float64Array, rows: IntpArray) -> Float64Array:
-    """Sums (m, k) of ``of_each`` (n, k) over the squares around some rows, their own included.
-
-    Squares lie on a grid from the slide's corner and are added one by one: what is far away changes no last bit.
-    """
-    column, row = np.floor(centres_um / SQUARE_UM).astype(np.intp).T
-    column, row = column - column.min(), row - row.min()
-    height, width = int(row.max()) + 1, int(column.max()) + 1
-    squares = np.stack(
-        [np.bincount(row * width + column, weights=each, minlength=height * width) for each in of_each.T], axis=1
-    ).reshape(height, width, -1)
-    n = SQUARES_AROUND
-    padded = np.pad(squares, ((n, n), (n, n), (0, 0)))
-    total = np.zeros((len(rows), of_each.shape[1]))
-    for down in range(2 * n + 1):
-        for right in range(2 * n + 1):
-            total += padded[row[rows] + down, column[rows] + right]
-    return total
 
 
 def features_of(cells: pd.DataFrame, estimate: StainEstimate) -> Float64Array:

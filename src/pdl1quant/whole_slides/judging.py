@@ -16,7 +16,7 @@ import pandas as pd
 from pdl1quant import naming, pipeline
 from pdl1quant.kernels.places import nearest_of
 from pdl1quant.model import MembraneProfile
-from pdl1quant.stages import measure
+from pdl1quant.stages import measure, positivity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -184,7 +184,8 @@ def _judge(
     inside = slice(*np.searchsorted(y, [rows[0] - 0.5, rows[1] - 0.5]).tolist())
     seen = slice(0, len(cells))
     if gathered.class_scores is None:  # else brown cells all around count
-        seen = _seen(gathered, inside, reach_px=naming.reach_um(config) / grid.mpp)
+        reaches_um = positivity.COMPANY_UM, naming.reach_um(config)
+        seen = _seen(gathered, inside, reaches_px=tuple(each / grid.mpp for each in reaches_um))
     cells = pipeline.judge_cells(
         measure.Measured(cells=cells.iloc[seen].reset_index(drop=True), membrane=_part(gathered.membrane, seen)),
         gathered.class_scores,
@@ -207,13 +208,15 @@ def _judge(
     )
 
 
-def _seen(gathered: _Gathered, inside: slice, *, reach_px: float) -> slice:
+def _seen(gathered: _Gathered, inside: slice, *, reaches_px: tuple[float, float]) -> slice:
     """The rows on which what is said of those inside depends.
 
-    A membrane is judged by what its neighbours are, and by their own membranes, which others share.
+    A membrane is judged by what its neighbours are, and by their own membranes, which others share; a line that it lost
+    also by the cells around, within the first reach. The second one is that of names.
     """
     y, neighbour = gathered.cells["y_px"].to_numpy(), gathered.membrane.neighbour
-    rows = np.arange(len(y))[inside]
+    (company, reach_px), here = reaches_px, y[inside]
+    rows = np.flatnonzero((y >= here[0] - company) & (y <= here[-1] + company)) if len(here) else np.arange(0)
     for _ in range(2):
         met = np.zeros(len(y) + 1, bool)  # the last one is nobody: -1
         met[rows], met[neighbour[rows]] = True, True

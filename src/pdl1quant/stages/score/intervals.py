@@ -1,8 +1,10 @@
 """How far a TPS or a CPS can be trusted: the envelope of several intervals, from the counts of blocks of tissue.
 
 Wilson, J Am Stat Assoc 1927; 22: 209-212 for a share of independent cells; a bootstrap of the ratio of sums over
-blocks (Davison & Hinkley, Bootstrap Methods and their Application, 1997) because neighbours resemble each other; and
-the scores at the threshold t1 plus and minus a margin, because t1 is a working value.
+blocks (Davison & Hinkley, Bootstrap Methods and their Application, 1997) because neighbours resemble each other;
+Wilson's on as many cells as would be as uncertain if they were independent (Korn & Graubard, Survey Methodology 1998;
+24: 193-201), because a bootstrap of few blocks, or of few positive ones, is too narrow; and the scores at the threshold
+t1 plus and minus a margin, because t1 is a working value.
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ _LEVEL = 0.95
 _SEED = 28_8
 _DRAWN_AT_ONCE = 4_000_000
 """Entries of the bootstrap's weights held in memory at a time (32 MB)."""
+_TELLING_BLOCKS = 1.5
+"""From so many blocks of one size on it can be seen how much they differ: one with its cut neighbours is no two."""
+_MIN_FREEDOM = 2.0
+"""Student's quantile of two blocks (12.7) would make every interval 0 to 100: that of three stands in for it."""
 
 Interval: TypeAlias = tuple[float, float]
 
@@ -69,18 +75,29 @@ def _wilson(k: float, n: float, level: float = _LEVEL) -> Interval:
 
 
 def has_few_blocks(blocks: Sequence[Counts], config: ScoreConfig) -> bool:
-    """Whether too few blocks hold tumour for the bootstrap to mean anything."""
-    return sum(block.n_tumour > 0 for block in blocks) < config.min_blocks
+    """Whether too few blocks hold tumour for the bootstrap to mean anything, counted by `_even_blocks`."""
+    return _even_blocks([block.n_tumour for block in blocks]) < config.min_blocks
+
+
+def _even_blocks(cells: Sequence[int]) -> float:
+    """How many blocks of one size would tell as much as those of so many cells (Kish 1965); 0 without cells.
+
+    The border of an image cuts blocks: a field of 512 um is one of 500 um and three slivers, not four.
+    """
+    return sum(cells) ** 2 / max(sum(n**2 for n in cells), 1)
 
 
 def tps_interval(blocks: Sequence[Counts], total: Counts, compartment: Compartment, config: ScoreConfig) -> Interval:
     """Interval of the TPS in per cent; ``total`` is the sum of ``blocks`` and holds tumour cells."""
     k, n = getattr(total.positive, compartment), total.n_tumour
+    pairs = [(getattr(b.positive, compartment), b.n_tumour) for b in blocks]
     found = [_wilson(k, n), *_at_margins(total, compartment, immune=False)]
+    effect = _design_effect(pairs, independent=k / n * (1 - k / n) / n)
     if has_few_blocks(blocks, config):
-        found.append(_wilson(k / config.design_effect, n / config.design_effect))
+        effect = max(effect, config.design_effect)
     else:
-        found.append(_bootstrap([(getattr(b.positive, compartment), b.n_tumour) for b in blocks], config))
+        found.append(_bootstrap(pairs, config))
+    found.append(_wilson(k / effect, n / effect))
     return _envelope(found, cap=100.0)
 
 
@@ -92,13 +109,35 @@ def cps_interval(blocks: Sequence[Counts], total: Counts, compartment: Compartme
     whose share i / (i + n) is Wilson's to bound. Conservative: the widths add as if both parts always erred alike.
     """
     k, n, immune = getattr(total.positive, compartment), total.n_tumour, total.positive.immune
+    pairs = [(getattr(b.positive, compartment) + b.positive.immune, b.n_tumour) for b in blocks]
     found = [_sum_of_parts(k, n, immune), *_at_margins(total, compartment, immune=True)]
+    effect = _design_effect(pairs, independent=(k / n * (1 - k / n) + immune / n * (1 + immune / n)) / n)
     if has_few_blocks(blocks, config):
-        found.append(_sum_of_parts(*(each / config.design_effect for each in (k, n, immune))))
+        effect = max(effect, config.design_effect)
     else:
-        pairs = [(getattr(b.positive, compartment) + b.positive.immune, b.n_tumour) for b in blocks]
         found.append(_bootstrap(pairs, config))
+    found.append(_sum_of_parts(*(each / effect for each in (k, n, immune))))
     return _envelope(found, cap=100.0)
+
+
+def _design_effect(pairs: Sequence[tuple[int, int]], *, independent: float) -> float:
+    """By how much blocks that differ shrink the number of cells, at least 1; 1 where they cannot tell.
+
+    The variance of the ratio of sums of ``pairs`` (numerator, tumour cells) over that of ``independent`` cells, times
+    the square of Student's quantile over the normal one, as few blocks know that variance badly.
+    """
+    held = sorted(pair for pair in pairs if any(pair))  # the order in which blocks come must not change the numbers
+    even = _even_blocks([n for _, n in held])
+    if independent <= 0 or len(held) < 2 or even < _TELLING_BLOCKS:
+        return 1.0
+    from scipy.special import stdtrit  # noqa: PLC0415  slow to import
+
+    numerator, cells = np.array(held, dtype=np.float64).T
+    off = numerator - numerator.sum() / cells.sum() * cells
+    variance = len(held) / (len(held) - 1) * float((off**2).sum()) / cells.sum() ** 2
+    quantile = 0.5 * (1 + _LEVEL)
+    student = float(stdtrit(max(even - 1, _MIN_FREEDOM), quantile)) / NormalDist().inv_cdf(quantile)
+    return float(max(variance / independent * student**2, 1.0))
 
 
 def _at_margins(total: Counts, compartment: Compartment, *, immune: bool) -> list[Interval]:
