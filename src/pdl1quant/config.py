@@ -208,11 +208,11 @@ class ScoreConfig(_Section):
     """From counts to scores and intervals."""
 
     block_um: float = Field(default=500.0, gt=0)
-    """Side of the blocks of tissue that the bootstrap draws."""
+    """Side of the blocks of tissue that the interval compares."""
     min_blocks: int = Field(default=10, ge=2)
-    """With fewer blocks that hold tumour, Wilson's interval on n / ``design_effect`` replaces the bootstrap."""
+    """With fewer blocks that hold tumour (uneven ones count less) there is no bootstrap, and ``design_effect`` holds."""
     design_effect: float = Field(default=3.0, ge=1)
-    """By how much clustering of cells shrinks the effective number of cells, when there are few blocks."""
+    """By how much clustering of cells shrinks their number when there are few blocks, or more where they differ."""
     bootstrap_samples: int = Field(default=1000, ge=100, le=100_000)
     """Samples of the block bootstrap."""
     threshold_margin_od: float = Field(default=0.05, ge=0, le=1)

@@ -124,7 +124,7 @@ FLAG_TEXTS: dict[str, FlagText] = {
         FlagText(
             name=ResultFlag.FEW_BLOCKS,
             short="little tissue",
-            text="How much the score varies over the tissue is assumed, not measured; the interval is widened.",
+            text="Too few blocks of tissue to measure well how much the score varies over it; the interval is widened.",
         ),
         FlagText(
             name=ResultFlag.SELECTED_FIELDS,

@@ -51,8 +51,9 @@ def score(
     Percentages are unrounded. Without viable tumour cells every score is None. CPS is None without a macrophage
     class, and where immune cells are seen and neither drawn tumour nor a nest to which they might belong; the area
     scores are None without the area of a tumour ROI. The interval is the envelope of Wilson's, the block
-    bootstrap's (with fewer than ``min_blocks`` tumour blocks: Wilson's on n / ``design_effect``) and the scores at
-    t1 plus and minus the margin; it does not depend on the order of the blocks. Adequacy is judged per case only.
+    bootstrap's (not with fewer than ``min_blocks`` tumour blocks), Wilson's on the effective number of cells and the
+    scores at t1 plus and minus the margin; it does not depend on the order of the blocks. Adequacy is judged per case
+    only.
 
     Calls are made only by a pack that makes them, with an indication, for an adequate case without any of the doubts
     that `why_no_call` names. The CPS has an interval of the same kind as the TPS, and its cut-offs are held against it;
