@@ -366,6 +366,37 @@ def test_whole_slides_are_held_out():
     assert (flattering.held_out.argmax(axis=1) == flattering.truth).mean() > 0.95
 
 
+def apart(n, *, slides):
+    """Two classes that nothing confuses."""
+    classes = np.arange(n) % 2
+    features = np.random.default_rng(0).normal(size=(n, 6)).astype(np.float32)
+    features[:, 0] += 8 * classes
+    names = np.array(["tumour", "lymphocyte"])[classes].tolist()
+    return fit_classifier(features, names, [str(k) for k in np.arange(n) * slides // n], names=NAMES)
+
+
+@pytest.mark.parametrize("slides", [1, 5])
+@pytest.mark.parametrize("n", [40, 200])
+def test_few_cells_without_an_error_are_not_certain(n, slides):
+    """Of n / 2 cells of a class one more, at most, is of the other: Platt's target, reached by the surest ones."""
+    fitted = apart(n, slides=slides)
+    assert (fitted.held_out.argmax(axis=1) == fitted.truth).all()
+    surest = fitted.held_out.max(axis=1)
+    assert surest.mean() == pytest.approx(1 - 1 / (n / 2 + 2), abs=0.01)
+
+
+def test_a_class_of_one_slide_is_told_not_to_be_judged():
+    features, classes, slides = blobs(2, n=300)
+    assert fit_classifier(features, classes, slides, names=NAMES).never_learnt.tolist() == [0, 0]
+    of_one = np.flatnonzero(np.array(slides) == "slide 3")[::2]
+    named = ["macrophage" if k in of_one else each for k, each in enumerate(classes)]
+    fitted = fit_classifier(features, named, slides, names=NAMES)
+    assert dict(zip(fitted.classes, fitted.never_learnt.tolist(), strict=True)) == {
+        "tumour": 0, "lymphocyte": 0, "macrophage": len(of_one),
+    }  # fmt: skip
+    assert 0.2 < fitted.temperature < 10
+
+
 def test_calibration_makes_probabilities_more_honest():
     features, classes, slides = blobs(2, n=2000)
     fitted = fit_classifier(features, classes, slides, names=NAMES)

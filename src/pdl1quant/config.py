@@ -210,7 +210,7 @@ class ScoreConfig(_Section):
     block_um: float = Field(default=500.0, gt=0)
     """Side of the blocks of tissue that the interval compares."""
     min_blocks: int = Field(default=10, ge=2)
-    """With fewer blocks that hold tumour (uneven ones count less) there is no bootstrap, and ``design_effect`` holds."""
+    """With fewer blocks of tumour (uneven ones count less) there is no bootstrap, and ``design_effect`` holds."""
     design_effect: float = Field(default=3.0, ge=1)
     """By how much clustering of cells shrinks their number when there are few blocks, or more where they differ."""
     bootstrap_samples: int = Field(default=1000, ge=100, le=100_000)

@@ -1,4 +1,9 @@
-"""Gradient boosting on described cells, held out by slide, its probabilities calibrated by a temperature."""
+"""Gradient boosting on described cells, held out by slide, its probabilities calibrated by a temperature.
+
+References
+----------
+Platt, "Probabilistic outputs for support vector machines", 1999 (targets short of 1, for few cells).
+"""
 
 from __future__ import annotations
 
@@ -43,6 +48,12 @@ class Fitted:
     n_slides: int
     n_folds: int
     by_slide: bool
+
+    @property
+    def never_learnt(self) -> IntpArray:
+        """Cells of each class, (k,), whose class none of the slides had that their fold learnt from."""
+        unseen = self.uncalibrated[np.arange(len(self.truth)), self.truth] == 0  # exp(-inf)
+        return np.bincount(self.truth[unseen], minlength=len(self.classes))
 
 
 def fit_classifier(
@@ -147,15 +158,23 @@ def _mask(test: IntpArray, n: int) -> np.ndarray:
 
 
 def _temperature(logits: Float64Array, truth: IntpArray) -> float:
-    """What to divide logits by so that the held-out cells are the least surprising."""
+    """What to divide logits by so that the held-out cells are the least surprising.
+
+    Of n cells of a class one more is taken to be of another, as Platt does: else twenty cells that are told apart
+    without an error would make probabilities of all but 1.
+    """
     known = np.isfinite(logits[np.arange(len(truth)), truth])
     logits, truth = logits[known], truth[known]
+    is_seen = np.isfinite(logits)
+    wrong = 1 / (np.bincount(truth, minlength=logits.shape[1])[truth] + 2)
+    target = is_seen * (wrong / (is_seen.sum(axis=1) - 1))[:, None]
+    target[np.arange(len(truth)), truth] = 1 - wrong
 
     def surprise(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        top = scaled.max(axis=1)
-        total = top + np.log(np.exp(scaled - top[:, None]).sum(axis=1))
-        return float((total - scaled[np.arange(len(truth)), truth]).mean())
+        scaled = np.where(is_seen, logits, 0) / np.exp(log_temperature)
+        top = scaled.max(axis=1, where=is_seen, initial=-np.inf)
+        total = top + np.log((is_seen * np.exp(scaled - top[:, None])).sum(axis=1))
+        return float((total - (target * scaled).sum(axis=1)).mean())
 
     low, high = np.log(TEMPERATURES)
     return float(np.exp(minimize_scalar(surprise, bounds=(low, high), method="bounded").x))

@@ -37,8 +37,8 @@ def report_text(card: ClassifierCard, fitted: Fitted, *, notes: Sequence[str] = 
     before, after = (calibration_error(each, fitted.truth) for each in (fitted.uncalibrated, fitted.held_out))
     believed = (
         f"Mean distance between probability and share of right calls: {after:.3f} ({before:.3f} before calibration "
-        f"with temperature {fitted.temperature:.2f}). On the line of the plot a probability of 0.8 is right in 8 of 10 "
-        "cells."
+        f"with temperature {fitted.temperature:.2f}, which was fitted on the same cells). On the line of the plot a "
+        "probability of 0.8 is right in 8 of 10 cells."
     )
     lines = [
         f"# Classifier {card.name}",

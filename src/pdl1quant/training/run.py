@@ -79,6 +79,12 @@ def train(job: TrainingJob, *, say: Callable[[str], None] = lambda _: None) -> C
         notes.append(
             "whole slides could not be held out: cells were, at random; the figures flatter, label more slides"
         )
+    notes += [
+        f"{name}: {few} of its {int((fitted.truth == k).sum())} cells could not be judged, as no other slide has any, "
+        "and count as not recognised; label the class on several slides"
+        for k, (name, few) in enumerate(zip(fitted.classes, fitted.never_learnt.tolist(), strict=True))
+        if few
+    ]
     for note in notes:
         say(note)
     name = job.output.resolve().name
