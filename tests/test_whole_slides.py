@@ -8,13 +8,14 @@ import tifffile
 from scipy.spatial import cKDTree
 
 import phantom_slides
+from factories import make_cells
 from pdl1quant import pipeline
 from pdl1quant.assays import load_pack
 from pdl1quant.config import load_config
-from pdl1quant.model import BrownArea, Flag, ResultFlag, SlideGrid, Status
+from pdl1quant.model import BrownArea, Flag, MembraneProfile, ResultFlag, SlideGrid, Status
 from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.slides.roi import Roi, RoiKind
-from pdl1quant.stages import quality
+from pdl1quant.stages import positivity, quality
 from pdl1quant.whole_slides import judging, survey
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import measure_tile
@@ -110,6 +111,26 @@ def test_neither_the_order_of_tiles_nor_the_height_of_bands_changes_a_cell(path,
         pd.testing.assert_frame_equal(
             pd.concat(bands, ignore_index=True), by_tile_px("watershed", 1024)[1], check_exact=True
         )
+
+
+def test_a_band_sees_all_that_gives_a_line_back():
+    """Cells 10 px apart in a column, each the neighbour of the next: those inside, the company, two neighbours."""
+    n = 400
+    ring = np.zeros((n, 32), np.float32)
+    next_one = np.full((n, 32), -1, np.int32)
+    next_one[:-1, 0] = np.arange(1, n)
+    gathered = judging._Gathered(
+        cells=make_cells(n, x_px=0.0, y_px=10.0 * np.arange(n)),
+        tiles=np.zeros(n, np.intp),
+        membrane=MembraneProfile(dab_od=ring, weight=ring + 1, neighbour=next_one),
+        class_scores=None,
+        outlines=(),
+    )
+    company_px = positivity.COMPANY_UM / 0.5
+    seen = judging._seen(gathered, slice(100, 200), reaches_px=(company_px, 0.0))
+    assert (seen.start, seen.stop) == (100 - company_px / 10, 200 + company_px / 10 + 2)
+    assert judging._seen(gathered, slice(100, 100), reaches_px=(company_px, 0.0)) == slice(100, 100)
+    assert positivity.COMPANY_UM + 2 * 50 < judging.MARGIN_UM, "two neighbours of 50 um"
 
 
 def test_glass_is_no_work(path, estimate):
