@@ -184,8 +184,8 @@ def _judge(
     inside = slice(*np.searchsorted(y, [rows[0] - 0.5, rows[1] - 0.5]).tolist())
     seen = slice(0, len(cells))
     if gathered.class_scores is None:  # else brown cells all around count
-        reaches_um = positivity.COMPANY_UM, naming.reach_um(config)
-        seen = _seen(gathered, inside, reaches_px=tuple(each / grid.mpp for each in reaches_um))
+        reaches_px = positivity.COMPANY_UM / grid.mpp, naming.reach_um(config) / grid.mpp
+        seen = _seen(gathered, inside, reaches_px=reaches_px)
     cells = pipeline.judge_cells(
         measure.Measured(cells=cells.iloc[seen].reset_index(drop=True), membrane=_part(gathered.membrane, seen)),
         gathered.class_scores,
