@@ -13,6 +13,7 @@ from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.scores_table import ScoreRow, score_values, write_scores
 from pdl1quant.outputs.tables import write_cells
+from pdl1quant.pipeline.images import _flagged
 from pdl1quant.review import Review, open_results
 from pdl1quant.review.recount import score_blocks
 from pdl1quant.stages.score import count_blocks
@@ -25,9 +26,24 @@ def image_bytes(name):
 
 
 def make_results(
-    tmp_path, *, images=("a", "b"), n=200, case="case", seed=0, version=None, has_nests=True, flags=FLAGS, **changes
+    tmp_path,
+    *,
+    images=("a", "b"),
+    n=200,
+    case="case",
+    seed=0,
+    version=None,
+    has_nests=True,
+    flags=FLAGS,
+    tables=None,
+    size_px=None,
+    **changes,
 ):
-    """A folder of results over one case; the images are files of a few bytes beside it. ``changes`` are of the job."""
+    """A folder of results over one case; the images are files of a few bytes beside it. ``changes`` are of the job.
+
+    ``tables`` are cells in the place of random ones. With ``size_px`` they are those of images of that size, in which
+    nests were looked for; without it, of an earlier version that wrote down no size.
+    """
     folder, out = tmp_path / "tiles", tmp_path / "out"
     folder.mkdir(exist_ok=True)
     job = job_for(folder, out, **changes)
@@ -38,22 +54,26 @@ def make_results(
         "indication": job.indication,
         "has_tumour_roi": False,
         "tumour_confirmed": False,
-        "has_nests": has_nests,
         "flags": flags,
     }
-    rows, entries, all_blocks = [], [], []
+    rows, entries, all_blocks, nests = [], [], [], []
     for number, name in enumerate(images):
         (folder / f"{name}.png").write_bytes(image_bytes(name))
         sha256 = hashlib.sha256(image_bytes(name)).hexdigest()
-        cells = random_cells(seed + number, n).assign(**probabilities(seed + number, n))
+        cells = random_cells(seed + number, n) if tables is None else tables[number]
+        cells = cells.assign(**probabilities(seed + number, len(cells)))
         cells = cells.sort_values(["y_px", "x_px"], ignore_index=True)
         metadata = {"image_sha256": sha256, "config_digest": job.config.digest, "mpp": "0.5"}
+        if size_px is not None:
+            metadata |= {"width_px": str(size_px), "height_px": str(size_px)}
+            cells, found = _flagged(cells, None, shape=(size_px, size_px), mpp=0.5)
+        nests.append(has_nests if size_px is None else found)
         write_cells(cells, result_path(out, "cells", name), metadata=metadata)
         blocks = count_blocks(
             cells, block_um=job.config.score.block_um, mpp_x=0.5, mpp_y=0.5, config=job.config, pack=job.pack
         )
         all_blocks += blocks
-        score = score_blocks(blocks, level="image", **scoring)
+        score = score_blocks(blocks, level="image", has_nests=nests[-1], **scoring)
         rows.append(
             ScoreRow(
                 level="image", image=f"{name}.png", case=case, status=Status.OK, mpp=0.5,
@@ -61,7 +81,7 @@ def make_results(
             )
         )  # fmt: skip
         entries.append({"image": f"{name}.png", "results": name, "case": case, "sha256": sha256, "roi_sha256": None})
-    score = score_blocks(all_blocks, level="case", **scoring)
+    score = score_blocks(all_blocks, level="case", has_nests=any(nests), **scoring)
     values = score_values(sum(all_blocks, Counts()), score)
     rows.append(ScoreRow(level="case", image="", case=case, status=Status.OK, mpp=0.5, **values, **common))
     write_scores(rows, out / "scores.csv")

@@ -211,7 +211,7 @@ def bands_of(cells, band_px, downsample, height, alive=None):
 def test_bands_of_any_height_have_the_flags_of_the_whole(seed, band_px, downsample, mpp, side):
     rng = np.random.default_rng(seed)
     cells = sparse_cells(rng, 900, side, side)
-    slide = SimpleNamespace(width=side, height=side, mpp_x=mpp, mpp_y=mpp * 1.01)
+    slide = Squares(width=side, height=side, mpp_x=mpp, mpp_y=mpp * 1.01)
     grid = SimpleNamespace(height=int(side / downsample), downsample_y=downsample)
     grounds = nest_grounds(slide, ())
     found = list(flag_far_cells(bands_of(cells, band_px, downsample, grid.height + 1), grounds=grounds, grid=grid))
@@ -245,7 +245,7 @@ def test_cells_of_a_core_know_its_own_nests_alone_for_bands_of_any_height(seed, 
         for row in range(3)
         for column in range(3)
     ]
-    slide = SimpleNamespace(width=side, height=side, mpp_x=MPP, mpp_y=MPP)
+    slide = Squares(width=side, height=side, mpp_x=MPP, mpp_y=MPP)
     grid = SimpleNamespace(height=int(side / downsample), downsample_y=downsample)
     grounds = nest_grounds(slide, cores)
     found = list(flag_far_cells(bands_of(cells, band_px, downsample, grid.height + 1), grounds=grounds, grid=grid))
@@ -285,7 +285,7 @@ def test_a_nest_of_the_next_core_brings_in_nobody():
 def test_few_bands_wait_on_a_slide_of_any_height():
     height, band_px = 60_000, 2048
     cells = sparse_cells(np.random.default_rng(3), 20_000, 2000, height)
-    slide = SimpleNamespace(width=2000, height=height, mpp_x=MPP, mpp_y=MPP)
+    slide = Squares(width=2000, height=height, mpp_x=MPP, mpp_y=MPP)
     grid = SimpleNamespace(height=height, downsample_y=1.0)
     came, n_out = [], 0
     grounds = nest_grounds(slide, ())

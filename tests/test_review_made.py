@@ -23,7 +23,7 @@ def out(tmp_path):
 
 
 def state_of(cells):
-    return states.CellState(cells, image_id="image", config=Config(), pack=PACK)
+    return states.CellState(cells, image_id="image", config=Config(), pack=PACK, sides_um={"mpp_x": 0.5, "mpp_y": 0.5})
 
 
 def merge_of(state, rows=(0, 1)):

@@ -33,7 +33,9 @@ def pack_for(compartment=Compartment.CYTOPLASM):
 
 
 def state_of(cells, pack=None):
-    return CellState(cells, image_id="image", config=CONFIG, pack=pack or pack_for())
+    return CellState(
+        cells, image_id="image", sides_um={"mpp_x": MPP, "mpp_y": MPP}, config=CONFIG, pack=pack or pack_for()
+    )
 
 
 def counts_of(state, pack=None):
@@ -223,7 +225,7 @@ def test_edited_cells_carry_the_flag_and_others_do_not():
 
 def test_a_reviewed_table_has_the_columns_of_the_run_and_those_of_the_review():
     cells = make_scored_cells(5)
-    table = review_cells(cells, [], image_id="image", config=CONFIG, pack=pack_for())
+    table = review_cells(cells, [], image_id="image", mpp_x=MPP, mpp_y=MPP, config=CONFIG, pack=pack_for())
     assert list(table) == [column.name for column in CELL_COLUMNS] + list(REVIEW_COLUMNS)
     assert table[list(cells)].equals(cells)
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,9 +12,16 @@ import phantom_slides
 from batch_runs import Deaf, rows_of, run
 from pdl1quant.config import load_config
 from pdl1quant.errors import ReviewError
-from pdl1quant.model import Flag, Status
-from pdl1quant.outputs.tables import read_cells
-from pdl1quant.review import open_case, open_results, rescore
+from pdl1quant.model import EXCLUDING_FLAGS, CellClass, Flag, Status
+from pdl1quant.outputs.cells_in_parts import open_cells
+from pdl1quant.outputs.scores_table import read_scores
+from pdl1quant.outputs.tables import read_cells, write_cells
+from pdl1quant.pipeline import CaseMember, score_case
+from pdl1quant.report.gather import load_case, open_run
+from pdl1quant.review import EditKind, MadeCell, Review, open_case, open_results, rescore
+from pdl1quant.whole_slides.scoring import Tally
+from pdl1quant.whole_slides.waiting import flag_far_cells
+from test_nests import bands_of
 
 CONFIG = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=1024"])
 CORE_PX, STEP_PX = 760, 1050
@@ -189,13 +197,146 @@ def test_the_report_has_a_page_for_each_case_of_cores_and_one_with_the_names_of_
     assert "TPS of each core" in first
 
 
-def test_a_review_counts_the_slide_and_says_that_cases_of_cores_are_not_recounted(mapped, tmp_path):
+# --- reviewed --------------------------------------------------------------------------------------------------------
+NUMBERS = ("tps", "tps_low", "tps_high", "cps", "cps_low", "cps_high", "h_score", "n_tumour", "n_tumour_positive")
+
+
+def named(rows):
+    """Rows of the slide, its cores and cases, by level and name; all cores together have none."""
+    return {(row.level, row.region or (row.case if row.level == "case" else "")): row for row in rows}
+
+
+def open_array(out):
+    results = open_results(out)
+    return Review(results, results.image("array.tif"))
+
+
+def tumour_of(review, name):
+    """Ids of the viable tumour cells in a core."""
+    x, y = CENTRES[name]
+    cells = review.cells
+    inside = np.hypot(cells["x_px"] - x, cells["y_px"] - y) < CORE_PX / 2
+    viable = (cells["flags"] & int(EXCLUDING_FLAGS)) == 0
+    return review.ids(np.flatnonzero(inside & viable & (cells["cell_class"] == "tumour")))
+
+
+@pytest.fixture
+def copied(mapped, tmp_path):
     shutil.copytree(mapped[0], tmp_path / "out")
-    rows = {(row.level, row.case): row for row in rescore(tmp_path / "out").rows}
-    (image,) = [row for (level, _), row in rows.items() if level == "image"]
-    assert image.reviewed_n_tumour == image.n_tumour
-    assert rows["array", image.case].reviewed_n_tumour == image.n_tumour
-    assert rows["case", "P1"].reviewed_tps is None
-    assert "not recounted" in rows["case", "P1"].error
-    with pytest.raises(ReviewError, match=f"is pooled from cores of a microarray.*give {image.case}"):
-        open_case(open_results(tmp_path / "out"), "P1")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def edited(copied):
+    """Half of the tumour cells of A-1 are none, others of it are gone or brown, and a cell was added in B-2."""
+    review = open_array(copied)
+    ids = tumour_of(review, "A-1")
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=ids[::2], to="stroma")
+    review.edit(EditKind.DELETE, reviewer="Ada", cells=ids[1:9:2])
+    review.edit(EditKind.POSITIVE, reviewer="Ada", cells=ids[9:61:2], to=True)
+    x, y = CENTRES["B-2"]
+    made = MadeCell(x_px=x, y_px=y, cell_class=CellClass.TUMOUR, positive=True)
+    review.edit(EditKind.ADD, reviewer="Ada", made=[made])
+    return copied
+
+
+def test_without_edits_cores_and_their_cases_are_reviewed_as_the_run_scored_them(copied):
+    automated, rows = named(read_scores(copied / "scores.csv")), named(rescore(copied).rows)
+    assert rows.keys() == automated.keys()
+    assert [level for level, _ in rows] == ["image", *["core"] * 5, "array", "case", "case"]
+    for name, row in rows.items():
+        told = automated[name]
+        for each in (*NUMBERS, "brown_without_cells_pct"):
+            assert getattr(row, f"reviewed_{each}") == pytest.approx(getattr(told, each), abs=1e-4), (name, each)
+        assert (row.reviewed_flags, row.n, row.n_edits) == (told.flags, told.n_cells, 0), name
+        assert row.reviewed_evaluable == told.evaluable
+    with pytest.raises(ReviewError, match=r"is pooled from cores of a microarray.*give "):
+        open_case(open_results(copied), "P1")
+
+
+def test_an_edit_of_a_core_is_counted_in_its_row_and_in_that_of_its_case_alone(edited):
+    before, rows = named(read_scores(edited / "scores.csv")), named(rescore(edited).rows)
+    lost = before["core", "A-1"].n_tumour - rows["core", "A-1"].reviewed_n_tumour
+    assert lost > 20
+    assert before["case", "P1"].n_tumour - rows["case", "P1"].reviewed_n_tumour == lost
+    assert rows["case", "P1"].reviewed_tps > before["case", "P1"].tps
+    for name in (("core", "B-2"), ("case", "P2")):
+        assert rows[name].reviewed_n_tumour == before[name].n_tumour + 1
+        assert rows[name].reviewed_n_tumour_positive == before[name].n_tumour_positive + 1
+    for name in (("core", "A-2"), ("core", "A-3"), ("core", "B-3")):
+        assert rows[name].reviewed_tps == pytest.approx(before[name].tps, abs=1e-4)
+    n_edits = {name: row.n_edits for name, row in rows.items()}
+    assert n_edits == {
+        ("image", ""): 4, ("core", "A-1"): 3, ("core", "A-2"): 0, ("core", "A-3"): 0, ("core", "B-2"): 1,
+        ("core", "B-3"): 0, ("array", ""): 4, ("case", "P1"): 3, ("case", "P2"): 1,
+    }  # fmt: skip
+    assert rows["case", "P1"].reviewers == ("Ada",)
+    assert "cores_unlike_map" in rows["case", "P1"].reviewed_flags
+
+
+def test_the_reviewed_cases_of_cores_are_those_of_a_run_which_calls_the_cells_so(edited):
+    review, rows = open_array(edited), named(rescore(edited).rows)
+    results, cells = review.results, review.state.counted()
+    cells = cells.assign(flags=cells["flags"] & ~int(Flag.FAR_FROM_TUMOUR)).sort_values(["y_px", "x_px"])
+    slide = SimpleNamespace(width=3300, height=2300, **review.sides_um)
+    tally = Tally(slide=slide, config=CONFIG, pack=results.pack, rois=review.rois)
+    grid = SimpleNamespace(height=2300, downsample_y=1.0)
+    for band in flag_far_cells(bands_of(cells, 1024, 1.0, 2301), grounds=tally.grounds, grid=grid):
+        tally.add(band)
+    has_nest = [ground.has_nest for ground in tally.grounds]
+    regions = tally.regions.scores(flags=(), has_tumour_roi=False, px_um2=0.25, core_nests=has_nest)
+    of_core = {region.name: region for region in regions}
+    estimate = results.estimates[review.image.case]
+    for case, names in {"P1": ("A-1", "A-2"), "P2": ("B-2",)}.items():
+        members = [CaseMember(blocks=of_core[name].blocks, has_nests=of_core[name].has_nests) for name in names]
+        expected = score_case(members, estimate=estimate, config=CONFIG, pack=results.pack)
+        row = rows["case", case]
+        for each in NUMBERS[:7]:
+            assert getattr(row, f"reviewed_{each}") == pytest.approx(getattr(expected, each), abs=1e-9), each
+        assert row.reviewed_n_tumour == sum(of_core[name].counts.n_tumour for name in names)
+        assert ("no_nests" in row.reviewed_flags) == ("no_nests" in expected.flags)
+
+
+def test_who_signs_the_slide_confirms_the_cases_of_its_cores(edited):
+    assert "tumour_unconfirmed" in named(rescore(edited).rows)["case", "P1"].reviewed_flags
+    open_array(edited).edit(EditKind.SIGN, reviewer="Ada")
+    row = named(rescore(edited).rows)["case", "P1"]
+    assert (row.signed, "tumour_unconfirmed" in row.reviewed_flags) == (("Ada",), False)
+
+
+def test_the_report_says_which_cases_of_cores_were_edited_since(edited):
+    def is_edited_since():
+        opened = open_run(edited)
+        return {row.case: load_case(opened, row).is_edited_since for row in opened.case_rows if row.level == "case"}
+
+    assert is_edited_since() == {"P1": True, "P2": True}
+    rescore(edited)
+    assert is_edited_since() == {"P1": False, "P2": False}
+    review = open_array(edited)
+    review.edit(EditKind.DELETE, reviewer="Ada", cells=tumour_of(review, "B-2")[:1])
+    assert is_edited_since() == {"P1": True, "P2": True}
+
+
+def test_edits_that_cannot_be_applied_leave_the_cases_of_their_slide_unscored(edited):
+    (ledger,) = (edited / "edits").glob("*.jsonl")
+    lines = ledger.read_text().splitlines(keepends=True)
+    ledger.write_text(lines[0].replace('cells_sha256": "', 'cells_sha256": "x') + "".join(lines[1:]))
+    found = rescore(edited)
+    rows = named(found.rows)
+    assert found.n_failed == 1
+    assert {row.status for row in rows.values()} == {Status.FAILED}
+    assert rows["case", "P1"].error == rows["core", "A-1"].error == "array.tif could not be recounted; see its row"
+
+
+def test_cases_of_cores_of_an_earlier_version_are_not_recounted_and_say_so(edited):
+    record = json.loads((edited / "run.json").read_text())
+    del record["images"][0]["cores"]
+    (edited / "run.json").write_text(json.dumps(record))
+    cells = edited / "cells" / "array.parquet"
+    kept = {
+        name: text for name, text in open_cells(cells).said.items() if name not in {"array", "width_px", "height_px"}
+    }
+    write_cells(read_cells(cells), cells, metadata=kept)
+    rows = named(rescore(edited).rows)
+    assert (rows["case", "P1"].reviewed_tps, rows["image", ""].reviewed_tps is None) == (None, False)
+    assert rows["case", "P1"].error.endswith("do not say where they lie; score again")

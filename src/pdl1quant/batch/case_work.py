@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pdl1quant.batch.cores import core_result, cores_by_case, is_unlike_map, map_warnings, score_cores
+from pdl1quant.batch.cores import core_result, cores_by_case, cores_on, is_unlike_map, map_warnings, score_cores
 from pdl1quant.batch.rows import CASE_FLAGS, as_duplicate, case_result, complaints, image_row, region_rows
 from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
 from pdl1quant.batch.traces import trace_path, write_trace
@@ -28,7 +28,7 @@ from pdl1quant.batch.work import (
     unexpected,
 )
 from pdl1quant.errors import NotHdabError, RefusedError, UnreadableError
-from pdl1quant.model import BrownArea, ResultFlag, Score, StainEstimate, Status
+from pdl1quant.model import BrownArea, RegionScore, ResultFlag, Score, StainEstimate, Status
 from pdl1quant.outputs.files import SCORES_NAME, case_file_name
 from pdl1quant.outputs.scores_table import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
@@ -80,6 +80,7 @@ class CaseWork:
     seconds: dict[str, float] = field(default_factory=dict)
     artefacts: dict[str, dict[str, float]] = field(default_factory=dict)
     brown: dict[str, BrownArea] = field(default_factory=dict)
+    cores: dict[str, tuple[RegionScore, ...]] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What was done to, or ignored in, each image on reading it, by its stem."""
     counted: list[Image] = field(default_factory=list)
@@ -288,6 +289,8 @@ class CaseWork:
         members = [(image, case.outcomes[image.stem]) for image in case.images]
         self.counted += [image for image, outcome in members if outcome.is_scored]
         self.brown |= {image.stem: each.brown for image, each in members if each.is_scored}
+        of_slides = {image.stem: tuple(cores_on(each).values()) for image, each in members}
+        self.cores |= {stem: cores for stem, cores in of_slides.items() if cores}
         plan = self.job.plan
         score, error = self._case_score(case)
         report, row = case_result(case.name, members, duplicates=set(case.originals), score=score, plan=plan)

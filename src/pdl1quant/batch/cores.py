@@ -46,7 +46,7 @@ def cores_by_case(arrays: Sequence[tuple[Image, Outcome]]) -> dict[str, tuple[Co
     """
     cases: dict[str, dict[tuple[str, str], Core]] = {}
     for image, outcome in arrays:
-        found = _cores_on(outcome)
+        found = cores_on(outcome)
         for mapped in image.cores:
             if mapped.kind is not CoreKind.CONTROL and mapped.case:
                 core = Core(image=image, outcome=outcome, mapped=mapped, region=found.get(mapped.name))
@@ -140,7 +140,7 @@ def map_warnings(image: Image, outcome: Outcome) -> list[str]:
     """What a person has to know of a slide whose cores are not those of its map, a line each."""
     if not image.cores or not outcome.is_scored:
         return []
-    found, mapped = _cores_on(outcome), {core.name: core for core in image.cores}
+    found, mapped = cores_on(outcome), {core.name: core for core in image.cores}
     lost = [name for name, core in mapped.items() if name not in found and core.kind is not CoreKind.MISSING]
     there = [name for name, core in mapped.items() if name in found and core.kind is CoreKind.MISSING]
     unnamed = [name for name in found if name not in mapped]
@@ -167,16 +167,17 @@ def is_unlike_map(image: Image, outcome: Outcome) -> bool:
         return False
     expected, seen = _grids(image, outcome)
     missing = {core.name for core in image.cores if core.kind is CoreKind.MISSING}
-    return expected != seen or bool(missing & _cores_on(outcome).keys())
+    return expected != seen or bool(missing & cores_on(outcome).keys())
 
 
 def _grids(image: Image, outcome: Outcome) -> tuple[str, str]:
     """The grid of the cores that should be there, and that of those that are."""
     expected = [core.name for core in image.cores if core.kind is not CoreKind.MISSING]
-    return grid_of(expected), grid_of(_cores_on(outcome))
+    return grid_of(expected), grid_of(cores_on(outcome))
 
 
-def _cores_on(outcome: Outcome) -> dict[str, RegionScore]:
+def cores_on(outcome: Outcome) -> dict[str, RegionScore]:
+    """The cores that were found on a slide, by name; none of one that is no microarray."""
     return {region.name: region for region in outcome.regions if region.level == "core"}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.batch.job import Job
     from pdl1quant.batch.work import Image, Outcome
-    from pdl1quant.model import BrownArea
+    from pdl1quant.model import BrownArea, RegionScore
 
 _LIBRARIES = ("imagecodecs", "numpy", "opencv-python-headless", "pandas", "pillow", "pyarrow", "scipy", "tifffile")
 """Those that a number, or a byte of a result, depends on."""
@@ -64,6 +64,7 @@ def record_of(
     seconds: Mapping[str, float],
     artefacts: Mapping[str, Mapping[str, float]],
     brown: Mapping[str, BrownArea],
+    cores: Mapping[str, Sequence[RegionScore]],
     arrays: Sequence[tuple[Image, Outcome]],
     notes: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
@@ -85,6 +86,8 @@ def record_of(
         Shares of the tissue that each kind covers, of the slides that were searched, by the same place.
     brown
         Area that is brown, and that of it in no cell, by the same place.
+    cores
+        Those of microarrays, by the same place.
     arrays
         The slides whose cores a map names.
     notes
@@ -96,7 +99,10 @@ def record_of(
         "config_digest": job.config.digest,
         "libraries": {name: _version(name) for name in libraries},
         "images": [
-            _image_entry(image, artefacts.get(image.stem), brown.get(image.stem), notes.get(image.stem, ()))
+            {
+                **_image_entry(image, artefacts.get(image.stem), brown.get(image.stem), notes.get(image.stem, ())),
+                **({"cores": list(map(_core_entry, cores[image.stem]))} if image.stem in cores else {}),
+            }
             for image in images
         ],
         "tma_map": None if job.core_map is None else _map_entry(job.core_map, arrays),
@@ -135,6 +141,16 @@ def _image_entry(
         "notes": [str(note) for note in notes],
         "artefacts": None if artefacts is None else {kind: round(share, 6) for kind, share in artefacts.items()},
         "brown": None if brown is None else asdict(brown),
+    }
+
+
+def _core_entry(core: RegionScore) -> dict[str, Any]:
+    """What a review of a core has to know beside its cells."""
+    return {
+        "name": core.name,
+        "brown": asdict(core.brown),
+        "tumour_area_um2": core.counts.tumour_area_um2,
+        "is_damaged": core.is_damaged,
     }
 
 

@@ -140,6 +140,7 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
             seconds=work.seconds,
             artefacts=work.artefacts,
             brown=work.brown,
+            cores=work.cores,
             arrays=work.arrays,
             notes=work.notes,
         ),

@@ -242,8 +242,9 @@ def _write_cells(
     assert task.estimate is not None
     plan, image = task.plan, task.image
     paths = result_paths(image, plan)
-    sides = {"mpp_x": tally.slide.mpp_x, "mpp_y": tally.slide.mpp_y}
-    metadata = result_metadata(image, plan, **sides, working_mpp=work.grid.mpp)
+    slide = tally.slide
+    size = {"width": slide.width, "height": slide.height, "mpp_x": slide.mpp_x, "mpp_y": slide.mpp_y}
+    metadata = result_metadata(image, plan, **size, working_mpp=work.grid.mpp, rois=tally.rois)
     if tally.tumour_area_um2:
         metadata["tumour_area_um2"] = repr(tally.tumour_area_um2)
     with ExitStack() as files:

@@ -37,6 +37,7 @@ from pdl1quant.slides.images import PlainImage, read_image
 from pdl1quant.slides.raster import Note
 from pdl1quant.slides.roi import Roi, RoiKind, limiting_rois, read_geojson_rois, roi_mask, share_outside, tumour_rois
 from pdl1quant.stages import quality
+from pdl1quant.whole_slides.arrays import array_text
 from pdl1quant.whole_slides.regions import Ground, RegionTally, regions_of
 
 if TYPE_CHECKING:
@@ -279,8 +280,18 @@ def flags_of_rois(rois: Iterable[Roi], *, width: int, height: int) -> tuple[Resu
     return (ResultFlag.REGION_OUTSIDE,) if is_outside else ()
 
 
-def result_metadata(image: Image, plan: Plan, *, mpp_x: float, mpp_y: float, working_mpp: float) -> dict[str, str]:
-    """What a cells table says of itself."""
+def result_metadata(
+    image: Image,
+    plan: Plan,
+    *,
+    width: int,
+    height: int,
+    mpp_x: float,
+    mpp_y: float,
+    working_mpp: float,
+    rois: Iterable[Roi] = (),
+) -> dict[str, str]:
+    """What a cells table says of itself; of a microarray also its cores, and what was drawn to be left out."""
     return {
         "image_sha256": image.sha256,
         "config_digest": plan.config.digest,
@@ -289,6 +300,9 @@ def result_metadata(image: Image, plan: Plan, *, mpp_x: float, mpp_y: float, wor
         "mpp_x": repr(float(mpp_x)),  # whole: which block a cell is in depends on it
         "mpp_y": repr(float(mpp_y)),
         "working_mpp": f"{working_mpp:.6g}",
+        "width_px": str(width),
+        "height_px": str(height),
+        **array_text(rois),
     }
 
 
@@ -310,7 +324,9 @@ def _roi_masks(image: Image, rois: tuple[Roi, ...], shape: tuple[int, int]) -> R
 def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> None:
     assert result.compartments is not None
     paths = result_paths(image, plan)
-    metadata = result_metadata(image, plan, mpp_x=result.mpp, mpp_y=result.mpp, working_mpp=result.working_mpp)
+    size = {"width": result.shape_px[1], "height": result.shape_px[0]}
+    sides = {"mpp_x": result.mpp, "mpp_y": result.mpp, "working_mpp": result.working_mpp}
+    metadata = result_metadata(image, plan, **size, **sides)
     if result.counts.tumour_area_um2:
         metadata["tumour_area_um2"] = repr(float(result.counts.tumour_area_um2))
     height, width = result.compartments.cell.shape

@@ -16,6 +16,7 @@ from pdl1quant.outputs.reviewed import ReviewedRow, read_reviewed
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.report.digest import Digest, ReportCells, sum_of
+from pdl1quant.review.cores import slides_of_cores
 from pdl1quant.review.ledger import ledger_digest, ledger_path
 from pdl1quant.review.results import ImageResult, Results, find_cells, find_image, open_results
 
@@ -98,8 +99,8 @@ class ReportRun:
     image_rows: tuple[ScoreRow, ...]
     region_rows: tuple[ScoreRow, ...]
     reviewed: Mapping[str, ReviewedRow]
-    counted_edits: Mapping[str, frozenset[str]]
-    """Hashes of the ledgers that ``reviewed`` counts, by case."""
+    counted_edits: Mapping[tuple[str, str], frozenset[str]]
+    """Hashes of the ledgers that ``reviewed`` counts, by image and its case."""
     estimates: Mapping[str, StainEstimate]
     images_folder: Path | None = None
     roots: tuple[Path, ...] = field(default=())
@@ -177,22 +178,26 @@ def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
         regions=_regions(run, row),
         estimate=run.estimates.get(row.case),
         reviewed=run.reviewed.get(row.case),
-        is_edited_since=_edits_of(run.results, row.case) != run.counted_edits.get(row.case, frozenset()),
+        is_edited_since=_is_edited_since(run, row.case),
         companions=_companions(extra, run.roots),
     )
 
 
-def _counted_edits(rows: Iterable[ReviewedRow]) -> dict[str, frozenset[str]]:
-    found: dict[str, set[str]] = {}
+def _counted_edits(rows: Iterable[ReviewedRow]) -> dict[tuple[str, str], frozenset[str]]:
+    found: dict[tuple[str, str], set[str]] = {}
     for row in rows:
         if row.level == "image" and row.edits_sha256:
-            found.setdefault(row.case, set()).add(row.edits_sha256)
-    return {case: frozenset(digests) for case, digests in found.items()}
+            found.setdefault((row.image, row.case), set()).add(row.edits_sha256)
+    return {name: frozenset(digests) for name, digests in found.items()}
 
 
-def _edits_of(results: Results, case: str) -> frozenset[str]:
-    digests = (ledger_digest(ledger_path(results.out, image.stem)) for image in results.of_case(case))
-    return frozenset(digest for digest in digests if digest)
+def _is_edited_since(run: ReportRun, case: str) -> bool:
+    """Whether a ledger of its images, or of the slides that its cores are on, is another than was counted."""
+    images = run.results.of_case(case) or slides_of_cores(run.results, case)
+    now: dict[tuple[str, str], set[str]] = {(image.name, image.case): set() for image in images}
+    for image in images:
+        now[image.name, image.case] |= {ledger_digest(ledger_path(run.results.out, image.stem))} - {""}
+    return any(run.counted_edits.get(name, frozenset()) != digests for name, digests in now.items())
 
 
 def _regions(run: ReportRun, row: ScoreRow) -> tuple[ScoreRow, ...]:

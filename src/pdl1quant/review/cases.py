@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pdl1quant.errors import ReviewError
 from pdl1quant.model import BrownArea, Counts, ResultFlag, Score, Status
 from pdl1quant.pipeline import holds_cells
 from pdl1quant.review.edits import EditKind
 from pdl1quant.review.recount import score_blocks
-from pdl1quant.review.session import Review
+from pdl1quant.review.session import Review, has_nests_now
 from pdl1quant.stages.score import why_no_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pdl1quant.outputs.scores_table import ScoreRow
+    from pdl1quant.review.edits import Standing
     from pdl1quant.review.results import Results
 
 OF_CASES = (EditKind.SIGN, EditKind.LOCK, EditKind.AMEND)
@@ -59,6 +60,38 @@ def open_case(results: Results, case: str, *, opened: Sequence[Review] = ()) -> 
     return tuple(there.get(image.stem) or Review(results, image) for image in images)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """What one image, or one core of a slide, adds to its case as reviewed.
+
+    ``has_nests`` is None where nobody looked for any; ``calls_back`` is true where a region to include says which
+    immune cells count. ``brown`` is None where it is not known.
+    """
+
+    blocks: tuple[Counts, ...]
+    has_nests: bool | None
+    calls_back: bool
+    brown: BrownArea | None
+    is_damaged: bool
+    is_confirmed: bool
+    regions_changed: bool
+    standing: Standing
+
+    @classmethod
+    def of(cls, review: Review) -> Member:
+        """An image as a whole."""
+        return cls(
+            blocks=review.blocks,
+            has_nests=review.has_nests,
+            calls_back=review.calls_back,
+            brown=review.brown,
+            is_damaged=review.image.is_damaged,
+            is_confirmed=review.is_confirmed,
+            regions_changed=review.regions_changed,
+            standing=review.standing,
+        )
+
+
 def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
     """Pool the images of a case into its reviewed score.
 
@@ -73,48 +106,74 @@ def review_case(reviews: Sequence[Review], row: ScoreRow) -> CaseReview:
     row
         Row of the case in ``scores.csv``.
     """
-    results = reviews[0].results
-    is_array = row.level == "array"
-    stands = [each.standing for each in reviews]
-    blocks = [block for each in reviews for block in each.blocks]
-    asked = [each for each in reviews if holds_cells(each.blocks)] or reviews
-    regions_changed = any(each.regions_changed for each in reviews)
-    browns = [each.brown for each in reviews]
+    return pool(
+        [Member.of(each) for each in reviews],
+        row,
+        results=reviews[0].results,
+        level="image" if row.level == "array" else "case",
+        is_partial=row.status is Status.PARTIAL and bool(row.error),
+        n_edits=sum(each.standing.n_edits for each in reviews),
+    )
+
+
+def pool(
+    members: Sequence[Member],
+    row: ScoreRow,
+    *,
+    results: Results,
+    level: Literal["image", "case"],
+    n_edits: int,
+    is_partial: bool = False,
+) -> CaseReview:
+    """The reviewed score of images, or cores, together.
+
+    Parameters
+    ----------
+    members
+        At least one.
+    row
+        What the run said of them together.
+    results
+        The run.
+    level
+        ``image`` for what is no case: no call is made, and whether there are enough cells is not asked.
+    n_edits
+        Changes that hold in them.
+    is_partial
+        Whether others are missing.
+    """
+    stands = [each.standing for each in members]
+    blocks = [block for each in members for block in each.blocks]
+    asked = [each for each in members if holds_cells(each.blocks)] or members
+    regions_changed = any(each.regions_changed for each in members)
+    brown = _summed([each.brown for each in members])
     moved = any(each.threshold_moved for each in stands)
     score = score_blocks(
         blocks,
         config=results.config,
         pack=results.pack,
-        indication=None if moved or is_array else results.indication,
-        level="image" if is_array else "case",
+        indication=None if moved or level == "image" else results.indication,
+        level=level,
         flags=row.flags,
         has_tumour_roi=not regions_changed and str(ResultFlag.NO_TUMOUR_ROI) not in row.flags,
         tumour_confirmed=all(each.is_confirmed for each in asked),
-        has_nests=not _lack_nests(reviews, row) or any(each.calls_back for each in reviews),
-        is_partial=(row.status is Status.PARTIAL and bool(row.error)) or any(each.image.is_damaged for each in reviews),
-        brown=_summed(browns),
+        has_nests=has_nests_now([each.has_nests for each in members], row) or any(each.calls_back for each in members),
+        is_partial=is_partial or any(each.is_damaged for each in members),
+        brown=brown,
     )
     no_call = why_no_call(score.flags, pack=results.pack, indication=results.indication, evaluable=score.evaluable)
     signed = [set(each.signed_by) for each in stands]
     return CaseReview(
         counts=sum(blocks, Counts()),
         score=score,
-        brown=_summed(browns),
-        n_edits=sum(each.n_edits for each in stands),
+        brown=brown,
+        n_edits=n_edits,
         reviewers=tuple(dict.fromkeys(name for each in stands for name in each.reviewers)),
         signed_by=tuple(sorted(set.intersection(*signed))),
         locked=all(each.locked_by for each in stands),
         own_scores=tuple(dict.fromkeys(text for each in stands for text in each.own_scores)),
         no_call=() if score.calls else (*no_call, *(("the threshold was moved on it",) if moved else ())),
     )
-
-
-def _lack_nests(reviews: Sequence[Review], row: ScoreRow) -> bool:
-    """`Review.lacks_nests` of a case; where the run saw no tumour cell in it, its images with immune cells say so."""
-    if row.n_tumour != 0:
-        return str(ResultFlag.NO_NESTS) in row.flags
-    found = [each for each in reviews if each.automated_counts.n_lymphocyte + each.automated_counts.n_macrophage]
-    return bool(found) and all(each.lacks_nests for each in found)
 
 
 def _summed(areas: Sequence[BrownArea | None]) -> BrownArea | None:

@@ -13,7 +13,7 @@ from pdl1quant.stages.positivity import grade_cells
 from pdl1quant.stages.score import positive_at
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pdl1quant.config import Config
     from pdl1quant.model import Float64Array, Int32Array, RulePack
@@ -31,6 +31,7 @@ def made_rows(
     parents: Sequence[pd.DataFrame],
     automated: pd.DataFrame,
     *,
+    sides_um: Mapping[str, float],
     config: Config,
     pack: RulePack,
 ) -> pd.DataFrame:
@@ -51,6 +52,8 @@ def made_rows(
         What each edit removes, as measured.
     automated
         Cells of the run.
+    sides_um
+        ``mpp_x`` and ``mpp_y`` of a pixel: where it is no square, the nearest in pixels is another cell.
     config, pack
         Settings and rules of the run.
     """
@@ -59,7 +62,7 @@ def made_rows(
         shared = _inherited(origin, n_parts=len(edit.made) if edit.kind is EditKind.SPLIT else 1)
         flags = _shared_flags(origin["flags"].to_numpy(np.int32))
         for cell in edit.made:
-            outside = 0 if len(origin) else _outside(automated, cell)
+            outside = 0 if len(origin) else _outside(automated, cell, sides_um)
             values: dict[str, Any] = {**shared, **cell.measurements}
             values |= {"x_px": cell.x_px, "y_px": cell.y_px, "cell_class": str(cell.cell_class)}
             rows.append(values | {"flags": flags | outside | cell.flags})
@@ -72,6 +75,29 @@ def made_rows(
         positive=at_t1.membrane | at_t1.cytoplasm,
     )
     return made.assign(dab_grade=grade_cells(made, pack.compartment, config.positivity))
+
+
+def shared_brown(edits: Sequence[Edit], of_parents: Sequence[float], made: pd.DataFrame) -> Float64Array:
+    """(n,) um2 of brown in made cells that lay in no cell of the run: measured of added ones, else their parents'.
+
+    Parameters
+    ----------
+    edits
+        Adds, splits and merges.
+    of_parents
+        That of the parents of each, together; its parts share it by their area, or equally where one is not known.
+    made
+        `made_rows` of the edits.
+    """
+    bare: list[float] = []
+    for edit, whole_um2 in zip(edits, of_parents, strict=True):
+        if edit.kind is EditKind.ADD:
+            bare += [cell.bare_brown_um2 for cell in edit.made]
+            continue
+        areas = made["cell_area_um2"].to_numpy(np.float64)[len(bare) : len(bare) + len(edit.made)]
+        share = areas if (areas > 0).all() else np.ones(len(areas))
+        bare += (whole_um2 * share / share.sum()).tolist()
+    return np.array(bare, dtype=np.float64)
 
 
 def merged_cell(parents: pd.DataFrame) -> MadeCell:
@@ -108,11 +134,12 @@ def _shared_flags(flags: Int32Array) -> int:
     return (of_any & ~_OF_NUCLEUS) | (of_all & _OF_NUCLEUS)
 
 
-def _outside(automated: pd.DataFrame, cell: MadeCell) -> int:
+def _outside(automated: pd.DataFrame, cell: MadeCell, sides_um: Mapping[str, float]) -> int:
     if automated.empty:
         return 0
     x, y = (automated[name].to_numpy(np.float64) for name in ("x_px", "y_px"))
-    nearest = int(np.argmin((x - cell.x_px) ** 2 + (y - cell.y_px) ** 2))
+    dx_um, dy_um = (x - cell.x_px) * sides_um["mpp_x"], (y - cell.y_px) * sides_um["mpp_y"]
+    nearest = int(np.argmin(dx_um**2 + dy_um**2))
     return int(automated["flags"].to_numpy(np.int32)[nearest]) & int(Flag.OUTSIDE_ROI | Flag.BESIDE_TUMOUR)
 
 

@@ -40,12 +40,20 @@ _ROWS_OF_BLOCKS = 1 << 31
 
 
 def review_cells(
-    cells: pd.DataFrame, edits: Sequence[Edit], *, image_id: str, config: Config, pack: RulePack
+    cells: pd.DataFrame,
+    edits: Sequence[Edit],
+    *,
+    image_id: str,
+    mpp_x: float,
+    mpp_y: float,
+    config: Config,
+    pack: RulePack,
 ) -> pd.DataFrame:
     """The cells table with the columns that a review adds (``REVIEW_COLUMNS``); those of the run stay as they are.
 
     Rows of cells that a review made come after those of the run, in the order of the edits; removed cells, and made
-    ones that were undone, keep their row with ``reviewed_present`` false.
+    ones that were undone, keep their row with ``reviewed_present`` false. Nests of tumour cells are not looked for anew
+    in what may be a part of an image: `Review.reviewed_cells` does.
 
     Parameters
     ----------
@@ -55,10 +63,13 @@ def review_cells(
         All edits of the image, in the order of the ledger.
     image_id
         Hash of the image.
+    mpp_x, mpp_y
+        Sides of a pixel, um.
     config, pack
         Settings and rules of the run.
     """
-    state = CellState(cells, image_id=image_id, config=config, pack=pack)
+    sides_um = {"mpp_x": mpp_x, "mpp_y": mpp_y}
+    state = CellState(cells, image_id=image_id, sides_um=sides_um, config=config, pack=pack)
     state.take(edits)
     return state.reviewed()
 

@@ -11,18 +11,19 @@ from pdl1quant.outputs.files import REVIEWED_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
 from pdl1quant.outputs.scores_table import DECIMALS, ScoreRow
 from pdl1quant.review.cases import CaseReview, review_case
+from pdl1quant.review.cores import CoreReview, review_core_case, review_cores, score_core, slides_of_cores
 from pdl1quant.review.ledger import ledger_digest, ledger_path
 from pdl1quant.review.results import ImageResult, Results, open_results
 from pdl1quant.review.session import Review
 from pdl1quant.review.wording import tps_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
 
-OF_CORES = "pooled from cores of a microarray and not recounted: edits are counted in the rows of its slide"
-"""What is said of a case that has no image of its own."""
+OF_CORES = "its cores are not recounted: results of an earlier version do not say where they lie; score again"
+"""What is said of a case of cores then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +56,19 @@ def rescore(out: Path, *, say: Callable[[str], None] = lambda _: None) -> Rescor
         The file cannot be written.
     """
     results = open_results(out)
+    of_cases = {row.case: _rescored_case(results, row) for row in results.case_rows if _images_of(results, row)}
+    cores = {stem: found for each in of_cases.values() for stem, found in each.cores.items()}
+    failed = {stem for each in of_cases.values() for stem in each.failed}
     rows: list[ReviewedRow] = []
-    problems: list[str] = []
-    n_failed = 0
     for case_row in results.case_rows:
-        of_case = _rescored_case(results, case_row)
-        rows += of_case.rows
-        problems += of_case.problems
-        n_failed += of_case.n_failed
-        say(case_line(of_case.rows[-1]))
+        if case_row.case in of_cases:
+            rows += of_cases[case_row.case].rows
+        else:
+            rows.append(_rescored_cores(results, case_row, cores, failed))
+        say(case_line(rows[-1]))
     write_reviewed(rows, out / REVIEWED_NAME)
-    return Rescored(rows=tuple(rows), problems=tuple(problems), n_failed=n_failed)
+    problems = tuple(problem for each in of_cases.values() for problem in each.problems)
+    return Rescored(rows=tuple(rows), problems=problems, n_failed=len(failed))
 
 
 def case_line(row: ReviewedRow) -> str:
@@ -85,56 +88,109 @@ def case_line(row: ReviewedRow) -> str:
     return "  ".join(parts)
 
 
-def _rescored_case(results: Results, case_row: ScoreRow) -> Rescored:
-    images = [image for image in results.images if image.case == case_row.case]
+def _images_of(results: Results, case_row: ScoreRow) -> list[ImageResult]:
+    return [image for image in results.images if image.case == case_row.case]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _OfCase:
+    """Rows of the images of a case, of their cores, and of the case; and the cores as reviewed.
+
+    ``cores`` and ``failed``, the images whose edits cannot be applied, are by the place of their results.
+    """
+
+    rows: tuple[ReviewedRow, ...]
+    problems: tuple[str, ...]
+    cores: Mapping[str, tuple[CoreReview, ...]]
+    failed: frozenset[str]
+
+
+def _rescored_case(results: Results, case_row: ScoreRow) -> _OfCase:
+    images = _images_of(results, case_row)
     reviews: dict[str, Review] = {}
-    rows: list[ReviewedRow] = []
+    digests: dict[str, str] = {}
+    errors: dict[str, str] = {}
     problems: list[str] = []
-    n_failed = 0
     for image in images:
-        row = _automated(image.row)
-        if image.has_cells:
-            try:
-                digest = ledger_digest(ledger_path(results.out, image.stem))  # first: what comes later is not in it
-                review = _opened(results, image)
-            except (ReviewError, OutputError) as error:
-                n_failed += 1
-                problems.append(str(error))
-                rows.append(replace(row, status=Status.FAILED, error=str(error)))
-                continue
-            problems += review.ledger.problems
-            reviews[image.sha256] = review
-            row = replace(row, **_of_image(review), edits_sha256=digest)
-        rows.append(row)
-    for place, image in enumerate(images):  # what they repeat may stand below them
-        if image.is_duplicate and image.sha256 in reviews:
-            row = replace(rows[place], **_of_image(reviews[image.sha256]))
-            rows[place] = replace(row, reviewed_flags=(*row.reviewed_flags, str(ResultFlag.DUPLICATE)))
+        if not image.has_cells:
+            continue
+        try:  # the hash first: what comes later is not in it
+            digests[image.stem] = ledger_digest(ledger_path(results.out, image.stem))
+            reviews[image.stem] = _opened(results, image)
+            problems += reviews[image.stem].ledger.problems
+        except (ReviewError, OutputError) as error:
+            errors[image.stem] = str(error)
+            problems.append(str(error))
+    cores = {stem: review_cores(review) for stem, review in reviews.items()}
+    rows: list[ReviewedRow] = []
+    for image in images:
+        stem = results.original_of(image).stem  # what a duplicate repeats may stand below it
+        of_image = _rows_of_image(results, image, reviews.get(stem), cores.get(stem, ()))
+        if image.stem in errors:
+            error = f"{image.name} could not be recounted; see its row"
+            of_image = [replace(row, status=Status.FAILED, error=error) for row in of_image]
+            of_image[0] = replace(of_image[0], error=errors[image.stem])
+        of_image[0] = replace(of_image[0], edits_sha256=digests[image.stem] if image.stem in reviews else "")
+        rows += of_image
     case = _automated(case_row)
-    if not images:
-        case = replace(case, error="; ".join(filter(None, (case.error, OF_CORES))))
-    elif n_failed:
-        which = "1 image" if n_failed == 1 else f"{n_failed} images"
+    if errors:
+        which = "1 image" if len(errors) == 1 else f"{len(errors)} images"
         case = replace(case, status=Status.FAILED, error=f"{which} could not be recounted; see above")
     elif reviews:
         case = replace(case, **_of_case(review_case(list(reviews.values()), case_row)))
-    return Rescored(rows=(*rows, case), problems=tuple(problems), n_failed=n_failed)
+    return _OfCase(rows=(*rows, case), problems=tuple(problems), cores=cores, failed=frozenset(errors))
+
+
+def _rows_of_image(
+    results: Results, image: ImageResult, review: Review | None, cores: Sequence[CoreReview]
+) -> list[ReviewedRow]:
+    """The row of an image, then those of its cores; without a review as the run wrote them."""
+    row, of_cores = _automated(image.row), {core.name: _automated(core.row) for core in image.cores}
+    if review is not None:
+        row = replace(row, **_of_image(review))
+    for core in cores:
+        name = core.result.name
+        of_cores[name] = replace(of_cores[name], **_of_case(score_core(results, core)))
+    rows = [row, *of_cores.values()]
+    if review is not None and image.is_duplicate:
+        duplicate = str(ResultFlag.DUPLICATE)
+        rows = [replace(each, reviewed_flags=(*each.reviewed_flags, duplicate)) for each in rows]
+    return rows
+
+
+def _rescored_cores(
+    results: Results, case_row: ScoreRow, cores: Mapping[str, Sequence[CoreReview]], failed: Collection[str]
+) -> ReviewedRow:
+    """The row of a case that has no image of its own, but cores on slides of other names."""
+    case = _automated(case_row)
+    of_failed = [image.name for image in slides_of_cores(results, case_row.case) if image.stem in failed]
+    if of_failed:
+        return replace(case, status=Status.FAILED, error=f"{of_failed[0]} could not be recounted; see its row")
+    reviewed = review_core_case(results, case_row, cores)
+    if reviewed is not None:
+        return replace(case, **_of_case(reviewed))
+    told = OF_CORES if case.n_tumour is not None else ""
+    return replace(case, error="; ".join(filter(None, (case.error, told))))
 
 
 def _opened(results: Results, image: ImageResult) -> Review:
     """The review of an image whose cells give the scores that the run wrote."""
     review = Review(results, image)
     row, counts = image.row, review.automated_counts
-    tps = review.automated.tps
-    agrees = (tps is None) == (row.tps is None) and (
-        tps is None or row.tps is None or round(tps, DECIMALS) == round(row.tps, DECIMALS)
-    )
+    tps, cps = review.automated.tps, review.automated.cps
+    agrees = _is_same(tps, row.tps) and _is_same(cps, row.cps)
     if not agrees or counts.n_cells != row.n_cells or counts.n_tumour != row.n_tumour:
         raise ReviewError(
-            f"{image.name}: its cells do not give the TPS that scores.csv has ({tps} instead of {row.tps}); "
+            f"{image.name}: its cells do not give the scores that scores.csv has (TPS {tps} instead of {row.tps}, "
+            f"CPS {cps} instead of {row.cps}); "
             f"score again, or use pdl1quant {row.version}"
         )
     return review
+
+
+def _is_same(one: float | None, other: float | None) -> bool:
+    """Whether two scores are written alike."""
+    return one == other if one is None or other is None else round(one, DECIMALS) == round(other, DECIMALS)
 
 
 def _automated(row: ScoreRow) -> ReviewedRow:

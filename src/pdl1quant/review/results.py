@@ -28,17 +28,50 @@ from pdl1quant.outputs.run_record import read_run_record
 from pdl1quant.outputs.scores_table import HOW_TO_RENEW, ScoreRow, as_written, read_scores
 from pdl1quant.outputs.tables import SCHEMA, read_cells_of
 from pdl1quant.review.ledger import LedgerHead
+from pdl1quant.slides.core_map import CoreKind
 from pdl1quant.slides.hashing import hash_input
 from pdl1quant.slides.roi import Roi, RoiKind, read_geojson_rois
+from pdl1quant.stages.nests import Squares
+from pdl1quant.whole_slides.arrays import array_rois
+from pdl1quant.whole_slides.waiting import NestGround, nest_grounds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
 _PACK = TypeAdapter(RulePack)
 _ESTIMATES = TypeAdapter(dict[str, StainEstimate])
 _UNSCORED = (Status.REFUSED, Status.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreResult:
+    """One core of a microarray; ``row`` is its row in ``scores.csv``.
+
+    ``brown`` is its area that is brown, and that of it in no cell; ``tumour_area_um2`` that of tumour drawn in it;
+    ``is_damaged``: some of it could not be read.
+    """
+
+    name: str
+    row: ScoreRow
+    brown: BrownArea
+    tumour_area_um2: float
+    is_damaged: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedCore:
+    """A line of the map of a microarray: what a core is to which case, and whether it was found on its slide.
+
+    ``stem`` is the place of the results of the slide.
+    """
+
+    stem: str
+    name: str
+    case: str
+    kind: CoreKind
+    is_found: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +87,8 @@ class ImageResult:
     """Hash of the regions that were drawn for it; empty without any."""
     brown: BrownArea | None = None
     """Area that is brown, and that of it in no cell; None where the run did not write it down."""
+    cores: tuple[CoreResult, ...] = ()
+    """Those of a microarray; none where the run did not write them down."""
 
     @property
     def is_scored(self) -> bool:
@@ -95,6 +130,8 @@ class Results:
     """The regions that the run was given; may have moved."""
     estimates: Mapping[str, StainEstimate] = field(default_factory=dict)
     """Staining by case."""
+    core_map: tuple[MappedCore, ...] = ()
+    """What the map of a microarray says of its cores, in the order of the slides."""
 
     def image(self, name: str) -> ImageResult:
         """The image whose results lie at ``name``, or that is called so.
@@ -127,6 +164,11 @@ class Results:
             raise ReviewError(f"{self.out / SCORES_NAME}: has no row for the case {case!r}; {HOW_TO_RENEW}")
         return found
 
+    def original_of(self, image: ImageResult) -> ImageResult:
+        """The image that has the results of a duplicate; any other is its own."""
+        same = (each for each in self.images if each.has_cells and each.sha256 == image.sha256)
+        return next(same, image) if image.is_duplicate else image
+
     def of_case(self, case: str) -> tuple[ImageResult, ...]:
         """The images of a case that count: measured, each content once."""
         return tuple(each for each in self.images if each.case == case and each.has_cells)
@@ -137,13 +179,17 @@ class ImageCells:
     """The cells of an image as the run left them.
 
     ``sides_um`` are those of a pixel (`pixel_sides`). ``tumour_area_um2`` is that of the tumour region drawn for the
-    run; None without one, or where the results do not say it.
+    run; None without one, or where the results do not say it. ``rois`` are the cores of a microarray and what was drawn
+    to be left out of them. ``grounds`` are where nests of tumour cells are looked for, where no tumour was drawn; none
+    where the results, of an earlier version, do not say how large the image is.
     """
 
     cells: pd.DataFrame
     mpp: float
     sides_um: Mapping[str, float]
     tumour_area_um2: float | None
+    rois: tuple[Roi, ...]
+    grounds: tuple[NestGround, ...]
 
 
 def open_results(out: Path) -> Results:
@@ -169,6 +215,7 @@ def open_results(out: Path) -> Results:
         pack = _PACK.validate_python(settings["rule_pack"])
         indication = find_indication(pack, settings["indication"]) if settings["indication"] else None
         images = _paired(record["images"], rows)
+        core_map = _core_map(record)
         timings = record.get("timings", {})
         sources, roi_sources = (tuple(Path(path) for path in timings.get(name, ())) for name in ("paths", "roi"))
         estimates = _ESTIMATES.validate_python(record.get("estimates", {}))
@@ -187,6 +234,7 @@ def open_results(out: Path) -> Results:
         given_mpp=settings.get("mpp"),
         roi_sources=roi_sources,
         estimates=estimates,
+        core_map=core_map,
     )
 
 
@@ -204,8 +252,19 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
     cells, said = read_cells_of(path)
     _check(path, said, results=results, image=image)
     area = said.get("tumour_area_um2")
-    area_um2 = None if area is None else float(area)
-    return ImageCells(cells=cells, mpp=float(said["mpp"]), sides_um=pixel_sides(said), tumour_area_um2=area_um2)
+    sides_um, rois = pixel_sides(said), array_rois(said)
+    grounds: tuple[NestGround, ...] = ()
+    if "width_px" in said:
+        size = {"width": int(said["width_px"]), "height": int(said["height_px"])}
+        grounds = nest_grounds(Squares(**size, **sides_um), rois)
+    return ImageCells(
+        cells=cells,
+        mpp=float(said["mpp"]),
+        sides_um=sides_um,
+        tumour_area_um2=None if area is None else float(area),
+        rois=rois,
+        grounds=grounds,
+    )
 
 
 def pixel_sides(said: Mapping[str, str]) -> dict[str, float]:
@@ -333,7 +392,7 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
         if row.level == "image" and (row.image, row.case) in waiting:
             met.append((row.image, row.case))
             waiting[met[-1]].append(row)
-    images = []
+    images: list[ImageResult] = []
     for entry, key in zip(entries, keys, strict=True):
         if not waiting[key]:
             raise ReviewError(f"{SCORES_NAME}: has no row for {key[0]}; {HOW_TO_RENEW}")
@@ -349,9 +408,40 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
                 row=row,
                 roi_sha256=entry.get("roi_sha256") or "",
                 brown=None if entry.get("brown") is None else BrownArea(**entry["brown"]),
+                cores=_cores(entry, rows, n_before=sum(each.name == row.image for each in images)),
             )
         )
     return tuple(images)
+
+
+def _cores(entry: Mapping[str, Any], rows: Sequence[ScoreRow], *, n_before: int) -> tuple[CoreResult, ...]:
+    """The cores of a slide with their rows; ``n_before`` slides of the same name stand before it."""
+    of_name: dict[str, list[ScoreRow]] = {}
+    for row in rows:
+        if row.level == "core" and row.image == as_written(entry["image"]):
+            of_name.setdefault(row.region, []).append(row)
+    cores = []
+    for core in entry.get("cores") or ():
+        if len(of_name.get(core["name"], ())) <= n_before:
+            raise ReviewError(f"{SCORES_NAME}: has no row for {core['name']} of {entry['image']}; {HOW_TO_RENEW}")
+        brown = BrownArea(**core["brown"])
+        known = {name: core[name] for name in ("name", "tumour_area_um2", "is_damaged")}
+        cores.append(CoreResult(row=of_name[core["name"]][n_before], brown=brown, **known))
+    return tuple(cores)
+
+
+def _core_map(record: Mapping[str, Any]) -> tuple[MappedCore, ...]:
+    lines = (record.get("tma_map") or {}).get("cores", ())
+    return tuple(
+        MappedCore(
+            stem=each["results"],
+            name=each["core"],
+            case=each["case"],
+            kind=CoreKind(each["kind"]),
+            is_found=each["found"],
+        )
+        for each in lines
+    )
 
 
 def _made_by(out: Path, record: dict[str, Any]) -> str:

@@ -31,11 +31,12 @@ from pdl1quant.review.state import CellState
 from pdl1quant.review.uncertain import left_of, unsure_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pandas as pd
 
     from pdl1quant.model import BrownArea, IntpArray, Score
+    from pdl1quant.outputs.scores_table import ScoreRow
 
 _TUMOUR_UNCONFIRMED = str(ResultFlag.TUMOUR_UNCONFIRMED)
 _NO_NESTS = str(ResultFlag.NO_NESTS)
@@ -67,9 +68,18 @@ class Review:
         self.cells: pd.DataFrame = loaded.cells
         self.mpp = loaded.mpp
         self.sides_um = loaded.sides_um
+        self.rois = loaded.rois
+        """Cores of a microarray, and what was drawn to be left out of them."""
         self._tumour_area_um2 = loaded.tumour_area_um2
         self.ledger = EditLedger(ledger_path(results.out, image.stem), head_of(results, image, loaded.cells))
-        self.state = CellState(self.cells, image_id=image.sha256, config=results.config, pack=results.pack)
+        self.state = CellState(
+            self.cells,
+            image_id=image.sha256,
+            config=results.config,
+            pack=results.pack,
+            sides_um=self.sides_um,
+            grounds=() if self.has_tumour_roi else loaded.grounds,
+        )
         self._counts = BlockCounts(self.state, **self.sides_um, config=results.config, pack=results.pack)
         self.automated_blocks = self._with_area(self._counts.blocks)
         self.automated_counts = sum(self.automated_blocks, Counts())
@@ -116,15 +126,17 @@ class Review:
         return bool(self.regions)
 
     @property
-    def lacks_nests(self) -> bool:
-        """Whether the run found immune cells and no nest for them; without a tumour cell it did not say so."""
-        is_told = _NO_NESTS in self.image.row.flags
-        return is_told or (self.automated_counts.n_tumour == 0 and self.state.all_immune_are_far)
+    def has_nests(self) -> bool | None:
+        """Whether tumour was drawn for the run, or there is a nest of tumour cells now.
+
+        None where the run did not write down what it takes to look for one.
+        """
+        return True if self.has_tumour_roi else self.state.has_nests
 
     @property
     def calls_back(self) -> bool:
         """Whether a reviewer's region that holds cells says that the immune ones count, far from any nest or not."""
-        return self.state.is_called_back
+        return self.state.calls_back()
 
     @property
     def brown(self) -> BrownArea | None:
@@ -362,7 +374,13 @@ class Review:
             flags=self.image.row.flags,
             has_tumour_roi=self._tumour_area_um2 is not None and not (is_reviewed and self.regions_changed),
             tumour_confirmed=self.is_confirmed if is_reviewed else self.has_tumour_roi,
-            has_nests=not self.lacks_nests or (is_reviewed and self.calls_back),
+            has_nests=has_nests_now([self.has_nests], self.image.row) or (is_reviewed and self.calls_back),
             is_partial=self.image.is_damaged,
             brown=self.brown if is_reviewed else self.image.brown,
         )
+
+
+def has_nests_now(found: Iterable[bool | None], row: ScoreRow) -> bool:
+    """Whether one of several has nests; where it is not known of all, what the run said in their ``row``."""
+    told = list(found)
+    return _NO_NESTS not in row.flags if None in told else any(told)

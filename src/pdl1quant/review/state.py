@@ -5,7 +5,6 @@ Kept so that one edit costs what it touches. Automated columns are never written
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,25 +22,29 @@ from pdl1quant.review.edits import (
     active_ids,
     outlines_of_regions,
 )
-from pdl1quant.review.made import made_rows
+from pdl1quant.review.made import made_rows, shared_brown
+from pdl1quant.review.nests import NestsNow
 from pdl1quant.review.regions import CALLED_BACK, IN, OUT, UNSAID, painted, region
 from pdl1quant.review.words import spoken
 from pdl1quant.slides.roi import Roi, RoiKind
+from pdl1quant.stages.nests import may_make_nests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from pdl1quant.config import Config
     from pdl1quant.model import BoolArray, Float32Array, Float64Array, IntpArray, RulePack
     from pdl1quant.review.edits import RoiRule
+    from pdl1quant.whole_slides.waiting import NestGround
 
     Int8Array = NDArray[np.int8]
 
 _OF_REGIONS = (EditKind.ROI, EditKind.REDRAW)
 _CLASSES = [str(each) for each in CellClass]
 _CODE = {name: code for code, name in enumerate(_CLASSES)}
+_TUMOUR = _CODE[CellClass.TUMOUR]
 _IMMUNE = (_CODE[CellClass.LYMPHOCYTE], _CODE[CellClass.MACROPHAGE])
 
 REVIEW_COLUMNS = (
@@ -76,19 +79,35 @@ class CellState:
         Hash of the image, for the ids of its cells.
     config, pack
         Settings and rules of the run.
+    sides_um
+        ``mpp_x`` and ``mpp_y`` of a pixel.
+    grounds
+        Where nests of tumour cells are looked for; nowhere where tumour was drawn. Without any the run's word stays on
+        which immune cells are far from tumour.
     """
 
-    def __init__(self, cells: pd.DataFrame, *, image_id: str, config: Config, pack: RulePack) -> None:
+    def __init__(
+        self,
+        cells: pd.DataFrame,
+        *,
+        image_id: str,
+        config: Config,
+        pack: RulePack,
+        sides_um: Mapping[str, float],
+        grounds: Sequence[NestGround] = (),
+    ) -> None:
         self.automated = cells
         """Rows of the run, ``CELL_COLUMNS``."""
         self.made = cells.iloc[:0]
         """The rows behind them, of the same columns."""
         self.places_px: Float64Array = cells[["x_px", "y_px"]].to_numpy(np.float64)
         """(n, 2) x and y of all rows, in input pixels, the centre of the first at 0."""
+        self.bare_brown_um2: Float64Array = np.zeros(0)
+        """(made,) brown in each of those that lay in no cell of the run: what is made of an added cell shares its."""
         self.n_automated = len(cells)
         self.edits: list[Edit] = []
         self._image_id = image_id
-        self._config, self._pack = config, pack
+        self._config, self._pack, self._sides_um = config, pack, sides_um
         self._row_of: dict[str, int] = {}
         self._knows_all_ids = False
         self.made_ids: list[str] = []
@@ -104,7 +123,10 @@ class CellState:
         self._n_touches = np.zeros(n, dtype=np.int32)
         self._n_removed = np.zeros(n, dtype=np.int32)
         self._exists = np.ones(n, dtype=bool)
-        self._run_found_far = bool((cells["flags"].to_numpy(np.int32) & int(Flag.FAR_FROM_TUMOUR)).any())
+        self._nests = NestsNow(grounds) if grounds else None
+        if self._nests is not None:
+            self._nests.append(self.places_px)
+            self._follow_nests(np.arange(n))
 
     # --- which cells ---
     def __len__(self) -> int:
@@ -177,10 +199,34 @@ class CellState:
         """Whether the edit of that id is in force."""
         return edit_id in self._active
 
+    def calls_back(self, rows: IntpArray | None = None) -> bool:
+        """Whether one of ``rows`` (all by default) is a cell in a region to include that no later one paints over."""
+        is_back = self.present & (self._inside == CALLED_BACK)
+        return bool((is_back if rows is None else is_back[rows]).any())
+
+    def touched_rows(self) -> tuple[IntpArray, IntpArray]:
+        """Places in ``edits`` of the changes that hold, and the rows that each of them touches or made: (m,) each."""
+        held = [(k, edit.id) for k, edit in enumerate(self.edits) if edit.kind in CHANGES and edit.id in self._active]
+        none = np.zeros(0, dtype=np.intp)
+        rows = [np.append(self._rows[name], self._made.get(name, none)) for _, name in held]
+        numbers = np.repeat(np.array([k for k, _ in held], dtype=np.intp), [len(each) for each in rows])
+        return numbers, np.concatenate([none, *rows])
+
+    def regions_over(self, area: Any) -> frozenset[str]:
+        """Ids of the edits that drew, or redrew, a region which holds now and meets ``area`` (px, from the corner)."""
+        found = outlines_of_regions(self.edits, self._active).items()
+        met = [{name, edit.id} for name, (_, edit) in found if self._regions[edit.id].geometry.intersects(area)]
+        return frozenset().union(*met)
+
     @property
-    def is_called_back(self) -> bool:
-        """Whether a cell lies in a region to include that no later one paints over."""
-        return bool((self.present & (self._inside == CALLED_BACK)).any())
+    def has_nests(self) -> bool | None:
+        """Whether there is a nest of tumour cells now; None where nobody looks for any."""
+        return None if self._nests is None else self._nests.has_nest
+
+    def holds_nest(self, number: int) -> bool:
+        """Whether there is one in the ground of that number."""
+        assert self._nests is not None
+        return self._nests.holds_nest(number)
 
     def regions(self) -> dict[str, tuple[RoiRule, dict[str, Any]]]:
         """What each region that holds does, and its outline now, GeoJSON; by the id of the edit that drew it."""
@@ -206,6 +252,8 @@ class CellState:
             self._speak(edit, self._rows[edit.id])
         if any(edit.kind in _OF_REGIONS for edit in (*turned, *new)):
             touched.append(self._draw_regions())
+        if self._nests is not None:
+            touched.append(self._follow_nests(np.unique(np.concatenate(touched)).astype(np.intp)))
         return np.unique(np.concatenate(touched)).astype(np.intp)
 
     def _make(self, edits: Sequence[Edit]) -> None:
@@ -229,8 +277,12 @@ class CellState:
     def _append(self, edits: list[Edit]) -> None:
         if not edits:
             return
-        parents = [self.measured(rows[rows >= 0]) for rows in (self.rows_of(edit.cells) for edit in edits)]
-        made = made_rows(edits, parents, self.automated, config=self._config, pack=self._pack)
+        of_parents = [rows[rows >= 0] for rows in (self.rows_of(edit.cells) for edit in edits)]
+        parents = [self.measured(rows) for rows in of_parents]
+        made = made_rows(edits, parents, self.automated, sides_um=self._sides_um, config=self._config, pack=self._pack)
+        before = np.concatenate([np.zeros(self.n_automated), self.bare_brown_um2])
+        bare = shared_brown(edits, [float(before[rows].sum()) for rows in of_parents], made)
+        self.bare_brown_um2 = np.append(self.bare_brown_um2, bare)
         first = len(self)
         self.made = pd.concat([self.made, made], ignore_index=True) if len(self.made) else made
         places = made[["x_px", "y_px"]].to_numpy(np.float64)
@@ -250,6 +302,8 @@ class CellState:
         self._n_touches = np.append(self._n_touches, np.ones(n, dtype=np.int32))
         self._n_removed = np.append(self._n_removed, np.zeros(n, dtype=np.int32))
         self._exists = np.append(self._exists, np.zeros(n, dtype=bool))
+        if self._nests is not None:
+            self._nests.append(places)
         edits.clear()
 
     def _set_standing(self, edit: Edit, *, holds: bool) -> IntpArray:
@@ -338,63 +392,39 @@ class CellState:
             compartment=self._pack.compartment,
         )
 
-    @cached_property
-    def all_immune_are_far(self) -> bool:
-        """Whether the run found immune cells, and all of them far from any nest."""
-        is_immune = np.isin(self.automated["cell_class"].cat.codes.to_numpy(), _IMMUNE)
-        is_far = (self.automated["flags"].to_numpy(np.int32) & int(Flag.FAR_FROM_TUMOUR)) != 0
-        return bool(is_immune.any() and is_far[is_immune].all())
-
     def _flags(self, rows: IntpArray, measured: pd.DataFrame) -> NDArray[np.int32]:
-        at_first = measured["flags"].to_numpy(np.int32)
-        flags = at_first
-        side = self._inside[rows]
-        outside, far = np.int32(Flag.OUTSIDE_ROI), np.int32(Flag.FAR_FROM_TUMOUR)
-        # Beside the drawn tumour, and far from what was found, it is the class, which a reviewer may change, that says
-        # whether a cell counts.
-        codes = np.asarray(measured["cell_class"].cat.codes.to_numpy(), dtype=np.int8)
-        immune = np.isin(np.where(self._class[rows] != UNSAID, self._class[rows], codes), _IMMUNE)
-        beside = (flags & int(Flag.BESIDE_TUMOUR)) != 0
-        flags = np.where(beside, np.where(immune, flags & ~outside, flags | outside), flags)
-        flags = np.where(self._is_far(rows, immune, codes), flags | far, flags & ~far)
-        flags = np.where(side >= IN, flags & ~outside, np.where(side == OUT, flags | outside, flags))
-        flags = np.where(side == CALLED_BACK, flags & ~far, flags)
-        judged = (self._class[rows] != UNSAID) | (self._positive[rows] != UNSAID)
-        flags = np.where(judged, flags & ~np.int32(Flag.OVERLAID), flags)
+        at_first, far = measured["flags"].to_numpy(np.int32), np.int32(Flag.FAR_FROM_TUMOUR)
+        codes = self._classes(rows, measured)
+        flags = self._placed(rows, at_first, codes)
+        is_far = (at_first & far) != 0 if self._nests is None else self._nests.is_far[rows]
+        is_far &= np.isin(codes, _IMMUNE) & (self._inside[rows] != CALLED_BACK)
+        flags = np.where(is_far, flags | far, flags & ~far)
         is_edited = (self._n_touches[rows] > 0) | (flags != at_first)
         return np.asarray(np.where(is_edited, flags | np.int32(Flag.EDITED), flags), dtype=np.int32)
 
-    def _is_far(self, rows: IntpArray, immune: BoolArray, codes: Int8Array) -> BoolArray:
-        """Whether rows that are ``immune`` now lie far from the nests that the run found.
+    def _placed(self, rows: IntpArray, at_first: NDArray[np.int32], codes: Int8Array) -> NDArray[np.int32]:
+        """Flags that follow from the regions and from what was said: all but those that others make (nests)."""
+        flags, side, outside = at_first, self._inside[rows], np.int32(Flag.OUTSIDE_ROI)
+        # Beside the drawn tumour it is the class, which a reviewer may change, that says whether a cell counts.
+        beside = (flags & int(Flag.BESIDE_TUMOUR)) != 0
+        flags = np.where(beside, np.where(np.isin(codes, _IMMUNE), flags & ~outside, flags | outside), flags)
+        flags = np.where(side >= IN, flags & ~outside, np.where(side == OUT, flags | outside, flags))
+        judged = (self._class[rows] != UNSAID) | (self._positive[rows] != UNSAID)
+        return np.asarray(np.where(judged, flags & ~np.int32(Flag.OVERLAID), flags), dtype=np.int32)
 
-        ``codes`` are their classes as measured. Of a cell that the run did not take for an immune cell the nearest one
-        that it did says so.
-        """
-        is_far = np.zeros(len(rows), dtype=bool)
-        if not self._run_found_far:
-            return is_far
-        told = (rows < self.n_automated) & np.isin(codes, _IMMUNE)
-        flags = self.automated["flags"].to_numpy(np.int32)
-        asked = rows.copy()
-        new = np.flatnonzero(immune & ~told)
-        if new.size:
-            asked[new] = self._nearest_immune(rows[new])
-        is_far[immune] = (flags[asked[immune]] & int(Flag.FAR_FROM_TUMOUR)) != 0
-        return is_far
+    def _classes(self, rows: IntpArray, measured: pd.DataFrame) -> Int8Array:
+        """Codes of the classes that some rows have now."""
+        codes = np.asarray(measured["cell_class"].cat.codes.to_numpy(), dtype=np.int8)
+        return np.where(self._class[rows] != UNSAID, self._class[rows], codes)
 
-    def _nearest_immune(self, rows: IntpArray) -> IntpArray:
-        """The row of the nearest immune cell of the run, of each of ``rows``."""
-        of_run, tree = self._immune_of_run
-        _, nearest = tree.query(self.places_px[rows])
-        return np.asarray(of_run[nearest], dtype=np.intp)
-
-    @cached_property
-    def _immune_of_run(self) -> tuple[IntpArray, Any]:
-        """Rows of the cells that the run took for immune cells, and a tree of their places."""
-        from scipy.spatial import cKDTree  # noqa: PLC0415  slow to import, and few reviews ask for it
-
-        rows = np.flatnonzero(np.isin(self.automated["cell_class"].cat.codes.to_numpy(), _IMMUNE))
-        return rows, cKDTree(self.places_px[rows])
+    def _follow_nests(self, rows: IntpArray) -> IntpArray:
+        """Look for nests anew after some rows changed; the rows that are far from any, or near one, only now."""
+        assert self._nests is not None
+        measured = self.measured(rows, ("flags", "cell_class"))
+        codes = self._classes(rows, measured)
+        flags = self._placed(rows, measured["flags"].to_numpy(np.int32), codes)
+        is_cell = self.present[rows] & may_make_nests(flags)
+        return self._nests.update(rows, is_tumour=is_cell & (codes == _TUMOUR), is_cell=is_cell)
 
 
 def _taken(cells: pd.DataFrame, rows: IntpArray, columns: Sequence[str] | None) -> pd.DataFrame:

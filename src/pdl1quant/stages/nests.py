@@ -65,6 +65,10 @@ class Squares:
         """(n,) the column of each centre."""
         return _places(x_px - self.left, self.mpp_x, self.shape[1])
 
+    def places(self, x_px: Float64Array, y_px: Float64Array) -> IntpArray:
+        """(n,) the number of the square of each centre, counted row by row."""
+        return np.asarray(self.rows(y_px) * self.shape[1] + self.columns(x_px), np.intp)
+
     @property
     def is_one_field(self) -> bool:
         """Whether the whole image is one field."""
@@ -104,21 +108,28 @@ def count_squares(cells: pd.DataFrame, squares: Squares) -> SquareCounts:
     Parameters
     ----------
     cells
-        Cells table with all flags but `Flag.FAR_FROM_TUMOUR`; may be empty. Counted are viable cells, and those that
-        the border cuts, of which the stain cannot be judged but the class: in a small field they are many. What lies
-        outside a region to be scored, or in an artefact, makes no nest.
+        Cells table with all flags but `Flag.FAR_FROM_TUMOUR`; may be empty. Counted are those that `may_make_nests`.
     squares
         Those of the image.
     """
-    viable = (cells["flags"].to_numpy() & int(EXCLUDING_FLAGS & ~Flag.TOUCHES_EDGE)) == 0
+    may = may_make_nests(cells["flags"].to_numpy())
     rows, columns = squares.shape
-    place = squares.rows(cells["y_px"].to_numpy()) * columns + squares.columns(cells["x_px"].to_numpy())
-    tumour = viable & (cells["cell_class"] == CellClass.TUMOUR).to_numpy(bool)
+    place = squares.places(cells["x_px"].to_numpy(), cells["y_px"].to_numpy())
+    tumour = may & (cells["cell_class"] == CellClass.TUMOUR).to_numpy(bool)
 
     def number(chosen: BoolArray) -> Int32Array:
         return np.bincount(place[chosen], minlength=rows * columns).reshape(rows, columns).astype(np.int32)
 
-    return SquareCounts(tumour=number(tumour), cells=number(viable))
+    return SquareCounts(tumour=number(tumour), cells=number(may))
+
+
+def may_make_nests(flags: Int32Array) -> BoolArray:
+    """(n,) bool: cells that are counted in looking for nests, by their flags.
+
+    These are viable cells, and those that the border cuts, of which the stain cannot be judged but the class: in a
+    small field they are many. What lies outside a region to be scored, or in an artefact, makes no nest.
+    """
+    return np.asarray((flags & int(EXCLUDING_FLAGS & ~Flag.TOUCHES_EDGE)) == 0)
 
 
 def find_nests(counts: SquareCounts, *, min_tumour_cells: int = MIN_TUMOUR_CELLS) -> BoolArray:

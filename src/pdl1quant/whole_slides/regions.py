@@ -47,15 +47,19 @@ class Ground:
 
     def area_px(self, region: Any) -> float:
         """Pixels of the image in a region (in pixels from the corner) that are tissue; all of them where none is."""
-        region = self._inside(region)
-        n_inside, n_tissue = self._places(region)
-        return float(region.area) * (n_tissue / n_inside if n_tissue else 1.0)
+        return self.look(region)[0]
 
-    def has_tissue(self, region: Any) -> bool:
-        """Whether there is tissue in a region."""
-        return self._places(self._inside(region))[1] > 0
+    def look(self, region: Any) -> tuple[float, bool]:
+        """`area_px` of a region, and whether there is tissue in it."""
+        inside = self._inside(region)
+        n_inside, n_tissue = self._places(inside)
+        return float(inside.area) * (n_tissue / n_inside if n_tissue else 1.0), n_tissue > 0
 
     def _inside(self, region: Any) -> Any:
+        left, top, right, bottom = region.bounds
+        is_inside = left >= 0 and top >= 0 and right <= self.width and bottom <= self.height
+        if is_inside and region.geom_type in {"Polygon", "MultiPolygon"}:
+            return region
         return areas_in(shapely.intersection(region, shapely.box(0, 0, self.width, self.height)))
 
     def _places(self, region: Any) -> tuple[int, int]:
@@ -107,26 +111,60 @@ class Region:
 
 def regions_of(rois: Sequence[Roi], ground: Ground) -> tuple[Region, ...]:
     """The regions that are scored for themselves, in the order given: all but those to exclude."""
-    unwanted = shapely.union_all([roi.geometry for roi in of_kind(rois, RoiKind.EXCLUDE)])
-    tumour = shapely.union_all([roi.geometry for roi in of_kind(rois, RoiKind.TUMOUR)])
-    cores = shapely.union_all([roi.geometry for roi in rois if roi.is_core])
+    unwanted, tumour = (_United.of(of_kind(rois, kind)) for kind in (RoiKind.EXCLUDE, RoiKind.TUMOUR))
+    cores = _United.of(roi for roi in rois if roi.is_core)
     wanted = [roi for roi in rois if roi.kind is not RoiKind.EXCLUDE]
     regions = []
     for roi, name in zip(wanted, _names(wanted), strict=True):
-        geometry = shapely.difference(roi.geometry, unwanted)
-        if not cores.is_empty and not roi.is_core:
-            geometry = areas_in(shapely.intersection(geometry, cores))
+        geometry = unwanted.cut_from(roi.geometry)
+        if len(cores.parts) and not roi.is_core:
+            geometry = areas_in(cores.part_of(geometry))
+        is_tumour = roi.kind is RoiKind.TUMOUR
+        area_px, has_tissue = ground.look(geometry)
         regions.append(
             Region(
                 level="core" if roi.is_core else "roi",
                 name=name,
                 geometry=geometry,
-                tumour_px=ground.area_px(shapely.intersection(geometry, tumour)),
-                is_tumour=roi.kind is RoiKind.TUMOUR,
-                has_tissue=ground.has_tissue(geometry),
+                tumour_px=area_px if is_tumour else ground.area_px(tumour.part_of(geometry)),
+                is_tumour=is_tumour,
+                has_tissue=has_tissue,
             )
         )
     return tuple(regions)
+
+
+def core_regions(rois: Sequence[Roi]) -> tuple[tuple[Roi, Any], ...]:
+    """The cores of a microarray, each with the area of it that is scored: all but what is excluded."""
+    unwanted = _United.of(of_kind(rois, RoiKind.EXCLUDE))
+    return tuple((roi, unwanted.cut_from(roi.geometry)) for roi in rois if roi.is_core)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _United:
+    """Regions together, as parts that do not overlap: of hundreds, another region meets a few."""
+
+    parts: Any
+    tree: shapely.STRtree
+
+    @classmethod
+    def of(cls, rois: Iterable[Roi]) -> _United:
+        parts = shapely.get_parts(shapely.union_all([roi.geometry for roi in rois]))
+        return cls(parts=parts, tree=shapely.STRtree(parts))
+
+    def cut_from(self, region: Any) -> Any:
+        """What of a region lies in none of them."""
+        met = self._met_by(region)
+        return region if met is None else shapely.difference(region, met)
+
+    def part_of(self, region: Any) -> Any:
+        """What of a region lies in them."""
+        met = self._met_by(region)
+        return shapely.Polygon() if met is None else shapely.intersection(region, met)
+
+    def _met_by(self, region: Any) -> Any:
+        numbers = np.sort(self.tree.query(region, predicate="intersects"))
+        return shapely.multipolygons(self.parts[numbers]) if numbers.size else None
 
 
 def _names(rois: Sequence[Roi]) -> list[str]:

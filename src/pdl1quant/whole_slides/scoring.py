@@ -22,7 +22,7 @@ from pdl1quant.slides.roi import (
     scored_region,
     tumour_rois,
 )
-from pdl1quant.stages import measure, quality
+from pdl1quant.stages import measure, nests, quality
 from pdl1quant.whole_slides.regions import Blocks, Ground, RegionTally, add_blocks, regions_of
 from pdl1quant.whole_slides.waiting import NestGround, nest_grounds
 
@@ -87,7 +87,9 @@ class Tally:
         self.limits = DrawnRegion.of(limiting_rois(self.rois))
         self.tumour = DrawnRegion.of(tumour_rois(self.rois))
         self.tumour_area_um2 = 0.0
-        self.grounds = () if self.has_tumour_roi else nest_grounds(self.slide, self.rois)
+        size = {"width": self.slide.width, "height": self.slide.height}
+        squares = nests.Squares(**size, mpp_x=self.slide.mpp_x, mpp_y=self.slide.mpp_y)
+        self.grounds = () if self.has_tumour_roi else nest_grounds(squares, self.rois)
         if self.has_tumour_roi:
             drawn = scored_region(tumour_rois(self.rois), whole)
             self.tumour_area_um2 = ground.area_px(drawn) * self.slide.mpp_x * self.slide.mpp_y

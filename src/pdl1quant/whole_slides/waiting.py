@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pdl1quant.model import BoolArray, IntpArray, Slide, SlideGrid
+    from pdl1quant.model import BoolArray, IntpArray, SlideGrid
     from pdl1quant.slides.roi import Roi
     from pdl1quant.whole_slides.judging import Band
 
@@ -121,21 +121,18 @@ class NestGround:
         return nests.cells_near(cells, near, squares)
 
 
-def nest_grounds(slide: Slide, rois: Sequence[Roi]) -> tuple[NestGround, ...]:
-    """The cores among regions, each for itself and in their order; without any the slide."""
+def nest_grounds(whole: nests.Squares, rois: Iterable[Roi]) -> tuple[NestGround, ...]:
+    """The cores among regions, each for itself and in their order; without any the whole slide."""
     cores = [roi.geometry for roi in rois if roi.is_core]
     if not cores:
-        squares = nests.Squares(width=slide.width, height=slide.height, mpp_x=slide.mpp_x, mpp_y=slide.mpp_y)
-        return (NestGround(squares=squares),)
-    return tuple(NestGround(squares=_squares_around(core, slide), core=core) for core in cores)
+        return (NestGround(squares=whole),)
+    return tuple(NestGround(squares=_squares_around(core, whole), core=core) for core in cores)
 
 
-def _squares_around(core: Any, slide: Slide) -> nests.Squares:
+def _squares_around(core: Any, whole: nests.Squares) -> nests.Squares:
     left, top = (math.floor(side) for side in core.bounds[:2])
     right, bottom = (math.ceil(side) for side in core.bounds[2:])
-    return nests.Squares(
-        width=right - left, height=bottom - top, mpp_x=slide.mpp_x, mpp_y=slide.mpp_y, left=left, top=top
-    )
+    return replace(whole, width=right - left, height=bottom - top, left=left, top=top)
 
 
 def flag_far_cells(bands: Iterable[Band], *, grounds: Sequence[NestGround], grid: SlideGrid) -> Iterator[Band]:
