@@ -250,3 +250,28 @@ def test_a_core_keeps_its_name_whatever_was_drawn():
     names = [(each.level, each.name) for each in regions_of((drawn, core), ground)]
     assert names == [("roi", "A-1"), ("core", "A-1")]
     assert [each.name for each in regions_of((drawn, drawn, core), ground)] == ["A-1 1", "A-1 2", "A-1"]
+
+
+def test_each_of_many_regions_is_cut_by_all_that_lie_over_it():
+    """Tumour, stroma and cores among each other, as they are when each is held against all others at once."""
+    rng = np.random.default_rng(0)
+    circles = [shapely.Point(*rng.uniform(0, 4000, 2)).buffer(rng.uniform(50, 400)) for _ in range(90)]
+    kinds = [*["tumour"] * 30, *["include"] * 30, *["exclude"] * 30]
+    rois = [Roi(kind=RoiKind(kind), name=kind, geometry=circle) for kind, circle in zip(kinds, circles, strict=True)]
+    cores = [strip("include", left, left + 900, title=f"A-{left}", is_core=True) for left in (0, 1000, 2500)]
+    ground = Ground(tissue=rng.random((40, 400)) < 0.5, width=WIDTH, height=HEIGHT)
+    for given in (rois, [*rois, *cores]):
+        tumour, unwanted = (
+            shapely.union_all([roi.geometry for roi in given if roi.kind is kind])
+            for kind in (RoiKind.TUMOUR, RoiKind.EXCLUDE)
+        )
+        area = shapely.union_all([roi.geometry for roi in given if roi.is_core])
+        wanted = [roi for roi in given if roi.kind is not RoiKind.EXCLUDE]
+        for roi, region in zip(wanted, regions_of(given, ground), strict=True):
+            expected = roi.geometry.difference(unwanted)
+            if given is not rois and not roi.is_core:
+                expected = expected.intersection(area)
+            assert region.geometry.area == pytest.approx(expected.area, rel=1e-9)
+            assert region.geometry.symmetric_difference(expected).area == pytest.approx(0, abs=1e-6)
+            assert region.tumour_px == pytest.approx(ground.area_px(expected.intersection(tumour)), rel=1e-9)
+            assert region.has_tissue == (ground.look(expected)[1])

@@ -66,3 +66,42 @@ def test_what_is_not_known_of_bare_brown_stays_as_the_run_said(tmp_path):
     not_measured = open_review(with_bare_brown(make_results(tmp_path)), "b")
     not_measured.edit(EditKind.ADD, reviewer="A", made=added(80, 0.0))
     assert "brown_without_cells" in not_measured.score.flags
+
+
+def reviewed_bare_um2(review):
+    return review.brown.without_cell_um2
+
+
+def parts_of(cell, *areas_um2):
+    """What an added cell is split into, with areas that are measured, or not (None)."""
+    measured = [{} if area is None else {"cell_area_um2": area} for area in areas_um2]
+    return [MadeCell(x_px=cell.x_px + k, y_px=60, cell_class="tumour", measurements=m) for k, m in enumerate(measured)]
+
+
+@pytest.mark.parametrize(("areas_um2", "left_um2"), [((30.0, 90.0), 75.0), ((None, None), 50.0)])
+def test_brown_comes_back_with_each_part_of_an_added_cell_that_is_deleted(tmp_path, areas_um2, left_um2):
+    review = open_review(with_bare_brown(make_results(tmp_path)))
+    (cell,) = added(1, 100.0)
+    review.edit(EditKind.ADD, reviewer="A", made=[cell])
+    one, other = review.edit(EditKind.SPLIT, reviewer="A", cells=[cell.id], made=parts_of(cell, *areas_um2)).made
+    assert reviewed_bare_um2(review) == 9900
+    review.edit(EditKind.DELETE, reviewer="A", cells=[one.id])
+    assert reviewed_bare_um2(review) == 10_000 - left_um2
+    review.edit(EditKind.DELETE, reviewer="A", cells=[other.id])
+    assert reviewed_bare_um2(review) == 10_000
+    for expected in (10_000 - left_um2, 9900, 9900, 10_000):
+        review.undo(reviewer="A")
+        assert reviewed_bare_um2(review) == expected
+
+
+def test_brown_of_an_added_cell_goes_with_what_it_is_merged_into(tmp_path):
+    out = with_bare_brown(make_results(tmp_path))
+    review = open_review(out)
+    cells = added(2, 100.0)
+    review.edit(EditKind.ADD, reviewer="A", made=cells)
+    of_run = review.ids([0])
+    (merged,) = review.edit(EditKind.MERGE, reviewer="A", cells=[cells[0].id, *of_run]).made
+    assert reviewed_bare_um2(review) == 9800
+    review.edit(EditKind.DELETE, reviewer="A", cells=[merged.id])
+    assert reviewed_bare_um2(review) == 9900
+    assert reviewed_bare_um2(open_review(out)) == 9900

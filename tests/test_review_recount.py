@@ -284,6 +284,14 @@ def test_an_added_cell_lies_outside_the_region_if_its_neighbour_does():
     assert (counts.n_cells, counts.n_tumour) == (4, 2)
 
 
+@pytest.mark.parametrize(("mpp_x", "is_outside"), [(0.25, False), (0.5, True)])
+def test_the_neighbour_of_an_added_cell_is_the_nearest_in_um(mpp_x, is_outside):
+    cells = make_scored_cells(2, x_px=[0.0, 50.0], y_px=[50.0, 20.0], flags=[0, int(Flag.OUTSIDE_ROI)])
+    state = CellState(cells, image_id="image", sides_um={"mpp_x": mpp_x, "mpp_y": 0.5}, config=CONFIG, pack=pack_for())
+    rows = state.take([edit(EditKind.ADD, made=[MadeCell(x_px=40.0, y_px=47.0, cell_class="tumour")])])
+    assert bool(state.flags_of(rows)[0] & int(Flag.OUTSIDE_ROI)) is is_outside
+
+
 # --- regions ---------------------------------------------------------------------------------------------------------
 def test_regions_paint_over_each_other_and_count_from_the_corner_of_the_first_pixel():
     cells = make_scored_cells(4, x_px=[0.0, 10.0, 20.0, 30.0], y_px=0.0)
