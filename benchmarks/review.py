@@ -28,9 +28,12 @@ from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.scores_table import ScoreRow, score_values, write_scores
 from pdl1quant.outputs.tables import write_cells
 from pdl1quant.review import EditKind, Review, next_uncertain, open_results, reviewed_curve
-from pdl1quant.review.edits import Edit
+from pdl1quant.review.edits import Edit, MadeCell
 from pdl1quant.review.recount import BlockCounts, score_blocks
+from pdl1quant.review.results import load_cells
 from pdl1quant.review.state import CellState
+from pdl1quant.stages.nests import Squares, cells_near, count_squares, flag_far, near_nests
+from pdl1quant.stages.quality import STROMA_REACH_UM
 from pdl1quant.stages.score import count_blocks
 
 if TYPE_CHECKING:
@@ -42,7 +45,10 @@ CELLS_PER_MM2 = 3000.0
 
 
 def make_cells(n: int) -> pd.DataFrame:
-    """A cells table of ``n`` rows at random places, as dense as tissue, with random densities and classes."""
+    """A cells table of ``n`` rows at random places, as dense as tissue, with random densities and classes.
+
+    Tumour cells lie in the left half, so that an edit can make the first nest of the other one.
+    """
     rng = np.random.default_rng(1)
     side_px = (n / CELLS_PER_MM2) ** 0.5 * 1000 / MPP
     places = rng.uniform(0, side_px, (n, 2))
@@ -51,6 +57,7 @@ def make_cells(n: int) -> pd.DataFrame:
     for name, dtype, *_ in CELL_COLUMNS:
         if dtype == CELL_CLASS_DTYPE:
             codes = rng.choice(len(CellClass), n, p=[0.6, 0.15, 0.1, 0.1, 0.05])
+            codes[(codes == 0) & (places[:, 0] > side_px / 2)] = 1
             table[name] = pd.Categorical.from_codes(codes, categories=pd.Index([str(each) for each in CellClass]))
         elif dtype == "bool":
             table[name] = rng.random(n) < 0.3
@@ -66,6 +73,10 @@ def make_results(out: Path, n: int) -> None:
     """Results of one image with ``n`` cells, as a run leaves them."""
     config, pack = Config(), load_pack("28-8-cytoplasm")
     cells = make_cells(n)
+    side_px = int(cells[["x_px", "y_px"]].to_numpy().max()) + 1
+    squares = Squares(width=side_px, height=side_px, mpp_x=MPP, mpp_y=MPP)
+    near = near_nests(count_squares(cells, squares), squares, reach_um=STROMA_REACH_UM)
+    cells = flag_far(cells, cells_near(cells, near, squares))
     sha256 = hashlib.sha256(b"image").hexdigest()
     blocks = count_blocks(cells, block_um=config.score.block_um, mpp_x=MPP, mpp_y=MPP, config=config, pack=pack)
     common = {"status": Status.OK, "case": "case", "mpp": MPP, "assay": pack.name, "config_digest": config.digest}
@@ -83,6 +94,7 @@ def make_results(out: Path, n: int) -> None:
         )
         rows.append(ScoreRow(level=level, image=image, **common, **score_values(sum(blocks, Counts()), score)))
     metadata = {"image_sha256": sha256, "config_digest": config.digest, "mpp": str(MPP)}
+    metadata |= {"width_px": str(side_px), "height_px": str(side_px)}
     write_cells(cells, result_path(out, "cells", "image"), metadata=metadata)
     write_scores(rows, out / "scores.csv")
     settings = {"config": config.model_dump(mode="json"), "rule_pack": asdict(pack), "indication": None, "mpp": MPP}
@@ -103,7 +115,9 @@ def time_edits(review: Review, repeats: int) -> dict[str, list[float]]:
     rng = np.random.default_rng(2)
     n = len(review.cells)
     config, pack = review.results.config, review.results.pack
-    state = CellState(review.cells, image_id=review.image.sha256, config=config, pack=pack)
+    grounds = load_cells(review.results, review.image).grounds
+    how = {"image_id": review.image.sha256, "sides_um": review.sides_um, "config": config, "pack": pack}
+    state = CellState(review.cells, **how, grounds=grounds)
     state.rows_of(())
     counts = BlockCounts(state, mpp_x=review.mpp, mpp_y=review.mpp, config=config, pack=pack)
 
@@ -118,12 +132,18 @@ def time_edits(review: Review, repeats: int) -> dict[str, list[float]]:
             flags=(),
             has_tumour_roi=False,
             tumour_confirmed=False,
+            has_nests=bool(state.has_nests),
         )
 
     x, y = review.cells["x_px"].to_numpy(), review.cells["y_px"].to_numpy()
     lasso = np.flatnonzero((abs(x - x.mean()) < 500) & (abs(y - y.mean()) < 500))
     outline = [[0, 0], [2000, 0], [2000, 2000], [0, 2000], [0, 0]]
     region = {"type": "Polygon", "coordinates": [outline]}
+
+    def nest() -> tuple[MadeCell, ...]:
+        place = {"x_px": 0.75 * float(x.max()), "y_px": float(y.mean())}
+        return tuple(MadeCell(**place, cell_class=CellClass.TUMOUR, positive=False) for _ in range(60))
+
     found: dict[str, list[float]] = {}
     for _ in range(repeats):
         one = state.ids_of(rng.integers(0, n, 1))
@@ -134,6 +154,7 @@ def time_edits(review: Review, repeats: int) -> dict[str, list[float]]:
                 kind=EditKind.CLASS, reviewer="A", cells=state.ids_of(lasso), to="other"
             ),
             "delete one cell": Edit(kind=EditKind.DELETE, reviewer="A", cells=one),
+            "a nest of 60 added cells": Edit(kind=EditKind.ADD, reviewer="A", made=nest()),
             "exclude 1 mm2": Edit(kind=EditKind.ROI, reviewer="A", to="exclude", geometry=region),
         }
         for name, edit in edits.items():

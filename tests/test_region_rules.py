@@ -122,10 +122,10 @@ def test_a_sliver_that_one_outline_leaves_of_another_takes_no_memory(side):
     ground = Ground(tissue=np.arange(50) % 2 * np.ones((40, 1)) > 0, width=5000, height=4000)  # stripes of 100 px
     for left, has_tissue in ((150, True), (250, False)):
         sliver = shapely.box(left, 1000, left + side, 1000 + side)
-        assert ground.has_tissue(sliver) is has_tissue
+        assert ground.look(sliver)[1] is has_tissue
         assert ground.area_px(sliver) == pytest.approx(sliver.area)
-    assert ground.has_tissue(shapely.box(-100, 1000, side, 1100)) is False
-    assert ground.has_tissue(shapely.box(4990, 1000, 5000 - side, 1100)) is True
+    assert ground.look(shapely.box(-100, 1000, side, 1100))[1] is False
+    assert ground.look(shapely.box(4990, 1000, 5000 - side, 1100))[1] is True
 
 
 def test_tumour_drawn_between_the_cores_of_a_microarray_does_not_count():
