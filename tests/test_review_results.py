@@ -148,13 +148,14 @@ def test_an_image_with_foreign_edits_fails_alone(out):
     assert rows["b.png"]["reviewed_tps"]
 
 
-def test_cells_that_do_not_give_the_score_of_the_run_are_refused(out):
+@pytest.mark.parametrize("score", ["tps", "cps"])
+def test_cells_that_do_not_give_the_score_of_the_run_are_refused(out, score):
     text = (out / "scores.csv").read_text()
     row = next(line for line in text.splitlines() if ",a.png," in line)
     cells = row.split(",")
-    cells[text.splitlines()[0].split(",").index("tps")] = "99.0000"
+    cells[text.splitlines()[0].split(",").index(score)] = "99.0000"
     (out / "scores.csv").write_text(text.replace(row, ",".join(cells)))
-    assert "do not give the TPS" in rescore(out).problems[0]
+    assert f"do not give the {score.upper()}" in rescore(out).problems[0]
 
 
 def test_a_half_written_line_is_reported_and_does_not_stop_the_rescore(out):

@@ -177,19 +177,23 @@ def _opened(results: Results, image: ImageResult) -> Review:
     """The review of an image whose cells give the scores that the run wrote."""
     review = Review(results, image)
     row, counts = image.row, review.automated_counts
-    tps, cps = review.automated.tps, review.automated.cps
-    agrees = _is_same(tps, row.tps) and _is_same(cps, row.cps)
-    if not agrees or counts.n_cells != row.n_cells or counts.n_tumour != row.n_tumour:
-        raise ReviewError(
-            f"{image.name}: its cells do not give the scores that scores.csv has (TPS {tps} instead of {row.tps}, "
-            f"CPS {cps} instead of {row.cps}); "
-            f"score again, or use pdl1quant {row.version}"
-        )
+    told = {
+        "TPS": (review.automated.tps, row.tps),
+        "CPS": (review.automated.cps, row.cps),
+        "number of cells": (counts.n_cells, row.n_cells),
+        "number of tumour cells": (counts.n_tumour, row.n_tumour),
+    }
+    for name, (found, written) in told.items():
+        if not _is_same(found, written):
+            raise ReviewError(
+                f"{image.name}: its cells do not give the {name} that scores.csv has ({found} instead of {written}); "
+                f"score again, or use pdl1quant {row.version}"
+            )
     return review
 
 
 def _is_same(one: float | None, other: float | None) -> bool:
-    """Whether two scores are written alike."""
+    """Whether two numbers are written alike."""
     return one == other if one is None or other is None else round(one, DECIMALS) == round(other, DECIMALS)
 
 
