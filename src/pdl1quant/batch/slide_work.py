@@ -243,8 +243,16 @@ def _write_cells(
     plan, image = task.plan, task.image
     paths = result_paths(image, plan)
     slide = tally.slide
-    size = {"width": slide.width, "height": slide.height, "mpp_x": slide.mpp_x, "mpp_y": slide.mpp_y}
-    metadata = result_metadata(image, plan, **size, working_mpp=work.grid.mpp, rois=tally.rois)
+    metadata = result_metadata(
+        image,
+        plan,
+        width=slide.width,
+        height=slide.height,
+        mpp_x=slide.mpp_x,
+        mpp_y=slide.mpp_y,
+        working_mpp=work.grid.mpp,
+        rois=tally.rois,
+    )
     if tally.tumour_area_um2:
         metadata["tumour_area_um2"] = repr(tally.tumour_area_um2)
     with ExitStack() as files:

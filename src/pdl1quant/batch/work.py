@@ -324,9 +324,15 @@ def _roi_masks(image: Image, rois: tuple[Roi, ...], shape: tuple[int, int]) -> R
 def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> None:
     assert result.compartments is not None
     paths = result_paths(image, plan)
-    size = {"width": result.shape_px[1], "height": result.shape_px[0]}
-    sides = {"mpp_x": result.mpp, "mpp_y": result.mpp, "working_mpp": result.working_mpp}
-    metadata = result_metadata(image, plan, **size, **sides)
+    metadata = result_metadata(
+        image,
+        plan,
+        width=result.shape_px[1],
+        height=result.shape_px[0],
+        mpp_x=result.mpp,
+        mpp_y=result.mpp,
+        working_mpp=result.working_mpp,
+    )
     if result.counts.tumour_area_um2:
         metadata["tumour_area_um2"] = repr(float(result.counts.tumour_area_um2))
     height, width = result.compartments.cell.shape

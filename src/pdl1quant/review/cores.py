@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import Float64Array, IntpArray
     from pdl1quant.outputs.scores_table import ScoreRow
-    from pdl1quant.review.results import CoreResult, ImageResult, MappedCore, Results
+    from pdl1quant.review.core_results import CoreResult, MappedCore
+    from pdl1quant.review.results import ImageResult, Results
     from pdl1quant.review.session import Review
 
 _COUNTED = ("x_px", "y_px", "cell_area_um2", *LOOKED_AT)

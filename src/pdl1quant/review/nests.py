@@ -81,7 +81,8 @@ class NestsNow:
         change[0, rows] = is_tumour.astype(np.int32) - self._is_tumour[rows]
         change[1, rows] = is_cell.astype(np.int32) - self._is_cell[rows]
         self._is_tumour[rows], self._is_cell[rows] = is_tumour, is_cell
-        at = np.flatnonzero(change.any(axis=0)[self._row_of])
+        is_changed = (change[0] | change[1]) != 0
+        at = np.flatnonzero(is_changed[self._row_of])
         squares = self._square_of[at]
         np.add.at(self._tumour, squares, change[0, self._row_of[at]])
         np.add.at(self._cells, squares, change[1, self._row_of[at]])

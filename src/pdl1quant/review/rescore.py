@@ -18,7 +18,7 @@ from pdl1quant.review.session import Review
 from pdl1quant.review.wording import tps_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -56,19 +56,24 @@ def rescore(out: Path, *, say: Callable[[str], None] = lambda _: None) -> Rescor
         The file cannot be written.
     """
     results = open_results(out)
-    of_cases = {row.case: _rescored_case(results, row) for row in results.case_rows if _images_of(results, row)}
-    cores = {stem: found for each in of_cases.values() for stem, found in each.cores.items()}
-    failed = {stem for each in of_cases.values() for stem in each.failed}
+    done: dict[str, _OfCase] = {}
+
+    def of_case(case_row: ScoreRow) -> _OfCase:
+        if case_row.case not in done:
+            done[case_row.case] = _rescored_case(results, case_row)
+        return done[case_row.case]
+
     rows: list[ReviewedRow] = []
     for case_row in results.case_rows:
-        if case_row.case in of_cases:
-            rows += of_cases[case_row.case].rows
+        if any(image.case == case_row.case for image in results.images):
+            rows += of_case(case_row).rows
         else:
-            rows.append(_rescored_cores(results, case_row, cores, failed))
+            slides = slides_of_cores(results, case_row.case)
+            rows.append(_rescored_cores(results, case_row, [of_case(results.case_row(each.case)) for each in slides]))
         say(case_line(rows[-1]))
     write_reviewed(rows, out / REVIEWED_NAME)
-    problems = tuple(problem for each in of_cases.values() for problem in each.problems)
-    return Rescored(rows=tuple(rows), problems=problems, n_failed=len(failed))
+    problems = tuple(problem for each in done.values() for problem in each.problems)
+    return Rescored(rows=tuple(rows), problems=problems, n_failed=sum(len(each.failed) for each in done.values()))
 
 
 def case_line(row: ReviewedRow) -> str:
@@ -88,10 +93,6 @@ def case_line(row: ReviewedRow) -> str:
     return "  ".join(parts)
 
 
-def _images_of(results: Results, case_row: ScoreRow) -> list[ImageResult]:
-    return [image for image in results.images if image.case == case_row.case]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OfCase:
     """Rows of the images of a case, of their cores, and of the case; and the cores as reviewed.
@@ -106,7 +107,7 @@ class _OfCase:
 
 
 def _rescored_case(results: Results, case_row: ScoreRow) -> _OfCase:
-    images = _images_of(results, case_row)
+    images = [image for image in results.images if image.case == case_row.case]
     reviews: dict[str, Review] = {}
     digests: dict[str, str] = {}
     errors: dict[str, str] = {}
@@ -127,8 +128,8 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> _OfCase:
         stem = results.original_of(image).stem  # what a duplicate repeats may stand below it
         of_image = _rows_of_image(results, image, reviews.get(stem), cores.get(stem, ()))
         if image.stem in errors:
-            error = f"{image.name} could not be recounted; see its row"
-            of_image = [replace(row, status=Status.FAILED, error=error) for row in of_image]
+            told = f"{image.name} could not be recounted; see its row"
+            of_image = [replace(row, status=Status.FAILED, error=told) for row in of_image]
             of_image[0] = replace(of_image[0], error=errors[image.stem])
         of_image[0] = replace(of_image[0], edits_sha256=digests[image.stem] if image.stem in reviews else "")
         rows += of_image
@@ -158,11 +159,11 @@ def _rows_of_image(
     return rows
 
 
-def _rescored_cores(
-    results: Results, case_row: ScoreRow, cores: Mapping[str, Sequence[CoreReview]], failed: Collection[str]
-) -> ReviewedRow:
-    """The row of a case that has no image of its own, but cores on slides of other names."""
+def _rescored_cores(results: Results, case_row: ScoreRow, of_slides: Sequence[_OfCase]) -> ReviewedRow:
+    """The row of a case that has no image of its own, but cores on slides; ``of_slides`` are the cases of those."""
     case = _automated(case_row)
+    cores = {stem: found for each in of_slides for stem, found in each.cores.items()}
+    failed = {stem for each in of_slides for stem in each.failed}
     of_failed = [image.name for image in slides_of_cores(results, case_row.case) if image.stem in failed]
     if of_failed:
         return replace(case, status=Status.FAILED, error=f"{of_failed[0]} could not be recounted; see its row")

@@ -27,8 +27,8 @@ from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
 from pdl1quant.outputs.run_record import read_run_record
 from pdl1quant.outputs.scores_table import HOW_TO_RENEW, ScoreRow, as_written, read_scores
 from pdl1quant.outputs.tables import SCHEMA, read_cells_of
+from pdl1quant.review.core_results import CoreResult, MappedCore, core_map_of, cores_of_entry
 from pdl1quant.review.ledger import LedgerHead
-from pdl1quant.slides.core_map import CoreKind
 from pdl1quant.slides.hashing import hash_input
 from pdl1quant.slides.roi import Roi, RoiKind, read_geojson_rois
 from pdl1quant.stages.nests import Squares
@@ -36,42 +36,13 @@ from pdl1quant.whole_slides.arrays import array_rois
 from pdl1quant.whole_slides.waiting import NestGround, nest_grounds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import pandas as pd
 
 _PACK = TypeAdapter(RulePack)
 _ESTIMATES = TypeAdapter(dict[str, StainEstimate])
 _UNSCORED = (Status.REFUSED, Status.FAILED)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreResult:
-    """One core of a microarray; ``row`` is its row in ``scores.csv``.
-
-    ``brown`` is its area that is brown, and that of it in no cell; ``tumour_area_um2`` that of tumour drawn in it;
-    ``is_damaged``: some of it could not be read.
-    """
-
-    name: str
-    row: ScoreRow
-    brown: BrownArea
-    tumour_area_um2: float
-    is_damaged: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MappedCore:
-    """A line of the map of a microarray: what a core is to which case, and whether it was found on its slide.
-
-    ``stem`` is the place of the results of the slide.
-    """
-
-    stem: str
-    name: str
-    case: str
-    kind: CoreKind
-    is_found: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +186,7 @@ def open_results(out: Path) -> Results:
         pack = _PACK.validate_python(settings["rule_pack"])
         indication = find_indication(pack, settings["indication"]) if settings["indication"] else None
         images = _paired(record["images"], rows)
-        core_map = _core_map(record)
+        core_map = core_map_of(record)
         timings = record.get("timings", {})
         sources, roi_sources = (tuple(Path(path) for path in timings.get(name, ())) for name in ("paths", "roi"))
         estimates = _ESTIMATES.validate_python(record.get("estimates", {}))
@@ -255,8 +226,9 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
     sides_um, rois = pixel_sides(said), array_rois(said)
     grounds: tuple[NestGround, ...] = ()
     if "width_px" in said:
-        size = {"width": int(said["width_px"]), "height": int(said["height_px"])}
-        grounds = nest_grounds(Squares(**size, **sides_um), rois)
+        width, height = int(said["width_px"]), int(said["height_px"])
+        whole = Squares(width=width, height=height, mpp_x=sides_um["mpp_x"], mpp_y=sides_um["mpp_y"])
+        grounds = nest_grounds(whole, rois)
     return ImageCells(
         cells=cells,
         mpp=float(said["mpp"]),
@@ -408,40 +380,10 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
                 row=row,
                 roi_sha256=entry.get("roi_sha256") or "",
                 brown=None if entry.get("brown") is None else BrownArea(**entry["brown"]),
-                cores=_cores(entry, rows, n_before=sum(each.name == row.image for each in images)),
+                cores=cores_of_entry(entry, rows, n_before=sum(each.name == row.image for each in images)),
             )
         )
     return tuple(images)
-
-
-def _cores(entry: Mapping[str, Any], rows: Sequence[ScoreRow], *, n_before: int) -> tuple[CoreResult, ...]:
-    """The cores of a slide with their rows; ``n_before`` slides of the same name stand before it."""
-    of_name: dict[str, list[ScoreRow]] = {}
-    for row in rows:
-        if row.level == "core" and row.image == as_written(entry["image"]):
-            of_name.setdefault(row.region, []).append(row)
-    cores = []
-    for core in entry.get("cores") or ():
-        if len(of_name.get(core["name"], ())) <= n_before:
-            raise ReviewError(f"{SCORES_NAME}: has no row for {core['name']} of {entry['image']}; {HOW_TO_RENEW}")
-        brown = BrownArea(**core["brown"])
-        known = {name: core[name] for name in ("name", "tumour_area_um2", "is_damaged")}
-        cores.append(CoreResult(row=of_name[core["name"]][n_before], brown=brown, **known))
-    return tuple(cores)
-
-
-def _core_map(record: Mapping[str, Any]) -> tuple[MappedCore, ...]:
-    lines = (record.get("tma_map") or {}).get("cores", ())
-    return tuple(
-        MappedCore(
-            stem=each["results"],
-            name=each["core"],
-            case=each["case"],
-            kind=CoreKind(each["kind"]),
-            is_found=each["found"],
-        )
-        for each in lines
-    )
 
 
 def _made_by(out: Path, record: dict[str, Any]) -> str:
