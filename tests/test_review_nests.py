@@ -138,6 +138,26 @@ def test_the_reviewed_score_is_that_of_a_run_which_calls_the_cells_so(data, seed
     assert (state.reviewed()["reviewed_flags"].to_numpy()[: len(cells)] == cells["flags"]).all()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_far_cells_follow_the_nests_that_come_and_go_on_a_slide(seed):
+    rng, side = np.random.default_rng(seed), 6000
+    squares = Squares(width=side, height=side, mpp_x=MPP, mpp_y=MPP)
+    cells = flagged(sparse_cells(rng, 1500, side, side), squares)
+    state = with_nests(cells, width=side, height=side)
+    far, seen = (cells["flags"].to_numpy() & FAR) > 0, []
+    for _ in range(15):
+        around = np.hypot(*(state.places_px - state.places_px[rng.integers(len(cells))]).T) < rng.uniform(50, 400)
+        name = rng.choice(["tumour", "stroma", "lymphocyte"])
+        changed = state.take([edit(EditKind.CLASS, state.ids_of(np.flatnonzero(around)), to=str(name))])
+        counted = state.counted()
+        before, far = far, (counted["flags"].to_numpy() & FAR) > 0
+        assert np.isin(np.flatnonzero(before != far), changed).all()
+        expected = flagged(counted.assign(flags=counted["flags"] & ~FAR), squares)
+        assert (far == ((expected["flags"].to_numpy() & FAR) > 0)).all()
+        seen.append(int((far != before)[~around].sum()))
+    assert sum(n > 0 for n in seen) >= 3  # cells that nobody touched
+
+
 def test_without_edits_far_cells_stay_far_and_nothing_is_edited():
     state = with_nests(table())
     assert (n_immune(state), far_rows(state)) == (1, [7, 8])
