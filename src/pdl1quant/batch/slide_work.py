@@ -30,6 +30,7 @@ from pdl1quant.outputs.artefacts import write_artefacts
 from pdl1quant.outputs.files import scratch_folder
 from pdl1quant.outputs.geojson import geojson_writer, outline_cells
 from pdl1quant.outputs.label_pyramid import label_writer
+from pdl1quant.outputs.regions import write_regions
 from pdl1quant.outputs.tables import cells_writer
 from pdl1quant.planes import give_back
 from pdl1quant.slides.opening import open_slide
@@ -38,6 +39,7 @@ from pdl1quant.tiling import WindowPlace
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import TileCells, measure_tile
 from pdl1quant.whole_slides.painting import Painter, pack_parts
+from pdl1quant.whole_slides.regions import outlined_regions
 from pdl1quant.whole_slides.scoring import Tally, finish, known_damage
 from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
 from pdl1quant.whole_slides.waiting import flag_far_cells
@@ -158,6 +160,8 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
         if work.artefacts is not None:
             size = {"width": slide.width, "height": slide.height}
             write_artefacts(work.artefacts, paths["artefacts"], image_id=image.sha256, **size)
+        if work.rois:
+            write_regions(outlined_regions(work.rois), paths["regions"], image_id=image.sha256)
         damage, notes = _damage_text(tally.damage, work.grid), slide.notes
     return Done(
         outcome=Outcome(

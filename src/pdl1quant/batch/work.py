@@ -31,6 +31,7 @@ from pdl1quant.outputs.files import replace_together, result_path
 from pdl1quant.outputs.geojson import write_geojson
 from pdl1quant.outputs.labels import write_labels
 from pdl1quant.outputs.overlays import write_overlay
+from pdl1quant.outputs.regions import write_regions
 from pdl1quant.outputs.tables import write_cells
 from pdl1quant.pipeline import CaseMember, StainSample, analyse_image, sample_image
 from pdl1quant.slides.images import PlainImage, read_image
@@ -38,7 +39,7 @@ from pdl1quant.slides.raster import Note
 from pdl1quant.slides.roi import Roi, RoiKind, limiting_rois, read_geojson_rois, roi_mask, share_outside, tumour_rois
 from pdl1quant.stages import quality
 from pdl1quant.whole_slides.arrays import array_text
-from pdl1quant.whole_slides.regions import Ground, RegionTally, regions_of
+from pdl1quant.whole_slides.regions import Ground, RegionTally, outlined_regions, regions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -198,6 +199,8 @@ def result_paths(image: Image, plan: Plan) -> dict[str, Path]:
         paths["maps"] = result_path(plan.output, "maps", image.stem)
     if image.is_slide and plan.config.artefacts.find:
         paths["artefacts"] = result_path(plan.output, "artefacts", image.stem)
+    if image.roi is not None or (image.is_slide and plan.is_array):
+        paths["regions"] = result_path(plan.output, "regions", image.stem)
     return paths
 
 
@@ -239,6 +242,8 @@ def _analyse(task: Task) -> Done:
     )
     with replace_together():
         _write(result, read.rgb, image, plan)
+        if rois:
+            write_regions(outlined_regions(rois), result_paths(image, plan)["regions"], image_id=image.sha256)
     regions = RegionTally(
         regions=regions_of(rois, Ground(tissue=result.tissue, width=width, height=height)),
         mpp_x=read.mpp,

@@ -56,6 +56,7 @@ MEANINGS = {
     REVIEWED_NAME: "Scores after review, beside those of the run",
     RUN_RECORD_NAME: "Record of the run: settings, versions, hashes of the inputs",
     "artefacts": "What of one slide was left out as spoilt, outlined",
+    "regions": "What was drawn on one image, and its cores, outlined",
     "cells": "Cells of one image: place, class, positivity, measurements",
     "overlays": "One image with the outlines of its cells",
     "geojson": "Cells of one image as objects of QuPath",

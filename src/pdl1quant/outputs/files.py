@@ -36,6 +36,7 @@ SUFFIXES = {
     "labels": ".ome.tif",
     "maps": ".ome.tif",
     "artefacts": ".geojson",
+    "regions": ".geojson",
 }
 """Folder of each kind of result -> ending of its files."""
 COMPRESSED = {"none": "", "gzip": ".gz", "zip": ".zip"}

@@ -9,6 +9,7 @@ import numpy as np
 from pdl1quant.outputs.overview import STEPS
 from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.report.outlines import packed
+from pdl1quant.report.regions import styles_entry
 from pdl1quant.report.words import CELL_FLAG_TEXTS
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def viewer_data(pictures: list[dict[str, Any]]) -> dict[str, Any]:
         "kinds": [
             {"name": kind.name, "rgb": list(kind.rgb), "dot": kind.has_dot, "dashed": kind.is_dashed} for kind in KINDS
         ],
+        "styles": styles_entry(),
         "steps": [{"name": name, "rgb": list(rgb)} for _, name, rgb in STEPS],
         "measures": [text for _, text in _MEASURES],
         "flags": [[int(flag), text] for flag, text in CELL_FLAG_TEXTS.items()],
@@ -46,7 +48,7 @@ def viewer_data(pictures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def picture_entry(title: str, picture: Picture, *, role: str) -> dict[str, Any]:
-    """A picture without its pixels and cells; its place in pixels of the image."""
+    """A picture without its pixels, cells and regions; its place in pixels of the image."""
     return {
         "title": title,
         "role": role,
@@ -57,6 +59,7 @@ def picture_entry(title: str, picture: Picture, *, role: str) -> dict[str, Any]:
         "y_px": picture.y_px,
         "scale": [picture.scale_x, picture.scale_y],
         "heat": [],
+        "regions": [],
     }
 
 

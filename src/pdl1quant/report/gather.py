@@ -16,6 +16,7 @@ from pdl1quant.outputs.reviewed import ReviewedRow, read_reviewed
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.report.digest import Digest, ReportCells, sum_of
+from pdl1quant.report.regions import ImageRegions, read_regions
 from pdl1quant.review.cores import slides_of_cores
 from pdl1quant.review.ledger import ledger_digest, ledger_path
 from pdl1quant.review.results import ImageResult, Results, find_cells, find_image, open_results
@@ -51,6 +52,8 @@ class ReportImage:
     """Share of the tissue (0-1) that each kind of artefact covers; None where nobody looked."""
     notes: tuple[str, ...] = ()
     """What was done to it, or ignored in it, on reading."""
+    regions: ImageRegions = field(default_factory=ImageRegions)
+    """What was drawn on it, for the run and in a review, and its cores."""
 
     @property
     def is_counted(self) -> bool:
@@ -224,7 +227,14 @@ def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> Re
         path=path,
         artefacts=entry.get("artefacts"),
         notes=tuple(entry.get("notes", ())),
+        regions=read_regions(run.results, result, _rows_on(run, row)),
     )
+
+
+def _rows_on(run: ReportRun, row: ScoreRow) -> list[ScoreRow]:
+    """Rows of the regions and cores of an image; a map gives its cores to other cases."""
+    on = (each for each in run.region_rows if each.image == row.image)
+    return [each for each in on if each.level == "core" or each.case == row.case]
 
 
 def _companions(extra: Mapping[str, str], roots: tuple[Path, ...]) -> tuple[Companion, ...]:

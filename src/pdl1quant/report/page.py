@@ -19,6 +19,7 @@ from markupsafe import Markup
 from pdl1quant import __version__
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
 from pdl1quant.outputs.palette import KINDS
+from pdl1quant.outputs.regions import STYLES
 from pdl1quant.report import words
 from pdl1quant.report.sheet import shared_flags
 
@@ -35,7 +36,7 @@ _NO_FILES = "data: blob:"
 
 def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
     """The page of one case, with its viewer; ``home`` is the address of the cohort's page, if there is one."""
-    scripts = ("vendor/openseadragon.min.js", "viewer.js")
+    scripts = ("vendor/openseadragon.min.js", "regions.js", "viewer.js")
     return _rendered(
         "case.html",
         run,
@@ -94,6 +95,7 @@ def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], images: 
             settings=run.record.get("settings", {}),
             method=words.method(results.pack, results.config, results.indication),
             kinds=KINDS,
+            styles=tuple(STYLES.values()),
             research_use_only=RESEARCH_USE_ONLY,
         )
     )

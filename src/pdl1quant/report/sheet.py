@@ -90,6 +90,9 @@ class Region:
     interval: str
     n_tumour: int
     case: str
+    shown_name: str
+    """As it stands beside its outline."""
+    is_core: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +260,8 @@ def _regions(case: ReportCase) -> list[Region]:
             interval=_interval(row.tps_low, row.tps_high),
             n_tumour=row.n_tumour or 0,
             case=row.case,
+            shown_name=words.shortened(row.region),
+            is_core=row.level == "core",
         )
         for row in case.regions
     ]

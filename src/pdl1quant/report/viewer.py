@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pdl1quant.errors import InputError
 from pdl1quant.outputs.files import result_path
+from pdl1quant.outputs.regions import STYLES
 from pdl1quant.report.entries import cells_entry, heat_entry, picture_entry, viewer_data
 from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD_UM, Field, heat
 from pdl1quant.report.outlines import Rings, draw_cells, read_rings, within
 from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, shrunk
+from pdl1quant.report.regions import TOLERANCE_PX, draw_regions, fit_regions
 from pdl1quant.report.tiles import TILE_PX
 from pdl1quant.report.words import about_images
 from pdl1quant.review.uncertain import uncertainty
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdl1quant.model import BoolArray, IntpArray, UInt8Array
+    from pdl1quant.outputs.regions import RegionStyle
     from pdl1quant.report.gather import ReportCase, ReportImage, ReportRun
 
 MAX_CELLS = 20_000
@@ -40,6 +43,8 @@ MAX_SHEET_LENGTH = 140_000
 """Characters of the picture on the sheet of a case alone."""
 _THUMB_SIDE_PX = 88
 _THUMB_QUALITY = 65
+_THUMB_THICKNESS = 3.0
+"""Of lines that are to be seen where the picture of a sheet is shrunk to one of a table."""
 _CROP_SIDE_PX = 256
 _CROP_QUALITY = 78
 _FIELD_MPP = 0.5
@@ -85,6 +90,8 @@ class Shown:
     thumb: str
     sheet: str
     sheet_image: str
+    styles: tuple[RegionStyle, ...]
+    """Kinds of regions that are outlined in ``sheet``."""
     unsure: tuple[Crop, ...]
     sure: tuple[Crop, ...]
     companions: tuple[tuple[str, str], ...]
@@ -124,6 +131,7 @@ def show_case(
         thumb=making.thumb,
         sheet=making.sheet,
         sheet_image=making.sheet_image,
+        styles=making.styles,
         unsure=tuple(making.unsure),
         sure=tuple(making.sure),
         companions=companions,
@@ -141,6 +149,7 @@ class _Making:
         self.max_sheet_length = max_sheet_length
         self.pictures: list[dict[str, Any]] = []
         self.thumb = self.sheet = self.sheet_image = ""
+        self.styles: tuple[RegionStyle, ...] = ()
         self.unsure: list[Crop] = []
         self.sure: list[Crop] = []
         self.remarks: dict[str, list[str]] = {}
@@ -154,6 +163,8 @@ class _Making:
             self._remark(image, "the same image as another one of the case; it is counted once.")
         if image.cells is None:
             return
+        for text in image.regions.lost:
+            self._remark(image, text)
         try:
             source = None if image.path is None else self._source(image.path, image.cells.mpp, files)
         except InputError:  # it could be read when it was scored: an extra, or memory, is missing here
@@ -165,7 +176,8 @@ class _Making:
             self._take_sheet(image, source)
         self._add_picture(image, source)
         source.forget()
-        if any(region.level == "core" and region.image == image.row.image for region in self.case.regions):
+        has_cores = any(region.level == "core" and region.image == image.row.image for region in self.case.regions)
+        if has_cores and not any(region.kind == "core" for region in image.regions.shown):
             self._add_names(image)
 
     def _source(self, path: Path, mpp: float, files: ExitStack) -> Source:
@@ -206,16 +218,22 @@ class _Making:
             rows = np.arange(image.cells.n_cells)
             cells, rings = image.cells.rows(rows), self._rings(image, rows)
             drawn = draw_cells(whole, cells, rings, compartment=self.run.results.pack.compartment)
-        self._set_sheet(drawn, image.row.image)
+        whole = replace(whole, rgb=drawn)
+        regions = image.regions.shown
+        few = [each for each in regions if each.kind != "core"]  # circles of cores would hide them at that size
+        thumb = draw_regions(whole, few, thickness=_THUMB_THICKNESS)
+        self._set_sheet(draw_regions(whole, regions, has_names=True), image.row.image, thumb=thumb)
+        self.styles = tuple(style for kind, style in STYLES.items() if any(each.kind == kind for each in regions))
 
-    def _set_sheet(self, rgb: UInt8Array, name: str) -> None:
+    def _set_sheet(self, rgb: UInt8Array, name: str, *, thumb: UInt8Array | None = None) -> None:
         if not self.sheet:
             self.sheet_image = name
             for side_px, quality in _SHEET_STEPS:
                 self.sheet = jpeg_uri(shrunk(rgb, side_px), quality=quality)
                 if len(self.sheet) <= self.max_sheet_length:
                     break
-            self.thumb = jpeg_uri(shrunk(rgb, _THUMB_SIDE_PX), quality=_THUMB_QUALITY)
+            small = shrunk(rgb if thumb is None else thumb, _THUMB_SIDE_PX)
+            self.thumb = jpeg_uri(small, quality=_THUMB_QUALITY)
 
     def _add_picture(self, image: ReportImage, source: Source) -> None:
         assert image.cells is not None
@@ -231,6 +249,7 @@ class _Making:
                 "uri": jpeg_uri(picture.rgb, quality=_QUALITY),
             }
         squares = image.cells.fields(SLIDE_FIELD_UM if source.is_slide else IMAGE_FIELD_UM)
+        self._add_regions(image, entry, picture)
         entry["heat"] = [heat_entry(field, scale=entry["scale"]) for field in heat(squares)]
         if not source.is_slide or self.tiles is not None:
             n = image.cells.n_cells
@@ -243,6 +262,20 @@ class _Making:
             number = len(self.pictures)
             self._ranked += [(each, source, image, number) for each in squares if each.n_tumour >= MIN_FIELD_CELLS]
         self.pictures.append(entry)
+
+    def _add_regions(self, image: ReportImage, entry: dict[str, Any], picture: Picture) -> None:
+        """The outlines of the image's regions, and what is to be said of them."""
+        fitted = fit_regions(image.regions.shown, picture, width=entry["width"], height=entry["height"])
+        entry["regions"] = fitted.entries
+        if entry["role"] == "field":
+            return
+        if fitted.n_outside:
+            is_one = fitted.n_outside == 1
+            lie = "one of its regions lies" if is_one else f"{fitted.n_outside:,} of its regions lie"
+            self._remark(image, f"{lie} outside of it and {'is' if is_one else 'are'} not shown.")
+        if fitted.tolerance_px > TOLERANCE_PX:
+            about = f"about {fitted.tolerance_px:g} pixels of the picture"
+            self._remark(image, f"its regions have so many corners that they are outlined to {about}.")
 
     def _tiled(self, image: ReportImage, source: Source, place: TilePlace) -> tuple[Picture, dict[str, Any]]:
         """The slide in tiles; the picture has no pixels, it says where they lie."""
@@ -281,6 +314,7 @@ class _Making:
         rows = np.flatnonzero(within(image.cells.places_px, part))
         rings, cells = self._rings(image, rows), image.cells.rows(rows)
         drawn = draw_cells(part, cells, rings, compartment=self.run.results.pack.compartment)
+        drawn = draw_regions(replace(part, rgb=drawn), image.regions.shown)
         name = image.row.image
         text = f"TPS {format_tps(field.tps)} % of {field.n_tumour} tumour cells; doubt {field.unsure:.2f}"
         x = field.x_px + field.width_px / 2
@@ -290,6 +324,7 @@ class _Making:
             entry = picture_entry(f"{name}: {word} certain at {x:.0f}, {y:.0f}", part, role="field")
             entry["uri"] = jpeg_uri(part.rgb, quality=_QUALITY)
             entry["cells"] = self._cells(image, rows, part)
+            self._add_regions(image, entry, part)
             number = len(self.pictures)
             self.pictures.append(entry)
         whole = self.pictures[number]

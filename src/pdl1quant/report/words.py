@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pdl1quant.model import Compartment, Flag, ResultFlag, Status
+from pdl1quant.stages.score import format_interval, format_tps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pdl1quant.config import Config
     from pdl1quant.model import Indication, RulePack, StainEstimate
+    from pdl1quant.outputs.scores_table import ScoreRow
 
+_NAME_LENGTH = 120
 _NAMED = 3
 """Images named in a line that is about many."""
 
@@ -218,6 +221,21 @@ _OF_ONE = (
 def own_doubts(names: Sequence[str]) -> str:
     """What a line about one image, region or core says of its flags, in a few words; empty without any."""
     return ", ".join(FLAG_TEXTS[name].short for name in _OF_ONE if name in names)
+
+
+def shortened(name: str) -> str:
+    """A name as it stands beside an outline."""
+    return name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def region_score(row: ScoreRow) -> tuple[str, ...]:
+    """What is said of a region or core beside its outline: TPS, interval and cells, then its doubts."""
+    interval = format_interval(row.tps_low, row.tps_high, dash="\N{EN DASH}")
+    tps = f"TPS {format_tps(row.tps)} %" if row.tps is not None else "TPS not defined"
+    n = row.n_tumour or 0
+    told = f"{tps}{f' ({interval})' if interval else ''}; {n:,} tumour cell{'' if n == 1 else 's'}"
+    status = () if row.status is Status.OK else (STATUS_TEXTS[row.status],)
+    return (told, *status, *filter(None, [own_doubts(row.flags)]))
 
 
 def about_images(remarks: Mapping[str, Sequence[str]]) -> list[str]:

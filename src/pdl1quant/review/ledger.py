@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from pdl1quant import __version__
 from pdl1quant.errors import OutputError, ReviewError
+from pdl1quant.outputs.tables import SCHEMA as CELLS_SCHEMA
 from pdl1quant.review.edits import Edit, decode_edit, encode_edit
 
 if TYPE_CHECKING:
@@ -32,7 +33,10 @@ TORN_SUFFIX = ".torn"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerHead:
-    """Which results the edits are for; ``cells_sha256`` is of the table's content, not of its file."""
+    """Which results the edits are for; ``cells_sha256`` is of the table's content, not of its file.
+
+    It is empty where the cells are not at hand: the edits are then read whatever cells they are for.
+    """
 
     image: str
     image_sha256: str
@@ -74,6 +78,22 @@ def ledger_digest(path: Path) -> str:
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     return hashlib.sha256(data).hexdigest() if data else ""
+
+
+def read_edits(path: Path, *, image_sha256: str, config_digest: str) -> tuple[Edit, ...]:
+    """The edits in a ledger, without a look at the cells that they are for; none where nothing was written to it.
+
+    Raises
+    ------
+    ReviewError
+        The edits are for another image or other settings.
+    OutputError
+        The file cannot be read, or its first line is damaged.
+    """
+    head = LedgerHead(
+        image="", image_sha256=image_sha256, config_digest=config_digest, cells_schema=CELLS_SCHEMA, cells_sha256=""
+    )
+    return tuple(EditLedger(path, head).edits)
 
 
 class EditLedger:
@@ -235,7 +255,7 @@ class EditLedger:
             ) from error
         for name, message in _CHECKED.items():
             was, now = getattr(then, name), getattr(self._head, name)
-            if was != now:
+            if now not in (was, ""):
                 text = message.format(then=was, now=now, version=then.pdl1quant)
                 raise ReviewError(f"{self.path}: {text}")
 

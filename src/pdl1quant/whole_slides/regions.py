@@ -12,6 +12,7 @@ import shapely
 
 from pdl1quant import pipeline
 from pdl1quant.model import EXCLUDING_FLAGS, BrownArea, CellClass, Counts, Flag, RegionScore, ResultFlag, Status
+from pdl1quant.outputs.regions import OutlinedRegion
 from pdl1quant.slides.roi import CENTRE, RoiKind, areas_in, fill_region, near_in_core, of_kind
 from pdl1quant.stages import quality
 from pdl1quant.stages import score as scoring
@@ -165,6 +166,23 @@ class _United:
     def _met_by(self, region: Any) -> Any:
         numbers = np.sort(self.tree.query(region, predicate="intersects"))
         return shapely.multipolygons(self.parts[numbers]) if numbers.size else None
+
+
+def outlined_regions(rois: Sequence[Roi]) -> list[OutlinedRegion]:
+    """All regions as they are written and shown, in the order given; those that are scored by the names of their rows.
+
+    Outlines are as they were drawn: a region to exclude is not cut out of the others.
+    """
+    names = iter(_names([roi for roi in rois if roi.kind is not RoiKind.EXCLUDE]))
+    return [
+        OutlinedRegion(
+            kind="core" if roi.is_core else str(roi.kind),
+            name=(roi.title or roi.name) if roi.kind is RoiKind.EXCLUDE else next(names),
+            class_name=roi.name,
+            geometry=roi.geometry,
+        )
+        for roi in rois
+    ]
 
 
 def _names(rois: Sequence[Roi]) -> list[str]:

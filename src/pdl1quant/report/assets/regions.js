@@ -1,0 +1,190 @@
+// Regions of a picture for viewer.js: their lines, names that cover no cell, and which of them lies where.
+const regionLayer = (() => {
+  "use strict";
+  const NAME_PX = 13, NOTE_PX = 11, LINE_PX = 15, GAP_PX = 5, SAMPLES = 24; // of the screen
+  const SMALLEST_PX = 9, TWO_LINES_FROM_PX = 56, LONGEST = 28;
+  const FONT = '"Segoe UI", system-ui, -apple-system, "Helvetica Neue", Arial, "Liberation Sans", "DejaVu Sans", sans-serif';
+
+  function prepare(picture) {
+    if (picture.names) return;
+    picture.names = { scale: 0, places: [] };
+    for (const region of picture.regions) {
+      region.path = new Path2D();
+      const box = [Infinity, Infinity, -Infinity, -Infinity];
+      region.corners = region.rings.map((ring) => {
+        const corners = [];
+        let x = 0, y = 0;
+        for (let k = 0; k < ring.length; k += 2) {
+          x += ring[k]; y += ring[k + 1];
+          corners.push([x / 10, y / 10]);
+          if (k) region.path.lineTo(x / 10, y / 10); else region.path.moveTo(x / 10, y / 10);
+          box[0] = Math.min(box[0], x / 10); box[1] = Math.min(box[1], y / 10);
+          box[2] = Math.max(box[2], x / 10); box[3] = Math.max(box[3], y / 10);
+        }
+        region.path.closePath();
+        return corners;
+      });
+      region.box = box;
+      region.size = (box[2] - box[0]) * (box[3] - box[1]);
+      region.outer = sampled(region.corners[0]); // the outer ring of its largest part
+    }
+  }
+
+  // Places along a ring, each with the way out of it; from the uppermost down.
+  function sampled(ring) {
+    let area = 0, length = 0;
+    const sides = ring.map(([x, y], k) => {
+      const [u, v] = ring[(k + 1) % ring.length];
+      area += x * v - u * y;
+      length += Math.hypot(u - x, v - y);
+      return { x, y, u, v, end: length };
+    });
+    const turn = area > 0 ? 1 : -1, places = [];
+    let k = 0;
+    for (let n = 0; n < SAMPLES; n += 1) {
+      const at = (n * length) / SAMPLES;
+      while (k < sides.length - 1 && sides[k].end <= at) k += 1;
+      const { x, y, u, v, end } = sides[k], whole = Math.hypot(u - x, v - y) || 1, part = 1 - (end - at) / whole;
+      places.push({ x: x + part * (u - x), y: y + part * (v - y), out: [(turn * (v - y)) / whole, (turn * (x - u)) / whole] });
+    }
+    const top = ring.reduce((best, each) => (each[1] < best[1] ? each : best));
+    const level = ring.filter((each) => each[1] - top[1] < 0.5);
+    const middle = level.reduce((sum, each) => sum + each[0], 0) / level.length;
+    return [{ x: middle, y: top[1], out: [0, -1] }, ...places.sort((one, other) => one.y - other.y)];
+  }
+
+  const meets = (one, other) => one[0] < other[2] && one[2] > other[0] && one[1] < other[3] && one[3] > other[1];
+
+  function drawLines(pen, picture, { scale, view, styles, shown, chosen }) {
+    pen.save();
+    if (picture.role === "field") { pen.beginPath(); pen.rect(0, 0, picture.width, picture.height); pen.clip(); }
+    pen.lineJoin = "round";
+    const margin = 12 / scale, around = [view[0] - margin, view[1] - margin, view[2] + margin, view[3] + margin];
+    const seen = picture.regions.filter((each, i) => (shown.has(each.kind) || i === chosen) && meets(each.box, around));
+    for (let kind = styles.length - 1; kind >= 0; kind -= 1) {
+      for (const region of seen) if (region.kind === kind) drawLine(pen, region, styles[kind], scale, region === picture.regions[chosen]);
+    }
+    pen.restore();
+  }
+
+  function drawLine(pen, region, style, scale, isChosen) {
+    const width = style.width + (isChosen ? 2 : 0);
+    pen.setLineDash([]);
+    pen.strokeStyle = "rgba(255,255,255,0.9)";
+    pen.lineWidth = (width + (isChosen ? 5 : 2)) / scale;
+    pen.stroke(region.path);
+    pen.strokeStyle = `rgb(${style.rgb})`;
+    if (style.ticks) {
+      pen.save();
+      pen.clip(region.path, "evenodd");
+      pen.setLineDash([1.8 / scale, 5.2 / scale]);
+      pen.lineWidth = 17 / scale;
+      pen.stroke(region.path);
+      pen.restore();
+    }
+    pen.setLineDash(style.dash.map((each) => each / scale));
+    pen.lineWidth = width / scale;
+    pen.stroke(region.path);
+    pen.setLineDash([]);
+  }
+
+  const cut = (text) => (text.length <= LONGEST ? text : `${text.slice(0, LONGEST - 10)}…${text.slice(-8)}`);
+
+  // Where names go at this scale, whatever part is looked at: moving the picture does not move them.
+  function placed(pen, picture, { scale, shown, isFree }) {
+    const known = picture.names, key = [...shown].sort().join();
+    if (known.scale === scale && known.key === key) return known.places;
+    const taken = new Map(), TAKEN_PX = 200; // boxes of names by squares of the screen
+    const squares = (box) => {
+      const found = [];
+      for (let y = Math.floor((box[1] * scale) / TAKEN_PX); y <= Math.floor((box[3] * scale) / TAKEN_PX); y += 1)
+        for (let x = Math.floor((box[0] * scale) / TAKEN_PX); x <= Math.floor((box[2] * scale) / TAKEN_PX); x += 1) found.push(`${x},${y}`);
+      return found;
+    };
+    const isClear = (box) => isFree(box) && squares(box).every((key) => !(taken.get(key) || []).some((each) => meets(each, box)));
+    const whole = [0, 0, picture.width, picture.height], places = [];
+    const isWithin = (box) => box[0] >= whole[0] && box[1] >= whole[1] && box[2] <= whole[2] && box[3] <= whole[3];
+    for (const region of picture.regions) {
+      const side = Math.max(region.box[2] - region.box[0], region.box[3] - region.box[1]) * scale;
+      if (!shown.has(region.kind) || !region.name || side < SMALLEST_PX) continue;
+      const lines = [cut(region.name)];
+      if (region.note && side >= TWO_LINES_FROM_PX) lines.push(cut(region.note));
+      const width = Math.max(...lines.map((line, k) => { pen.font = fontOf(k); return pen.measureText(line).width; })) + 4;
+      const place = around(region, width / scale, (lines.length * LINE_PX + 2) / scale, scale)
+        .find(([box, isIn]) => (isIn === isWithin(box) || isIn) && isClear(box));
+      if (!place) continue;
+      for (const key of squares(place[0])) taken.set(key, [...(taken.get(key) || []), place[0]]);
+      places.push({ region, box: place[0], lines });
+    }
+    picture.names = { scale, key, places };
+    return places;
+
+    // Boxes beside the line: outside of it within the picture, then inside, then beyond the picture.
+    function around(region, w, h, s) {
+      const boxes = (way) => region.outer.map(({ x, y, out }) => {
+        const [a, b] = out.map((each) => each * way), gap = GAP_PX / s;
+        const cx = x + a * (gap + w / 2), cy = y + b * (gap + h / 2);
+        return [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2];
+      });
+      const outside = boxes(1);
+      return [
+        ...outside.filter(isWithin).map((box) => [box, true]), ...boxes(-1).filter(isWithin).map((box) => [box, true]),
+        ...outside.filter((box) => !isWithin(box)).map((box) => [box, false]),
+      ];
+    }
+  }
+  const fontOf = (line) => (line ? `${NOTE_PX}px ${FONT}` : `600 ${NAME_PX}px ${FONT}`);
+
+  function drawNames(pen, picture, how) {
+    const { scale, origin, ratio, view, styles } = how;
+    pen.save();
+    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.textAlign = "center";
+    pen.textBaseline = "middle";
+    pen.lineJoin = "round";
+    for (const { region, box, lines } of placed(pen, picture, how)) {
+      if (!meets(box, view)) continue;
+      const x = origin.x + ((box[0] + box[2]) / 2) * scale, y = origin.y + box[1] * scale + 1;
+      lines.forEach((line, k) => {
+        pen.font = fontOf(k);
+        pen.lineWidth = 3.5;
+        pen.strokeStyle = "rgba(255,255,255,0.95)";
+        pen.strokeText(line, x, y + (k + 0.5) * LINE_PX);
+        pen.fillStyle = `rgb(${styles[region.kind].rgb})`;
+        pen.fillText(line, x, y + (k + 0.5) * LINE_PX);
+      });
+    }
+    pen.restore();
+  }
+
+  // Numbers of the regions that hold a place, the smallest first.
+  function at(pen, picture, x, y, shown) {
+    pen.save();
+    pen.setTransform(1, 0, 0, 1, 0, 0);
+    const found = [...picture.regions.keys()].filter((i) => {
+      const { kind, box, path } = picture.regions[i];
+      return shown.has(kind) && x >= box[0] && x <= box[2] && y >= box[1] && y <= box[3] && pen.isPointInPath(path, x, y, "evenodd");
+    });
+    pen.restore();
+    return found.sort((one, other) => picture.regions[one].size - picture.regions[other].size);
+  }
+
+  // Those of which a part is in view.
+  function inView(pen, picture, view, shown) {
+    const middle = new Set(at(pen, picture, (view[0] + view[2]) / 2, (view[1] + view[3]) / 2, shown));
+    const isIn = ([x, y]) => x >= view[0] && x <= view[2] && y >= view[1] && y <= view[3];
+    const crosses = ([x, y], [u, v]) => meets([Math.min(x, u), Math.min(y, v), Math.max(x, u), Math.max(y, v)], view) &&
+      (isIn([x, y]) || isIn([u, v]) || cuts(x, y, u, v));
+    function cuts(x, y, u, v) { // whether not all corners of the view lie on one side of the line
+      const sides = [[0, 1], [2, 1], [2, 3], [0, 3]].map(([a, b]) => Math.sign((u - x) * (view[b] - y) - (v - y) * (view[a] - x)));
+      return new Set(sides).size > 1;
+    }
+    return [...picture.regions.keys()].filter((i) => {
+      const { kind, box, corners } = picture.regions[i];
+      if (!shown.has(kind) || !meets(box, view)) return false;
+      return middle.has(i) || corners.some((ring) => ring.some((each, k) => crosses(each, ring[(k + 1) % ring.length])));
+    });
+  }
+
+  return { prepare, drawLines, drawNames, at, inView };
+})();
