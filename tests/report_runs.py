@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
+from dataclasses import replace
 
 import numpy as np
+import shapely
 from PIL import Image as PillowImage
 
 from batch_runs import draw_tile, job_for
@@ -13,8 +16,9 @@ from pdl1quant import batch
 from pdl1quant.batch.record import settings_of
 from pdl1quant.model import CellClass, Counts, Flag, ResultFlag, StainEstimate, Status
 from pdl1quant.outputs.files import result_path
+from pdl1quant.outputs.regions import OutlinedRegion, write_regions
 from pdl1quant.outputs.run_record import write_run_record
-from pdl1quant.outputs.scores_table import ScoreRow, score_values, write_scores
+from pdl1quant.outputs.scores_table import ScoreRow, read_scores, score_values, write_scores
 from pdl1quant.outputs.tables import write_cells
 from pdl1quant.review.recount import score_blocks
 from pdl1quant.stages.score import count_blocks
@@ -99,6 +103,40 @@ def make_cohort(tmp_path, names, *, n_cells=300, extra=None, **changes):
     }
     write_run_record(out / "run.json", record)
     return out
+
+
+def draw_on(out, regions, *, number=0, **columns):
+    """Regions on an image of `make_cohort`, as a run writes them: their file, their rows, their hash in the record.
+
+    ``columns`` are free ones of the rows of cores.
+    """
+    record, rows = json.loads((out / "run.json").read_text()), list(read_scores(out / "scores.csv"))
+    entry = record["images"][number]
+    write_regions(regions, result_path(out, "regions", entry["results"]), image_id=entry["sha256"])
+    entry["roi_sha256"] = "of what was drawn"
+    (image,) = [row for row in rows if row.level == "image" and row.image == entry["image"]]
+    for region in regions:
+        level = "core" if region.kind == "core" else "roi"
+        if region.kind != "exclude":
+            extra = columns if level == "core" else {}
+            rows.append(replace(image, level=level, region=region.name, extra={**image.extra, **extra}))
+    write_scores(rows, out / "scores.csv")
+    (out / "run.json").write_text(json.dumps(record))
+
+
+def array_of_cores(side, *, px=SIDE_PX):
+    """``side`` x ``side`` cores that fill an image of ``px`` x ``px``."""
+    step = px / side
+    return [
+        OutlinedRegion(
+            kind="core",
+            name=f"{chr(65 + row)}-{column + 1}",
+            class_name="core",
+            geometry=shapely.Point((column + 0.5) * step, (row + 0.5) * step).buffer(0.38 * step, quad_segs=16),
+        )
+        for row in range(side)
+        for column in range(side)
+    ]
 
 
 def label_rules(indication):

@@ -7,19 +7,21 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from shapely.geometry import Point, box
 
 import gui
 import phantom_slides
 from batch_runs import draw_phantom, run
 from pdl1quant.config import load_config
 from pdl1quant.model import ResultFlag
+from pdl1quant.outputs.regions import OutlinedRegion
 from pdl1quant.outputs.scores_table import read_scores, write_scores
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import cohort_page
 from pdl1quant.report.sheet import sheet_of
 from pdl1quant.report.viewer import show_case
-from report_runs import label_rules, make_cohort
+from report_runs import array_of_cores, draw_on, label_rules, make_cohort
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(
@@ -36,6 +38,29 @@ PAINTED = """async (act) => {
     else if (act === "choose") document.querySelectorAll("#cases tbody tr")[300].click();
     else { search.value = act; search.dispatchEvent(new Event("input", { bubbles: true })); }
     await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+RING = Point(180, 180).buffer(120).difference(Point(180, 180).buffer(30))
+DRAWN = [
+    OutlinedRegion(kind="tumour", name=HOSTILE, class_name="Tumor", geometry=RING),
+    OutlinedRegion(kind="include", name="a long name " * 30, class_name="", geometry=box(300, 300, 700, 700)),
+    OutlinedRegion(kind="exclude", name="Necrosis", class_name="Necrosis", geometry=box(330, 30, 400, 90)),
+]
+WATCHED = """() => {
+    const { clearRect, setTransform, fillText } = CanvasRenderingContext2D.prototype;
+    window.written = [];
+    let isNext = false; // the transform of the picture is the first one after the canvas was cleared
+    CanvasRenderingContext2D.prototype.clearRect = function (...all) {
+        if (this.canvas.className === "cells") { window.written = []; isNext = true; }
+        return clearRect.apply(this, all);
+    };
+    CanvasRenderingContext2D.prototype.setTransform = function (...all) {
+        if (isNext && this.canvas.className === "cells") { window.seen = all; isNext = false; }
+        return setTransform.apply(this, all);
+    };
+    CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+        window.written.push({ text, x, y, width: this.measureText(text).width });
+        return fillText.call(this, text, x, y);
+    };
 }"""
 NO_SERIOUS = {"serious", "critical"}
 
@@ -72,15 +97,36 @@ def plain(tmp_path_factory):
     return write_report(make_cohort(tmp_path_factory.mktemp("plain"), NAMES[:6], **label_rules("nsclc"))).report
 
 
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """The report of a field with regions: one with a hole, one that reaches beyond it, one to leave out."""
+    out = make_cohort(tmp_path_factory.mktemp("drawn"), ["field"])
+    draw_on(out, DRAWN)
+    return write_report(out).report
+
+
+@pytest.fixture(scope="module")
+def array(tmp_path_factory):
+    """The report of a field with 400 cores and no cells: as a slide is shown."""
+    out = make_cohort(tmp_path_factory.mktemp("array"), ["array"])
+    draw_on(out, array_of_cores(20), kind="control")
+    path = write_report(out).report
+    page = path.read_text().replace('"role":"image"', '"role":"slide"').replace('"cells":{', '"none":{')
+    path.write_text(page)
+    return path
+
+
 @pytest.fixture
 def visit(browser):
     """Open a page, and see at the end that it was quiet and asked for nothing."""
     contexts, said, asked = [], [], []
 
-    def visit(path, *, width=1440, height=900):
+    def visit(path, *, width=1440, height=900, script=None):
         context = browser.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
         page = context.new_page()
+        if script:
+            page.add_init_script(f"({script})()")
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
@@ -171,6 +217,129 @@ def test_field_opens_in_the_viewer(visit, cohort):
     assert page.evaluate("document.activeElement.id") == "osd"
 
 
+def names_on(page):
+    """Names on the canvas with their boxes in pixels of the picture, as last drawn."""
+    page.wait_for_timeout(400)
+    return page.evaluate(
+        """() => { const [scale, , , , x0, y0] = window.seen, ratio = window.devicePixelRatio || 1;
+                   return window.written.map(({ text, x, y, width }) => ({ text, box: [
+                     ((x - width / 2) * ratio - x0) / scale, ((y - 6) * ratio - y0) / scale,
+                     ((x + width / 2) * ratio - x0) / scale, ((y + 6) * ratio - y0) / scale] })); }"""
+    )
+
+
+def meet(one, other):
+    return one[0] < other[2] and one[2] > other[0] and one[1] < other[3] and one[3] > other[1]
+
+
+def test_regions_are_outlined_and_can_be_hidden(visit, drawn):
+    page = visit(drawn)
+    page.locator("#outlines").click()
+    whole = painted(page)
+    assert whole > 1000
+    page.locator("#region-kinds input").first.uncheck()
+    assert 0 < painted(page) < whole
+    page.locator("#osd").focus()
+    page.keyboard.press("r")
+    assert page.locator("#regions").get_attribute("aria-pressed") == "false"
+    assert painted(page) == 0
+    assert page.locator("#here").inner_text() == "Regions are hidden."
+
+
+def test_a_page_without_regions_does_not_speak_of_them(visit, alone):
+    page = visit(alone)
+    page.wait_for_timeout(300)
+    assert not page.locator("#regions").is_visible()
+    assert not page.locator("#regions-shown").is_visible()
+    assert page.locator("#here").inner_text() == ""
+
+
+def test_names_of_regions_are_text_and_are_cut(visit, drawn):
+    page = visit(drawn, script=WATCHED)
+    names = [each["text"] for each in names_on(page)]
+    assert all(len(name) < 30 for name in names)
+    options = page.locator("#region option").all_inner_texts()
+    assert options[1] == f"{HOSTILE} (tumour region)"
+    assert len(options[2]) < 150
+    assert page.locator("#region img, #cell img, th img").count() == 0
+
+
+def test_regions_are_visited_by_keyboard_and_tell_their_score(visit, drawn):
+    page = visit(drawn)
+    page.wait_for_timeout(300)
+    page.locator("#osd").focus()
+    page.keyboard.press("g")
+    assert page.locator("#cell h3").inner_text() == HOSTILE
+    assert re.search(r"TPS .*; \d+ tumour cells", page.locator("#cell").inner_text())
+    page.keyboard.press("Shift+G")
+    assert page.locator("#cell h3").inner_text() == "Necrosis"
+    assert "not counted" in page.locator("#cell").inner_text()
+    page.wait_for_timeout(400)
+    assert "Necrosis (region left out)" in page.locator("#here").inner_text()
+    page.keyboard.press("Escape")
+    assert page.locator("#cell h3").count() == 0
+    page.locator("#region").select_option("0")
+    assert page.locator("#cell h3").inner_text() == HOSTILE
+
+
+def test_the_table_leads_to_the_outline(visit, drawn):
+    page = visit(drawn)
+    page.wait_for_timeout(300)
+    page.locator("th button.link").first.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_timeout(300)
+    assert page.locator("#cell h3").inner_text() == HOSTILE
+    assert page.evaluate("document.activeElement.id") == "osd"
+
+
+def test_names_cover_no_cell_that_can_be_seen(visit, drawn):
+    page = visit(drawn, script=WATCHED)
+    page.wait_for_timeout(300)
+    places = page.evaluate(
+        "(({ x, y }) => [x, y])(JSON.parse(document.getElementById('data').textContent).pictures[0].cells)"
+    )
+    cells = list(zip(*places, strict=True))
+    met = 0
+    for _ in range(4):
+        for each in names_on(page):
+            met += 1
+            left, top, right, bottom = each["box"]
+            assert not [1 for x, y in cells if left - 5 < x < right + 5 and top - 5 < y < bottom + 5]
+        page.locator("#zoom-in").click()
+    assert met
+
+
+def test_names_of_four_hundred_cores_lie_apart_and_the_page_stays_quick(visit, array):
+    page = visit(array, script=WATCHED)
+    names = names_on(page)
+    assert len(names) > 100
+    assert not [1 for k, one in enumerate(names) for other in names[:k] if meet(one["box"], other["box"])]
+    counters = page.context.new_cdp_session(page)
+    counters.send("Performance.enable", {"timeDomain": "threadTicks"})
+    began = busy_s(counters)
+    page.locator("#osd").focus()
+    for _ in range(3):
+        page.keyboard.press("+")
+        page.wait_for_timeout(500)
+    assert busy_s(counters) - began < 3
+    assert page.locator("#here").inner_text().startswith("In view: ")
+    page.locator("#fit").click()
+    page.wait_for_timeout(700)
+    assert page.locator("#here").inner_text() == "In view: 400 cores"
+
+
+def test_no_key_turns_the_picture_below_its_outlines(visit, drawn):
+    page = visit(drawn)
+    page.locator("#osd").focus()
+    page.keyboard.press("r")
+    page.wait_for_timeout(500)
+    before = page.locator("#osd").screenshot()
+    for key in ("f", "Shift+R", "Shift+F"):
+        page.keyboard.press(key)
+        page.wait_for_timeout(500)
+    assert page.locator("#osd").screenshot() == before
+
+
 def test_tiles_beside_the_page_are_read_and_nothing_else(browser, tmp_path):
     slide = phantom_slides.write_slide(tmp_path / "slide.tif", phantom_slides.slide_image(1500, 1400))
     run(slide, tmp_path / "out", config=load_config(None, ["nuclei.segmenter=watershed"]), mpp=None)
@@ -252,8 +421,8 @@ def test_hostile_names_are_shown_as_they_are_written(visit, cohort):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_pages_fit_the_width_of_the_screen(visit, alone, cohort, width):
-    for path in (alone, cohort):
+def test_pages_fit_the_width_of_the_screen(visit, alone, cohort, drawn, width):
+    for path in (alone, cohort, drawn):
         page = visit(path, width=width, height=1000)
         page.wait_for_timeout(200)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
@@ -275,10 +444,12 @@ def test_no_column_of_the_cases_is_hidden(visit, plain, cohort, which, width):
         assert {"Tumour cells", "Membrane, %", "Discordant", "Call"} <= set(shown)
 
 
-@pytest.mark.parametrize("which", ["alone", "cohort", "case"])
-def test_axe_finds_no_serious_fault(visit, alone, cohort, which):
+@pytest.mark.parametrize("which", ["alone", "cohort", "case", "drawn"])
+def test_axe_finds_no_serious_fault(visit, alone, cohort, drawn, which):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    path = {"alone": alone, "cohort": cohort, "case": cohort.parent / "report" / "0001_case_2.html"}[which]
+    path = {"alone": alone, "cohort": cohort, "drawn": drawn, "case": cohort.parent / "report" / "0001_case_2.html"}[
+        which
+    ]
     page = visit(path)
     page.wait_for_timeout(400)
     found = axe.Axe().run(page).response["violations"]

@@ -184,11 +184,18 @@ def test_the_report_has_a_page_for_each_case_of_cores_and_one_with_the_names_of_
     assert names == ["P1", "P2"]
     array, first, second = (page.read_text() for page in sorted((out / "report").glob("*.html")))
     assert min((out / "report").glob("*.html")).name in cohort
-    assert "array.tif: names of cores" in array
+    (whole, *_) = json.loads(array.split('id="data">')[1].split("</script>")[0])["pictures"]
+    assert [(each["name"], each["note"]) for each in whole["regions"]] == [
+        ("A-1", "P1"),
+        ("A-2", "P1"),
+        ("A-3", "liver (control)"),
+        ("B-2", "P2"),
+        ("B-3", "P2 (missing)"),
+    ]
     assert "of several cases, each with a row and a page of its own" in array
     assert "too few tumour cells" not in array
     tables = [page.split('aria-label="Regions and cores"')[1].split("</table>")[0] for page in (array, first, second)]
-    cores = [[part.split("<")[0] for part in table.split('<th scope="row">')[1:]] for table in tables]
+    cores = [[part.split("<")[0].split(">")[1] for part in table.split('<th scope="row"')[1:]] for table in tables]
     assert cores == [["A-1", "A-2", "A-3 (control)", "B-2", "B-3 (missing)"], ["A-1", "A-2"], ["B-2"]]
     assert "<td>liver</td>" in tables[0]
     assert "1 of 3 cores not on the slide: B-1" in first

@@ -114,25 +114,31 @@ def draw_caption(caption: Caption, legend: Sequence[LegendEntry], *, width: int,
     return np.asarray(strip, np.uint8)
 
 
-def draw_names(picture: UInt8Array, names: Sequence[tuple[str, float, float]]) -> UInt8Array:
+def draw_names(
+    picture: UInt8Array, names: Sequence[tuple[str, float, float]], *, size_px: int | None = None
+) -> UInt8Array:
     """A copy of a picture with names written above places (x, y), each centred, dark with a light rim.
 
-    Of names longer than half the picture the middle is cut out.
+    Of names longer than a third of the picture the middle is cut out. ``size_px`` is that of the letters; None: one
+    that fits the picture.
     """
     drawn = Image.fromarray(picture)
     draw = ImageDraw.Draw(drawn)
+    size = size_px or _name_size(picture)
+    font = _font(size)
     for name in names:
-        text, (left, top, _, _) = _name_place(picture, name)
-        font = _font(_name_size(picture))
+        text, (left, top, _, _) = _name_place(picture, name, size)
         draw.text((left, top), text, font=font, fill=_INK, stroke_width=2, stroke_fill=_PAPER)
     return np.asarray(drawn, np.uint8)
 
 
-def names_apart(picture: UInt8Array, names: Sequence[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
-    """Those names that `draw_names` would write clear of each other; of two that meet the first."""
+def names_apart(
+    picture: UInt8Array, names: Sequence[tuple[str, float, float]], *, size_px: int
+) -> list[tuple[str, float, float]]:
+    """Those names that `draw_names` would write clear of each other, in letters of ``size_px``; the first of two."""
     kept, boxes = [], np.zeros((0, 4))
     for name in names:
-        _, (left, top, right, bottom) = _name_place(picture, name)
+        _, (left, top, right, bottom) = _name_place(picture, name, size_px)
         apart = (boxes[:, 0] > right) | (boxes[:, 2] < left) | (boxes[:, 1] > bottom) | (boxes[:, 3] < top)
         if apart.all():
             kept.append(name)
@@ -144,12 +150,14 @@ def _name_size(picture: UInt8Array) -> int:
     return int(np.clip(max(picture.shape[:2]) / 90, 11, 22))
 
 
-def _name_place(picture: UInt8Array, name: tuple[str, float, float]) -> tuple[str, tuple[float, float, float, float]]:
+def _name_place(
+    picture: UInt8Array, name: tuple[str, float, float], size: int
+) -> tuple[str, tuple[float, float, float, float]]:
     """What is written for a name, and its box: left, top, right, bottom."""
     text, x, y = name
-    size, width = _name_size(picture), picture.shape[1]
+    width = picture.shape[1]
     font = _font(size)
-    text = _fitted(_drawable(text), font, width / 2)
+    text = _fitted(_drawable(text), font, width / 3)
     length = float(font.getlength(text))
     left, top = float(np.clip(x - length / 2, 2, max(2, width - length - 2))), float(max(1, y - 1.2 * size))
     return text, (left, top, left + length, top + 1.2 * size)

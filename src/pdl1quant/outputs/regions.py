@@ -28,13 +28,14 @@ _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "urn:pdl1quant:region")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionStyle:
-    """How one kind of region is named and drawn.
+    """How one kind of region is named (one, and many) and drawn.
 
     ``rgb`` is 0-255, ``width_px`` and ``dash_px`` (on, off; empty: unbroken) are in pixels of a screen. Where it
     ``has_ticks``, short strokes point from the line to the inside.
     """
 
     name: str
+    plural: str
     rgb: tuple[int, int, int]
     width_px: float
     dash_px: tuple[float, ...] = ()
@@ -42,10 +43,14 @@ class RegionStyle:
 
 
 STYLES: dict[str, RegionStyle] = {
-    "tumour": RegionStyle(name="Tumour region", rgb=(91, 33, 122), width_px=3.0),
-    "include": RegionStyle(name="Region to score", rgb=(0, 96, 84), width_px=2.6, dash_px=(12.0, 6.0)),
-    "exclude": RegionStyle(name="Region left out", rgb=(20, 20, 20), width_px=1.6, has_ticks=True),
-    "core": RegionStyle(name="Core", rgb=(52, 64, 84), width_px=1.4),
+    "tumour": RegionStyle(name="Tumour region", plural="tumour regions", rgb=(91, 33, 122), width_px=3.0),
+    "include": RegionStyle(
+        name="Region to score", plural="regions to score", rgb=(0, 96, 84), width_px=2.6, dash_px=(12.0, 6.0)
+    ),
+    "exclude": RegionStyle(
+        name="Region left out", plural="regions left out", rgb=(20, 20, 20), width_px=1.6, has_ticks=True
+    ),
+    "core": RegionStyle(name="Core", plural="cores", rgb=(52, 64, 84), width_px=1.4),
 }
 """Kinds of regions in the order of a legend.
 

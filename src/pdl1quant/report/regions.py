@@ -42,6 +42,8 @@ _CASING = (255, 255, 255)
 _TICK_PX = (6.0, 7.0)
 """Length of ticks, and their distance along the line."""
 _SUBPIXEL_BITS = 4
+_NAME_PX = 16
+"""Letters on a sheet: it prints the picture at half its size."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +195,7 @@ def styles_entry() -> list[dict[str, Any]]:
         {
             "kind": kind,
             "name": style.name,
+            "plural": style.plural,
             "rgb": list(style.rgb),
             "width": style.width_px,
             "dash": list(style.dash_px),
@@ -257,13 +260,18 @@ def draw_regions(
         _draw_region(drawn, geometry, kind=region.kind, thickness=thickness)
         left, top, right, _ = shapely.intersection(geometry, inner).bounds
         names.append((region.name, (left + right) / 2, top))
-    return draw_names(drawn, names_apart(drawn, names)) if has_names and names else drawn
+    if not has_names:
+        return drawn
+    return draw_names(drawn, names_apart(drawn, names, size_px=_NAME_PX), size_px=_NAME_PX)
 
 
 def _draw_region(drawn: UInt8Array, geometry: Any, *, kind: str, thickness: float) -> None:
     style = STYLES[kind]
     width = max(1, round(style.width_px * thickness))
-    rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(shapely.orient_polygons(geometry))]
+    rings = [
+        shapely.get_coordinates(ring)
+        for ring in shapely.get_rings(shapely.get_parts(shapely.orient_polygons(geometry)))
+    ]
     lines = [line for ring in rings for line in _dashes(ring, [each * thickness for each in style.dash_px])]
     ticks = [tick for ring in rings for tick in _ticks(ring, thickness)] if style.has_ticks else []
     _draw_lines(drawn, rings, _CASING, width + 2)

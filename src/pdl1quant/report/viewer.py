@@ -92,6 +92,8 @@ class Shown:
     sheet_image: str
     styles: tuple[RegionStyle, ...]
     """Kinds of regions that are outlined in ``sheet``."""
+    has_cells: bool
+    """Whether the cells are outlined in ``sheet``, by this report."""
     unsure: tuple[Crop, ...]
     sure: tuple[Crop, ...]
     companions: tuple[tuple[str, str], ...]
@@ -132,6 +134,7 @@ def show_case(
         sheet=making.sheet,
         sheet_image=making.sheet_image,
         styles=making.styles,
+        has_cells=making.has_cells,
         unsure=tuple(making.unsure),
         sure=tuple(making.sure),
         companions=companions,
@@ -150,6 +153,7 @@ class _Making:
         self.pictures: list[dict[str, Any]] = []
         self.thumb = self.sheet = self.sheet_image = ""
         self.styles: tuple[RegionStyle, ...] = ()
+        self.has_cells = False
         self.unsure: list[Crop] = []
         self.sure: list[Crop] = []
         self.remarks: dict[str, list[str]] = {}
@@ -217,6 +221,7 @@ class _Making:
         if not source.is_slide and image.cells.n_cells and whole.mpp < _OUTLINES_MPP:
             rows = np.arange(image.cells.n_cells)
             cells, rings = image.cells.rows(rows), self._rings(image, rows)
+            self.has_cells = True
             drawn = draw_cells(whole, cells, rings, compartment=self.run.results.pack.compartment)
         whole = replace(whole, rgb=drawn)
         regions = image.regions.shown

@@ -192,8 +192,8 @@
     clearTimeout(waiting); // once the picture is at rest
     waiting = setTimeout(() => {
       const found = regionLayer.inView(pen, picture, view, shownRegions()).map((i) => picture.regions[i]);
-      const counted = data.styles.map(({ name }, kind) => [found.filter((each) => each.kind === kind).length, name.toLowerCase()])
-        .filter(([n]) => n).map(([n, name]) => `${n.toLocaleString("en")} × ${name}`);
+      const counted = data.styles.map(({ name, plural }, kind) => [found.filter((each) => each.kind === kind).length, name, plural])
+        .filter(([n]) => n).map(([n, name, plural]) => `${n.toLocaleString("en")} ${n === 1 ? name.toLowerCase() : plural}`);
       const text = found.length <= NAMED ? found.map(named).join(", ") : counted.join(", ");
       at("here").textContent = !areas ? "Regions are hidden." : found.length ? `In view: ${text}` : "No region in view.";
     }, 120);
