@@ -13,6 +13,7 @@ from pdl1quant.errors import InputError, OutputError, ReviewError
 from pdl1quant.outputs.captions import draw_names, names_apart
 from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.regions import CORE_CLASS, STYLES
+from pdl1quant.outputs.scores_table import as_written
 from pdl1quant.report.words import region_score, shortened
 from pdl1quant.review.edits import RoiRule, active_ids, outlines_of_regions
 from pdl1quant.review.ledger import ledger_path, read_edits
@@ -100,7 +101,7 @@ def _of_run(path: Path, rows: Sequence[ScoreRow], case: str) -> list[ShownRegion
     shown = []
     for roi in read_geojson_rois(path):
         kind = "core" if roi.name == CORE_CLASS else str(roi.kind)
-        name = roi.title or roi.name
+        name = as_written(roi.title or roi.name)
         row = by_name.get(("core" if kind == "core" else "roi", name))
         shown.append(
             ShownRegion(

@@ -1,8 +1,8 @@
 // Regions of a picture for viewer.js: their lines, names that cover no cell, and which of them lies where.
 const regionLayer = (() => {
   "use strict";
-  const NAME_PX = 13, NOTE_PX = 11, LINE_PX = 15, GAP_PX = 5, SAMPLES = 24; // of the screen
-  const SMALLEST_PX = 9, TWO_LINES_FROM_PX = 56, LONGEST = 28;
+  const NAME_PX = 13, SMALL_PX = 11, LINE_PX = 15, GAP_PX = 5, SAMPLES = 24; // of the screen
+  const SMALLEST_PX = 9, LARGE_FROM_PX = 56, LONGEST = 28;
   const FONT = '"Segoe UI", system-ui, -apple-system, "Helvetica Neue", Arial, "Liberation Sans", "DejaVu Sans", sans-serif';
 
   function prepare(picture) {
@@ -91,7 +91,7 @@ const regionLayer = (() => {
   const cut = (text) => (text.length <= LONGEST ? text : `${text.slice(0, LONGEST - 10)}…${text.slice(-8)}`);
 
   // Where names go at this scale, whatever part is looked at: moving the picture does not move them.
-  function placed(pen, picture, { scale, shown, isFree }) {
+  function placed(pen, picture, { scale, styles, shown, isFree, areCellsSeen }) {
     const known = picture.names, key = [...shown].sort().join();
     if (known.scale === scale && known.key === key) return known.places;
     const taken = new Map(), TAKEN_PX = 200; // boxes of names by squares of the screen
@@ -102,38 +102,47 @@ const regionLayer = (() => {
       return found;
     };
     const isClear = (box) => isFree(box) && squares(box).every((key) => !(taken.get(key) || []).some((each) => meets(each, box)));
-    const whole = [0, 0, picture.width, picture.height], places = [];
-    const isWithin = (box) => box[0] >= whole[0] && box[1] >= whole[1] && box[2] <= whole[2] && box[3] <= whole[3];
+    const places = [];
+    const isWithin = (box) => box[0] >= 0 && box[1] >= 0 && box[2] <= picture.width && box[3] <= picture.height;
     for (const region of picture.regions) {
       const side = Math.max(region.box[2] - region.box[0], region.box[3] - region.box[1]) * scale;
       if (!shown.has(region.kind) || !region.name || side < SMALLEST_PX) continue;
-      const lines = [cut(region.name)];
-      if (region.note && side >= TWO_LINES_FROM_PX) lines.push(cut(region.note));
-      const width = Math.max(...lines.map((line, k) => { pen.font = fontOf(k); return pen.measureText(line).width; })) + 4;
-      const place = around(region, width / scale, (lines.length * LINE_PX + 2) / scale, scale)
-        .find(([box, isIn]) => (isIn === isWithin(box) || isIn) && isClear(box));
+      const isCore = styles[region.kind].kind === "core", isSmall = isCore && side < LARGE_FROM_PX;
+      const lines = [{ text: cut(region.name), font: isSmall ? SMALL : NAME }];
+      if (region.note && side >= LARGE_FROM_PX) lines.push({ text: cut(region.note), font: NOTE });
+      const width = Math.max(...lines.map(({ text, font }) => { pen.font = font; return pen.measureText(text).width; })) + 4;
+      const size = [width / scale, (lines.length * LINE_PX + 2) / scale];
+      const place = (isCore ? besideCore(region, ...size) : around(region, ...size)).find(isClear);
       if (!place) continue;
-      for (const key of squares(place[0])) taken.set(key, [...(taken.get(key) || []), place[0]]);
-      places.push({ region, box: place[0], lines });
+      for (const key of squares(place)) taken.set(key, [...(taken.get(key) || []), place]);
+      places.push({ region, box: place, lines });
     }
     picture.names = { scale, key, places };
     return places;
 
+    // The name of a core is where it can be that of no other one: above it if nothing is near, else in its middle.
+    function besideCore({ box, kind }, w, h) {
+      const [left, top, right, bottom] = box, middle = (left + right) / 2, centre = (top + bottom) / 2, gap = 2 / scale;
+      const above = [middle - w / 2, top - gap - h, middle + w / 2, top - gap], below = [above[0], bottom + gap, above[2], bottom + gap + h];
+      const others = picture.regions.filter((each) => each.kind === kind && each.box !== box);
+      const found = [above, below].filter((each) => isWithin(each) && !others.some((other) => meets(other.box, grown(each))));
+      if (!areCellsSeen && w <= 1.2 * (right - left)) found.push([middle - w / 2, centre - h / 2, middle + w / 2, centre + h / 2]);
+      return found;
+    }
+    function grown([left, top, right, bottom]) { const by = LINE_PX / scale; return [left, top - by, right, bottom + by]; }
+
     // Boxes beside the line: outside of it within the picture, then inside, then beyond the picture.
-    function around(region, w, h, s) {
+    function around(region, w, h) {
       const boxes = (way) => region.outer.map(({ x, y, out }) => {
-        const [a, b] = out.map((each) => each * way), gap = GAP_PX / s;
+        const [a, b] = out.map((each) => each * way), gap = GAP_PX / scale;
         const cx = x + a * (gap + w / 2), cy = y + b * (gap + h / 2);
         return [cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2];
       });
       const outside = boxes(1);
-      return [
-        ...outside.filter(isWithin).map((box) => [box, true]), ...boxes(-1).filter(isWithin).map((box) => [box, true]),
-        ...outside.filter((box) => !isWithin(box)).map((box) => [box, false]),
-      ];
+      return [...outside.filter(isWithin), ...boxes(-1).filter(isWithin), ...outside.filter((box) => !isWithin(box))];
     }
   }
-  const fontOf = (line) => (line ? `${NOTE_PX}px ${FONT}` : `600 ${NAME_PX}px ${FONT}`);
+  const NAME = `600 ${NAME_PX}px ${FONT}`, SMALL = `600 ${SMALL_PX}px ${FONT}`, NOTE = `${SMALL_PX}px ${FONT}`;
 
   function drawNames(pen, picture, how) {
     const { scale, origin, ratio, view, styles } = how;
@@ -145,13 +154,13 @@ const regionLayer = (() => {
     for (const { region, box, lines } of placed(pen, picture, how)) {
       if (!meets(box, view)) continue;
       const x = origin.x + ((box[0] + box[2]) / 2) * scale, y = origin.y + box[1] * scale + 1;
-      lines.forEach((line, k) => {
-        pen.font = fontOf(k);
+      lines.forEach(({ text, font }, k) => {
+        pen.font = font;
         pen.lineWidth = 3.5;
         pen.strokeStyle = "rgba(255,255,255,0.95)";
-        pen.strokeText(line, x, y + (k + 0.5) * LINE_PX);
+        pen.strokeText(text, x, y + (k + 0.5) * LINE_PX);
         pen.fillStyle = `rgb(${styles[region.kind].rgb})`;
-        pen.fillText(line, x, y + (k + 0.5) * LINE_PX);
+        pen.fillText(text, x, y + (k + 0.5) * LINE_PX);
       });
     }
     pen.restore();
@@ -186,5 +195,5 @@ const regionLayer = (() => {
     });
   }
 
-  return { prepare, drawLines, drawNames, at, inView };
+  return { prepare, drawLines, drawNames, at, inView, cut };
 })();

@@ -105,7 +105,7 @@
       drawCells(picture, seen.map((bucket) => kindsOf(picture, bucket)), scale);
     }
     if (cell >= 0 && picture.cells) drawChosen(picture, scale);
-    regionLayer.drawNames(pen, picture, { ...how, isFree: freeOfCells(picture, scale) });
+    regionLayer.drawNames(pen, picture, { ...how, areCellsSeen: areCellsSeen(picture, scale), isFree: freeOfCells(picture, scale) });
     drawScale(picture, scale);
     tellView(picture, view);
   }
@@ -176,14 +176,17 @@
 
   function shownRegions() { return areas ? kindsOfRegions : new Set(); }
 
+  function radiusOfCells({ mpp }) { return mpp ? CELL_UM / 2 / mpp : 10; }
+  function areCellsSeen(picture, scale) { return 2 * radiusOfCells(picture) * scale >= CELLS_SEEN_FROM_PX; }
   function freeOfCells(picture, scale) {
-    const { cells, mpp } = picture, radius = mpp ? CELL_UM / 2 / mpp : 10;
-    if (!cells || 2 * radius * scale < CELLS_SEEN_FROM_PX) return () => true;
+    const { cells } = picture, radius = radiusOfCells(picture);
+    if (!cells || !areCellsSeen(picture, scale)) return () => true;
     return ([left, top, right, bottom]) => near(picture, left - radius, top - radius, right + radius, bottom + radius).every(
       ({ rows }) => !rows.some((i) => cells.x[i] > left - radius && cells.x[i] < right + radius &&
         cells.y[i] > top - radius && cells.y[i] < bottom + radius));
   }
 
+  const called = (each) => `${regionLayer.cut(each.name)} (${data.styles[each.kind].name.toLowerCase()})`;
   const named = (each) => `${each.name}${each.note ? ` · ${each.note}` : ""} (${data.styles[each.kind].name.toLowerCase()})`;
   const NAMED = 4;
   let waiting = 0;
@@ -194,7 +197,7 @@
       const found = regionLayer.inView(pen, picture, view, shownRegions()).map((i) => picture.regions[i]);
       const counted = data.styles.map(({ name, plural }, kind) => [found.filter((each) => each.kind === kind).length, name, plural])
         .filter(([n]) => n).map(([n, name, plural]) => `${n.toLocaleString("en")} ${n === 1 ? name.toLowerCase() : plural}`);
-      const text = found.length <= NAMED ? found.map(named).join(", ") : counted.join(", ");
+      const text = found.length <= NAMED ? found.map(called).join(", ") : counted.join(", ");
       at("here").textContent = !areas ? "Regions are hidden." : found.length ? `In view: ${text}` : "No region in view.";
     }, 120);
   }
