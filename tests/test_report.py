@@ -385,6 +385,17 @@ def test_more_cells_than_a_page_may_hold_are_left_out_and_said(scored):
     assert "are too many for one page" in shown.remarks[0]
 
 
+def test_the_pictures_of_many_images_fit_into_a_page_together(tmp_path, monkeypatch):
+    report = open_run(make_cohort(tmp_path, ["case"] * 10))
+    case = load_case(report, report.case_rows[0])
+    whole = [each["width"] for each in show_case(report, case).data["pictures"]]
+    monkeypatch.setattr("pdl1quant.report.viewer._PAGE_PX", 10 * 100**2)
+    small = show_case(report, case).data["pictures"]
+    assert whole == [512] * 10
+    assert [(each["width"], each["height"]) for each in small] == [(100, 100)] * 10
+    assert max(small[0]["cells"]["x"]) < 100
+
+
 def test_what_is_said_of_many_images_is_said_once():
     remarks = {"is gone": ["a"], "is large": ["b", "c"], "is small": [f"{n}" for n in range(1500)]}
     assert about_images(remarks) == [

@@ -36,7 +36,7 @@ _NO_FILES = "data: blob:"
 
 def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
     """The page of one case, with its viewer; ``home`` is the address of the cohort's page, if there is one."""
-    scripts = ("vendor/openseadragon.min.js", "regions.js", "viewer.js")
+    scripts = ("vendor/openseadragon.min.js", "regions.js", "region_panel.js", "viewer.js")
     return _rendered(
         "case.html",
         run,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from pdl1quant.slides.raster import Note
 from pdl1quant.stages.score import cells_asked_for, format_interval, format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from markupsafe import Markup
 
@@ -132,6 +132,8 @@ class Sheet:
     """Whether it is a microarray whose cores are of several cases, and no case itself."""
     slides: tuple[str, ...] = ()
     """Of a case that is pooled from cores, the slides that they are on."""
+    array_pages: Mapping[str, str] = field(default_factory=dict)
+    """Addresses of the pages of microarrays, from the pages of cases, by slide."""
 
     @property
     def is_judged(self) -> bool:
@@ -159,7 +161,15 @@ def _review_note(case: ReportCase) -> str:
     return f"edits were made {since}; run pdl1quant rescore, then pdl1quant report"
 
 
-def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, page: str = "") -> Sheet:
+def sheet_of(
+    run: ReportRun,
+    case: ReportCase,
+    shown: Shown,
+    *,
+    number: int,
+    page: str = "",
+    array_pages: Mapping[str, str] | None = None,
+) -> Sheet:
     """Put together what is shown of a case."""
     row, pack, indication = case.row, run.results.pack, run.results.indication
     lines = pack.reference_lines_pct
@@ -197,6 +207,7 @@ def sheet_of(run: ReportRun, case: ReportCase, shown: Shown, *, number: int, pag
         page=page,
         is_array=case.is_array,
         slides=tuple(dict.fromkeys(core.image for core in case.regions)) if case.is_of_cores else (),
+        array_pages=array_pages or {},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ MAX_CELLS = 20_000
 _MAX_SIDE_PX = 4096
 _MAX_SIDE_OF_MANY_PX = 2048
 _MANY = 8
+_PAGE_PX = 150_000_000
+"""Pixels of all images in one page: some 70 MB; a browser holds no text of ten times that."""
 _OVERVIEW_SIDE_PX = 2048
 _QUALITY = 85
 _SHEET_SIDE_PX = 560
@@ -184,6 +187,12 @@ class _Making:
         if has_cores and not any(region.kind == "core" for region in image.regions.shown):
             self._add_names(image)
 
+    @property
+    def _side_px(self) -> int:
+        """Longer side of each image, so that all of them fit into a page."""
+        n = len(self.case.images)
+        return _MAX_SIDE_PX if n <= _MANY else min(_MAX_SIDE_OF_MANY_PX, math.isqrt(_PAGE_PX // n))
+
     def _source(self, path: Path, mpp: float, files: ExitStack) -> Source:
         return Source(path, mpp=mpp, given_mpp=self.run.results.given_mpp, files=files)
 
@@ -199,7 +208,7 @@ class _Making:
         if not overlay.is_file():
             self._remark(image, "neither the image nor its overlay is there any more.")
             return
-        rgb = plain_picture(overlay, max_side_px=_MAX_SIDE_OF_MANY_PX)
+        rgb = plain_picture(overlay, max_side_px=min(_MAX_SIDE_OF_MANY_PX, self._side_px))
         self._set_sheet(rgb, name)
         self._remark(image, "the image is not where it was scored; what was drawn then is shown.")
         entry = picture_entry(name, Picture(rgb=rgb, mpp=0.0), role="overlay")
@@ -245,8 +254,7 @@ class _Making:
         if source.is_slide and self.tiles is not None:
             picture, entry = self._tiled(image, source, self.tiles)
         else:
-            many = len(self.case.images) > _MANY
-            side = _OVERVIEW_SIDE_PX if source.is_slide else _MAX_SIDE_OF_MANY_PX if many else _MAX_SIDE_PX
+            side = min(_OVERVIEW_SIDE_PX, self._side_px) if source.is_slide else self._side_px
             picture = source.whole(max_side_px=side)
             role = "slide" if source.is_slide else "image"
             entry = {

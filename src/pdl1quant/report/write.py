@@ -63,15 +63,21 @@ def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) 
         place = TilePlace(folder=out / REPORTS_NAME / "0001", address=f"{REPORTS_NAME}/0001") if tiles else None
         sheet = sheet_of(run, case, show_case(run, case, max_cells=max_cells, tiles=place), number=1)
         return Written(report=_write(out / REPORT_NAME, case_page(run, sheet)), pages=())
+    names = [page_name(row.case, number) for number, row in enumerate(run.case_rows, start=1)]
+    array_pages = {
+        image.image: name
+        for row, name in zip(run.case_rows, names, strict=True)
+        for image in run.image_rows
+        if row.level == "array" and image.case == row.case
+    }
     sheets, pages = [], []
     room = min(MAX_SHEET_LENGTH, _PICTURES_LENGTH // max(1, len(run.case_rows)))
-    for number, row in enumerate(run.case_rows, start=1):
+    for number, (row, name) in enumerate(zip(run.case_rows, names, strict=True), start=1):
         case = load_case(run, row)
-        name = page_name(row.case, number)
         stem = name.removesuffix(_PAGE)
         place = TilePlace(folder=out / REPORTS_NAME / stem, address=stem) if tiles else None
         shown = show_case(run, case, max_cells=max_cells, max_sheet_length=room, tiles=place)
-        sheet = sheet_of(run, case, shown, number=number, page=f"{REPORTS_NAME}/{name}")
+        sheet = sheet_of(run, case, shown, number=number, page=f"{REPORTS_NAME}/{name}", array_pages=array_pages)
         pages.append(_write(out / REPORTS_NAME / name, case_page(run, sheet, home=f"../{REPORT_NAME}")))
         sheets.append(sheet.without_viewer())
     return Written(report=_write(out / REPORT_NAME, cohort_page(run, sheets)), pages=tuple(pages))

@@ -10,8 +10,7 @@
 
   const colour = (rgb, alpha = 1) => `rgba(${rgb[0]},${rgb[1]},${rgb[2]},${alpha})`;
   const shown = new Set(data.kinds.keys());
-  const kindsOfRegions = new Set(data.styles.keys());
-  let current = 0, cell = -1, region = -1, outlines = true, heat = false, areas = true;
+  let current = 0, cell = -1, outlines = true, heat = false;
 
   const viewer = OpenSeadragon({
     element: at("osd"), drawer: "canvas", showNavigationControl: false, animationTime: 0.4, maxZoomPixelRatio: 12,
@@ -23,6 +22,9 @@
   canvas.className = "cells";
   at("osd").append(canvas);
   const pen = canvas.getContext("2d");
+  const panel = regionPanel({
+    data, pen, at, element, picture: () => pictures[current], show: showBox, changed: () => { if (panel.chosen >= 0) cell = -1; tell(); draw(); },
+  });
 
   // --- cells --------------------------------------------------------------------------------------------------------
   const BUCKET_PX = 512, CELLS_FROM_SCALE = 0.08; // below it outlines are dust
@@ -97,7 +99,7 @@
     const picture = pictures[current];
     if (heat) drawHeat(picture);
     const view = [-origin.x / scale, -origin.y / scale, (width - origin.x) / scale, (height - origin.y) / scale];
-    const how = { scale, origin, ratio, view, styles: data.styles, shown: shownRegions(), chosen: region };
+    const how = { scale, origin, ratio, view, styles: data.styles, shown: panel.shown(), chosen: panel.chosen };
     regionLayer.drawLines(pen, picture, how);
     if (outlines && picture.cells && scale > CELLS_FROM_SCALE) {
       const margin = 60;
@@ -107,7 +109,7 @@
     if (cell >= 0 && picture.cells) drawChosen(picture, scale);
     regionLayer.drawNames(pen, picture, { ...how, areCellsSeen: areCellsSeen(picture, scale), isFree: freeOfCells(picture, scale) });
     drawScale(picture, scale);
-    tellView(picture, view);
+    panel.tellView(view);
   }
 
   function drawHeat(picture) {
@@ -171,10 +173,8 @@
       (outlines && picture.cells && scale <= CELLS_FROM_SCALE ? " · zoom in for cells" : "");
   }
 
-  // --- regions ------------------------------------------------------------------------------------------------------
+  // --- room for names of regions ------------------------------------------------------------------------------------
   const CELL_UM = 10, CELLS_SEEN_FROM_PX = 6; // a cell this large on the screen is looked at: no name may cover it
-
-  function shownRegions() { return areas ? kindsOfRegions : new Set(); }
 
   function radiusOfCells({ mpp }) { return mpp ? CELL_UM / 2 / mpp : 10; }
   function areCellsSeen(picture, scale) { return 2 * radiusOfCells(picture) * scale >= CELLS_SEEN_FROM_PX; }
@@ -185,77 +185,6 @@
       ({ rows }) => !rows.some((i) => cells.x[i] > left - radius && cells.x[i] < right + radius &&
         cells.y[i] > top - radius && cells.y[i] < bottom + radius));
   }
-
-  const called = (each) => `${regionLayer.cut(each.name)} (${data.styles[each.kind].name.toLowerCase()})`;
-  const named = (each) => `${each.name}${each.note ? ` · ${each.note}` : ""} (${data.styles[each.kind].name.toLowerCase()})`;
-  const NAMED = 4;
-  let waiting = 0;
-  function tellView(picture, view) {
-    if (!picture.regions.length) { at("here").textContent = ""; return; }
-    clearTimeout(waiting); // once the picture is at rest
-    waiting = setTimeout(() => {
-      const found = regionLayer.inView(pen, picture, view, shownRegions()).map((i) => picture.regions[i]);
-      const counted = data.styles.map(({ name, plural }, kind) => [found.filter((each) => each.kind === kind).length, name, plural])
-        .filter(([n]) => n).map(([n, name, plural]) => `${n.toLocaleString("en")} ${n === 1 ? name.toLowerCase() : plural}`);
-      const text = found.length <= NAMED ? found.map(called).join(", ") : counted.join(", ");
-      at("here").textContent = !areas ? "Regions are hidden." : found.length ? `In view: ${text}` : "No region in view.";
-    }, 120);
-  }
-
-  function chooseRegion(i, go) {
-    region = i;
-    cell = -1;
-    at("region").value = i < 0 ? "" : String(i);
-    if (i >= 0 && go) showRegion(pictures[current].regions[i]);
-    tell();
-    draw();
-  }
-  function showRegion({ box, kind }) {
-    const item = viewer.world.getItemAt(0);
-    if (!item) return;
-    if (!areas) toggles.regions();
-    if (!kindsOfRegions.has(kind)) { kindsOfRegions.add(kind); listRegions(); }
-    const margin = 0.12 * Math.max(box[2] - box[0], box[3] - box[1]) + 4;
-    viewer.viewport.fitBounds(item.imageToViewportRectangle(
-      box[0] - margin, box[1] - margin, box[2] - box[0] + 2 * margin, box[3] - box[1] + 2 * margin), true);
-    viewer.viewport.applyConstraints(true);
-  }
-  function stepRegion(by) {
-    const n = pictures[current].regions.length;
-    if (n) chooseRegion((region < 0 ? (by > 0 ? 0 : n - 1) : region + by + n) % n, true);
-  }
-  function tellRegion(box, each) {
-    box.append(element("h3", each.note ? `${each.name} · ${each.note}` : each.name), element("p", data.styles[each.kind].name));
-    for (const line of each.told) box.append(element("p", line));
-  }
-
-  function listRegions() {
-    const { regions } = pictures[current], box = at("region-kinds"), list = at("region");
-    at("regions-shown").hidden = !pictures.some((each) => each.regions.length);
-    at("regions").hidden = at("regions-shown").hidden;
-    at("regions").disabled = list.disabled = !regions.length;
-    box.replaceChildren();
-    data.styles.forEach((style, kind) => {
-      const n = regions.filter((each) => each.kind === kind).length;
-      if (!n) return;
-      const label = element("label"), tick = element("input");
-      tick.type = "checkbox";
-      tick.checked = kindsOfRegions.has(kind);
-      tick.dataset.kind = kind;
-      label.append(tick, lineOf(style), document.createTextNode(style.name), element("span", n.toLocaleString("en")));
-      box.append(label);
-    });
-    if (!box.children.length) box.append(element("p", "No regions in this picture.", "quiet"));
-    list.replaceChildren(element("option", "choose …"));
-    list.firstChild.value = "";
-    regions.forEach((each, i) => {
-      const option = element("option", named(each));
-      option.value = i;
-      list.append(option);
-    });
-    list.value = region < 0 ? "" : String(region);
-  }
-  function lineOf(style) { return at(`line-${data.styles.indexOf(style)}`).content.firstElementChild.cloneNode(true); }
 
   // --- one cell -----------------------------------------------------------------------------------------------------
   function found(point) {
@@ -289,7 +218,7 @@
     const box = at("cell");
     box.replaceChildren();
     const { cells, regions } = pictures[current];
-    if (cell < 0 && region >= 0) { tellRegion(box, regions[region]); return; }
+    if (cell < 0 && panel.chosen >= 0) { panel.tell(box); return; }
     if (cell < 0 || !cells) {
       if (regions.length) box.append(element("p", "Click a region, or press g, to see its score.", "quiet"));
       const text = cells ? "Click a cell, or press n, to see its measurements." :
@@ -306,8 +235,7 @@
     box.append(element("p", brown.length ? `Brown: ${brown.join(", ")}; grade ${cells.grade[cell]}` : "Not brown"));
     const why = data.flags.filter(([bit]) => cells.flags[cell] & bit).map(([, text]) => text);
     if (why.length) box.append(element("p", why.join("; "), "why"));
-    const inside = regionLayer.at(pen, pictures[current], cells.x[cell], cells.y[cell], new Set(data.styles.keys()));
-    if (inside.length) box.append(element("p", `In ${inside.map((i) => named(regions[i])).join(", ")}`));
+    panel.tellOfCell(box, cells.x[cell], cells.y[cell]);
     const table = element("table"), body = element("tbody");
     const line = (heading, value) => {
       const row = element("tr"), head = element("th", heading);
@@ -326,8 +254,7 @@
 
   function choose(i, pan) {
     cell = i;
-    region = -1;
-    at("region").value = "";
+    panel.letGo();
     if (i >= 0 && pan) look(pictures[current].cells.x[i], pictures[current].cells.y[i]);
     tell();
     draw();
@@ -340,6 +267,15 @@
     const close = viewer.viewport.imageToViewportZoom ? item.imageToViewportZoom(2) : viewer.viewport.getZoom();
     if (viewer.viewport.getZoom() < close) viewer.viewport.zoomTo(close, point, true);
     viewer.viewport.panTo(point, true);
+    viewer.viewport.applyConstraints(true);
+  }
+
+  function showBox([left, top, right, bottom]) {
+    const item = viewer.world.getItemAt(0);
+    if (!item) return;
+    const margin = 0.12 * Math.max(right - left, bottom - top) + 4;
+    const box = [left - margin, top - margin, right - left + 2 * margin, bottom - top + 2 * margin];
+    viewer.viewport.fitBounds(item.imageToViewportRectangle(...box), true);
     viewer.viewport.applyConstraints(true);
   }
 
@@ -367,12 +303,13 @@
   function open(number, then) {
     if (number === current && viewer.world.getItemCount()) { if (then) then(); return; }
     current = number;
-    cell = region = -1;
+    cell = -1;
+    panel.letGo();
     pending = then || null;
     at("picture").value = String(number);
     prepare(pictures[number]);
     listKinds();
-    listRegions();
+    panel.list();
     tell();
     viewer.open(sourceOf(pictures[number]));
   }
@@ -383,8 +320,8 @@
     const item = viewer.world.getItemAt(0);
     if (!item) return;
     const point = item.viewerElementToImageCoordinates(event.position), hit = found(point);
-    const [inside = -1] = hit < 0 ? regionLayer.at(pen, pictures[current], point.x, point.y, shownRegions()) : [];
-    if (inside >= 0) chooseRegion(inside, false); else choose(hit, false);
+    const [inside = -1] = hit < 0 ? panel.under(point.x, point.y, panel.shown()) : [];
+    if (inside >= 0) panel.choose(inside, false); else choose(hit, false);
   });
 
   function listKinds() {
@@ -438,12 +375,6 @@
 
   const toggles = {
     outlines() { outlines = !outlines; at("outlines").setAttribute("aria-pressed", String(outlines)); draw(); },
-    regions() {
-      if (at("regions").disabled) return;
-      areas = !areas;
-      at("regions").setAttribute("aria-pressed", String(areas));
-      draw();
-    },
     heat() {
       if (at("heat").disabled) return;
       heat = !heat;
@@ -454,13 +385,6 @@
   };
   at("outlines").addEventListener("click", toggles.outlines);
   at("heat").addEventListener("click", toggles.heat);
-  at("regions").addEventListener("click", toggles.regions);
-  at("region").addEventListener("change", (event) => chooseRegion(event.target.value === "" ? -1 : Number(event.target.value), true));
-  at("region-kinds").addEventListener("change", (event) => {
-    const kind = Number(event.target.dataset.kind);
-    if (event.target.checked) kindsOfRegions.add(kind); else kindsOfRegions.delete(kind);
-    draw();
-  });
   at("zoom-in").addEventListener("click", () => { viewer.viewport.zoomBy(1.5); viewer.viewport.applyConstraints(); });
   at("zoom-out").addEventListener("click", () => { viewer.viewport.zoomBy(1 / 1.5); viewer.viewport.applyConstraints(); });
   at("fit").addEventListener("click", () => viewer.viewport.goHome());
@@ -484,7 +408,7 @@
     const nothing = () => {}; // OpenSeadragon would turn or mirror the picture below the outlines
     const action = {
       n: () => step(1), p: () => step(-1), o: toggles.outlines, h: toggles.heat, Escape: () => choose(-1),
-      r: toggles.regions, g: () => stepRegion(1), G: () => stepRegion(-1), R: nothing, f: nothing, F: nothing,
+      r: panel.toggle, g: () => panel.step(1), G: () => panel.step(-1), R: nothing, f: nothing, F: nothing,
     }[event.key];
     if (action) { action(); event.preventDefault(); event.stopPropagation(); }
   }, true);
@@ -495,29 +419,18 @@
     at("picture").append(option);
   });
   at("picture").addEventListener("change", (event) => open(Number(event.target.value)));
+  function visit(number, then) {
+    open(number, then);
+    at("osd").scrollIntoView({ block: "center" });
+    at("osd").focus({ preventScroll: true });
+  }
   for (const crop of document.querySelectorAll(".crop")) {
     crop.addEventListener("click", () => {
       const { picture, x, y } = crop.dataset;
-      open(Number(picture), () => look(Number(x), Number(y)));
-      at("osd").scrollIntoView({ block: "center" });
-      at("osd").focus({ preventScroll: true });
+      visit(Number(picture), () => look(Number(x), Number(y)));
     });
   }
-  for (const head of document.querySelectorAll("th[data-region]")) { // a region in the table leads to its outline
-    const { region: name, image, core } = head.dataset, isCore = core === "true";
-    const is = (each) => each.name === name && (data.styles[each.kind].kind === "core") === isCore;
-    const number = pictures.findIndex((each) => each.title === image && each.regions.some(is));
-    if (number < 0) continue;
-    const button = element("button", head.textContent, "link");
-    button.type = "button";
-    button.title = "Show in the viewer";
-    button.addEventListener("click", () => {
-      open(number, () => chooseRegion(pictures[number].regions.findIndex(is), true));
-      at("osd").scrollIntoView({ block: "center" });
-      at("osd").focus({ preventScroll: true });
-    });
-    head.replaceChildren(button);
-  }
+  panel.linkTable(visit);
   if (at("beside") && pictures[0].uri) at("beside").src = pictures[0].uri;
   listSteps();
   current = -1;
