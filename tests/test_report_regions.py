@@ -5,17 +5,19 @@ import json
 import numpy as np
 import pytest
 import shapely
+from PIL import Image as PillowImage
 from shapely.geometry import MultiPolygon, Point, box, mapping
 
 from batch_runs import draw_tile, run
 from pdl1quant.model import Status
-from pdl1quant.outputs.captions import draw_names, names_apart
+from pdl1quant.outputs.captions import Caption, draw_caption, draw_names, names_apart
+from pdl1quant.outputs.region_lines import TOLERANCE_PX, region_legend
 from pdl1quant.outputs.regions import STYLES, OutlinedRegion, write_regions
 from pdl1quant.outputs.scores_table import ScoreRow
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.pixels import Picture
-from pdl1quant.report.regions import TOLERANCE_PX, ShownRegion, draw_regions, fit_regions
+from pdl1quant.report.regions import ShownRegion, draw_regions, fit_regions
 from pdl1quant.report.viewer import show_case
 from pdl1quant.report.words import region_score
 from pdl1quant.review import open_results
@@ -90,6 +92,31 @@ def test_a_run_writes_what_was_drawn_by_the_names_of_its_rows(tmp_path):
     file.unlink()
     run(image, tmp_path / "out", resume=True, roi=tmp_path / "rois.geojson")
     assert file.read_bytes() == before
+
+
+def test_the_overlay_of_an_image_has_the_lines_of_its_regions(tmp_path):
+    """In the report they stand in for an image that moved."""
+    image = draw_tile(tmp_path / "field.png", size=128)
+    feature = {"type": "Feature", "geometry": mapping(box(10, 10, 118, 118)), "properties": {"classification": "Tumor"}}
+    (tmp_path / "rois.geojson").write_text(json.dumps(feature))
+    run(image, tmp_path / "out", roi=tmp_path / "rois.geojson")
+    with PillowImage.open(tmp_path / "out" / "overlays" / "field.png") as overlay:
+        picture = np.asarray(overlay.convert("RGB")).astype(int)
+    scale = 512 / 128
+    left = (picture.shape[1] - 512) // 2
+    line = picture[int(10 * scale), left + int(12 * scale) : left + int(116 * scale)]
+    assert (np.abs(line - STYLES["tumour"].rgb).max(axis=1) < 30).mean() > 0.9
+
+
+def test_legend_names_the_kinds_of_regions_that_are_there():
+    legend = region_legend(["tumour", "exclude", "exclude"])
+    assert [(entry.name, entry.n_cells) for entry in legend if entry.n_cells] == [
+        ("Tumour region", 1),
+        ("Region left out", 2),
+    ]
+    drawn = draw_caption(Caption(title="a", score="b", rules="c"), legend, width=900, um_per_px=0.5)
+    without = draw_caption(Caption(title="a", score="b", rules="c"), [], width=900, um_per_px=0.5)
+    assert drawn.shape[0] > without.shape[0]
 
 
 def test_holes_parts_and_cores_survive_the_file(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import shapely
@@ -11,6 +12,7 @@ from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.maps import write_map
 from pdl1quant.outputs.overview import write_overview
 from pdl1quant.slides.roi import RoiKind, of_kind, scored_region, tumour_rois
+from pdl1quant.whole_slides.regions import outlined_regions
 from pdl1quant.whole_slides.scoring import HEAT_UM
 from pdl1quant.whole_slides.survey import OVERVIEW_MPP, read_overview
 
@@ -52,7 +54,7 @@ def write_pictures(result: SlideResult, tally: Tally, work: Work, image: Image, 
         compartment=plan.pack.compartment,
         scored=shrunk(scored_region(rois, shapely.box(0, 0, slide.width, slide.height))),
         artefacts=work.artefacts,
-        regions=[(region.name, shrunk(region.geometry)) for region in tally.regions.regions],
+        regions=[replace(each, geometry=shrunk(each.geometry)) for each in outlined_regions(tally.rois)],
     )
     write_map(
         tally.heat,

@@ -42,10 +42,11 @@ from pdl1quant.whole_slides.arrays import array_text
 from pdl1quant.whole_slides.regions import Ground, RegionTally, outlined_regions, regions_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pdl1quant.config import Config
     from pdl1quant.model import SlideResult, UInt8Array
+    from pdl1quant.outputs.regions import OutlinedRegion
     from pdl1quant.slides.core_map import MappedCore
 
 
@@ -241,9 +242,7 @@ def _analyse(task: Task) -> Done:
         flags=flags,
     )
     with replace_together():
-        _write(result, read.rgb, image, plan)
-        if rois:
-            write_regions(outlined_regions(rois), result_paths(image, plan)["regions"], image_id=image.sha256)
+        _write(result, read.rgb, image, plan, outlined_regions(rois))
     regions = RegionTally(
         regions=regions_of(rois, Ground(tissue=result.tissue, width=width, height=height)),
         mpp_x=read.mpp,
@@ -326,7 +325,7 @@ def _roi_masks(image: Image, rois: tuple[Roi, ...], shape: tuple[int, int]) -> R
     return RoiMasks(scored=roi_mask(limiting_rois(rois), shape), tumour=roi_mask(tumour_rois(rois), shape))
 
 
-def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> None:
+def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan, regions: Sequence[OutlinedRegion]) -> None:
     assert result.compartments is not None
     paths = result_paths(image, plan)
     metadata = result_metadata(
@@ -365,7 +364,10 @@ def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan) -> No
         caption=caption,
         mpp=result.mpp,
         compartment=result.score.score_compartment,
+        regions=regions,
     )
+    if regions:
+        write_regions(regions, paths["regions"], image_id=image.sha256)
     if plan.keep_labels:
         write_labels(result.compartments, paths["labels"], mpp=result.working_mpp)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pdl1quant.model import Score, UInt8Array
+    from pdl1quant.outputs.regions import RegionStyle
 
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -50,7 +51,7 @@ class Caption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegendEntry:
-    """One kind of cell: its name, colour (0-255), line and dot, and how many there are."""
+    """One kind of cell, or of region: its name, colour (0-255), line and dot, and how many there are."""
 
     name: str
     rgb: tuple[int, int, int]
@@ -59,6 +60,8 @@ class LegendEntry:
     """What ``n_cells`` counts, where it is no cells."""
     has_dot: bool = False
     is_dashed: bool = False
+    line: RegionStyle | None = None
+    """How a region is drawn, where it is no kind of cells."""
 
 
 def score_text(score: Score) -> str:
@@ -184,7 +187,9 @@ def _draw_entry(draw: ImageDraw.ImageDraw, entry: LegendEntry, *, left: float, t
     """One ring in the colour of the kind with its name; returns where the next one begins."""
     stroke = max(2, round(size / 7))
     box = (left, top + 0.12 * size, left + size, top + 1.12 * size)
-    if entry.is_dashed:
+    if entry.line is not None:
+        _draw_line(draw, entry.line, left=left, middle=top + 0.62 * size, size=size)
+    elif entry.is_dashed:
         for start in range(0, 360, 60):
             draw.arc(box, start, start + 34, fill=entry.rgb, width=stroke)
     else:
@@ -197,6 +202,19 @@ def _draw_entry(draw: ImageDraw.ImageDraw, entry: LegendEntry, *, left: float, t
     text = _entry_text(entry)
     _draw_text(draw, (left + 1.5 * size, top), text, size=size)
     return left + 3.1 * size + float(_font(size).getlength(text))
+
+
+def _draw_line(draw: ImageDraw.ImageDraw, style: RegionStyle, *, left: float, middle: float, size: int) -> None:
+    """A piece of the line of a region, one letter wide."""
+    width, length = max(1, round(style.width_px * size / 18)), float(size)
+    on, off = (0.4 * length, 0.2 * length) if style.dash_px else (length, 0.0)
+    for start in np.arange(0, length, on + off).tolist():
+        end = min(start + on, length)
+        draw.line((left + start, middle, left + end, middle), fill=style.rgb, width=width)
+    for tick in np.linspace(0.1, 0.9, 4 if style.has_ticks else 0).tolist():
+        draw.line(
+            (left + tick * length, middle, left + tick * length, middle + 0.4 * size), fill=style.rgb, width=width
+        )
 
 
 def _draw_scale_bar(draw: ImageDraw.ImageDraw, *, right: float, top: float, size: int, um_per_px: float) -> float:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import cv2
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from pdl1quant import __version__
@@ -23,14 +24,17 @@ from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.outputs.outlines import split_rings, trace_outlines
 from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.outputs.png import encode_png
+from pdl1quant.outputs.region_lines import outline_regions, region_legend
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
 
     from pdl1quant.model import BoolArray, Compartments, Float64Array, Int32Array, UInt8Array
     from pdl1quant.outputs.outlines import Outlines
+    from pdl1quant.outputs.regions import OutlinedRegion
 
 Polylines: TypeAlias = list[NDArray[np.int32]]
 
@@ -49,6 +53,8 @@ _DASH_PX = 5.0
 _DOT_UM = 1.25
 _LEAST_DOT_PX = 3
 _DOT_RIM_RGB = (255, 255, 255)
+_LINES_OF_PX = 1000
+"""Width of the picture from which lines of regions grow with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +75,7 @@ def draw_overlay(
     caption: Caption,
     mpp: float,
     compartment: Compartment = Compartment.CYTOPLASM,
+    regions: Sequence[OutlinedRegion] = (),
 ) -> UInt8Array:
     """Draw the cells over the tissue, with a caption below.
 
@@ -88,6 +95,8 @@ def draw_overlay(
         um per pixel of ``rgb``: for the scale bar, and how far the picture is enlarged.
     compartment
         The scored one (``Score.score_compartment``): positive tumour cells are those that the score counts.
+    regions
+        What was drawn, in pixels of ``rgb`` from its corner; outlined without their names.
 
     Returns
     -------
@@ -109,11 +118,15 @@ def draw_overlay(
         outlines = _rings(inside, width=width, height=height, inset_px=0.5 * thickness)
         _draw_cells(picture, outlines, _kind_by_ring(outlines, labels, kinds), thickness=thickness, is_cased=scale >= 2)
         _draw_dots(picture, (cells[["x_px", "y_px"]].to_numpy() + 0.5) * scale - 0.5, kinds, um_per_px=mpp / scale)
+    outline_regions(
+        picture, _moved(regions, width / rgb.shape[1], height / rgb.shape[0]), thickness=max(1, width / _LINES_OF_PX)
+    )
     counts = np.bincount(kinds, minlength=len(KINDS)).tolist()
-    legend = tuple(
+    legend = [
         LegendEntry(name=kind.name, rgb=kind.rgb, has_dot=kind.has_dot, is_dashed=kind.is_dashed, n_cells=count)
         for kind, count in zip(KINDS, counts, strict=True)
-    )
+    ]
+    legend += region_legend(each.kind for each in regions)
     below = draw_caption(caption, legend, width=width, um_per_px=mpp * rgb.shape[1] / width)
     return stack_caption(picture, below)
 
@@ -127,6 +140,7 @@ def write_overlay(
     caption: Caption,
     mpp: float,
     compartment: Compartment = Compartment.CYTOPLASM,
+    regions: Sequence[OutlinedRegion] = (),
 ) -> None:
     """Draw with `draw_overlay` and write a PNG. The same cells give the same bytes.
 
@@ -135,10 +149,17 @@ def write_overlay(
     OutputError
         The file cannot be written.
     """
-    picture = draw_overlay(rgb, compartments, cells, caption=caption, mpp=mpp, compartment=compartment)
+    picture = draw_overlay(rgb, compartments, cells, caption=caption, mpp=mpp, compartment=compartment, regions=regions)
     content = encode_png(picture, texts={"Software": f"pdl1quant {__version__}"})
     with replace_atomically(path) as partial:
         partial.write_bytes(content)
+
+
+def _moved(regions: Sequence[OutlinedRegion], scale_x: float, scale_y: float) -> list[OutlinedRegion]:
+    return [
+        replace(each, geometry=shapely.transform(each.geometry, lambda points: points * (scale_x, scale_y)))
+        for each in regions
+    ]
 
 
 def _resized(rgb: UInt8Array, *, mpp: float) -> UInt8Array:

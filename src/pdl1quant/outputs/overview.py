@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,6 +16,7 @@ from pdl1quant.outputs.captions import LegendEntry, draw_caption, draw_names
 from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.outputs.overlays import stack_caption
 from pdl1quant.outputs.png import encode_png
+from pdl1quant.outputs.region_lines import outline_regions, region_legend
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import ArtefactMap, BoolArray, Compartment, Counts, UInt8Array
     from pdl1quant.outputs.captions import Caption
+    from pdl1quant.outputs.regions import OutlinedRegion
 
 MAX_SIDE_PX = 2048
 """Longer side of the picture."""
@@ -36,7 +39,6 @@ STEPS: tuple[tuple[float, str, tuple[int, int, int]], ...] = (
 """Upper end (per cent), name and colour of each step; the ends are the reference lines of the default rules."""
 OPACITY = 0.45
 OUTLINE_RGB = (20, 20, 20)
-REGION_RGB = (0, 120, 90)
 
 
 def draw_overview(
@@ -50,7 +52,7 @@ def draw_overview(
     compartment: Compartment,
     scored: Any,
     artefacts: ArtefactMap | None = None,
-    regions: Sequence[tuple[str, Any]] = (),
+    regions: Sequence[OutlinedRegion] = (),
 ) -> UInt8Array:
     """Draw a slide at low resolution.
 
@@ -75,7 +77,7 @@ def draw_overview(
     artefacts
         What spoils each place, if anybody looked.
     regions
-        Names and (multi-)polygons, as ``scored``, of what is scored for itself.
+        What was drawn, and cores, as ``scored``; outlined with their names.
     """
     scale = min(1.0, MAX_SIDE_PX / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
@@ -107,7 +109,9 @@ def draw_overview(
     ]
     if artefacts is not None:
         legend += _draw_artefacts(picture, artefacts)
-    picture = _draw_regions(picture, regions, scale=scale)
+    legend += region_legend(each.kind for each in regions)
+    moved = [replace(each, geometry=shapely.transform(each.geometry, lambda at: at * scale)) for each in regions]
+    picture = draw_names(picture, outline_regions(picture, moved))
     below = draw_caption(caption, legend, width=size[0], um_per_px=mpp * rgb.shape[1] / size[0])
     return stack_caption(picture, below)
 
@@ -127,20 +131,6 @@ def step_of(counts: Counts, compartment: Compartment) -> int | None:
         return None
     tps = 100 * getattr(counts.positive, compartment) / counts.n_tumour
     return next(number for number, (end, _, _) in enumerate(STEPS) if tps < end)
-
-
-def _draw_regions(picture: UInt8Array, regions: Sequence[tuple[str, Any]], *, scale: float) -> UInt8Array:
-    """Outline the regions, and write their names beside their upper ends."""
-    names = []
-    for name, geometry in regions:
-        if geometry.is_empty:
-            continue
-        rings = shapely.get_exterior_ring(shapely.get_parts(geometry))
-        corners = [np.rint(shapely.get_coordinates(ring) * scale).astype(np.int32) for ring in rings]
-        cv2.polylines(picture, corners, True, REGION_RGB, 2, cv2.LINE_AA)
-        x0, y0, x1, _ = (side * scale for side in geometry.bounds)
-        names.append((name, (x0 + x1) / 2, y0))
-    return draw_names(picture, names) if names else picture
 
 
 def _draw_artefacts(picture: UInt8Array, found: ArtefactMap) -> list[LegendEntry]:
@@ -173,7 +163,7 @@ def write_overview(
     compartment: Compartment,
     scored: Any,
     artefacts: ArtefactMap | None = None,
-    regions: Sequence[tuple[str, Any]] = (),
+    regions: Sequence[OutlinedRegion] = (),
 ) -> None:
     """Draw with `draw_overview` and write a PNG.
 

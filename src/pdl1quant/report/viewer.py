@@ -11,12 +11,13 @@ import numpy as np
 
 from pdl1quant.errors import InputError
 from pdl1quant.outputs.files import result_path
+from pdl1quant.outputs.region_lines import TOLERANCE_PX
 from pdl1quant.outputs.regions import STYLES
 from pdl1quant.report.entries import cells_entry, heat_entry, picture_entry, viewer_data
 from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD_UM, Field, heat
 from pdl1quant.report.outlines import Rings, draw_cells, read_rings, within
 from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, shrunk
-from pdl1quant.report.regions import TOLERANCE_PX, draw_regions, fit_regions
+from pdl1quant.report.regions import draw_regions, fit_regions
 from pdl1quant.report.tiles import TILE_PX
 from pdl1quant.report.words import about_images
 from pdl1quant.review.uncertain import uncertainty
@@ -36,7 +37,7 @@ _MAX_SIDE_PX = 4096
 _MAX_SIDE_OF_MANY_PX = 2048
 _MANY = 8
 _PAGE_PX = 150_000_000
-"""Pixels of all images in one page: some 70 MB; a browser holds no text of ten times that."""
+"""Pixels of all images in one page: some 50 MB, where a rendered field has 0.33 bytes a pixel."""
 _OVERVIEW_SIDE_PX = 2048
 _QUALITY = 85
 _SHEET_SIDE_PX = 560

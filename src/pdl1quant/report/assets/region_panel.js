@@ -1,6 +1,7 @@
 // Regions beside the picture, for viewer.js: legend with switches, list, scores, what is in view, lines of the table.
-const regionPanel = ({ data, pen, at, element, picture, show, changed }) => {
+const regionPanel = (page) => {
   "use strict";
+  const { data, pen, at, element, picture, show, changed } = page;
   const { pictures, styles } = data, NAMED = 4; // so many in view are named, more are counted
   const kinds = new Set(styles.keys());
   let chosen = -1, areShown = true, waiting = 0;
