@@ -170,6 +170,16 @@ def test_outlines_of_a_million_corners_are_bounded_and_say_how_far_they_are_off(
     assert len(json.dumps(found.entries)) < 40_000
 
 
+def test_of_very_many_regions_the_largest_are_outlined_and_no_sliver_breaks_the_page(monkeypatch):
+    monkeypatch.setattr("pdl1quant.report.regions.MAX_REGIONS", 10)
+    sides = np.random.default_rng(0).permutation(np.arange(1, 31))
+    found = fitted([shown(box(0, 0, side, side)) for side in sides.tolist()])
+    assert sorted(np.ptp(np.vstack(rings_of(entry)), axis=0).max() for entry in found.entries) == list(range(21, 31))
+    assert (found.n_small, found.n_outside) == (20, 0)
+    sliver = fitted([shown(shapely.Polygon([(10, 10), (60, 10), (60, 10.0000001)]))])
+    assert all(ring for entry in sliver.entries for ring in entry["rings"])
+
+
 # --- on a sheet ------------------------------------------------------------------------------------------------------
 def lines(kind, geometry=None):
     geometry = geometry or box(20, 20, 180, 80)

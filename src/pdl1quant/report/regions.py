@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pdl1quant.report.pixels import Picture
     from pdl1quant.review.results import ImageResult, Results
 
+MAX_REGIONS = 5000
+"""So many are outlined in one picture, the largest ones."""
 MAX_CORNERS = 40_000
 """Corners of all outlines in one picture: some 300 kB of the page."""
 _REVIEW_NAMES = {
@@ -135,11 +137,15 @@ def _told(kind: str, row: ScoreRow | None) -> tuple[str, ...]:
 # --- for the page ----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FittedRegions:
-    """Outlines in a picture: ``entries`` as the viewer reads them; ``tolerance_px`` that they kept; ``n_outside``."""
+    """Outlines in a picture: ``entries`` as the viewer reads them, and the ``tolerance_px`` that they kept.
+
+    ``n_outside`` regions do not lie in the picture, ``n_small`` were left out of very many.
+    """
 
     entries: list[dict[str, Any]]
     tolerance_px: float
     n_outside: int
+    n_small: int
 
 
 def fit_regions(
@@ -165,6 +171,10 @@ def fit_regions(
         geometry = shapely.transform(region.geometry, picture.of_input)
         if shapely.intersects(geometry, inner):
             inside.append((region, geometry))
+    n_inside = len(inside)
+    if n_inside > MAX_REGIONS:
+        least = np.sort([geometry.area for _, geometry in inside])[-MAX_REGIONS]
+        inside = [each for each in inside if each[1].area >= least][:MAX_REGIONS]
     tolerance = TOLERANCE_PX
     fitted = [seen_outline(geometry, outer, tolerance) for _, geometry in inside]
     while sum(map(_n_corners, fitted)) > max_corners and tolerance < max(width, height):
@@ -180,8 +190,14 @@ def fit_regions(
             "rings": [_packed(ring) for ring in shapely.get_rings(shapely.get_parts(geometry))],
         }
         for (region, _), geometry in zip(inside, fitted, strict=True)
+        if not geometry.is_empty
     ]
-    return FittedRegions(entries=entries, tolerance_px=tolerance, n_outside=len(regions) - len(inside))
+    return FittedRegions(
+        entries=entries,
+        tolerance_px=tolerance,
+        n_outside=len(regions) - n_inside,
+        n_small=n_inside - len(inside),
+    )
 
 
 def styles_entry() -> list[dict[str, Any]]:

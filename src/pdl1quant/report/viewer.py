@@ -287,6 +287,8 @@ class _Making:
             is_one = fitted.n_outside == 1
             lie = "one of its regions lies" if is_one else f"{fitted.n_outside:,} of its regions lie"
             self._remark(image, f"{lie} outside of it and {'is' if is_one else 'are'} not shown.")
+        if fitted.n_small:
+            self._remark(image, f"it has so many regions that {fitted.n_small:,} small ones are not outlined.")
         if fitted.tolerance_px > TOLERANCE_PX:
             about = f"about {fitted.tolerance_px:g} pixels of the picture"
             self._remark(image, f"its regions have so many corners that they are outlined to {about}.")
