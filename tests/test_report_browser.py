@@ -326,6 +326,14 @@ def test_names_of_four_hundred_cores_lie_apart(visit, array):
     assert page.locator("#here").inner_text() == "In view: 400 cores"
 
 
+def test_measurements_of_a_cell_do_not_reach_over_the_buttons_below(visit, drawn):
+    page = visit(drawn, height=800)
+    page.wait_for_timeout(300)
+    page.locator("#osd").focus()
+    page.keyboard.press("n")
+    assert page.evaluate("(box => box.scrollHeight - box.clientHeight)(document.getElementById('cell'))") <= 1
+
+
 def test_no_key_turns_the_picture_below_its_outlines(visit, drawn):
     page = visit(drawn)
     page.locator("#osd").focus()
