@@ -385,9 +385,18 @@
   };
   at("outlines").addEventListener("click", toggles.outlines);
   at("heat").addEventListener("click", toggles.heat);
-  at("zoom-in").addEventListener("click", () => { viewer.viewport.zoomBy(1.5); viewer.viewport.applyConstraints(); });
-  at("zoom-out").addEventListener("click", () => { viewer.viewport.zoomBy(1 / 1.5); viewer.viewport.applyConstraints(); });
-  at("fit").addEventListener("click", () => viewer.viewport.goHome());
+  const STEP = 0.15; // of the view, that an arrow key moves
+  const zoom = (factor) => { viewer.viewport.zoomBy(factor); viewer.viewport.applyConstraints(); };
+  const fit = () => viewer.viewport.goHome();
+  function move(right, down) {
+    const { x, y } = viewer.viewport.getContainerSize();
+    viewer.viewport.panBy(viewer.viewport.deltaPointsFromPixels(new OpenSeadragon.Point(right * STEP * x, down * STEP * y)));
+    viewer.viewport.applyConstraints();
+  }
+  at("zoom-in").addEventListener("click", () => zoom(1.5));
+  at("zoom-out").addEventListener("click", () => zoom(1 / 1.5));
+  at("fit").addEventListener("click", fit);
+  viewer.addHandler("canvas-press", () => at("osd").focus({ preventScroll: true })); // the next key is for the picture
   at("next").addEventListener("click", () => step(1));
   at("previous").addEventListener("click", () => step(-1));
   at("kinds").addEventListener("change", (event) => {
@@ -405,10 +414,11 @@
   at("positive-kinds").addEventListener("click", () => only((kind) => kind.dot));
   at("osd").addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const nothing = () => {}; // OpenSeadragon would turn or mirror the picture below the outlines
     const action = {
       n: () => step(1), p: () => step(-1), o: toggles.outlines, h: toggles.heat, Escape: () => choose(-1),
-      r: panel.toggle, g: () => panel.step(1), G: () => panel.step(-1), R: nothing, f: nothing, F: nothing,
+      r: panel.toggle, g: () => panel.step(1), G: () => panel.step(-1),
+      ArrowLeft: () => move(-1, 0), ArrowRight: () => move(1, 0), ArrowUp: () => move(0, -1), ArrowDown: () => move(0, 1),
+      "+": () => zoom(1.5), "=": () => zoom(1.5), "-": () => zoom(1 / 1.5), "_": () => zoom(1 / 1.5), 0: fit,
     }[event.key];
     if (action) { action(); event.preventDefault(); event.stopPropagation(); }
   }, true);
