@@ -257,6 +257,7 @@ def test_regions_of_a_review_are_shown_as_they_are_now(tmp_path):
     review.undo(reviewer="Ada")
     names, first = drawn_in(out)
     assert list(names) == ["review: left out", "review: only this counts"]
+    assert "field_0.png: regions of its review are outlined; the cells are shown as the run left them." in first.remarks
     (ring,) = rings_of(names["review: left out"])
     assert (ring.min(), ring.max()) == (100, 200)
     assert first.data["styles"][names["review: left out"]["kind"]]["kind"] == "exclude"

@@ -64,6 +64,8 @@ class ImageRegions:
 
     shown: tuple[ShownRegion, ...] = ()
     lost: tuple[str, ...] = ()
+    has_review: bool = False
+    """Whether some of them were drawn in a review."""
 
 
 def read_regions(results: Results, image: ImageResult, rows: Sequence[ScoreRow]) -> ImageRegions:
@@ -85,11 +87,12 @@ def read_regions(results: Results, image: ImageResult, rows: Sequence[ScoreRow])
         except InputError:
             name = path.relative_to(results.out).as_posix()
             lost.append(f"its regions are not outlined: {name} is missing or damaged; score the image again.")
+    reviewed: list[ShownRegion] = []
     try:
-        shown += _of_review(results, image)
+        reviewed = _of_review(results, image)
     except (ReviewError, OutputError):
         lost.append("the regions of its review are not outlined: pdl1quant rescore says why.")
-    return ImageRegions(shown=tuple(shown), lost=tuple(lost))
+    return ImageRegions(shown=(*shown, *reviewed), lost=tuple(lost), has_review=bool(reviewed))
 
 
 def _of_run(path: Path, rows: Sequence[ScoreRow], case: str) -> list[ShownRegion]:
@@ -113,7 +116,10 @@ def _of_review(results: Results, image: ImageResult) -> list[ShownRegion]:
     shown = []
     for rule, edit in outlines_of_regions(edits, active_ids(edits)).values():
         kind, name = _REVIEW_NAMES[rule]
-        told = ("Drawn in a review; later regions of it paint over earlier ones",)
+        told = (
+            "Drawn in a review; later regions of it paint over earlier ones",
+            "The cells are shown as the run left them",
+        )
         shown.append(ShownRegion(kind=kind, name=name, note="", told=told, geometry=area_of(edit.geometry)))
     return shown
 

@@ -173,6 +173,8 @@ class _Making:
             return
         for text in image.regions.lost:
             self._remark(image, text)
+        if image.regions.has_review:
+            self._remark(image, "regions of its review are outlined; the cells are shown as the run left them.")
         try:
             source = None if image.path is None else self._source(image.path, image.cells.mpp, files)
         except InputError:  # it could be read when it was scored: an extra, or memory, is missing here

@@ -93,7 +93,7 @@ const regionLayer = (() => {
   // Where names go at this scale, whatever part is looked at: moving the picture does not move them.
   function placed(pen, picture, { scale, styles, shown, isFree, areCellsSeen }) {
     const known = picture.names, key = [...shown].sort().join();
-    if (known.scale === scale && known.key === key) return known.places;
+    if (Math.abs(known.scale / scale - 1) < 1e-6 && known.key === key) return known.places;
     const taken = new Map(), TAKEN_PX = 200; // boxes of names by squares of the screen
     const squares = (box) => {
       const found = [];
