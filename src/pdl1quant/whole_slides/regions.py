@@ -135,6 +135,23 @@ def regions_of(rois: Sequence[Roi], ground: Ground) -> tuple[Region, ...]:
     return tuple(regions)
 
 
+def outlined_regions(rois: Sequence[Roi]) -> list[OutlinedRegion]:
+    """All regions as they are written and shown, in the order given; those that are scored by the names of their rows.
+
+    Outlines are as they were drawn: a region to exclude is not cut out of the others.
+    """
+    names = iter(_names([roi for roi in rois if roi.kind is not RoiKind.EXCLUDE]))
+    return [
+        OutlinedRegion(
+            kind="core" if roi.is_core else str(roi.kind),
+            name=(roi.title or roi.name) if roi.kind is RoiKind.EXCLUDE else next(names),
+            class_name=roi.name,
+            geometry=roi.geometry,
+        )
+        for roi in rois
+    ]
+
+
 def core_regions(rois: Sequence[Roi]) -> tuple[tuple[Roi, Any], ...]:
     """The cores of a microarray, each with the area of it that is scored: all but what is excluded."""
     unwanted = _United.of(of_kind(rois, RoiKind.EXCLUDE))
@@ -166,23 +183,6 @@ class _United:
     def _met_by(self, region: Any) -> Any:
         numbers = np.sort(self.tree.query(region, predicate="intersects"))
         return shapely.multipolygons(self.parts[numbers]) if numbers.size else None
-
-
-def outlined_regions(rois: Sequence[Roi]) -> list[OutlinedRegion]:
-    """All regions as they are written and shown, in the order given; those that are scored by the names of their rows.
-
-    Outlines are as they were drawn: a region to exclude is not cut out of the others.
-    """
-    names = iter(_names([roi for roi in rois if roi.kind is not RoiKind.EXCLUDE]))
-    return [
-        OutlinedRegion(
-            kind="core" if roi.is_core else str(roi.kind),
-            name=(roi.title or roi.name) if roi.kind is RoiKind.EXCLUDE else next(names),
-            class_name=roi.name,
-            geometry=roi.geometry,
-        )
-        for roi in rois
-    ]
 
 
 def _names(rois: Sequence[Roi]) -> list[str]:
