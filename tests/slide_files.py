@@ -102,6 +102,47 @@ def write_svs(path, rgb, *, mpp=MPP, downsamples=(4,)):
             tiff.write(level, description=f"{name} -> {level.shape[1]}x{level.shape[0]} JPEG/RGB Q=95", **options)
 
 
+SCN = """<?xml version="1.0"?>
+<scn xmlns="http://www.leica-microsystems.com/scn/2010/10/01" uuid="1"><collection name="slide" uuid="2" {whole}>
+<barcode>phantom</barcode>{images}</collection></scn>"""
+SCN_IMAGE = """<image name="image" uuid="3"><creationDate>2020-01-01T00:00:00Z</creationDate>
+<device model="Leica SCN400" version="1"/><pixels sizeX="{width}" sizeY="{height}">{levels}</pixels>
+<view {view} offsetX="{left}" offsetY="{top}" spacingZ="0"/><scanSettings><objectiveSettings>
+<objective>{objective}</objective></objectiveSettings><illuminationSettings><numericalAperture>0.1</numericalAperture>
+<illuminationSource>brightfield</illuminationSource></illuminationSettings></scanSettings></image>"""
+
+
+def write_scn(path, rgb, *, corner=(302, 206), ground=(2400, 1600), downsamples=(1, 4), mpp=MPP):
+    """As Leica's scanners do: a picture of the whole slide, and the scan at a corner (x, y) of that ground."""
+    nm = round(1000 * mpp)
+
+    def image(levels, *, first, size, corner=(0, 0), objective=40):
+        dimensions = "".join(
+            f'<dimension sizeX="{level.shape[1]}" sizeY="{level.shape[0]}" r="{number}" ifd="{first + number}"/>'
+            for number, level in enumerate(levels)
+        )
+        return SCN_IMAGE.format(
+            width=levels[0].shape[1],
+            height=levels[0].shape[0],
+            levels=dimensions,
+            view=f'sizeX="{size[0] * nm}" sizeY="{size[1] * nm}"',
+            left=corner[0] * nm,
+            top=corner[1] * nm,
+            objective=objective,
+        )
+
+    macro = np.full((ground[1] // 8, ground[0] // 8, 3), 240, np.uint8)
+    levels = [reduced(rgb, downsample) for downsample in downsamples]
+    images = image([macro], first=0, size=ground, objective=0.6)
+    images += image(levels, first=1, size=rgb.shape[1::-1], corner=corner)
+    whole = f'sizeX="{ground[0] * nm}" sizeY="{ground[1] * nm}"'
+    options = tiff_options(metadata=None, resolutionunit="CENTIMETER")
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        tiff.write(macro, description=SCN.format(whole=whole, images=images), **options)
+        for level, downsample in zip(levels, downsamples, strict=True):
+            tiff.write(level, resolution=(10_000 / mpp / downsample,) * 2, **options)
+
+
 def write_zarr(path, rgb, *, version=2, downsamples=(1, 2, 4), unit="micrometer", fill_value=0, shards=None):
     """OME-Zarr 0.4 (Zarr 2) or 0.5 (Zarr 3)."""
     import zarr
@@ -196,6 +237,7 @@ WRITERS = {
     "planar.tif": write_planar,
     "aperio.svs": write_svs,
     "openslide.svs": write_svs,
+    "leica.scn": write_scn,
     "v2.zarr": write_zarr,
     "v3.zarr": write_zarr_3,
     "shards.zarr": write_zarr_shards,
@@ -204,7 +246,7 @@ WRITERS = {
 }
 """Each format by the name of its file."""
 
-LOSSY = {"ome_jpeg.ome.tif", "pages.tif", "aperio.svs", "openslide.svs"}
+LOSSY = {"ome_jpeg.ome.tif", "pages.tif", "aperio.svs", "openslide.svs", "leica.scn"}
 
 
 def open_with_its_reader(path, *, mpp=None):

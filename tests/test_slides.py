@@ -85,6 +85,7 @@ def test_levels_begin_with_the_finest_and_shrink_by_whole_numbers(slide):
         ("single.tif", "tiff", 1, None),
         ("aperio.svs", "aperio", 2, 40.0),
         ("openslide.svs", "aperio", 2, 40.0),
+        ("leica.scn", "leica", 2, 40.0),
         ("v2.zarr", "ome-zarr", 3, None),
         ("v3.zarr", "ome-zarr", 3, None),
         ("dicom.dcm", "dicom", 1, 40.0),

@@ -5,6 +5,7 @@ what it is                                                              who read
 ======================================================================  ==================================
 PNG, JPEG, untiled TIFF of one level                                    `PlainSource`, in memory
 OME-TIFF, Aperio, TIFF in tiles or with a pyramid in pages or SubIFDs   `TiffSource` (tifffile)
+Aperio in JPEG 2000 of luma and chroma                                  `OpenSlideSource`
 Hamamatsu, Leica, Philips, Ventana, MIRAX, Zeiss, Trestle, DICOM ...    `OpenSlideSource`
 DICOM that OpenSlide does not read (extra ``dicom``)                    `DicomSource` (wsidicom)
 OME-Zarr folder (extra ``zarr``)                                        `ZarrSource`
@@ -213,16 +214,22 @@ def _opener(path: Path) -> Callable[[Path], Source]:
     from pdl1quant.slides.openslide_source import detect  # noqa: PLC0415  other files need no OpenSlide
 
     if start.startswith(_TIFF_STARTS):
-        if detect(path) not in _PLAIN_DIALECTS:
-            return _openslide
-        from pdl1quant.slides.tiff_source import is_tiled_rgb  # noqa: PLC0415  see above
-
-        return _tiff if is_tiled_rgb(path) else _plain
+        return _tiff_opener(path, detect(path))
     if detect(path) is not None:
         return _openslide
     if _is_dicom(start):
         return _dicom
     raise UnreadableError(f"{path.name}: not a slide or image of a known type; export it as OME-TIFF")
+
+
+def _tiff_opener(path: Path, dialect: str | None) -> Callable[[Path], Source]:
+    if dialect not in _PLAIN_DIALECTS:
+        return _openslide
+    from pdl1quant.slides.tiff_source import is_aperio_ycc, is_tiled_rgb  # noqa: PLC0415  other files need no tifffile
+
+    if dialect == "aperio" and is_aperio_ycc(path):
+        return _openslide
+    return _tiff if is_tiled_rgb(path) else _plain
 
 
 def _folder_opener(path: Path) -> Callable[[Path], Source]:

@@ -3,6 +3,9 @@
 What OpenSlide would pass over in silence is found in the file's own index: it paints tiles of no bytes as if they had
 not been scanned. One tile that does not decode spoils its whole window and its handle, so the file is then opened
 again and read in small pieces.
+
+Formats that place what was scanned on a larger, empty ground (MRXS, SCN, BIF) are cut to the box of it, as QuPath does:
+regions drawn there, and cells opened there, lie where they belong.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ class OpenSlideSource:
         self._slide = self._open()
         self._in_pieces = False
         try:
+            self._box = _scanned_box(self._slide)
             self.info = self._describe()
         except openslide.OpenSlideError as error:
             raise damaged(path.name) from error
@@ -91,7 +95,7 @@ class OpenSlideSource:
     def _read(self, level: int, rect: Rect) -> UInt8Array:
         slide = self._slide
         downsample = self._downsamples[level]
-        corner = (round(rect.x0 * downsample), round(rect.y0 * downsample))
+        corner = (self._box.x0 + round(rect.x0 * downsample), self._box.y0 + round(rect.y0 * downsample))
         try:
             rgba = np.asarray(slide.read_region(corner, level, (rect.width, rect.height)))
         except openslide.OpenSlideError as error:
@@ -110,7 +114,7 @@ class OpenSlideSource:
     def _describe(self) -> SourceInfo:
         properties = self._slide.properties
         vendor = properties.get(openslide.PROPERTY_NAME_VENDOR, "unknown")
-        sizes = tuple(LevelSize(width=width, height=height) for width, height in self._slide.level_dimensions)
+        sizes = tuple(_sizes_of(self._slide, self._box))
         return SourceInfo(
             vendor=vendor,
             sizes=sizes,
@@ -125,6 +129,32 @@ def detect(path: Path) -> str | None:
     """The format as OpenSlide names it, None for one it does not read."""
     found = openslide.OpenSlide.detect_format(path)
     return None if found is None else str(found)
+
+
+def _scanned_box(slide: Any) -> Rect:
+    """What was scanned, in pixels of OpenSlide's level 0: all of it where the format does not say."""
+    width, height = slide.dimensions
+    whole = Rect(x0=0, y0=0, x1=width, y1=height)
+    names = (
+        openslide.PROPERTY_NAME_BOUNDS_X,
+        openslide.PROPERTY_NAME_BOUNDS_Y,
+        openslide.PROPERTY_NAME_BOUNDS_WIDTH,
+        openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
+    )
+    sides = [_number(slide.properties.get(name)) for name in names]
+    if any(side is None for side in sides):
+        return whole
+    left, top, across, down = (int(side or 0) for side in sides)
+    return intersection(Rect(x0=left, y0=top, x1=left + across, y1=top + down), whole) or whole
+
+
+def _sizes_of(slide: Any, box: Rect) -> Iterable[LevelSize]:
+    """The sizes of the levels, cut to a box of level 0."""
+    sizes = slide.level_dimensions
+    if (box.width, box.height) != tuple(slide.dimensions):
+        sides = (box.width, box.height)
+        sizes = [[max(1, int(side / downsample)) for side in sides] for downsample in slide.level_downsamples]
+    return (LevelSize(width=width, height=height) for width, height in sizes)
 
 
 def _profile(slide: Any) -> bytes | None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from pdl1quant.model import UInt8Array
 
 _UNCOMPRESSED: Final = 1
+JPEG_COMPRESSIONS: Final = frozenset({6, 7})
+"""Whose decoder turns luma and chroma into RGB."""
 _BOUNDED_COMPRESSIONS: Final = frozenset({1, 5, 7, 8, 32773, 32946})
 """None, LZW, JPEG, deflate, PackBits, deflate: those whose expansion has a known bound."""
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
@@ -72,18 +74,27 @@ def _colour_pages(name: str, tiff: Any) -> list[Any]:
     if not (tiff.is_ome or tiff.is_imagej):
         return [first]
     series = tiff.series[0]
-    planes = series.shape[: -len(first.axes)]
+    chosen = [series.pages[number] for number in channel_pages(series)]
+    if not chosen:
+        return [first]
+    if any(page is None for page in chosen):
+        raise UnreadableError(f"{name}: its channels are in other files; export it as one RGB image")
+    return [page.aspage() for page in chosen]
+
+
+def channel_pages(series: Any) -> tuple[int, ...]:
+    """Which pages of tifffile's series hold the three channels of its first plane; none where there are not three."""
+    planes = plane_counts(series)
     axes = series.axes[: len(planes)]
     if "C" not in axes or planes[axes.index("C")] != 3:
-        return [first]
-    chosen = []
-    for channel in range(3):
-        at = tuple(channel if axis == "C" else 0 for axis in axes)
-        page = series.pages[int(np.ravel_multi_index(at, planes))]
-        if page is None:
-            raise UnreadableError(f"{name}: its channels are in other files; export it as one RGB image")
-        chosen.append(page.aspage())
-    return chosen
+        return ()
+    places = (tuple(channel if axis == "C" else 0 for axis in axes) for channel in range(3))
+    return tuple(int(np.ravel_multi_index(at, planes)) for at in places)
+
+
+def plane_counts(series: Any) -> tuple[int, ...]:
+    """How many pages tifffile's series has along each of its axes but those of a page: focus, time, channel."""
+    return tuple(series.shape[: -len(series.keyframe.axes)])
 
 
 def _check(name: str, page: Any, n_file_bytes: int) -> None:
@@ -125,7 +136,7 @@ def _check_samples(name: str, pages: list[Any], samples: Any) -> None:
         raise NotColourError(f"{name}: not a colour image (one grey channel); export the colour image as RGB")
     if samples.dtype not in (np.uint8, np.uint16):
         raise RefusedError(f"{name}: samples of type {samples.dtype}, so its white is unknown; export it as 8-bit RGB")
-    is_raw_ycbcr = page.photometric == _YCBCR and page.compression in _BOUNDED_COMPRESSIONS - {7}
+    is_raw_ycbcr = page.photometric == _YCBCR and page.compression not in JPEG_COMPRESSIONS
     known = {_MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR}
     if is_raw_ycbcr or page.photometric not in known:
         raise RefusedError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")

@@ -7,6 +7,7 @@ libjpeg would paint grey without a word (data that end early) counts as damaged.
 from __future__ import annotations
 
 import logging
+import math
 import struct
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pdl1quant.errors import NotColourError, UnreadableError
 from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, read_tiles
 from pdl1quant.slides.raster import Note, damaged, on_white, quiet
 from pdl1quant.slides.source import LevelPixels, LevelSize, SourceInfo, icc_name
-from pdl1quant.slides.tiff import stated_size
+from pdl1quant.slides.tiff import JPEG_COMPRESSIONS, channel_pages, plane_counts, stated_size
 from pdl1quant.slides.tiff_index import (
     CUT_OFF,
     NOT_STORED,
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
     from pdl1quant.model import Rect, UInt8Array
 
 _RGB, _YCBCR, _GREY = 2, 6, 1
-_JPEG_COMPRESSIONS: Final = frozenset({6, 7})
+_APERIO_YCC: Final = 33003
 _ORIENTATION: Final = 274
 _ICC_PROFILE: Final = 34675
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+MIN_SCAN_SHARE: Final = 0.3
+"""Of the pixels of the first picture: a smaller one is none beside it, but a label, a thumbnail, a level unnamed."""
 MAX_TILE_PX: Final = 100_000_000
 """A tile or strip is decoded whole: larger ones are no tiles, or a lie of the header."""
 
@@ -127,7 +130,7 @@ class TiffSource:
         n_lost_px = sum(each.rect.width * each.rect.height for each in damage if each.level == 0)
         if n_lost_px >= self._levels[0].size.area:
             raise damaged(self._name)
-        notes = []
+        notes = [Note.FIRST_IMAGE_ONLY] if _holds_more(self._tiff, self._levels[0].pages) else []
         if _extra_samples(first) and not _alpha_kind(first):
             notes.append(Note.EXTRA_CHANNELS_IGNORED)
         return SourceInfo(
@@ -144,7 +147,7 @@ class TiffSource:
     def _load(self, at: TileAt) -> UInt8Array:
         pages = self._levels[at.level].pages
         planes = [self._decode(page, at, plane) for page in pages for plane in range(n_planes(page))]
-        samples = planes[0] if len(planes) == 1 else np.concatenate(planes[:3], axis=2)
+        samples = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
         if samples.shape[2] == 3:
             return np.ascontiguousarray(samples)
         alpha = _alpha_kind(pages[0])
@@ -166,7 +169,7 @@ class TiffSource:
                 data = self._tiff.filehandle.read(count)
             if len(data) < count:
                 raise TileError(CUT_OFF)
-            if page.compression in _JPEG_COMPRESSIONS:
+            if page.compression in JPEG_COMPRESSIONS:
                 _check_jpeg(data, rows=rows, columns=columns)
             segment, _, _ = page.decode(data, index, jpegtables=page.jpegtables)
         except DECODER_FAILURES as error:
@@ -192,6 +195,12 @@ def is_tiled_rgb(path: Path) -> bool:
         return bool(tiff.pages.first.is_tiled or len(tiff.series[0].levels) > 1)
 
 
+def is_aperio_ycc(path: Path) -> bool:
+    """Whether a file of Aperio is JPEG 2000 whose channels are luma and chroma: what OpenSlide turns into RGB."""
+    with _named(path.name), quiet(), tifffile.TiffFile(path) as tiff:
+        return bool(tiff.pages.first.compression == _APERIO_YCC)
+
+
 def claims_levels(path: Path) -> bool:
     """Whether a tiled TIFF file lists smaller levels, sound or not: in SubIFDs, or in smaller pages that are tiled."""
     with quiet(), suppress(*DECODER_FAILURES), tifffile.TiffFile(path) as tiff:
@@ -208,10 +217,23 @@ def _is_smaller(page: Any, first: Any) -> bool:
 
 
 def _colour_pages(series: Any) -> tuple[Any, ...]:
-    """One page, or the three pages of a series of channels."""
-    pages = tuple(page.aspage() for page in series.pages[:3] if page is not None)
-    is_channels = series.axes.startswith("C") and all(page.samplesperpixel == 1 for page in pages)
-    return pages if is_channels and len(pages) == 3 else pages[:1]
+    """One page, or the three that hold a channel each; none where they are in other files."""
+    numbers = channel_pages(series) if series.keyframe.samplesperpixel == 1 else ()
+    pages = [series.pages[number] for number in numbers or (0,)]
+    return () if any(page is None for page in pages) else tuple(page.aspage() for page in pages)
+
+
+def _holds_more(tiff: Any, pages: tuple[Any, ...]) -> bool:
+    """Whether there are more pictures than the one of ``pages``: of other focus or time, or another scan.
+
+    Labels, thumbnails and other small pictures are none; of Aperio's files all but the first series are such.
+    """
+    first, *others = tiff.series
+    if math.prod(plane_counts(first)) > len(pages):
+        return True
+    least_px = MIN_SCAN_SHARE * page_size(pages[0]).area
+    scans = () if tiff.is_svs else (each.keyframe for each in others if each.keyframe is not None)
+    return any(page.is_tiled and page_size(page).area > least_px for page in scans)
 
 
 def _not_colour(name: str) -> NotColourError:
@@ -243,7 +265,7 @@ def _check_page(name: str, page: Any, level: int) -> None:
         raise UnreadableError(f"{name}: samples of type {page.dtype}; export it as 8-bit RGB")
     if page.photometric not in {_RGB, _YCBCR} and not (page.photometric == _GREY and page.samplesperpixel == 1):
         raise UnreadableError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")
-    if page.photometric == _YCBCR and page.compression not in _JPEG_COMPRESSIONS | {33003, 33005, 34712}:
+    if page.photometric == _YCBCR and page.compression not in JPEG_COMPRESSIONS:  # no decoder would turn it into RGB
         raise UnreadableError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")
 
 

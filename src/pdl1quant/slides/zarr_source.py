@@ -16,7 +16,7 @@ from zarr.errors import BaseZarrError
 from pdl1quant.errors import NotColourError, UnreadableError
 from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, boxes_of_tiles, read_tiles
 from pdl1quant.slides.pixel_size import StatedSize, size_from_scale
-from pdl1quant.slides.raster import damaged
+from pdl1quant.slides.raster import Note, damaged
 from pdl1quant.slides.source import LevelDamage, LevelPixels, LevelSize, SourceInfo
 from pdl1quant.slides.tiff_index import NOT_STORED
 
@@ -81,10 +81,12 @@ class ZarrSource:
             raise UnreadableError(
                 f"{name}: chunks of more than {MAX_CHUNK_PX // 1_000_000} million pixels; export it again"
             )
+        beside = (side for axis, side in zip(self._axes, self._arrays[0].shape, strict=True) if axis not in "cyx")
         return SourceInfo(
             vendor="ome-zarr",
             sizes=sizes,
             stated=_stated(image, self._axes),
+            notes=(Note.FIRST_IMAGE_ONLY,) if any(side > 1 for side in beside) else (),
             damage=tuple(self._missing(sizes)),
         )
 
