@@ -164,7 +164,7 @@ def test_a_region_outside_the_image_is_refused(tiles, tmp_path):
     far = draw_region(tmp_path / "far.geojson", "Tumor", ((900, 900), (950, 900), (950, 950), (900, 900)))
     summary = run(tiles / "case A" / "tile 0.png", tmp_path / "out", roi=far)
     assert summary.rows[0].status is Status.REFUSED
-    assert "no region inside the image" in summary.rows[0].error
+    assert "no region to be scored lies inside the image" in summary.rows[0].error
 
 
 @pytest.mark.parametrize(("right", "is_outside"), [(135, False), (256, True)])

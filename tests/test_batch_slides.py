@@ -176,6 +176,18 @@ def test_a_region_beside_the_slide_is_refused_by_name(slide, tmp_path):
     assert "far.geojson" in row.error
 
 
+def test_a_slide_that_is_excluded_as_a_whole_is_told_to_be_left_out(slide, tmp_path):
+    ring = [[0, 0], [9000, 0], [9000, 9000], [0, 9000], [0, 0]]
+    properties = {"objectType": "annotation", "classification": {"name": "Ignore*"}}
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    region = tmp_path / "all.geojson"
+    region.write_text(json.dumps({"type": "Feature", "geometry": geometry, "properties": properties}))
+    run(slide, tmp_path / "out", config=CONFIG, mpp=None, roi=region)
+    (row,) = rows_of(tmp_path / "out", "image")
+    assert row.status is Status.REFUSED
+    assert row.error == "all.geojson: excludes the whole slide; leave the slide out of the run"
+
+
 def test_label_pyramid_paints_each_cell_of_the_table_once_whatever_the_tiles(slide, scored, tmp_path):
     planes = {}
     for tile_px, workers in ((512, 1), (1024, 2)):

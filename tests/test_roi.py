@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import tracemalloc
 
@@ -22,6 +23,7 @@ from pdl1quant.slides.roi import (
     read_geojson_rois,
     roi_mask,
     tumour_doubt,
+    why_nothing,
 )
 
 
@@ -196,6 +198,33 @@ def test_broken_outline_is_named_plainly(tmp_path, ring):
     assert "class 'Tumor' has a broken outline" in str(caught.value) or "holds no annotation with an area" in str(
         caught.value
     )
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lambda data: b"PK\3\4" + data])
+def test_a_packed_file_is_to_be_unpacked(tmp_path, pack):
+    path = saved(tmp_path, [feature(SQUARE)])
+    path.write_bytes(pack(path.read_bytes()))
+    with pytest.raises(UnreadableError, match="packed; unpack it"):
+        read_geojson_rois(path)
+
+
+@pytest.mark.parametrize("far", [1e10, -1e300])
+def test_a_corner_that_lies_on_no_slide_is_a_broken_outline(tmp_path, far):
+    geometry = {"type": "Polygon", "coordinates": [[[0, 0], [far, 0], [far, 10], [0, 0]]]}
+    with pytest.raises(UnreadableError, match="has a broken outline"):
+        read_geojson_rois(saved(tmp_path, feature(SQUARE) | {"geometry": geometry}))
+
+
+def test_why_nothing_is_scored_is_told_by_what_was_drawn():
+    whole, beside = shapely.box(0, 0, 100, 100), shapely.box(200, 0, 300, 100)
+
+    def said(*drawn):
+        return why_nothing([roi(geometry, kind) for kind, geometry in drawn], whole, what="slide")
+
+    assert said((RoiKind.EXCLUDE, whole)) == "excludes the whole slide; leave the slide out of the run"
+    assert said((RoiKind.TUMOUR, SQUARE), (RoiKind.EXCLUDE, whole)).startswith("excludes all that it has to be scored")
+    assert said((RoiKind.TUMOUR, beside)).startswith("no region to be scored lies inside the slide")
+    assert said((RoiKind.TUMOUR, beside), (RoiKind.EXCLUDE, whole)).startswith("no region to be scored lies inside")
 
 
 def test_regions_that_name_no_tumour_are_told_with_their_classes():

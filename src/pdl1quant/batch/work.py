@@ -12,6 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import shapely
+
 from pdl1quant.batch.traces import trace_path
 from pdl1quant.errors import InputError, OutputError, RefusedError, UnreadableError
 from pdl1quant.model import (
@@ -36,7 +38,16 @@ from pdl1quant.outputs.tables import write_cells
 from pdl1quant.pipeline import CaseMember, StainSample, analyse_image, sample_image
 from pdl1quant.slides.images import PlainImage, read_image
 from pdl1quant.slides.raster import Note
-from pdl1quant.slides.roi import Roi, RoiKind, limiting_rois, read_geojson_rois, roi_mask, share_outside, tumour_rois
+from pdl1quant.slides.roi import (
+    Roi,
+    RoiKind,
+    limiting_rois,
+    read_geojson_rois,
+    roi_mask,
+    share_outside,
+    tumour_rois,
+    why_nothing,
+)
 from pdl1quant.stages import quality
 from pdl1quant.whole_slides.arrays import array_text
 from pdl1quant.whole_slides.regions import Ground, RegionTally, outlined_regions, regions_of
@@ -315,10 +326,9 @@ def _roi_masks(image: Image, rois: tuple[Roi, ...], shape: tuple[int, int]) -> R
     if image.roi is None:
         return None
     drawn = roi_mask(rois, shape)
-    if not drawn.any() and all(roi.kind is RoiKind.EXCLUDE for roi in rois):
-        raise RefusedError(f"{image.name}: {image.roi.name} excludes the whole image; leave the image out of the run")
     if not drawn.any():
-        raise RefusedError(f"{image.name}: {image.roi.name} has no region inside the image; draw it on this image")
+        reason = why_nothing(rois, shapely.box(0, 0, shape[1], shape[0]), what="image")
+        raise RefusedError(f"{image.name}: {image.roi.name}: {reason}")
     has_tumour = any(roi.kind is RoiKind.TUMOUR for roi in rois)
     if not has_tumour:
         return RoiMasks(scored=drawn)

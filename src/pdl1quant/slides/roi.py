@@ -17,7 +17,7 @@ import shapely
 from pdl1quant.errors import UnreadableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from pdl1quant.model import BoolArray, Float64Array
@@ -30,6 +30,10 @@ _EXCLUDE_NAMES = ("ignore", "exclude", "necro", "normal", "artefact", "artifact"
 """How classes begin whose cells are no viable tumour and none of its immune cells."""
 _EXCLUDE_WORDS = ("in situ", "in-situ")
 """What makes a class one of these wherever it stands: ``Carcinoma in situ``."""
+_PACKED = (b"\x1f\x8b", b"PK")
+"""How gzip and zip files begin."""
+_MAX_PX = 1e9
+"""No slide has so many pixels a side: what reaches farther is no place on one."""
 _IDS_OF_OTHERS = ("PathCellObject", "PathDetectionObject", "PathTileObject", "TMACoreObject", "PathRootObject")
 """What QuPath before 0.3 gave all that is no annotation for an id."""
 _INCLUDE_NAMES = ("region", "roi", "include")
@@ -83,6 +87,8 @@ def read_geojson_rois(path: Path) -> tuple[Roi, ...]:
     except OSError as error:
         raise UnreadableError(f"{path}: cannot be read ({error.strerror}); check the path of the regions") from error
     except (ValueError, RecursionError) as error:
+        if path.read_bytes().startswith(_PACKED):
+            raise UnreadableError(f"{path}: packed; unpack it, and give the GeoJSON file inside") from error
         raise UnreadableError(f"{path}: not a GeoJSON file ({error}); export the regions from QuPath again") from error
     rois = tuple(roi for feature in _features(tree, path) if (roi := _as_roi(feature, path)) is not None)
     if not rois:
@@ -265,6 +271,17 @@ def scored_region(rois: Iterable[Roi], whole: shapely.Polygon) -> Any:
     return shapely.difference(whole if wanted is None else shapely.intersection(wanted, whole), unwanted)
 
 
+def why_nothing(rois: Sequence[Roi], whole: shapely.Polygon, *, what: str) -> str:
+    """What a file of regions does that nothing of ``whole``, all of a slide or image (``what``), is to be scored."""
+    left_out = [roi for roi in rois if roi.kind is RoiKind.EXCLUDE]
+    others = [roi for roi in rois if roi.kind is not RoiKind.EXCLUDE]
+    if not others:
+        return f"excludes the whole {what}; leave the {what} out of the run"
+    if left_out and not scored_region(others, whole).is_empty:
+        return "excludes all that it has to be scored; mend its regions"
+    return f"no region to be scored lies inside the {what}; draw it on this {what}"
+
+
 def share_outside(rois: Iterable[Roi], *, width: int, height: int) -> float:
     """Share (0-1) of the area of the wanted regions that lies outside an image of that size; 0 where none is wanted."""
     wanted, _ = _regions(rois)
@@ -325,12 +342,12 @@ def _as_roi(feature: dict[str, Any], path: Path) -> Roi | None:
     if "geometry" in feature and feature["geometry"] is None:  # an object without a place, which GeoJSON allows
         return None
     try:
-        geometry = shapely.from_geojson(json.dumps(_closed(feature["geometry"])))
+        geometry = _geometry_of(feature)
     except (KeyError, ValueError, TypeError, shapely.errors.ShapelyError) as error:
         name = _class_name(properties)
         which = f"a region of class {name!r}" if name else "a region without a class"
         raise UnreadableError(
-            f"{path}: {which} has a broken outline (too few corners, or no numbers); draw and export it again"
+            f"{path}: {which} has a broken outline (too few corners, or no places in pixels); draw and export it again"
         ) from error
     area = _area_of(geometry)
     if area is None:
@@ -338,6 +355,13 @@ def _as_roi(feature: dict[str, Any], path: Path) -> Roi | None:
     name = _class_name(properties)
     title = properties.get("name")
     return Roi(kind=_kind_of(name), name=name, geometry=area, title=title.strip() if isinstance(title, str) else "")
+
+
+def _geometry_of(feature: dict[str, Any]) -> Any:
+    geometry = shapely.from_geojson(json.dumps(_closed(feature["geometry"])))
+    if np.abs(shapely.get_coordinates(geometry)).max(initial=0) > _MAX_PX:
+        raise ValueError("a corner that lies on no slide")
+    return geometry
 
 
 def _object_type(feature: dict[str, Any], properties: dict[str, Any]) -> str:

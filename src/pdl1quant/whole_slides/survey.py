@@ -16,7 +16,7 @@ from pdl1quant.errors import RefusedError
 from pdl1quant.model import Rect, ResultFlag, StainEstimate, Tile
 from pdl1quant.networks.card import load_model, model_folder
 from pdl1quant.networks.maps import gives_maps, window_sides
-from pdl1quant.slides.roi import RoiKind, limiting_rois, of_kind, scored_region, within_reach
+from pdl1quant.slides.roi import RoiKind, limiting_rois, of_kind, scored_region, why_nothing, within_reach
 from pdl1quant.stages import nuclei, quality, stains, tissue
 from pdl1quant.tiling import (
     BLOCK_PX,
@@ -427,7 +427,7 @@ def _blocks_in(rois: Sequence[Roi], slide: Slide, grid: SlideGrid) -> BoolArray:
     whole = shapely.box(0, 0, grid.width * grid.downsample_x, grid.height * grid.downsample_y)
     region = scored_region(rois, whole)
     if region.is_empty:
-        raise RefusedError("no region to be scored lies inside the slide; draw it on this slide")
+        raise RefusedError(why_nothing(rois, whole, what="slide"))
     cores = [roi for roi in rois if roi.is_core]
     counts = scored_region((*cores, *of_kind(rois, RoiKind.EXCLUDE)) if cores else limiting_rois(rois), whole)
     shapely.prepare(counts)
