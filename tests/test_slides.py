@@ -369,6 +369,13 @@ def test_sides_may_differ_up_to_twofold():
         resolve_sides("slide.tif", StatedSize(x_um=0.6, y_um=0.25), given=None)
 
 
+@pytest.mark.parametrize(("y_um", "contradicts"), [(0.25, True), (0.5, False)])
+def test_a_given_size_contradicts_pixels_that_are_not_square(y_um, contradicts):
+    stated = StatedSize(x_um=0.5, y_um=y_um)
+    sides = resolve_sides("slide.tif", stated, given=stated.mean_um)
+    assert (sides.x_um, sides.y_um, sides.overridden) == (stated.mean_um, stated.mean_um, contradicts)
+
+
 def test_level_of_fractional_downsample_is_seam_exact_in_openslide(tmp_path):
     """OpenSlide's own windows shift by parts of a pixel there: 4.0013 is no whole number."""
     rgb = slide_files.picture(1500, 770)

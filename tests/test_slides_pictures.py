@@ -7,7 +7,7 @@ import pytest
 import tifffile
 
 import slide_files
-from pdl1quant.errors import InputError, NotColourError
+from pdl1quant.errors import InputError, NotColourError, UnreadableError
 from pdl1quant.model import Rect
 from pdl1quant.slides.images import read_image
 from pdl1quant.slides.opening import open_slide
@@ -69,6 +69,25 @@ def test_of_a_zarr_stack_the_first_plane_is_read_and_that_is_said(tmp_path):
     rgb, notes = pixels_of(tmp_path / "stack.zarr")
     np.testing.assert_array_equal(rgb, SHARP)
     assert notes == (Note.FIRST_IMAGE_ONLY,)
+
+
+def test_a_slide_whose_channels_are_in_files_of_their_own_is_refused(tmp_path):
+    """Their pixels would be looked for in the one that was named."""
+    ids = [f"urn:uuid:0000000{channel}-0000-0000-0000-000000000000" for channel in range(3)]
+    places = "".join(
+        f'<TiffData FirstC="{channel}" IFD="0" PlaneCount="1"><UUID FileName="{channel}.ome.tif">{each}</UUID></TiffData>'
+        for channel, each in enumerate(ids)
+    )
+    channels = "".join(f'<Channel ID="Channel:0:{channel}" SamplesPerPixel="1"/>' for channel in range(3))
+    for channel, each in enumerate(ids):
+        xml = f"""<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="{each}">
+            <Image ID="Image:0"><Pixels ID="Pixels:0" DimensionOrder="XYCZT" Type="uint8" SizeX="{WIDTH}"
+            SizeY="{HEIGHT}" SizeC="3" SizeZ="1" SizeT="1" PhysicalSizeX="0.25" PhysicalSizeY="0.25">
+            {channels}{places}</Pixels></Image></OME>"""
+        with tifffile.TiffWriter(tmp_path / f"{channel}.ome.tif") as tiff:
+            tiff.write(SHARP[..., channel], tile=(128, 128), description=xml, metadata=None)
+    with pytest.raises(UnreadableError, match="pixels are in other files; export it as one file"):
+        open_slide(tmp_path / "0.ome.tif")
 
 
 @pytest.mark.parametrize("n_channels", [2, 4, 5])

@@ -68,7 +68,10 @@ class StatedSize:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PixelSize:
-    """The pixel size that counts, where it is from, and what the file said (um per pixel)."""
+    """The pixel size that counts, where it is from, and what the file said (um per pixel).
+
+    ``overridden``: the user contradicts the file, be it that its pixels are square.
+    """
 
     mpp: float
     source: MppSource
@@ -99,6 +102,7 @@ def resolve_pixel_size(name: str, stated: StatedSize | None, *, given: float | N
     metadata = stated.mean_um if stated is not None and stated.plausible else None
     if given is not None:
         overridden = metadata is not None and abs(given - metadata) > OVERRIDE_TOLERANCE * metadata
+        overridden |= metadata is not None and not _is_square(stated)
         return PixelSize(mpp=given, source="given", metadata_mpp=metadata, overridden=overridden)
     if stated is None:
         raise PixelSizeError(f"{name}: no pixel size in the file; pass --mpp (um per pixel)")
@@ -107,12 +111,15 @@ def resolve_pixel_size(name: str, stated: StatedSize | None, *, given: float | N
             f"{name}: the file says {_pixel(stated)}, not one of a microscope ({MIN_MPP:g}-{MAX_MPP:g}); "
             "pass --mpp (um per pixel)"
         )
-    shorter, longer = sorted((stated.x_um, stated.y_um))
-    if longer > (1 + MAX_ANISOTROPY) * shorter:
+    if not _is_square(stated):
         raise PixelSizeError(
             f"{name}: pixels of {_pixel(stated)} are not square; export it with square pixels, or pass --mpp"
         )
     return PixelSize(mpp=metadata, source="metadata", metadata_mpp=metadata, overridden=False)
+
+
+def _is_square(stated: StatedSize | None) -> bool:
+    return stated is None or max(stated.x_um, stated.y_um) <= (1 + MAX_ANISOTROPY) * min(stated.x_um, stated.y_um)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -107,7 +107,7 @@ class TiffSource:
         levels = []
         for number, each in enumerate(series.levels):
             pages = _colour_pages(each)
-            if not pages:
+            if not pages or any(page.parent is not self._tiff for page in pages):
                 raise UnreadableError(f"{self._name}: its pixels are in other files; export it as one file")
             if pages[0].samplesperpixel < 3 and len(pages) < 3:
                 raise damaged(self._name) if self._complaints.heard else _not_colour(self._name)
