@@ -75,7 +75,7 @@ def test_a_slide_whose_channels_are_in_files_of_their_own_is_refused(tmp_path):
     """Their pixels would be looked for in the one that was named."""
     ids = [f"urn:uuid:0000000{channel}-0000-0000-0000-000000000000" for channel in range(3)]
     places = "".join(
-        f'<TiffData FirstC="{channel}" IFD="0" PlaneCount="1"><UUID FileName="{channel}.ome.tif">{each}</UUID></TiffData>'
+        f'<TiffData FirstC="{channel}" IFD="0"><UUID FileName="{channel}.ome.tif">{each}</UUID></TiffData>'
         for channel, each in enumerate(ids)
     )
     channels = "".join(f'<Channel ID="Channel:0:{channel}" SamplesPerPixel="1"/>' for channel in range(3))

@@ -33,6 +33,7 @@ _BOUNDED_COMPRESSIONS: Final = frozenset({1, 5, 7, 8, 32773, 32946})
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 _RESOLUTION_UNITS: Final = {2: "inch", 3: "cm", 4: "mm", 5: "um"}
+_AXES_OF_A_PAGE: Final = "YXS"
 _MAX_SAMPLE_VALUE: Final = 281
 _ORIENTATION: Final = 274
 _ICC_PROFILE: Final = 34675
@@ -84,17 +85,18 @@ def _colour_pages(name: str, tiff: Any) -> list[Any]:
 
 def channel_pages(series: Any) -> tuple[int, ...]:
     """Which pages of tifffile's series hold the three channels of its first plane; none where there are not three."""
-    planes = plane_counts(series)
-    axes = series.axes[: len(planes)]
-    if "C" not in axes or planes[axes.index("C")] != 3:
+    axes, counts = plane_axes(series)
+    if "C" not in axes or counts[axes.index("C")] != 3:
         return ()
     places = (tuple(channel if axis == "C" else 0 for axis in axes) for channel in range(3))
-    return tuple(int(np.ravel_multi_index(at, planes)) for at in places)
+    return tuple(int(np.ravel_multi_index(at, counts)) for at in places)
 
 
-def plane_counts(series: Any) -> tuple[int, ...]:
-    """How many pages tifffile's series has along each of its axes but those of a page: focus, time, channel."""
-    return tuple(series.shape[: -len(series.keyframe.axes)])
+def plane_axes(series: Any) -> tuple[str, tuple[int, ...]]:
+    """The axes of tifffile's series that are not those of a page (focus, time, channel), and how long they are."""
+    axes, shape = series.get_axes(squeeze=False), series.get_shape(squeeze=False)
+    counts = [(axis, n) for axis, n in zip(axes, shape, strict=True) if axis not in _AXES_OF_A_PAGE]
+    return "".join(axis for axis, _ in counts), tuple(n for _, n in counts)
 
 
 def _check(name: str, page: Any, n_file_bytes: int) -> None:

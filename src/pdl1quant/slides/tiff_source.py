@@ -21,7 +21,7 @@ from pdl1quant.errors import NotColourError, UnreadableError
 from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, read_tiles
 from pdl1quant.slides.raster import Note, damaged, on_white, quiet
 from pdl1quant.slides.source import LevelPixels, LevelSize, SourceInfo, icc_name
-from pdl1quant.slides.tiff import JPEG_COMPRESSIONS, channel_pages, plane_counts, stated_size
+from pdl1quant.slides.tiff import JPEG_COMPRESSIONS, channel_pages, plane_axes, stated_size
 from pdl1quant.slides.tiff_index import (
     CUT_OFF,
     NOT_STORED,
@@ -229,7 +229,7 @@ def _holds_more(tiff: Any, pages: tuple[Any, ...]) -> bool:
     Labels, thumbnails and other small pictures are none; of Aperio's files all but the first series are such.
     """
     first, *others = tiff.series
-    if math.prod(plane_counts(first)) > len(pages):
+    if math.prod(plane_axes(first)[1]) > len(pages):
         return True
     least_px = MIN_SCAN_SHARE * page_size(pages[0]).area
     scans = () if tiff.is_svs else (each.keyframe for each in others if each.keyframe is not None)

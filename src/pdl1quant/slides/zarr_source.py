@@ -105,8 +105,8 @@ class ZarrSource:
             tile = self._size(stored)
             folder = self._path / array.path
             missing = np.zeros((-(-sizes[level].height // tile.height), -(-sizes[level].width // tile.width)), bool)
-            counts = [-(-side // step) for side, step in zip(array.shape, stored, strict=True)]
-            counts[self._axes.index("y")] = counts[self._axes.index("x")] = 1
+            sides = zip(self._axes, array.shape, stored, strict=True)
+            counts = [-(-side // step) if axis == "c" else 1 for axis, side, step in sides]  # of the first plane
             present = _files_below(folder)
             for row, column in np.ndindex(missing.shape):
                 missing[row, column] = not all(
