@@ -94,8 +94,9 @@ def test_a_slide_whose_channels_are_in_files_of_their_own_is_refused(tmp_path):
 def test_channels_that_are_not_three_are_no_colours(tmp_path, n_channels):
     channels = np.concatenate([SHARP, BLURRED], axis=2).transpose(2, 0, 1)[:n_channels]
     path = write(tmp_path / "stained.ome.tif", channels, axes="CYX")
-    with pytest.raises(NotColourError, match="not a colour image"):
-        open_slide(path)
+    for reader in (open_slide, read_image):
+        with pytest.raises(NotColourError, match=f"not a colour image .{n_channels} channels, not three"):
+            reader(path)
 
 
 @pytest.mark.parametrize(("share", "notes"), [(1, (Note.FIRST_IMAGE_ONLY,)), (4, ())])
@@ -134,6 +135,21 @@ def test_what_is_transparent_is_white_however_its_colours_are_stored(tmp_path, p
     rgb, _ = pixels_of(tmp_path / "slide.tif")
     np.testing.assert_array_equal(rgb[:100], SHARP[:100])
     assert (rgb[100:] == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["16 bit", "CMYK", "turned"])
+def test_one_level_in_tiles_is_looked_at_as_it_is_scored(tmp_path, kind):
+    """As a plain image, whose samples become 8-bit RGB."""
+    pixels, options = {
+        "16 bit": (SHARP.astype(np.uint16) * 257, {}),
+        "CMYK": (np.dstack([255 - SHARP, np.zeros_like(SHARP[..., :1])]), {"photometric": "separated"}),
+        "turned": (SHARP[:, ::-1], {"extratags": [(274, 3, 1, 2, True)]}),
+    }[kind]
+    options = slide_files.tiff_options(lossless=True, metadata=None, **options)
+    with tifffile.TiffWriter(tmp_path / "slide.tif") as tiff:
+        tiff.write(pixels, resolution=(40_000, 40_000), resolutionunit="CENTIMETER", **options)
+    np.testing.assert_array_equal(read_image(tmp_path / "slide.tif").rgb, SHARP)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "slide.tif")[0], SHARP)
 
 
 def write_jpeg_2000(path, *, compression, has_luma, description):

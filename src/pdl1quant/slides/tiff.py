@@ -54,7 +54,7 @@ def decode_tiff(name: str, stream: BinaryIO) -> Decoded:
         if _ICC_PROFILE in pages[0].tags:
             notes.append(Note.ICC_IGNORED)
         samples = _samples(pages)
-        _check_samples(name, pages, samples)
+        _check_samples(name, pages, samples, tiff.series[0])
         rgb = _rgb(name, pages[0], samples, notes)
         if rgb.shape != (*samples.shape[:2], 3) or rgb.dtype != np.uint8:  # a palette of another shape
             raise damaged(name)
@@ -90,6 +90,13 @@ def channel_pages(series: Any) -> tuple[int, ...]:
         return ()
     places = (tuple(channel if axis == "C" else 0 for axis in axes) for channel in range(3))
     return tuple(int(np.ravel_multi_index(at, counts)) for at in places)
+
+
+def not_colour(name: str, series: Any) -> NotColourError:
+    """The error for a series of pages that hold one channel each, and not three."""
+    n = dict(zip(*plane_axes(series), strict=True)).get("C", 1)
+    held = f"{n} channels, not three" if n > 1 else "one grey channel"
+    return NotColourError(f"{name}: not a colour image ({held}); export the colour image as RGB")
 
 
 def plane_axes(series: Any) -> tuple[str, tuple[int, ...]]:
@@ -130,12 +137,12 @@ def _samples(pages: list[Any]) -> Any:
     return samples if samples.ndim == 3 else samples[..., np.newaxis]
 
 
-def _check_samples(name: str, pages: list[Any], samples: Any) -> None:
+def _check_samples(name: str, pages: list[Any], samples: Any, series: Any) -> None:
     page = pages[0]
     if samples.shape[:2] != (page.imagelength, page.imagewidth):
         raise damaged(name)
     if samples.shape[2] < 3 and page.photometric != _PALETTE:
-        raise NotColourError(f"{name}: not a colour image (one grey channel); export the colour image as RGB")
+        raise not_colour(name, series)
     if samples.dtype not in (np.uint8, np.uint16):
         raise RefusedError(f"{name}: samples of type {samples.dtype}, so its white is unknown; export it as 8-bit RGB")
     is_raw_ycbcr = page.photometric == _YCBCR and page.compression not in JPEG_COMPRESSIONS

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import tifffile
 
-from pdl1quant.errors import NotColourError, UnreadableError
+from pdl1quant.errors import UnreadableError
 from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, read_tiles
 from pdl1quant.slides.raster import Note, damaged, on_white, quiet
 from pdl1quant.slides.source import LevelPixels, LevelSize, SourceInfo, icc_name
-from pdl1quant.slides.tiff import JPEG_COMPRESSIONS, channel_pages, plane_axes, stated_size
+from pdl1quant.slides.tiff import JPEG_COMPRESSIONS, channel_pages, not_colour, plane_axes, stated_size
 from pdl1quant.slides.tiff_index import (
     CUT_OFF,
     NOT_STORED,
@@ -110,7 +110,7 @@ class TiffSource:
             if not pages or any(page.parent is not self._tiff for page in pages):
                 raise UnreadableError(f"{self._name}: its pixels are in other files; export it as one file")
             if pages[0].samplesperpixel < 3 and len(pages) < 3:
-                raise damaged(self._name) if self._complaints.heard else _not_colour(self._name)
+                raise damaged(self._name) if self._complaints.heard else not_colour(self._name, series)
             for page in pages:
                 _check_page(self._name, page, number)
             levels.append(_TiffLevel(pages=pages, size=page_size(pages[0]), tile=tile_size(pages[0])))
@@ -190,9 +190,17 @@ def _shape_at(page: Any, at: TileAt) -> tuple[int, int]:
 
 
 def is_tiled_rgb(path: Path) -> bool:
-    """Whether a TIFF file is better read by tiles than as one plain image: it is tiled, or has several levels."""
+    """Whether a TIFF file is better read by tiles than as one plain image: it is tiled, or has several levels.
+
+    One level of 16 bit, CMYK, a palette or turned is read as a plain image, which turns it into upright 8-bit RGB.
+    """
     with _named(path.name), quiet(), tifffile.TiffFile(path) as tiff:
-        return bool(tiff.pages.first.is_tiled or len(tiff.series[0].levels) > 1)
+        first = tiff.pages.first
+        if len(tiff.series[0].levels) > 1:
+            return True
+        is_8_bit = first.bitspersample == 8 and first.photometric in {_RGB, _YCBCR, _GREY}
+        is_upright = first.tags.valueof(_ORIENTATION, default=1) == 1
+        return bool(first.is_tiled and ((is_8_bit and is_upright) or claims_levels(path)))
 
 
 def is_aperio_ycc(path: Path) -> bool:
@@ -234,10 +242,6 @@ def _holds_more(tiff: Any, pages: tuple[Any, ...]) -> bool:
     least_px = MIN_SCAN_SHARE * page_size(pages[0]).area
     scans = () if tiff.is_svs else (each.keyframe for each in others if each.keyframe is not None)
     return any(page.is_tiled and page_size(page).area > least_px for page in scans)
-
-
-def _not_colour(name: str) -> NotColourError:
-    return NotColourError(f"{name}: not a colour image (one grey channel); export the colour image as RGB")
 
 
 def _check_size(name: str, size: LevelSize, level: int) -> None:
