@@ -1,7 +1,10 @@
 """Bad and odd slides from file to row: named, refused, or scored as what they are; never a silent white tile."""
 
+import json
+
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import tifffile
 from PIL import Image as PillowImage
@@ -115,6 +118,24 @@ def test_a_slide_without_a_pixel_size_has_no_score(image, tmp_path):
     row = row_of(path, tmp_path / "out")
     assert row.status in (Status.REFUSED, Status.FAILED)
     assert "--mpp" in row.error
+
+
+def test_a_region_of_qupath_lies_right_on_a_slide_with_a_larger_ground(image, tmp_path):
+    """There it counts from the corner of the scan, which is the first pixel of the same picture as a TIFF."""
+    slide_files.write_scn(tmp_path / "slide.scn", image, corner=(1000, 800), ground=(4000, 3200), mpp=0.5)
+    slide_files.write_pages(tmp_path / "slide.tif", image, downsamples=(4,), resolution=20_000)
+    ring = [[500, 250], [900, 250], [900, 900], [500, 900], [500, 250]]
+    properties = {"objectType": "annotation", "classification": {"name": "Tumor"}}
+    region = tmp_path / "region.geojson"
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    region.write_text(json.dumps({"type": "Feature", "geometry": geometry, "properties": properties}))
+    tables = []
+    for kind in ("scn", "tif"):
+        run(tmp_path / f"slide.{kind}", tmp_path / kind, config=CONFIG, mpp=None, roi=region)
+        tables.append(read_cells(tmp_path / kind / "cells" / "slide.parquet"))
+    pd.testing.assert_frame_equal(*tables)
+    (row,) = rows_of(tmp_path / "scn", "image")
+    assert row.n_tumour > 100
 
 
 def test_a_slide_that_ends_early_is_partial_or_has_no_score(image, tmp_path):
