@@ -14,7 +14,7 @@ import slide_files
 from pdl1quant.errors import NotColourError, Pdl1QuantError, PixelSizeError, UnreadableError
 from pdl1quant.model import Rect, SlideDamage
 from pdl1quant.slides.mosaic import boxes_of_tiles
-from pdl1quant.slides.opening import open_slide
+from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.slides.source import LevelSize
 
 WIDTH, HEIGHT = 1037, 773
@@ -242,6 +242,15 @@ def test_ome_header_of_another_image_is_refused(copied):
     path.write_bytes(data.replace(b'SizeX="1037"', b'SizeX="9999"'))
     with pytest.raises(UnreadableError, match=r"the OME header says 9999 x 773 pixels, the image has 1037 x 773"):
         slide_files.open_with_its_reader(path)
+
+
+@pytest.mark.parametrize("name", ["ome_lossless.ome.tif", "leica.scn"])
+def test_xml_that_is_broken_is_a_damaged_file_and_stops_no_run(copied, name):
+    path = copied(name)
+    path.write_bytes(path.read_bytes().replace(b"</Pixels>", b"<;Pixels>").replace(b"</pixels>", b"<;pixels>"))
+    assert isinstance(is_whole_slide(path), bool)
+    with pytest.raises(UnreadableError, match="truncated or damaged"):
+        open_slide(path)
 
 
 def test_level_of_no_pixels_is_refused(copied):

@@ -4,8 +4,8 @@ What OpenSlide would pass over in silence is found in the file's own index: it p
 not been scanned. One tile that does not decode spoils its whole window and its handle, so the file is then opened
 again and read in small pieces.
 
-Formats that place what was scanned on a larger, empty ground (MRXS, SCN and others) are cut to the box of it, as QuPath does:
-regions drawn there, and cells opened there, lie where they belong.
+Formats that place what was scanned on a larger, empty ground (MRXS, SCN and others) are cut to the box of it, as QuPath
+does: regions drawn there, and cells opened there, lie where they belong.
 """
 
 from __future__ import annotations

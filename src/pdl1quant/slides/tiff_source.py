@@ -59,6 +59,7 @@ DECODER_FAILURES = (
     TypeError,
     AttributeError,
     ArithmeticError,
+    SyntaxError,  # of XML
     struct.error,
 )
 """What tifffile and imagecodecs raise on damaged files."""
