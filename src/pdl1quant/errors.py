@@ -15,6 +15,7 @@
     │       ├── NotColourError
     │       └── NotHdabError
     └── OutputError           a result cannot be written or read back
+        └── FullDiskError     there is no room for it, nor for any other
 
 A message says what was met, where, and what to do, in one line.
 """
@@ -72,3 +73,7 @@ class NotHdabError(RefusedError):
 
 class OutputError(Pdl1QuantError):
     """A result cannot be written, or a written one cannot be read back."""
+
+
+class FullDiskError(OutputError):
+    """The disk, or what of it the user may fill, is full."""

@@ -27,7 +27,7 @@ from pdl1quant.batch.work import (
     take_sample,
     unexpected,
 )
-from pdl1quant.errors import NotHdabError, RefusedError, UnreadableError
+from pdl1quant.errors import FullDiskError, NotHdabError, RefusedError, UnreadableError
 from pdl1quant.model import BrownArea, RegionScore, ResultFlag, Score, StainEstimate, Status
 from pdl1quant.outputs.files import SCORES_NAME, case_file_name
 from pdl1quant.outputs.scores_table import ScoreRow, write_scores
@@ -114,7 +114,14 @@ class CaseWork:
             self._estimate(case)
         self._complain()
         self.listener.doing("scoring", wave[0][0])
-        self._analyse(cases)
+        try:
+            self._analyse(cases)
+        except FullDiskError:  # those that are done have their rows all the same
+            self._complain()
+            for case in cases:
+                if not case.open_images:
+                    self._close(case)
+            raise
         self._complain()
         for case in cases:
             self._close(case)

@@ -19,7 +19,7 @@ from pdl1quant.batch.rows import plural
 from pdl1quant.batch.work import Outcome
 from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.model import StainEstimate
-from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, replace_atomically
+from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, replace_atomically, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -146,7 +146,7 @@ class Ledger:
                     os.fsync(file.fileno())
                     self._flushed = time.monotonic()
         except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written ({error.strerror}); check place and space") from error
+            raise write_error(self._path, error) from error
 
     def _rewrite(self, lines: Iterable[Mapping[str, Any]]) -> None:
         with replace_atomically(self._path) as partial:

@@ -30,7 +30,7 @@ from pdl1quant.batch.rows import UNSCORED, complaints, problem_row
 from pdl1quant.batch.slide_work import prepare
 from pdl1quant.batch.traces import clear_traces, write_trace
 from pdl1quant.batch.workers import Workers
-from pdl1quant.errors import OutputError, Pdl1QuantError, UsageError
+from pdl1quant.errors import FullDiskError, OutputError, Pdl1QuantError, UsageError
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.session import close_models
@@ -72,6 +72,8 @@ def run(job: Job, *, listener: Listener) -> Summary:
     ------
     UsageError
         Nothing was read or written: the inputs, the output folder, or the settings of a resumed run do not fit.
+    FullDiskError
+        The disk of the results is full; no further image was tried.
     OutputError
         The results as a whole cannot be written.
     """
@@ -90,7 +92,14 @@ def run(job: Job, *, listener: Listener) -> Summary:
     )
     given = [path for path in (*job.paths, job.roi, job.cases, job.core_map) if path is not None]
     with claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given):
-        return _run(job, images, problems, listener=listener)
+        try:
+            return _run(job, images, problems, listener=listener)
+        except FullDiskError as error:
+            how = "with --resume in place of --overwrite" if job.overwrite else "with --resume"
+            raise FullDiskError(
+                f"{job.output}: its disk or your quota is full, so the run has stopped; what is written is whole: make "
+                f"room, then run the same command {how} to go on"
+            ) from error
 
 
 def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, listener: Listener) -> Summary:
@@ -114,19 +123,20 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
     n_workers = job.workers if any(image.is_slide for image in images) else min(job.workers, max(1, len(images)))
     for message in array_warnings(images, job.core_map) if job.is_array else ():
         listener.complain(message)
-    with scratch_folder(job.output) as scratch, Workers(n_workers) as workers:
-        if not ledger.knows(image.stem for image in images):  # processes take a second or two to start
-            workers.begin(prepare, job.config)
-        work = CaseWork(job=job, ledger=ledger, workers=workers, scratch=scratch, listener=listener, rows=rows)
-        for wave in _waves(by_case(images), n_images=job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1):
-            try:
+    try:
+        with scratch_folder(job.output) as scratch, Workers(n_workers) as workers:
+            if not ledger.knows(image.stem for image in images):  # processes take a second or two to start
+                workers.begin(prepare, job.config)
+            work = CaseWork(job=job, ledger=ledger, workers=workers, scratch=scratch, listener=listener, rows=rows)
+            n_ahead = job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1
+            for wave in _waves(by_case(images), n_images=n_ahead):
                 work.score(wave)
-            except BaseException:  # stopped, or a full disk: the rows of the cases that are done are not to be lost
-                if rows:
-                    with suppress(OutputError):
-                        write_scores(rows, job.output / SCORES_NAME)
-                raise
-        work.pool()
+            work.pool()
+    except BaseException:  # stopped, or a full disk: the rows of the cases that are done are not to be lost
+        if rows:
+            with suppress(OutputError):
+                write_scores(rows, job.output / SCORES_NAME)
+        raise
     close_models()  # the report needs the memory: it reads all cells of a case
     write_scores(rows, job.output / SCORES_NAME)
     ledger.finish()

@@ -1,7 +1,7 @@
 """The work on one whole slide: its tiles in the workers, its bands and files here.
 
-As with images, nothing that goes wrong with one slide leaves this module as an exception. What is kept at a time is a
-few rows of tiles; the files grow band by band, and appear when the slide is done.
+As with images, nothing that goes wrong with one slide, but a full disk, leaves this module as an exception. What is
+kept at a time is a few rows of tiles; the files grow band by band, and appear when the slide is done.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The work on one image, done in a worker: small values in, files written, small values out.
 
-Nothing that goes wrong with one image leaves this module as an exception: it becomes an `Outcome` that says so.
+Nothing that goes wrong with one image leaves this module as an exception: it becomes an `Outcome` that says so. A full
+disk does, for there is no room for the results of the others either.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import shapely
 
 from pdl1quant.batch.traces import trace_path
-from pdl1quant.errors import InputError, OutputError, RefusedError, UnreadableError
+from pdl1quant.errors import FullDiskError, InputError, OutputError, RefusedError, UnreadableError
 from pdl1quant.model import (
     BrownArea,
     Counts,
@@ -217,10 +218,12 @@ def result_paths(image: Image, plan: Plan) -> dict[str, Path]:
 
 
 def guarded(task: Task, work: Callable[[Task], Done]) -> Done:
-    """Do the work; what goes wrong becomes its outcome."""
+    """Do the work; what goes wrong becomes its outcome, but for a full disk (`FullDiskError`)."""
     began = time.perf_counter()
     try:
         done = work(task)
+    except FullDiskError:
+        raise
     except (InputError, OutputError) as error:
         done = Done(outcome=outcome_of(error, task.image))
     except Exception as error:  # noqa: BLE001  one image must not stop the others

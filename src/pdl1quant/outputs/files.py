@@ -6,6 +6,7 @@ header of its tables in CSV), so that a folder can be cleared of results without
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -16,7 +17,7 @@ from contextvars import ContextVar
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
-from pdl1quant.errors import OutputError, UsageError
+from pdl1quant.errors import FullDiskError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -59,6 +60,8 @@ _PARTIAL_PREFIX = ".pdl1quant-"
 _PARTIAL_SUFFIX = ".partial"
 _TOGETHER: ContextVar[list[tuple[Path, Path]] | None] = ContextVar("together", default=None)
 """Files that `replace_together` is going to rename, where it is at work."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PROBE_BYTES = 1 << 16
 _MARK_WITHIN = 1 << 16  # bytes from either end: above any Parquet footer or TIFF header written here
 
 
@@ -108,8 +111,10 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 
     Raises
     ------
+    FullDiskError
+        The disk is full.
     OutputError
-        The file system refuses (full, read-only, a folder is in the way).
+        The file system refuses otherwise (read-only, a folder is in the way).
     """
     partial = _partial_in(path.parent)
     together = _TOGETHER.get()
@@ -162,7 +167,31 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({_reason(error)}); check the place and its space") from error
+        raise write_error(path, error) from error
+
+
+def write_error(path: Path, error: OSError) -> OutputError:
+    """What to raise where a file system refused to write ``path``: a `FullDiskError` where that is why.
+
+    Call it before anything is removed: numpy and others do not say why a file became too short, and it is tried again.
+    """
+    if error.errno is None:
+        error = _probed(path.parent) or error
+    if error.errno in _FULL:
+        return FullDiskError(f"{path}: cannot be written ({_reason(error)}); make room on its disk")
+    return OutputError(f"{path}: cannot be written ({_reason(error)}); check the place and its space")
+
+
+def _probed(folder: Path) -> OSError | None:
+    """Why nothing can be written into a folder; None where it can."""
+    probe = _partial_in(folder)
+    try:
+        probe.write_bytes(bytes(_PROBE_BYTES))
+    except OSError as error:
+        return error
+    finally:
+        _discard(probe)
+    return None
 
 
 def _discard(partial: Path) -> None:
@@ -236,7 +265,11 @@ def claim_output(
         if foreign:
             raise OutputError(f"{foreign[0]}: lies where results go, but pdl1quant did not write it; move it away")
         _remove([path for path in ours if overwrite or path.name.endswith(_PARTIAL_SUFFIX)], out)
-        yield
+        try:
+            yield
+        except FullDiskError:  # what workers that were stopped had begun takes room, and is of no use
+            _remove([path for path in _at_result_places(out) if path.name.endswith(_PARTIAL_SUFFIX)], out)
+            raise
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from pdl1quant.errors import OutputError
 from pdl1quant.model import Rect, Region, SlideDamage, Tile
 from pdl1quant.networks.maps import ClassScores, Maps
 from pdl1quant.networks.segmenter import map_tile
+from pdl1quant.outputs.files import write_error
 from pdl1quant.planes import plane
 from pdl1quant.slides.pyramid import BORDER_LEVEL
 
@@ -93,9 +94,7 @@ class WindowStore:
             (partial / DAMAGE_FILE).write_text(_damage_lines(view.region.damage), encoding="utf-8")
             partial.rename(self._place(window))
         except OSError as error:
-            raise OutputError(
-                f"{self.folder}: cannot be written ({error.strerror or error}); check its space"
-            ) from error
+            raise write_error(partial, error) from error
 
     def has(self, window: WindowPlace) -> bool:
         """Whether the view of a window is there."""
