@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from pdl1quant.config import Config, load_config
     from pdl1quant.errors import Pdl1QuantError
     from pdl1quant.model import CELL_COLUMNS, Flag, SlideResult
-    from pdl1quant.pipeline import analyse_image, estimate_case, sample_image, score_case, score_image
+    from pdl1quant.pipeline import CaseMember, analyse_image, estimate_case, sample_image, score_case, score_image
 
 __version__ = version("pdl1quant")
 
 _HOME = {
     "CELL_COLUMNS": "model",
+    "CaseMember": "pipeline",
     "Config": "config",
     "Flag": "model",
     "Pdl1QuantError": "errors",
@@ -36,6 +37,7 @@ _HOME = {
 
 __all__ = [
     "CELL_COLUMNS",
+    "CaseMember",
     "Config",
     "Flag",
     "Pdl1QuantError",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdl1quant.batch.cores import core_result, cores_by_case, cores_on, is_unlike_map, map_warnings, score_cores
-from pdl1quant.batch.rows import CASE_FLAGS, as_duplicate, case_result, complaints, image_row, region_rows
+from pdl1quant.batch.rows import as_duplicate, case_result, complaints, image_row, region_rows
 from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
 from pdl1quant.batch.traces import trace_path, write_trace
 from pdl1quant.batch.work import (
@@ -233,9 +233,7 @@ class CaseWork:
                 else:
                     wanted.append((case, image))
         images = [(case, image) for case, image in wanted if not image.is_slide]
-        tasks = [
-            Task(image=image, plan=self.job.plan, estimate=case.estimate, flags=CASE_FLAGS) for case, image in images
-        ]
+        tasks = [Task(image=image, plan=self.job.plan, estimate=case.estimate) for case, image in images]
         for index, done in self.workers.run(analyse, tasks, crashed=lost):
             self._ended(*images[index], done)
         for case, image in wanted:
@@ -324,12 +322,7 @@ class CaseWork:
         if not members or case.estimate is None:
             return None, ""
         plan = self.job.plan
-        flags = () if all(image.is_slide for image in case.images) else CASE_FLAGS
-        with_tissue = [each for each in outcomes if each.is_scored and each.status is not Status.NO_TISSUE]
-        if with_tissue and all(ResultFlag.NO_DAB_SEEN in each.flags for each in with_tissue):
-            flags = (*flags, ResultFlag.NO_DAB_SEEN)
-        if len(members) < len(outcomes) or any(outcome.error for outcome in outcomes):
-            flags = (*flags, ResultFlag.PARTIAL)
+        flags = (ResultFlag.PARTIAL,) if len(members) < len(outcomes) else ()
         is_array = any(image.cores for image in case.images)
         if any(is_unlike_map(image, case.outcomes[image.stem]) for image in case.images):
             flags = (*flags, ResultFlag.CORES_UNLIKE_MAP)

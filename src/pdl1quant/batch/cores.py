@@ -77,14 +77,9 @@ def score_cores(cores: Sequence[Core], *, estimates: Mapping[str, StainEstimate]
     scored = _scored(cores)
     if not scored:
         return None
-    outcomes = {core.image.stem: core.outcome for core in scored}.values()
     staining = [estimates[case] for case in dict.fromkeys(core.image.case for core in scored)]
     flags = {*CORE_FLAGS, *(flag for estimate in staining for flag in estimate_flags(estimate))}
-    with_tissue = [outcome for outcome in outcomes if outcome.status is not Status.NO_TISSUE]
-    if with_tissue and all(ResultFlag.NO_DAB_SEEN in outcome.flags for outcome in with_tissue):
-        flags.add(ResultFlag.NO_DAB_SEEN)
-    is_unscored = any(core.is_wanted and core.outcome.status in UNSCORED for core in cores)
-    if is_unscored or any(core.region.is_damaged for core in scored if core.region is not None):
+    if any(core.is_wanted and core.outcome.status in UNSCORED for core in cores):
         flags.add(ResultFlag.PARTIAL)
     if any(is_unlike_map(core.image, core.outcome) for core in scored):
         flags.add(ResultFlag.CORES_UNLIKE_MAP)
@@ -95,6 +90,8 @@ def score_cores(cores: Sequence[Core], *, estimates: Mapping[str, StainEstimate]
             has_tumour_roi=core.outcome.has_tumour_roi,
             has_nests=core.region.has_nests,
             brown=core.region.brown,
+            has_tissue=core.outcome.status is not Status.NO_TISSUE,
+            is_damaged=core.region.is_damaged,
         )
         for core in scored
         if core.region is not None

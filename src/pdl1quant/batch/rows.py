@@ -22,9 +22,6 @@ UNSCORED = (Status.REFUSED, Status.FAILED)
 _NAMED = 3
 """Images named in a line that is about many."""
 
-CASE_FLAGS = (ResultFlag.SELECTED_FIELDS,)
-"""Plain images are fields that somebody chose; whole slides are not."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseReport:

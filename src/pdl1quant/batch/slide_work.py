@@ -138,7 +138,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
         )
         tasks = _tasks(agenda, places, work=work, task=task, source=source)
         tiles = workers.run(take_step, tasks, crashed=_lost)  # the workers begin, and this process looks at the whole
-        flags = {*task.flags, *check_scale(slide, work, estimate=estimate, config=plan.config)}
+        flags = {*check_scale(slide, work, estimate=estimate, config=plan.config)}
         flags |= {*flags_of_notes(slide.notes), *flags_of_rois(rois, width=slide.width, height=slide.height)}
         work = look_for_artefacts(slide, work, estimate=estimate, config=plan.config)
         tally = Tally(

@@ -140,6 +140,8 @@ class Outcome:
             has_tumour_roi=self.has_tumour_roi,
             has_nests=self.has_nests,
             brown=self.brown,
+            has_tissue=self.status is not Status.NO_TISSUE,
+            is_damaged=bool(self.error),
         )
 
 
@@ -160,7 +162,6 @@ class Task:
     image: Image
     plan: Plan
     estimate: StainEstimate | None = None
-    flags: tuple[ResultFlag, ...] = field(default=())
 
 
 def take_sample(task: Task) -> Done:
@@ -242,7 +243,7 @@ def _analyse(task: Task) -> Done:
     read = _read(task)
     rois = () if image.roi is None else read_geojson_rois(image.roi)
     height, width = read.rgb.shape[:2]
-    flags = (*task.flags, *flags_of_notes(read.notes), *flags_of_rois(rois, width=width, height=height))
+    flags = (*flags_of_notes(read.notes), *flags_of_rois(rois, width=width, height=height))
     roi = _roi_masks(image, rois, (height, width))
     result = analyse_image(
         read.rgb,

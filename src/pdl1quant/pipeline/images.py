@@ -35,8 +35,8 @@ if TYPE_CHECKING:
         UInt8Array,
     )
 
-EMPTY_LEVEL = 200
-"""An image that is nowhere darker is empty glass, which may be neutral."""
+_OF_FIELDS = (ResultFlag.SELECTED_FIELDS,)
+"""What fits into an array is a field that somebody chose; whole slides are not."""
 
 
 def analyse_tile(
@@ -98,7 +98,7 @@ def analyse_image(
     keep_labels
         Whether the result carries its label images (at the working resolution).
     flags
-        What is known of the image beforehand; added to the result's flags.
+        What is known of the image beforehand; added to the result's flags, as ``selected_fields`` is.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def analyse_image(
     stained_um = nuclei.stained_width_um(od, estimate=estimate, mpp=tile.mpp)
     grain_um = quality.blue_grain_um(od, mpp=tile.mpp)
     size_flags = quality.check_nucleus_size(cells, config=config.quality, stained_um=stained_um, grain_um=grain_um)
-    result_flags = {*flags, *estimate_flags(estimate), *size_flags}
+    result_flags = {*_OF_FIELDS, *flags, *estimate_flags(estimate), *size_flags}
     cells, has_nests = _flagged(cells, roi, shape=rgb.shape[:2], mpp=mpp)
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
     if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
@@ -237,7 +237,7 @@ def score_image(
     -------
     SlideResult
         Cells table, counts, score with interval, stain estimate and flags. The score is that of an image: adequacy and
-        calls belong to a case (`score_case`).
+        calls belong to a case (`score_case`, with `CaseMember.of` this result).
 
     Raises
     ------
@@ -257,7 +257,9 @@ def score_image(
     >>> 0 <= result.score.tps_low <= result.score.tps <= result.score.tps_high <= 100
     True
     """
-    _check_colour(rgb)
+    check_pixels(rgb)
+    if quality.is_grey(rgb):
+        raise NotColourError("rgb: not a colour image; stains cannot be told apart")
     config = config or Config()
     pack = load_pack(assay)
     chosen = None if indication is None else find_indication(pack, indication)
@@ -265,11 +267,3 @@ def score_image(
     return analyse_image(
         rgb, mpp=mpp, estimate=estimate, config=config, pack=pack, indication=chosen, roi=roi, keep_labels=keep_labels
     )
-
-
-def _check_colour(rgb: UInt8Array) -> None:
-    check_pixels(rgb)
-    step = max(1, rgb.shape[0] // 256), max(1, rgb.shape[1] // 256)
-    few = rgb[:: step[0], :: step[1]].astype(np.int16)
-    if few.min() < EMPTY_LEVEL and np.abs(few - few.mean(axis=2, keepdims=True)).max() < 2:
-        raise NotColourError("rgb: not a colour image; stains cannot be told apart")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pdl1quant import naming
-from pdl1quant.model import BrownArea, Counts, ResultFlag
+from pdl1quant.model import BrownArea, Counts, ResultFlag, Status
 from pdl1quant.pipeline.staining import estimate_flags
 from pdl1quant.stages import quality
 from pdl1quant.stages import score as scoring
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pdl1quant.config import Config
-    from pdl1quant.model import Indication, RulePack, Score, StainEstimate
+    from pdl1quant.model import Indication, RulePack, Score, SlideResult, StainEstimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseMember:
-    """What one image adds to its case."""
+    """What one image adds to its case; of a result `CaseMember.of` makes it."""
 
     blocks: tuple[Counts, ...]
     flags: tuple[ResultFlag, ...] = ()
@@ -28,6 +28,21 @@ class CaseMember:
     has_nests: bool = True
     """Whether tumour was drawn or a nest of tumour cells found."""
     brown: BrownArea = field(default_factory=BrownArea)
+    has_tissue: bool = True
+    is_damaged: bool = False
+    """Whether some of it could not be read: the case is then partial."""
+
+    @classmethod
+    def of(cls, result: SlideResult) -> CaseMember:
+        """What an image adds whose result `analyse_image` or `score_image` gave."""
+        return cls(
+            blocks=result.blocks,
+            flags=result.flags,
+            has_tumour_roi=ResultFlag.TUMOUR_UNCONFIRMED not in result.flags,
+            has_nests=result.has_nests,
+            brown=result.brown,
+            has_tissue=result.status is not Status.NO_TISSUE,
+        )
 
 
 def score_case(
@@ -40,18 +55,37 @@ def score_case(
     flags: Iterable[ResultFlag] = (),
     level: Literal["image", "case"] = "case",
 ) -> Score:
-    """Pool the blocks of a case's images into its score.
+    """Pool the blocks of a case's images into its score, as `pdl1quant score` does.
+
+    Give each image once, and say ``ResultFlag.PARTIAL`` in ``flags`` where one of the case could not be scored: what is
+    not among ``members`` nobody knows of.
 
     What is no case though it has several images, as a microarray, is scored as an image: whether there are enough
     cells is not asked, and no call is made.
 
     With a tumour ROI in some images only, the cells of the others are not confirmed: no call is made. An image without
     any tumour or immune cell, as a field of empty glass, has nothing to confirm and is not asked for one.
+
+    Parameters
+    ----------
+    members
+        At least one (`CaseMember.of`), all analysed with the same ``estimate``, ``config`` and ``pack``.
+    estimate, config, pack, indication
+        Staining of the case, settings, rule pack and, for a label pack, the indication.
+    flags
+        What else is known of the case.
+    level
+        ``image`` for what is no case.
     """
     blocks = [block for member in members for block in member.blocks]
     known = {*flags, *estimate_flags(estimate)}
     for member in members:
         known |= set(member.flags) & _INHERITED
+    with_tissue = [member for member in members if member.has_tissue]
+    if with_tissue and all(ResultFlag.NO_DAB_SEEN in member.flags for member in with_tissue):
+        known.add(ResultFlag.NO_DAB_SEEN)
+    if any(member.is_damaged for member in members):
+        known.add(ResultFlag.PARTIAL)
     brown = sum((member.brown for member in members), BrownArea())
     known |= {*quality.check_brown(brown, n_tumour=sum(block.n_tumour for block in blocks))}
     asked = [member for member in members if holds_cells(member.blocks)] or members
@@ -74,6 +108,7 @@ def holds_cells(blocks: Iterable[Counts]) -> bool:
 
 
 _INHERITED = {
+    ResultFlag.SELECTED_FIELDS,
     ResultFlag.MPP_OVERRIDDEN,
     ResultFlag.FIRST_IMAGE_ONLY,
     ResultFlag.REGION_OUTSIDE,

@@ -17,19 +17,14 @@ import numpy as np
 from pdl1quant.errors import NotColourError, UnreadableError
 from pdl1quant.slides.pixel_size import MppSource, StatedSize, check_given, resolve_pixel_size
 from pdl1quant.slides.png_jpeg import decode_jpeg, decode_png
-from pdl1quant.slides.raster import Decoded, Note, damaged, quiet, row_blocks
+from pdl1quant.slides.raster import Decoded, Note, damaged, quiet
 from pdl1quant.slides.tiff import decode_tiff
+from pdl1quant.stages.quality import is_grey
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pdl1quant.model import UInt8Array
-
-MAX_GREY_DIFFERENCE = 3
-"""Channels that differ nowhere by more than this are one grey channel stored three times, give or take JPEG."""
-
-MIN_BLANK_LEVEL = 200
-"""A picture with no sample below this is empty glass, which may well be neutral: no tissue, not "no colour"."""
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
@@ -133,7 +128,8 @@ def decode_image(path: Path) -> DecodedImage:
         As `read_image`.
     """
     decoded, kind, sha256 = _read(path.name, path)
-    _check_colour(path.name, decoded.rgb)
+    if is_grey(decoded.rgb):
+        raise NotColourError(f"{path.name}: not a colour image (three equal channels); export the colour image as RGB")
     notes = set(decoded.notes)
     if decoded.orientation != 1:
         notes.add(Note.ORIENTATION_APPLIED)
@@ -179,17 +175,6 @@ def _decode(name: str, stream: BinaryIO) -> tuple[Decoded, str]:
     if start.startswith(_TIFF_STARTS):
         return decode_tiff(name, stream), "tiff"
     raise UnreadableError(f"{name}: not a PNG, JPEG or TIFF image; export it as one of these")
-
-
-def _check_colour(name: str, rgb: UInt8Array) -> None:
-    darkest = 255
-    for rows in row_blocks(rgb.shape[0]):
-        red, green, blue = (rgb[rows, :, channel].astype(np.int16) for channel in range(3))
-        if max(np.abs(red - green).max(), np.abs(green - blue).max()) > MAX_GREY_DIFFERENCE:
-            return
-        darkest = min(darkest, int(green.min()))
-    if darkest < MIN_BLANK_LEVEL:
-        raise NotColourError(f"{name}: not a colour image (three equal channels); export the colour image as RGB")
 
 
 def _upright(rgb: UInt8Array, orientation: int) -> UInt8Array:

@@ -33,6 +33,11 @@ DARK_BACKGROUND = 60
 """Median of the brightest channel below which an image is no bright-field image (fluorescence, dark frame)."""
 STAINED_OD = 0.3
 """Summed OD of a pixel from which its hue tells its stain."""
+MAX_GREY_DIFFERENCE = 3
+"""Channels that differ nowhere by more than this are one grey channel stored three times, give or take JPEG."""
+MIN_BLANK_LEVEL = 200
+"""A picture with no sample below this is empty glass, which may well be neutral: no tissue, not "no colour"."""
+_ROWS_PER_BLOCK = 256
 MIN_STAINED = 200
 """Sampled pixels needed before the hue of an image is judged."""
 MAX_FOREIGN_SHARE = 0.4
@@ -73,6 +78,21 @@ BROWN_PX = 32
 """Side of the squares in which brown is counted, working px: 16 um, finer than a hand draws."""
 STROMA_REACH_UM = 500.0
 """Immune cells this close to the tumour, drawn or found, count for CPS: one field at x20 (rule of the 28-8 CPS)."""
+
+
+def is_grey(rgb: UInt8Array) -> bool:
+    """Whether (H, W, 3) uint8 pixels are one grey channel stored three times; empty glass, which may be grey, is not.
+
+    Every pixel is looked at.
+    """
+    darkest = 255
+    for start in range(0, rgb.shape[0], _ROWS_PER_BLOCK):
+        rows = rgb[start : start + _ROWS_PER_BLOCK].astype(np.int16)
+        red, green, blue = rows[..., 0], rows[..., 1], rows[..., 2]
+        if max(np.abs(red - green).max(), np.abs(green - blue).max()) > MAX_GREY_DIFFERENCE:
+            return False
+        darkest = min(darkest, int(green.min()))
+    return darkest < MIN_BLANK_LEVEL
 
 
 def check_hdab(pixels: UInt8Array, white: tuple[float, float, float]) -> None:
