@@ -10,7 +10,9 @@ import pytest
 
 import phantom_slides
 from batch_runs import Deaf, rows_of, run
+from pdl1quant.batch import find_rules
 from pdl1quant.config import load_config
+from pdl1quant.console import case_lines, end_lines
 from pdl1quant.errors import ReviewError
 from pdl1quant.model import EXCLUDING_FLAGS, CellClass, Counts, Flag, Status
 from pdl1quant.outputs.cells_in_parts import open_cells
@@ -109,6 +111,67 @@ def test_a_slide_without_cores_is_refused_with_what_to_do(tmp_path):
     assert "--tma" in row.error
 
 
+REGION = {
+    "type": "Feature",
+    "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [3300, 0], [3300, 2300], [0, 2300], [0, 0]]]},
+    "properties": {"classification": {"name": "Tumor"}},
+}
+
+
+@pytest.fixture(scope="module")
+def unmapped(path, tmp_path_factory):
+    """Tumour was drawn, and an indication given: all that a call asks for but to know whose the cores are."""
+    folder = tmp_path_factory.mktemp("unmapped")
+    (folder / "tumour.geojson").write_text(json.dumps(REGION))
+    pack, indication = find_rules("28-8-label", "melanoma")
+    listener = Deaf()
+    how = {"config": CONFIG, "mpp": None, "is_array": True, "roi": folder / "tumour.geojson"}
+    summary = run(path, folder / "out", listener=listener, pack=pack, indication=indication, **how)
+    return folder / "out", listener, summary
+
+
+def test_without_a_map_all_cores_together_are_no_case_and_have_no_call(unmapped):
+    out, _, _ = unmapped
+    (row,), cores = rows_of(out, "array"), rows_of(out, "core")
+    assert rows_of(out, "case") == []
+    assert row.n_tumour == sum(core.n_tumour for core in cores) > 100
+    assert (row.evaluable, row.calls) == (None, ())
+    assert "no_core_map" in row.flags
+    assert "tumour_unconfirmed" not in row.flags
+    assert len(cores) == 5
+    assert not any("no_core_map" in core.flags for core in cores)
+
+
+def test_console_report_and_review_say_why_an_array_without_a_map_has_no_call(unmapped):
+    out, listener, summary = unmapped
+    (report,) = listener.reports
+    head, *remarks = case_lines(report)
+    assert head.startswith(f"{report.case}  TPS per 28-8 label")
+    assert report.case.endswith("(all cores)")
+    assert any("--tma-map" in remark for remark in remarks)
+    assert "no map says whose each is (--tma-map)" in report.no_call
+    assert "Notes:" in end_lines(summary)
+    page = " ".join((out / "report.html").read_text().split())
+    assert "no map of the cores" in page
+    assert "no map says whose each is (--tma-map)" in page
+    assert "of all cores; no map says whose each core is" in page
+    assert "of several cases, each with a row" not in page
+    reviewed = [row for row in rescore(out).rows if row.level == "array"]
+    assert [row.reviewed_calls for row in reviewed] == [()]
+    assert "no_core_map" in reviewed[0].reviewed_flags
+
+
+def test_arrays_without_a_map_stand_in_the_table_of_the_report(path, tmp_path):
+    """With a map their cases do."""
+    for name in "ab":
+        (tmp_path / "in" / name).mkdir(parents=True)
+        shutil.copy(path, tmp_path / "in" / name / f"{name}.tif")
+    run(tmp_path / "in", tmp_path / "out", config=CONFIG, mpp=None, is_array=True)
+    cohort = (tmp_path / "out" / "report.html").read_text()
+    assert [part.split('"')[0] for part in cohort.split('data-name="')[1:]] == ["a (all cores)", "b (all cores)"]
+    assert "Microarrays, with the names of their cores" not in cohort
+
+
 MAP = "core,case,kind,block\nA-1,P1,,b7\nA-2,P1,,b7\nA-3,liver,control,\nB-1,P1,,b7\nB-2,P2,,b8\nB-3,P2,missing,b8\n"
 
 
@@ -154,11 +217,11 @@ def test_a_map_shares_the_cores_out_to_cases(scored, mapped):
 
 def test_all_cores_of_several_cases_together_are_no_case(scored, mapped):
     out, _ = mapped
-    (row,), (before,) = rows_of(out, "array"), rows_of(scored, "case")
+    (row,), (before,) = rows_of(out, "array"), rows_of(scored, "array")
     assert (row.case, row.n_tumour, row.tps) == (before.case, before.n_tumour, before.tps)
     assert (row.evaluable, row.calls) == (None, ())
     assert "cores_unlike_map" in row.flags
-    assert rows_of(scored, "array") == []
+    assert "no_core_map" not in row.flags
 
 
 def test_a_resumed_run_with_another_map_measures_nothing_and_keeps_nothing_of_the_first(path, mapped, tmp_path):

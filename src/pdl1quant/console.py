@@ -35,6 +35,7 @@ REMARKS = {
     ResultFlag.NUCLEUS_SIZE: "nuclei of unusual size: check --mpp",
     ResultFlag.BROWN_WITHOUT_CELLS: "much brown where no cell was found, so cells are missing: look at the overlays",
     ResultFlag.CORES_UNLIKE_MAP: "its cores may be those of another case: hold the overlay against the plan",
+    ResultFlag.NO_CORE_MAP: "all cores together are no case: say whose each core is (--tma-map), or look at each core",
     ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
     ResultFlag.PARTIAL: "damaged, or many tumour cells left out (blur, pigment, dead): look at the overlays",
     ResultFlag.NO_TUMOUR_CELLS: "no tumour cells found: look at the overlays",
@@ -183,7 +184,7 @@ def _whom(report: CaseReport, flag: ResultFlag) -> list[str]:
 
 def end_lines(summary: Summary) -> list[str]:
     """What holds for all cases, where to look, and what is missing."""
-    flags = {flag for row in summary.rows if row.level == "case" for flag in row.flags}
+    flags = {flag for row in summary.rows if row.level in ("case", "array") for flag in row.flags}
     remarks = [text for flag, text in REMARKS_OF_RUNS.items() if str(flag) in flags]
     lines = ["Notes:", *(_INDENT + remark for remark in remarks)] if remarks else []
     if summary.n_unscored:

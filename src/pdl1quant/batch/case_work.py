@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdl1quant.batch.cores import core_result, cores_by_case, cores_on, is_unlike_map, map_warnings, score_cores
-from pdl1quant.batch.rows import as_duplicate, case_result, complaints, image_row, region_rows
+from pdl1quant.batch.rows import as_duplicate, case_result, complaints, has_arrays, image_row, region_rows
 from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
 from pdl1quant.batch.traces import trace_path, write_trace
 from pdl1quant.batch.work import (
@@ -323,7 +323,9 @@ class CaseWork:
             return None, ""
         plan = self.job.plan
         flags = (ResultFlag.PARTIAL,) if len(members) < len(outcomes) else ()
-        is_array = any(image.cores for image in case.images)
+        is_array = has_arrays(case.images, plan)
+        if is_array and not all(image.cores for image in case.images if image.is_slide):
+            flags = (*flags, ResultFlag.NO_CORE_MAP)
         if any(is_unlike_map(image, case.outcomes[image.stem]) for image in case.images):
             flags = (*flags, ResultFlag.CORES_UNLIKE_MAP)
         pooled = partial(

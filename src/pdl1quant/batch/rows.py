@@ -137,6 +137,11 @@ def as_duplicate(original: Outcome) -> Outcome:
     return replace(original, flags=tuple(dict.fromkeys((*original.flags, ResultFlag.DUPLICATE))))
 
 
+def has_arrays(images: Iterable[Image], plan: Plan) -> bool:
+    """Whether one of the images is a microarray: what is pooled from them is then no case, with a map or without."""
+    return plan.is_array and any(image.is_slide for image in images)
+
+
 def case_result(
     case: str,
     members: Sequence[tuple[Image, Outcome]],
@@ -160,7 +165,7 @@ def case_result(
     plan
         How it is scored.
     """
-    is_array = any(image.cores for image, _ in members)
+    is_array = has_arrays([image for image, _ in members], plan)
     unique = [(image, outcome) for image, outcome in members if image.stem not in duplicates]
     scored = [outcome for _, outcome in unique if outcome.is_scored]
     n_unscored = len(unique) - len(scored)
@@ -182,7 +187,7 @@ def case_result(
         n_tumour=counts.n_tumour,
         n_images=len(members),
         n_scored=len(members) - sum(outcome.status in UNSCORED for _, outcome in members),
-        no_call="" if score is None or is_array else _no_call(score, plan),
+        no_call="" if score is None or any(image.cores for image, _ in members) else _no_call(score, plan),
         images_by_flag=Counter(flag for _, outcome in members for flag in outcome.flags),
         regions_by_flag=Counter(
             (each.level, flag) for _, outcome in unique for each in outcome.regions for flag in each.score.flags

@@ -157,6 +157,7 @@ class ResultFlag(StrEnum):
     NUCLEUS_SIZE = "nucleus_size"
     BROWN_WITHOUT_CELLS = "brown_without_cells"
     CORES_UNLIKE_MAP = "cores_unlike_map"
+    NO_CORE_MAP = "no_core_map"
     FEW_BLOCKS = "few_blocks"
     PARTIAL = "partial"
     NO_TUMOUR_CELLS = "no_tumour_cells"

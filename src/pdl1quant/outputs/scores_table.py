@@ -39,7 +39,7 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "text",
         "",
         "what the row is about: `image`, `roi` (a drawn region of it), `core`, `case`; or `array`: all cores together "
-        "of slides whose cores a map shares out to cases",
+        "of microarrays, which are no case",
     ),
     ScoreColumn("image", "text", "", "path of the image relative to the folder given; empty for a case"),
     ScoreColumn(

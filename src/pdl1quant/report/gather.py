@@ -77,7 +77,7 @@ class ReportCase:
 
     @property
     def is_array(self) -> bool:
-        """Whether it is a microarray whose cores are of several cases, and no case itself."""
+        """Whether it is a microarray, whose cores may be of several cases, and no case itself."""
         return self.row.level == "array"
 
     @property

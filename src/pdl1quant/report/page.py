@@ -52,8 +52,9 @@ def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
 
 
 def cohort_page(run: ReportRun, sheets: Sequence[Sheet]) -> str:
-    """The page of many cases: a table, and a sheet for each; microarrays, which are no cases, have a page each."""
-    arrays, sheets = [each for each in sheets if each.is_array], [each for each in sheets if not each.is_array]
+    """The page of many cases: a table, and a sheet for each; microarrays shared out to cases have a page each."""
+    arrays = [each for each in sheets if each.is_shared_out]
+    sheets = [each for each in sheets if not each.is_shared_out]
     shared = shared_flags(sheets)
     flags = words.sorted_flags(tuple({flag.name for sheet in sheets for flag in sheet.flags}))
     return _rendered(

@@ -128,8 +128,8 @@ class Sheet:
     shown: Shown
     page: str = ""
     """Address of the case's own page, from the cohort's."""
-    is_array: bool = False
-    """Whether it is a microarray whose cores are of several cases, and no case itself."""
+    is_shared_out: bool = False
+    """Whether it is a microarray whose cores a map shares out to cases, and no case itself."""
     slides: tuple[str, ...] = ()
     """Of a case that is pooled from cores, the slides that they are on."""
     array_pages: Mapping[str, str] = field(default_factory=dict)
@@ -183,7 +183,7 @@ def sheet_of(
         bar=plots.interval_bar(row.tps, row.tps_low, row.tps_high, lines=lines, large=True),
         small_bar=plots.interval_bar(row.tps, row.tps_low, row.tps_high, lines=lines),
         status=words.STATUS_TEXTS[row.status],
-        adequacy=_adequacy(row, cells_asked_for(pack, indication)),
+        adequacy=_adequacy(row, cells_asked_for(pack, indication), is_shared_out=_is_shared_out(run, case)),
         calls=calls_of(row, pack=pack, indication=indication),
         cps=_with_interval(row.cps, row.cps_low, row.cps_high, unit=""),
         flags=tuple(words.sorted_flags(row.flags)),
@@ -205,7 +205,7 @@ def sheet_of(
         ),
         shown=shown,
         page=page,
-        is_array=case.is_array,
+        is_shared_out=_is_shared_out(run, case),
         slides=tuple(dict.fromkeys(core.image for core in case.regions)) if case.is_of_cores else (),
         array_pages=array_pages or {},
     )
@@ -220,12 +220,18 @@ def _with_interval(value: float | None, low: float | None, high: float | None, *
     return format_tps(value) + (f"{unit} ({interval})" if interval else "" if value is None else unit)
 
 
-def _adequacy(row: ScoreRow, least: int) -> str:
+def _is_shared_out(run: ReportRun, case: ReportCase) -> bool:
+    return case.is_array and bool(run.record.get("tma_map"))
+
+
+def _adequacy(row: ScoreRow, least: int, *, is_shared_out: bool) -> str:
     if row.status in _UNSCORED:
         return ""
     n = row.n_tumour or 0
-    if row.level == "array":
+    if is_shared_out:
         return f"{n:,} viable tumour cells of several cases, each with a row and a page of its own"
+    if row.level == "array":
+        return f"{n:,} viable tumour cells of all cores; no map says whose each core is"
     verdict = "evaluable" if row.evaluable else "not evaluable"
     return f"{verdict}: {n:,} viable tumour cells ({least:,} are asked for)"
 

@@ -106,6 +106,13 @@ FLAG_TEXTS: dict[str, FlagText] = {
             weight="doubt",
         ),
         FlagText(
+            name=ResultFlag.NO_CORE_MAP,
+            short="no map of the cores",
+            text="All cores of a microarray together, which may be of several patients: no map says whose each core is "
+            "(--tma-map), so this is the score of no case. Each core has a score of its own.",
+            weight="doubt",
+        ),
+        FlagText(
             name=ResultFlag.PARTIAL,
             short="partial",
             text="Part of the tissue or of the tumour cells could not be judged (blur, pigment, dead cells, unread "

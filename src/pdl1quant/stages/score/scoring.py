@@ -23,6 +23,7 @@ _NO_CALL_WITH: dict[ResultFlag, str] = {
     ResultFlag.NUCLEUS_SIZE: "nuclei are of unusual size, so the pixel size may be wrong (--mpp)",
     ResultFlag.BROWN_WITHOUT_CELLS: "much brown lies where no cell was found",
     ResultFlag.CORES_UNLIKE_MAP: "the cores on the slide are not where the map has them (--tma-map)",
+    ResultFlag.NO_CORE_MAP: "the cores may be of several cases, and no map says whose each is (--tma-map)",
 }
 """Doubts with which there is no call, and how each is said."""
 
