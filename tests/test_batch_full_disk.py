@@ -54,7 +54,7 @@ def test_the_first_refusal_ends_the_run_and_the_cases_that_are_done_have_their_r
     images, tmp_path, monkeypatch, number
 ):
     listener, disk = Deaf(), Disk(monkeypatch, n_images=2, number=number)
-    with pytest.raises(FullDiskError, match="is full.*with --resume to go on") as caught:
+    with pytest.raises(FullDiskError, match=r"is full.*with --resume to go on") as caught:
         run(images, tmp_path / "out", listener=listener)
     assert str(caught.value).startswith(f"{tmp_path / 'out'}: ")
     assert "\n" not in str(caught.value)
@@ -115,7 +115,7 @@ def test_a_file_that_became_too_short_without_a_reason_is_tried_again(tmp_path, 
     silent = OSError("6750000 requested and 2097024 written")
     assert type(write_error(tmp_path / "a", silent)) is OutputError
 
-    def refuse(path, data):
+    def refuse(*_):
         raise OSError(number, "no room")
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
@@ -134,9 +134,14 @@ def test_a_disk_that_is_full_is_told_from_one_that_refuses(tmp_path):
 
 def test_what_stopped_workers_had_begun_does_not_stay_on_a_full_disk(tmp_path):
     half = tmp_path / "out" / "cells" / ".pdl1quant-0123456789abcdef.partial"
-    with pytest.raises(FullDiskError), claim_output(tmp_path / "out"):
-        half.parent.mkdir()
-        half.write_bytes(b"half")
-        raise FullDiskError("no room")
+
+    def stopped():
+        with claim_output(tmp_path / "out"):
+            half.parent.mkdir()
+            half.write_bytes(b"half")
+            raise FullDiskError("no room")
+
+    with pytest.raises(FullDiskError):
+        stopped()
     assert not half.exists()
     claim(tmp_path / "out", resume=True)

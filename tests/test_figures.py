@@ -18,18 +18,19 @@ from PIL import Image
 from batch_runs import claim, draw_phantom, job_for, run
 from factories import make_cells, make_scored_cells
 from pdl1quant.cli import cli
-from pdl1quant.config import Config
+from pdl1quant.config import Config, PositivityConfig
 from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.figures import FigureJob, draw_figures
 from pdl1quant.figures.drawing import FORMATS
 from pdl1quant.figures.overlay import round_length, smooth_rings
 from pdl1quant.figures.scores import draw_scores_figure
-from pdl1quant.figures.threshold import draw_threshold_figure
+from pdl1quant.figures.threshold import _bin_edges, _stacks, draw_threshold_figure
 from pdl1quant.figures.window import busiest_place
 from pdl1quant.model import Compartment, Status
 from pdl1quant.outputs.scores_table import ScoreRow
 from pdl1quant.outputs.tables import read_cells
 from pdl1quant.outputs.written_outlines import read_outlines
+from pdl1quant.stages.score import highest_positive_od, positive_at
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +183,43 @@ def test_scores_of_few_and_many_cases_are_drawn(tmp_path, n):
     ]  # fmt: skip
     paths = draw_scores_figure(rows, tmp_path / "scores", score_name="TPS", lines_pct=(1, 50))
     assert [path.suffix for path in paths] == [".pdf", ".svg", ".png"]
+
+
+@pytest.mark.parametrize("t1", [0.2, 0.21, 0.35, 0.1234567])
+@pytest.mark.parametrize("compartment", list(Compartment))
+def test_no_bin_of_the_threshold_figure_holds_cells_of_both_sides_of_the_threshold(t1, compartment):
+    """Its colours are the grades of its cells, wherever the cuts lie between its edges."""
+    config = PositivityConfig(dab_od=t1, grade_2_od=0.43, grade_3_od=0.61)
+    rng = np.random.default_rng(1)
+    run, cytoplasm = rng.uniform(0, 1.2, 400), rng.uniform(0, 1.2, 400)
+    run[:40], cytoplasm[:40] = t1, t1  # positive, as the rule has it: in float32
+    cytoplasm[40:50] = np.nan
+    cells = make_scored_cells(
+        400, config=config, membrane_dab_od_run=run, cytoplasm_dab_od_mean=cytoplasm, cell_dab_od_mean=run[::-1]
+    )
+    positive = positive_at(cells, t1, config).within(compartment)
+    grade = np.where(positive, 1 + np.digitize(run, [0.43, 0.61]), 0).astype(np.int8)
+    od = np.maximum(highest_positive_od(cells, config, compartment=compartment), 0)
+    edges = _bin_edges(t1, 1.0)
+    stacks = _stacks(od, grade, edges)
+    assert stacks.sum(axis=1).tolist() == np.bincount(grade, minlength=4).tolist()
+    below = edges[:-1] < t1
+    assert t1 in edges
+    assert stacks[1:, below].sum() == 0
+    assert stacks[0, ~below].sum() == 0
+    assert (np.diff(edges) > 0).all()
+    assert edges[-1] == 1.0
+
+
+def test_a_cell_of_cytoplasm_alone_lies_where_its_cytoplasm_does():
+    """Not as far from the threshold as its membrane is."""
+    cells = make_scored_cells(
+        4,
+        membrane_dab_od_run=[0.19, 0.25, 0.15, 0.05],
+        cytoplasm_dab_od_mean=[0.5, 0.5, 0.1, 0.1],
+    )
+    od = highest_positive_od(cells, PositivityConfig(), compartment=Compartment.CYTOPLASM_ONLY)
+    assert od.tolist() == [np.float32(0.5), -np.inf, -np.inf, np.float32(0.1)]
 
 
 def test_nothing_to_draw_draws_nothing(tmp_path):

@@ -21,20 +21,22 @@ from pdl1quant.figures.drawing import (
 )
 from pdl1quant.model import CellClass, Compartment
 from pdl1quant.outputs.palette import KINDS, is_left_out
-from pdl1quant.stages.score import od_above_threshold, threshold_curve
+from pdl1quant.stages.score import highest_positive_od, threshold_curve
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
+    from numpy.typing import NDArray
 
     from pdl1quant.config import Config
-    from pdl1quant.model import Float64Array, RulePack
+    from pdl1quant.model import Float32Array, Float64Array, IntpArray, RulePack
 
 _BIN_OD = 0.025
 _STEP_OD = 0.005
 _LEAST_AXIS_OD, _MOST_AXIS_OD = 0.8, 2.0
 
+_GRADES = ("negative", "grade 1", "grade 2", "grade 3")
 _LINES = {
     Compartment.MEMBRANE: ("Membrane", BLUE),
     Compartment.CYTOPLASM: ("Cytoplasm or membrane", ORANGE),
@@ -48,9 +50,10 @@ def draw_threshold_figure(
 ) -> tuple[Path, ...]:
     """Write the figure of a case as ``stem.pdf``, ``.svg`` and ``.png``; nothing without viable tumour cells.
 
-    Above, tumour cells by the highest threshold at which they are still positive in the scored compartment: what lies
-    to the right of t1 is positive. Below, the TPS of each compartment against the threshold; the grey band is
-    ``score.threshold_margin_od`` to either side of t1, over which the interval of the score reaches.
+    Above, tumour cells by the highest threshold at which they are still positive in the scored compartment, 0 where
+    there is none, in the colour of their grade: what lies to the right of t1 is positive. Below, the TPS of each
+    compartment against the threshold; the grey band is ``score.threshold_margin_od`` to either side of t1, over which
+    the interval of the score reaches.
 
     Parameters
     ----------
@@ -74,9 +77,10 @@ def draw_threshold_figure(
     with figure(0.62 * FULL_WIDTH_IN, 4.6) as drawn:
         above, below = drawn.subplots(2, 1, sharex=True, height_ratios=(1, 1.35))
         drawn.suptitle(title, fontsize=7.5, x=0.01, ha="left")
-        od = _turning_od(tumour, config, pack.compartment)
-        end_od = min(max(np.ceil(od.max() * 10) / 10, _LEAST_AXIS_OD), _MOST_AXIS_OD)
-        _draw_densities(above, np.minimum(od, end_od), end_od, config)
+        od = np.maximum(highest_positive_od(tumour, config.positivity, compartment=pack.compartment), 0)
+        end_od = float(min(max(np.ceil(od.max() * 10) / 10, _LEAST_AXIS_OD), _MOST_AXIS_OD))
+        edges = _bin_edges(config.positivity.dab_od, end_od)
+        _draw_densities(above, _stacks(od, tumour["dab_grade"].to_numpy(), edges), edges)
         _draw_curve(below, tumour, end_od, config=config, pack=pack)
         t1, margin = config.positivity.dab_od, config.score.threshold_margin_od
         for letter, axes in zip("AB", (above, below), strict=True):
@@ -91,24 +95,32 @@ def draw_threshold_figure(
         return write_figure(drawn, stem)
 
 
-def _turning_od(tumour: pd.DataFrame, config: Config, compartment: Compartment) -> Float64Array:
-    """The threshold at which each cell turns; 0 for cells below it, or without a density."""
-    od = od_above_threshold(tumour, config.positivity, compartment=compartment) + np.float32(config.positivity.dab_od)
-    return np.maximum(od.astype(np.float64), 0)
+def _bin_edges(t1: float, end_od: float) -> Float64Array:
+    """Edges of the bins from 0 to the end of the axis; t1 is one, so that no bin holds cells of both of its sides."""
+    n_below, n_above = np.ceil(np.round([t1 / _BIN_OD, (end_od - t1) / _BIN_OD], 6)).astype(int)
+    return np.clip(t1 + _BIN_OD * np.arange(-n_below, n_above + 1), 0, end_od)
 
 
-def _draw_densities(axes: Any, od: Float64Array, end_od: float, config: Config) -> None:
-    edges = np.round(np.arange(0, end_od + _BIN_OD / 2, _BIN_OD), 4)
-    counts, _ = np.histogram(od, edges)
-    cuts = (config.positivity.dab_od, config.positivity.grade_2_od, config.positivity.grade_3_od)
-    grade = np.searchsorted(cuts, edges[:-1] + 1e-9, side="right")
-    for each, name in enumerate(("negative", "grade 1", "grade 2", "grade 3")):
-        chosen = grade == each
+def _stacks(od: Float32Array, grade: NDArray[np.int8], edges: Float64Array) -> IntpArray:
+    """(4, bins) how many cells of each grade lie in each bin; beyond the last one they count in it.
+
+    ``od`` is (n,) float32, as are the thresholds against which it was held: the edges are taken as such.
+    """
+    limits = edges.astype(np.float32)
+    place = np.clip(np.searchsorted(limits, od, side="right") - 1, 0, len(edges) - 2)
+    return np.asarray([np.bincount(place[grade == each], minlength=len(edges) - 1) for each in range(len(_GRADES))])
+
+
+def _draw_densities(axes: Any, stacks: IntpArray, edges: Float64Array) -> None:
+    bottom = np.zeros(len(edges) - 1, np.intp)
+    for each, (name, counts) in enumerate(zip(_GRADES, stacks, strict=True)):
         colour = tuple(value / 255 for value in KINDS[each].rgb)
+        seen = counts > 0
         axes.bar(
-            edges[:-1][chosen], counts[chosen], _BIN_OD, align="edge", color=colour, edgecolor=INK, linewidth=0.3,
-            label=name,
+            edges[:-1][seen], counts[seen], np.diff(edges)[seen], bottom=bottom[seen], align="edge", color=colour,
+            edgecolor=INK, linewidth=0.3, label=name,
         )  # fmt: skip
+        bottom += counts
     axes.set(ylabel="Viable tumour cells")
     axes.legend(loc="upper right", handlelength=1, handleheight=0.8)
 

@@ -118,6 +118,25 @@ def od_above_threshold(cells: pd.DataFrame, config: PositivityConfig, *, compart
             return np.asarray(limits.cell - t1)
 
 
+def highest_positive_od(cells: pd.DataFrame, config: PositivityConfig, *, compartment: Compartment) -> Float32Array:
+    """(n,) the highest DAB threshold (log10 OD) at which each cell is positive, as `positive_at` reads ``compartment``.
+
+    At or above t1 it is for the cells that are positive at t1, and for no other: of ``cytoplasm_only`` those whose
+    membrane is brown at t1 have none, though they would have one above it. -inf: at none.
+    """
+    limits = _limits(cells, config)
+    match compartment:
+        case Compartment.MEMBRANE:
+            return limits.membrane
+        case Compartment.CYTOPLASM:
+            return np.asarray(np.maximum(limits.membrane, limits.cytoplasm))
+        case Compartment.CYTOPLASM_ONLY:
+            has_one = (limits.membrane < np.float32(config.dab_od)) & (limits.membrane < limits.cytoplasm)
+            return np.where(has_one, limits.cytoplasm, np.float32(-np.inf))
+        case _:
+            return limits.cell
+
+
 def _recorded(cells: pd.DataFrame) -> PositiveCells:
     return PositiveCells(
         membrane=cells["membrane_positive"].to_numpy(dtype=bool),
