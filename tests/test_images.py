@@ -1,8 +1,10 @@
 """Plain images: what is read, what is refused, and in which words."""
 
 import hashlib
+import io
 import re
 import runpy
+import struct
 import sys
 import time
 from pathlib import Path
@@ -15,8 +17,10 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from pdl1quant.errors import NotColourError, Pdl1QuantError, PixelSizeError, RefusedError, UnreadableError, UsageError
+from pdl1quant.model import Rect
 from pdl1quant.slides.hashing import hash_input
 from pdl1quant.slides.images import read_image
+from pdl1quant.slides.opening import open_slide
 from pdl1quant.slides.pixel_size import StatedSize, resolve_pixel_size
 from pdl1quant.slides.raster import Note, check_dimensions, check_expansion
 
@@ -133,6 +137,60 @@ def test_file_cut_anywhere_is_refused(tmp_path, rgb, name, capfd):
         with pytest.raises(UnreadableError):
             read_image(cut, mpp=0.5)
     assert capfd.readouterr() == ("", "")
+
+
+def with_thumbnail(thumbnail):
+    """EXIF whose second directory holds a JPEG with an end of its own, as cameras write it."""
+    first = struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 1, 0, 8 + 18)
+    at = 8 + len(first) + 30
+    second = struct.pack("<HHHIIHHIII", 2, 513, 4, 1, at, 514, 4, 1, len(thumbnail), 0)
+    return b"Exif\0\0II*\0" + struct.pack("<I", 8) + first + second + thumbnail
+
+
+def jpeg(rgb, **how):
+    file = io.BytesIO()
+    Image.fromarray(rgb).save(file, "JPEG", **how)
+    return file.getvalue()
+
+
+def read_upright(path):
+    return read_image(path, mpp=0.5).rgb
+
+
+def read_level(path):
+    with open_slide(path, mpp=0.5) as slide:
+        whole = Rect(x0=0, y0=0, x1=slide.width, y1=slide.height)
+        return slide.read(whole, slide.grid(mpp=0.5)).rgb
+
+
+READERS = pytest.mark.parametrize("read", [read_upright, read_level])
+SCANS = pytest.mark.parametrize("how", [{}, {"progressive": True}, {"restart_marker_blocks": 2}], ids=str)
+
+
+@READERS
+@SCANS
+def test_a_thumbnail_inside_a_jpeg_is_no_part_of_it(tmp_path, rgb, read, how):
+    plain, whole = jpeg(rgb, **how), jpeg(rgb, **how, exif=with_thumbnail(jpeg(rgb[:8, :8])))
+    assert whole.count(b"\xff\xd9") == 2
+    (tmp_path / "plain.jpg").write_bytes(plain)
+    for name, data in (("exif.jpg", whole), ("behind.jpg", whole + jpeg(rgb[:8, :8])), ("tail.jpg", whole + b"tail")):
+        (tmp_path / name).write_bytes(data)
+        np.testing.assert_array_equal(read(tmp_path / name), read(tmp_path / "plain.jpg"))
+
+
+@READERS
+@SCANS
+def test_a_jpeg_that_is_cut_is_damaged_whatever_ends_in_it(tmp_path, rgb, read, how):
+    """A picture in front of it, or behind it, has an end of its own, which is not that of the image."""
+    thumbnail = jpeg(rgb[:8, :8])
+    whole = jpeg(rgb, **how, exif=with_thumbnail(thumbnail))
+    scan = whole.rindex(b"\xff\xda") + 16
+    for n_bytes in (scan, (scan + len(whole)) // 2, len(whole) - 2):
+        for number, tail in enumerate((b"", thumbnail, bytes(64), b"\xff" * 64)):
+            path = tmp_path / f"{n_bytes} {number}.jpg"
+            path.write_bytes(whole[:n_bytes] + tail)
+            with pytest.raises(UnreadableError, match="truncated or damaged"):
+                read(path)
 
 
 @pytest.mark.parametrize("name", KINDS)
