@@ -74,6 +74,7 @@ def test_controls_and_missing_cores_need_no_case_and_one_map_serves_several_slid
         ("core,case\n,P1", "line 2: no core; fill it in or remove the line"),
         ("core,case,kind\nA-1,P1,mising", "line 2: unknown kind 'mising' of A-1; the nearest is missing"),
         ("core,case\nA-1,t", r"line 2: case 't' is what the images of one\.svs are called"),
+        ("core,case\nA-1,T", r"line 2: case 'T' is what the images of one\.svs are called \(spelt 't'\); call one"),
         ("core,case\nA-1,P 1\nA-2,p1", "line 3: case 'p1' is spelt 'P 1' above; spell it in one way"),
         ("core,case\nA-1,P1,x", "line 2: 3 columns, the header has 2"),
         ("core,case\n", "names no core"),

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdl1quant.batch.inputs import skipped_warnings
+from pdl1quant.batch.inputs import skipped_warnings, spelling_warnings
+from pdl1quant.batch.work import Image
 from pdl1quant.errors import UnreadableError, UsageError
 from pdl1quant.slides.cases import CaseRow, read_cases
-from pdl1quant.slides.discover import Found, discover, output_names
+from pdl1quant.slides.discover import Found, _unique_labels, discover, output_names
 from pdl1quant.slides.opening import open_slide
 
 
@@ -59,6 +60,28 @@ def test_folders_of_the_same_name_are_different_cases(tmp_path):
     touch(*(tmp_path / patient / "tiles" / "a.png" for patient in ("P1", "P2")), tmp_path / "P3" / "a.png")
     found, _ = discover([tmp_path / "P1" / "tiles", tmp_path / "P2" / "tiles", tmp_path / "P3"])
     assert [item.case for item in found] == ["P1/tiles", "P2/tiles", "P3"]
+
+
+@pytest.mark.parametrize(
+    ("folders", "labels"),
+    [
+        (("/t/P1", "/t/p1"), ["P1", "p1"]),
+        (("/t/P1", "/u/p1"), ["t/P1", "u/p1"]),
+        (("/t/P1", "/T/P1"), ["t/P1", "T/P1"]),
+        (("/t/P1", "/t/p1", "/u/P1"), ["t/P1", "t/p1", "u/P1"]),
+    ],
+)
+def test_folders_that_differ_in_capitals_take_only_the_parents_that_tell_them_apart(folders, labels):
+    assert list(_unique_labels(map(Path, folders)).values()) == labels
+
+
+def test_cases_that_differ_in_capitals_or_spaces_are_named_in_one_line():
+    def cases(*names):
+        return [Image(path=Path(f"{k}.png"), name="", stem="", case=name) for k, name in enumerate(names)]
+
+    assert spelling_warnings(cases("P1", "P1", "P2")) == ()
+    (line,) = spelling_warnings(cases("P1", "p1", "P2", "Fall 3", "fall3", "P1"))
+    assert line.startswith("names of cases that differ in capitals or spaces only: P1 = p1?, Fall 3 = fall3?; ")
 
 
 def test_single_file_has_its_own_folder_as_root(tmp_path):
@@ -235,6 +258,7 @@ def test_a_separator_in_the_name_of_a_column_separates_nothing(tmp_path, images)
         ("image,case\nb.png,K\na.png,K", r"line 3: a\.png is the name of 2 images; give its path"),
         ("image,case\nb.png,K\n\nP2/b.png,L", r"line 4: P2/b\.png is in line 2 already"),
         ("image,case\nb.png,", "line 2: no case"),
+        ("image,case\nb.png,P1\nP1/a.png,p 1", "line 3: case 'p 1' is spelt 'P1' above; spell it in one way"),
         ("image,case\n,K", "line 2: no image"),
         ("image,case\nb.png,K,x", "line 2: 3 columns, the header has 2"),
         ("image,case,\nb.png,K,x", "line 2: column 3 has no name in the header; name it or empty it"),

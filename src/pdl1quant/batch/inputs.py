@@ -13,7 +13,7 @@ from pdl1quant.batch.rows import named
 from pdl1quant.batch.work import Image
 from pdl1quant.errors import UnreadableError, UsageError
 from pdl1quant.outputs.scores_table import SCORE_COLUMNS
-from pdl1quant.slides.cases import CaseRow, read_cases
+from pdl1quant.slides.cases import CaseRow, folded_case, read_cases
 from pdl1quant.slides.core_map import MappedCore, read_core_map
 from pdl1quant.slides.discover import SUFFIXES, Found, Problem, discover, output_names, passed_over
 from pdl1quant.slides.opening import is_whole_slide
@@ -104,6 +104,18 @@ def table_warnings(images: Sequence[Image], cases: Path | None) -> tuple[str, ..
     if len(left_out) > 1:
         which = f"{len(left_out)} images are not in it and have their folders as cases"
     return (f"{cases.name}: {which}: {named([f'{image.name} ({image.case})' for image in left_out])}",)
+
+
+def spelling_warnings(images: Sequence[Image]) -> tuple[str, ...]:
+    """Which cases differ in capitals or spaces only, in one line; they may be one that was spelt in two ways."""
+    spellings: dict[str, dict[str, None]] = {}
+    for image in images:
+        spellings.setdefault(folded_case(image.case), {})[image.case] = None
+    alike = [" = ".join(names) + "?" for names in spellings.values() if len(names) > 1]
+    if not alike:
+        return ()
+    advice = "where they are one, give them one name (rename the folder, or --cases)"
+    return (f"names of cases that differ in capitals or spaces only: {named(alike)}; {advice}",)
 
 
 def shared_warnings(counted: Iterable[Image]) -> tuple[str, ...]:

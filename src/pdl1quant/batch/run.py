@@ -21,6 +21,7 @@ from pdl1quant.batch.inputs import (
     region_warnings,
     shared_warnings,
     skipped_warnings,
+    spelling_warnings,
     table_warnings,
 )
 from pdl1quant.batch.job import Job, Listener, Summary
@@ -117,6 +118,7 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
         *complaints((row.image, row.error) for row in rows),
         *skipped_warnings(job.paths, output=job.output),
         *table_warnings(images, job.cases),
+        *spelling_warnings(images),
         *region_warnings(images, job.roi),
     ):
         listener.complain(message)

@@ -46,13 +46,14 @@ def read_cases(csv_path: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
     Raises
     ------
     UsageError
-        The table cannot be read, lacks a column, names no case, or names an image that is unknown, ambiguous or
-        already taken. The message tells the line.
+        The table cannot be read, lacks a column, names no case or spells one in two ways, or names an image that is
+        unknown, ambiguous or already taken. The message tells the line.
     """
     table = read_table(csv_path, required=("image", "case"))
     named = NamedImages(found)
     answer: dict[Path, CaseRow] = {}
     first_lines: dict[Path, int] = {}
+    spellings: dict[str, str] = {}
     for row in table.rows():
         extra = dict(row.cells)
         image, case = extra.pop("image").strip(), extra.pop("case").strip()
@@ -61,9 +62,30 @@ def read_cases(csv_path: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
         path = named.path(image, where=row.where)
         if path in answer:
             raise UsageError(f"{row.where}: {image} is in line {first_lines[path]} already; keep one of them")
+        check_spelling(case, spellings, where=row.where)
         answer[path] = CaseRow(case=case, extra=extra)
         first_lines[path] = row.line
     return answer
+
+
+def check_spelling(case: str, spellings: dict[str, str], *, where: str) -> None:
+    """Refuse a case that is spelt otherwise above, for its images would be those of two; ``where`` begins the message.
+
+    ``spellings``, by `folded_case`, are those so far; it is added.
+
+    Raises
+    ------
+    UsageError
+        It is.
+    """
+    spelling = spellings.setdefault(folded_case(case), case)
+    if spelling != case:
+        raise UsageError(f"{where}: case {case!r} is spelt {spelling!r} above; spell it in one way")
+
+
+def folded_case(case: str) -> str:
+    """What spellings of a case have in common that a person takes for the same: capitals and spaces do not matter."""
+    return "".join(unicodedata.normalize("NFKC", case).casefold().split())
 
 
 class NamedImages:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pdl1quant.errors import UsageError
-from pdl1quant.slides.cases import NamedImages
+from pdl1quant.slides.cases import NamedImages, check_spelling, folded_case
 from pdl1quant.slides.tables import read_table
 from pdl1quant.stages.tma import is_core_name, nearest_name
 
@@ -62,7 +61,8 @@ def read_core_map(
     slides
         Paths of those of them that are whole slides.
     cases
-        Names that cases of images have, each with an image of it: a core's case has to be another.
+        Names that cases of images have, each with an image of it: a core's case has to be another, and not only by
+        capitals or spaces.
 
     Returns
     -------
@@ -84,20 +84,21 @@ def read_core_map(
     answer: dict[Path, list[MappedCore]] = {}
     first_lines: dict[tuple[Path, str], int] = {}
     spellings: dict[str, str] = {}
+    of_images = {folded_case(case): case for case in cases}
     for row in table.rows():
         core = _core(row)
         path = _slide(row, named, slides)
         line = first_lines.setdefault((path, core.name), row.line)
         if line != row.line:
             raise UsageError(f"{row.where}: {core.name} is in line {line} already; keep one of them")
-        if core.case in cases:
+        taken = of_images.get(folded_case(core.case))
+        if taken is not None:
+            spelt = "" if taken == core.case else f" (spelt {taken!r})"
             raise UsageError(
-                f"{row.where}: case {core.case!r} is what the images of {cases[core.case]} are called; call one "
+                f"{row.where}: case {core.case!r} is what the images of {cases[taken]} are called{spelt}; call one "
                 "otherwise (--cases names those of images)"
             )
-        spelling = spellings.setdefault(_folded(core.case), core.case)
-        if spelling != core.case:
-            raise UsageError(f"{row.where}: case {core.case!r} is spelt {spelling!r} above; spell it in one way")
+        check_spelling(core.case, spellings, where=row.where)
         answer.setdefault(path, []).append(core)
     if not answer:
         raise UsageError(f"{table.name}: names no core; it needs a line for each")
@@ -120,11 +121,6 @@ def _slide(row: TableRow, named: NamedImages, slides: Collection[Path]) -> Path:
     if path not in slides:
         raise UsageError(f"{row.where}: {image} is no whole slide, so it has no cores; mend the line")
     return path
-
-
-def _folded(case: str) -> str:
-    """What spellings of a case have in common that a person takes for the same."""
-    return "".join(unicodedata.normalize("NFKC", case).casefold().split())
 
 
 def _core(row: TableRow) -> MappedCore:

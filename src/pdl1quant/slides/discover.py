@@ -244,18 +244,23 @@ def _walk(
 
 
 def _unique_labels(folders: Iterable[Path]) -> Mapping[Path, str]:
-    """The name of each folder, with as many of its parents as tell it from the others."""
+    """The name of each folder, with as many of its parents as tell it from the others.
+
+    Where folders, and all above them, differ in capitals only, no parent helps, and they keep their names.
+    """
     parts = {folder: Path(os.path.abspath(folder)).parts for folder in folders}  # noqa: PTH100  # links keep their name
     length = dict.fromkeys(parts, 1)
     while True:
         labels = {folder: _label(parts[folder], length[folder]) for folder in parts}
-        holders: dict[str, set[tuple[str, ...]]] = {}
+        same: dict[str, set[tuple[str, ...]]] = {}
+        alike: dict[str, set[tuple[str, ...]]] = {}
         for folder, label in labels.items():
-            holders.setdefault(_folded(label), set()).add(parts[folder])
+            same.setdefault(label, set()).add(parts[folder])
+            alike.setdefault(_folded(label), set()).add(tuple(map(_folded, parts[folder])))
         longer = [
             folder
             for folder, label in labels.items()
-            if len(holders[_folded(label)]) > 1 and length[folder] < len(parts[folder])
+            if len(same[label]) + len(alike[_folded(label)]) > 2 and length[folder] < len(parts[folder])
         ]
         if not longer:
             return labels
