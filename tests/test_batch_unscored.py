@@ -135,6 +135,18 @@ def test_the_same_trouble_of_many_images_is_one_line(tmp_path):
     assert one.startswith("x.png: the file is empty")
 
 
+def test_empty_files_are_no_copies_of_each_other(tmp_path):
+    draw_glass(tmp_path / "case" / "glass.png")
+    for name in ("a.png", "b.jpg", "c.tif"):
+        (tmp_path / "case" / name).write_bytes(b"")
+    listener = Deaf()
+    run(tmp_path / "case", tmp_path / "out", listener=listener)
+    assert listener.complaints == ["3 images (a.png, b.jpg, c.tif): the file is empty; copy or export it again"]
+    (case,) = rows_of(tmp_path / "out", "case")
+    assert case.error == "3 of 4 images could not be scored; see their rows"
+    assert not any("duplicate" in row.flags for row in rows_of(tmp_path / "out", "image"))
+
+
 @pytest.mark.parametrize(
     ("n_bad", "n_good", "message"),
     [

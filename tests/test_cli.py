@@ -262,3 +262,48 @@ def test_there_are_no_more_workers_than_memory_has_gigabytes(memory_gb, n, monke
     monkeypatch.setattr(cli_module.os, "sysconf", told.__getitem__)
     monkeypatch.setattr(cli_module, "_usable_cpus", lambda: 8)
     assert cli_module._usual_workers() == n
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("command", ["score", "train", "figures"])
+def test_an_empty_name_of_the_output_is_not_the_folder_one_is_in(pdl1quant, tmp_path, monkeypatch, command):
+    """As that of a variable that is not set."""
+    for name in ("in", "here"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    code, output, errors = pdl1quant(command, tmp_path / "in", "-o", "")
+    assert (code, output) == (WRONG_USAGE, "")
+    assert "an empty name; give the folder" in errors
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--set", "foo=1"], "unknown setting 'foo'; `pdl1quant config show` lists all"),
+        (["--set", "nuclei.segmeter=watershed"], "the nearest is 'nuclei.segmenter'"),
+        (["--assay", "22c3"], "no rule pack '22c3'; choose from 28-8-cytoplasm, 28-8-label"),
+        (["--assay", "28-8-lable"], "the nearest is '28-8-label', choose from"),
+        (["--assay", "28-8-label", "--indication", "lung"], "no indication 'lung'; choose from nsclc-nonsquamous"),
+    ],
+)
+def test_a_name_is_likened_only_to_one_that_is_near(pdl1quant, tmp_path, wrong, message):
+    code, _, errors = pdl1quant("score", tmp_path, "-o", tmp_path.with_name("out"), *wrong)
+    assert code == WRONG_USAGE
+    assert message in errors
+
+
+def test_settings_that_are_no_text_are_refused_in_plain_words(pdl1quant, tmp_path):
+    (tmp_path / "a.toml").write_bytes(b"\x89PNG")
+    code, _, errors = pdl1quant("config", "show", "--config", tmp_path / "a.toml")
+    assert code == WRONG_USAGE
+    assert "a.toml: no text, so no settings; save those of `pdl1quant config show`" in errors
+
+
+def test_a_link_that_points_to_itself_is_no_output(pdl1quant, tiles, tmp_path):
+    (tmp_path / "self").symlink_to(tmp_path / "self")
+    for out in ("self", "self/out"):
+        code, _, errors = pdl1quant("score", tiles, "-o", tmp_path / out, "--mpp", "0.5")
+        assert code == 1
+        assert one_line(errors)
+        assert "cannot be made or read" in errors

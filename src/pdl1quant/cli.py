@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
-from pdl1quant.cli_exports import export, figures
+from pdl1quant.cli_exports import OUTPUT_FOLDER, export, figures
 from pdl1quant.cli_review import report, rescore, review, review_case, review_import
 from pdl1quant.errors import Pdl1QuantError, UsageError
 
@@ -185,7 +185,7 @@ def cli() -> None:
 
 @cli.command(cls=_ScoreCommand)
 @click.argument("paths", nargs=-1, required=True, type=_EXISTING, metavar="PATH...")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the results.")
+@click.option("-o", "--output", required=True, type=OUTPUT_FOLDER, help="Folder for the results.")
 @click.option(
     "--mpp",
     callback=_parse_mpp,
@@ -263,9 +263,7 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
     type=_EXISTING_FILE,
     help="CSV or Parquet with columns image, x_px, y_px, cell_class, and slide if known; may be given often.",
 )
-@click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the classifier; its name."
-)
+@click.option("-o", "--output", required=True, type=OUTPUT_FOLDER, help="Folder for the classifier; its name.")
 @click.option(
     "--images",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+
+class _OutputFolder(click.Path):
+    """A folder to write into; an empty name, as of a variable that is not set, would be the folder that one is in."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("an empty name; give the folder for the results", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+OUTPUT_FOLDER = _OutputFolder(path_type=Path)
 _RESULTS = click.Path(exists=True, file_okay=False, path_type=Path)
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FOLDER = _OutputFolder(file_okay=False, path_type=Path)
 _EXIT_SOME_FAILED = 1
 
 

@@ -305,7 +305,9 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
             tree = tomllib.loads(decode_toml(Path(path).read_bytes()))
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the configuration ({error.strerror})") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: no text, so no settings; save those of `pdl1quant config show`") from error
+        except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not a TOML file: {error}") from error
     for override in overrides:
         _apply(tree, override)
@@ -389,8 +391,9 @@ def _explain(error: ValidationError) -> str:
             return message
         message = _PLAINER.get(first["type"], f"{message[:1].lower()}{message[1:]}")
         return f"{name} = {first['input']!r}: {message}"
-    nearest = difflib.get_close_matches(name, _all_names(), n=1, cutoff=0.0)
-    return f"unknown setting {name!r}; the nearest is {nearest[0]!r}"
+    nearest = difflib.get_close_matches(name, _all_names(), n=1)
+    hint = f"the nearest is {nearest[0]!r}" if nearest else "`pdl1quant config show` lists all"
+    return f"unknown setting {name!r}; {hint}"
 
 
 def _all_names() -> list[str]:

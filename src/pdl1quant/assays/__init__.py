@@ -184,5 +184,5 @@ def _explain(error: ValidationError) -> str:
 
 
 def _hint(name: str, choices: tuple[str, ...]) -> str:
-    nearest = difflib.get_close_matches(name, choices, n=1, cutoff=0.0)
-    return f"; the nearest is {nearest[0]!r}, choose from {', '.join(choices)}"
+    nearest = difflib.get_close_matches(name, choices, n=1)
+    return f"; {f'the nearest is {nearest[0]!r}, ' if nearest else ''}choose from {', '.join(choices)}"

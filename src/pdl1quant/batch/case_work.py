@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from pdl1quant.batch.rows import CaseReport
     from pdl1quant.batch.workers import Workers
 
+_OF_NOTHING = hashlib.sha256(b"").hexdigest()
 _SCORES_SHARE = 20
 """The time between two writings of ``scores.csv`` is so many times what the last one took."""
 
@@ -156,7 +157,8 @@ class CaseWork:
                 reason = f"cannot be read ({error.strerror or error}); check the file and its permissions"
                 self._ended(case, image, Done(outcome=outcome_of(UnreadableError(f"{image.name}: {reason}"), image)))
                 continue
-            same.setdefault(hashed[-1].sha256, []).append(hashed[-1])
+            if hashed[-1].sha256 != _OF_NOTHING:  # an empty file is the copy of none
+                same.setdefault(hashed[-1].sha256, []).append(hashed[-1])
         for copies in same.values():
             self._count_once(case, copies)
         case.images = tuple(hashed)

@@ -306,9 +306,9 @@ def is_result(path: Path) -> bool:
 
 
 def _refuse_overlap(out: Path, inputs: Iterable[Path]) -> None:
-    resolved = out.resolve()
+    resolved = Path(os.path.realpath(out))  # Path.resolve ends in a traceback at a link that points to itself
     for given in inputs:
-        source = given.resolve()
+        source = Path(os.path.realpath(given))
         if resolved == source:
             raise UsageError(f"{out}: is an input as well; choose another folder for the results")
         if source.is_dir() and resolved.is_relative_to(source):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,7 +20,6 @@ from pdl1quant.training.write import claim_folder, write_classifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from pdl1quant.config import Config
     from pdl1quant.networks.classifier import Classifier
@@ -87,7 +88,7 @@ def train(job: TrainingJob, *, say: Callable[[str], None] = lambda _: None) -> C
     ]
     for note in notes:
         say(note)
-    name = job.output.resolve().name
+    name = Path(os.path.realpath(job.output)).name
     classifier = write_classifier(
         job.output,
         fitted,
