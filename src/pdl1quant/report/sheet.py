@@ -224,7 +224,7 @@ def _is_shared_out(run: ReportRun, case: ReportCase) -> bool:
     return case.is_array and bool(run.record.get("tma_map"))
 
 
-def _adequacy(row: ScoreRow, least: int, *, is_shared_out: bool) -> str:
+def _adequacy(row: ScoreRow, least: int, *, is_shared_out: bool = False) -> str:
     if row.status in _UNSCORED:
         return ""
     n = row.n_tumour or 0
