@@ -211,7 +211,7 @@ def test_apoptotic_bodies_named_tumour_leave_the_score_and_intact_cells_stay():
         lost, n_intact = lost + (flagged & intact & is_tumour).sum(), n_intact + (intact & is_tumour).sum()
         n_drawn += int((~phantom.cells["intact"]).sum())
     assert n_bodies >= 15
-    assert n_bodies <= 0.075 * n_drawn  # measured: 133 of 1,996
+    assert n_bodies <= 0.075 * n_drawn  # measured: 132 of 1,996
     assert caught >= 0.3 * n_bodies
     assert lost <= 0.01 * n_intact
 
