@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pdl1quant.config import load_config
 from pdl1quant.errors import Pdl1QuantError, ReviewError, UsageError
 from pdl1quant.model import CallResult
 from pdl1quant.outputs.reviewed import reviewed_markdown
-from pdl1quant.outputs.scores_table import read_scores
+from pdl1quant.outputs.scores_table import read_scores, write_scores
 from pdl1quant.review import (
     EditKind,
     Review,
@@ -305,7 +306,8 @@ def test_a_run_that_nobody_reviewed_has_no_labels(out):
 
 
 # --- the command line ------------------------------------------------------------------------------------------------
-def test_rescore_prints_a_line_per_case(pdl1quant, out):
+def test_rescore_prints_a_line_per_case(pdl1quant, tmp_path):
+    out = make_results(tmp_path, size_px=4000)
     review = open_review(out)
     review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:9], to="other")
     code, printed, errors = pdl1quant("rescore", out)
@@ -314,6 +316,34 @@ def test_rescore_prints_a_line_per_case(pdl1quant, out):
     assert printed.startswith("case  TPS ")
     assert "1 edit by Ada" in printed
     assert pdl1quant("rescore", out, "--quiet")[1] == ""
+
+
+def test_edits_of_results_without_a_size_are_counted_by_the_nests_of_the_run_which_is_said(pdl1quant, out):
+    assert pdl1quant("rescore", out)[2] == ""
+    review = open_review(out)
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:9], to="other")
+    code, _, errors = pdl1quant("rescore", out)
+    assert (code, errors.count("\n")) == (0, 1)
+    assert "pdl1quant: case: nests of tumour cells were not looked for anew" in errors
+    rows = table_of(out)
+    assert "score again" in rows["a.png"]["error"]
+    assert (rows["b.png"]["error"], rows["a.png"]["status"]) == ("", "ok")
+
+
+def test_all_cores_of_an_array_that_an_earlier_version_took_for_a_case_have_no_call(tmp_path):
+    pack, indication = batch.find_rules("28-8-label", "nsclc-nonsquamous")
+    config = load_config(None, ["score.max_excluded_share=0.9"])
+    out = make_results(tmp_path, n=400, config=config, pack=pack, indication=indication)
+    say_of_case(open_case(open_results(out), "case"), EditKind.SIGN, reviewer="Ada")
+    assert rescore(out).rows[-1].reviewed_calls
+    rows = read_scores(out / "scores.csv")
+    write_scores([*rows, replace(rows[0], level="core", region="A-1")], out / "scores.csv")
+    row = rescore(out).rows[-1]
+    assert (row.level, row.case, row.reviewed_calls, row.reviewed_evaluable) == ("array", "case", (), None)
+    assert "no_core_map" in row.reviewed_flags
+    assert row.reviewed_tps == pytest.approx(row.tps, abs=1e-4)
+    case = review_case(open_case(open_results(out), "case"), open_results(out).case_row("case"))
+    assert any("--tma-map" in reason for reason in case.no_call)
 
 
 def test_rescore_says_what_is_wrong_and_exits_like_score(pdl1quant, out, tmp_path):

@@ -51,6 +51,7 @@ def review_cores(review: Review) -> tuple[CoreReview, ...]:
     results_of = {each.name: each for each in review.image.cores}
     if not results_of:
         return ()
+    whole = Member.of(review)
     found = []
     for ground, (core, region) in enumerate(core_regions(review.rois)):
         known = results_of[core.title]
@@ -68,7 +69,7 @@ def review_cores(review: Review) -> tuple[CoreReview, ...]:
             blocks = (*blocks, Counts(tumour_area_um2=known.tumour_area_um2))
         brown = None if review.regions_changed else reviewed_brown(known.brown, state, rows)
         member = replace(
-            Member.of(review),
+            whole,
             blocks=blocks,
             has_nests=review.has_tumour_roi or state.holds_nest(ground),
             calls_back=state.calls_back(rows),

@@ -149,7 +149,7 @@ def score_blocks(
     tumour_confirmed
         Whether a person confirmed that the tumour cells are tumour: drawn for the run, or signed.
     has_nests
-        Whether the run found a nest of tumour cells, or had tumour drawn, or a reviewer said which immune cells count.
+        Whether there is a nest of tumour cells, or tumour was drawn, or a reviewer said which immune cells count.
     is_partial
         Whether images of the case, or parts of them, are missing.
     brown

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 OF_CORES = "its cores are not recounted: results of an earlier version do not say where they lie; score again"
 """What is said of a case of cores then."""
+OF_NESTS = (
+    "nests of tumour cells were not looked for anew, and the CPS is by those of the run: results of an earlier version "
+    "do not say how large the image is; score again"
+)
+"""What is said of an edited image, and of its case, then."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +127,8 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> _OfCase:
         except (ReviewError, OutputError) as error:
             errors[image.stem] = str(error)
             problems.append(str(error))
+    if any(_keeps_nests(review) for review in reviews.values()):
+        problems.append(f"{case_row.case or '.'}: {OF_NESTS}")
     cores = {stem: review_cores(review) for stem, review in reviews.items()}
     rows: list[ReviewedRow] = []
     for image in images:
@@ -140,6 +147,12 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> _OfCase:
     elif reviews:
         case = replace(case, **_of_case(review_case(list(reviews.values()), case_row)))
     return _OfCase(rows=(*rows, case), problems=tuple(problems), cores=cores, failed=frozenset(errors))
+
+
+def _keeps_nests(review: Review) -> bool:
+    """Whether there are edits after which nobody can look for nests, and a CPS for which these matter."""
+    has_cps = str(ResultFlag.NO_MACROPHAGE_CLASS) not in review.image.row.flags
+    return has_cps and review.has_nests is None and review.standing.n_edits > 0
 
 
 def _rows_of_image(
@@ -205,9 +218,10 @@ def _automated(row: ScoreRow) -> ReviewedRow:
 
 def _of_image(review: Review) -> dict[str, Any]:
     stands = review.standing
+    said = (*review.ledger.problems, *((OF_NESTS,) if _keeps_nests(review) else ()))
     return {
         **_scores(review.counts, review.score, review.brown),
-        "error": "; ".join(review.ledger.problems) or review.image.row.error,
+        "error": "; ".join(said) or review.image.row.error,
         "n_edits": stands.n_edits,
         "reviewers": stands.reviewers,
         "own_scores": stands.own_scores,

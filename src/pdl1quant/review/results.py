@@ -92,7 +92,7 @@ class Results:
     indication: Indication | None
     images: tuple[ImageResult, ...]
     case_rows: tuple[ScoreRow, ...]
-    """Rows of cases, and of microarrays whose cores a map shares out to cases (``array``)."""
+    """Rows of cases, and of all cores of microarrays together (``array``), with a map or without."""
     sources: tuple[Path, ...]
     """What the run was given; may have moved."""
     given_mpp: float | None = None
@@ -200,7 +200,7 @@ def open_results(out: Path) -> Results:
         pack=pack,
         indication=indication,
         images=images,
-        case_rows=tuple(row for row in rows if row.level in ("case", "array")),
+        case_rows=_case_rows(rows),
         sources=sources,
         given_mpp=settings.get("mpp"),
         roi_sources=roi_sources,
@@ -384,6 +384,18 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
             )
         )
     return tuple(images)
+
+
+def _case_rows(rows: tuple[ScoreRow, ...]) -> tuple[ScoreRow, ...]:
+    """Rows of cases and arrays; an earlier version took all cores of an array without a map for one case, with calls."""
+    images = {(row.image, row.case) for row in rows if row.level == "image"}
+    unmapped = {row.case for row in rows if row.level == "core" and (row.image, row.case) in images}
+    flag = str(ResultFlag.NO_CORE_MAP)
+    return tuple(
+        replace(row, level="array", flags=tuple(dict.fromkeys((*row.flags, flag)))) if row.case in unmapped else row
+        for row in rows
+        if row.level in ("case", "array")
+    )
 
 
 def _made_by(out: Path, record: dict[str, Any]) -> str:
