@@ -1,5 +1,7 @@
 """Whole slides: the same cells for tiles of any size and in one piece; glass costs nothing; damage is said."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,13 +14,13 @@ from factories import make_cells
 from pdl1quant import pipeline
 from pdl1quant.assays import load_pack
 from pdl1quant.config import load_config
-from pdl1quant.model import BrownArea, Flag, MembraneProfile, ResultFlag, SlideGrid, Status
+from pdl1quant.model import BrownArea, Flag, MembraneProfile, Rect, ResultFlag, SlideGrid, Status
 from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.slides.roi import Roi, RoiKind
-from pdl1quant.stages import positivity, quality
+from pdl1quant.stages import classify, features, positivity, quality
 from pdl1quant.whole_slides import judging, survey
 from pdl1quant.whole_slides.judging import judge_bands
-from pdl1quant.whole_slides.measuring import measure_tile
+from pdl1quant.whole_slides.measuring import TileCells, measure_tile
 from slide_runs import analysed
 
 PACK = load_pack("28-8-cytoplasm")
@@ -114,7 +116,7 @@ def test_neither_the_order_of_tiles_nor_the_height_of_bands_changes_a_cell(path,
 
 
 def test_a_band_sees_all_that_gives_a_line_back():
-    """Cells 10 px apart in a column, each the neighbour of the next: those inside, the company, two neighbours."""
+    """Cells 10 px apart in a column, each the neighbour of the next: those inside, the company, three neighbours."""
     n = 400
     ring = np.zeros((n, 32), np.float32)
     next_one = np.full((n, 32), -1, np.int32)
@@ -128,9 +130,38 @@ def test_a_band_sees_all_that_gives_a_line_back():
     )
     company_px = positivity.COMPANY_UM / 0.5
     seen = judging._seen(gathered, slice(100, 200), reaches_px=(company_px, 0.0))
-    assert (seen.start, seen.stop) == (100 - company_px / 10, 200 + company_px / 10 + 2)
+    assert (seen.start, seen.stop) == (100 - company_px / 10, 200 + company_px / 10 + 3)
     assert judging._seen(gathered, slice(100, 100), reaches_px=(company_px, 0.0)) == slice(100, 100)
-    assert positivity.COMPANY_UM + 2 * 50 < judging.MARGIN_UM, "two neighbours of 50 um"
+    assert positivity.COMPANY_UM + 3 * 40 < judging.MARGIN_UM, "three neighbours of 40 um"
+
+
+@pytest.mark.parametrize("classifier", ["", "somewhere"])
+def test_a_band_sees_what_those_around_its_cells_are_named_by(monkeypatch, classifier):
+    """Brown cells all around weigh in by their class, and a classifier reads the surroundings of each of them."""
+    n, seen = 400, []
+    ring = np.zeros((n, 32), np.float32)
+    tile = TileCells(
+        cells=make_cells(n, x_px=50.0, y_px=10.0 * np.arange(n)),
+        membrane=MembraneProfile(dab_od=ring, weight=ring + 1, neighbour=np.full((n, 32), -1, np.int32)),
+        class_scores=np.zeros((n, 5), np.float32),
+        foreign=np.zeros((0, 2)),
+        damage=(),
+        brown=np.zeros((0, 4), np.int32),
+    )
+
+    def judge(measured, *_, **__):
+        seen.append(measured.cells["y_px"].max())
+        return measured.cells
+
+    monkeypatch.setattr(pipeline, "judge_cells", judge)
+    grid = SimpleNamespace(height=4000, width=100, mpp=0.5, downsample_x=1.0, downsample_y=1.0)
+    place = SimpleNamespace(core=Rect(x0=0, y0=0, x1=100, y1=4000))
+    config = config_of()
+    config = config.model_copy(update={"cells": config.cells.model_copy(update={"classifier": classifier})})
+    bands = list(judge_bands([(0, tile)], [place], grid=grid, estimate=None, config=config, pack=PACK))
+    assert sum(len(band.cells) for band in bands) == n
+    reach_um = classify.BROWN_UM + (features.REACH_UM if classifier else 0)
+    assert seen[0] >= judging.BAND_PX + reach_um / grid.mpp
 
 
 def test_glass_is_no_work(path, estimate):

@@ -387,7 +387,7 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
 
 
 def _case_rows(rows: tuple[ScoreRow, ...]) -> tuple[ScoreRow, ...]:
-    """Rows of cases and arrays; an earlier version took all cores of an array without a map for one case, with calls."""
+    """Rows of cases and arrays; all cores without a map were one case to an earlier version, with calls."""
     images = {(row.image, row.case) for row in rows if row.level == "image"}
     unmapped = {row.case for row in rows if row.level == "core" and (row.image, row.case) in images}
     flag = str(ResultFlag.NO_CORE_MAP)

@@ -1,8 +1,8 @@
 """From the cells of tiles to judged cells of the slide, in bands of fixed height, sorted by y, then x.
 
-A band is judged when all tiles around it are measured, with the cells up to ``MARGIN_UM`` above and below it, so that
-every cell knows its neighbours in whatever tile they lie. Bands know nothing of tiles: the same cells, in the same
-order, to the last bit, for tiles of any size, measured in any order.
+A band is judged when all tiles around it are measured, with the cells up to ``MARGIN_UM`` above and below it (more with
+a classifier), so that every cell knows its neighbours in whatever tile they lie. Bands know nothing of tiles: the same
+cells, in the same order, to the last bit, for tiles of any size, measured in any order.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 from pdl1quant import naming, pipeline
 from pdl1quant.kernels.places import nearest_of
 from pdl1quant.model import MembraneProfile
-from pdl1quant.stages import measure, positivity
+from pdl1quant.stages import features, measure, positivity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,8 +31,10 @@ BAND_PX = 2048
 WIDE_PX, WIDE_BAND_PX = 32768, 1024
 """... and on a slide wider than this, where a band of that height holds too many cells at a time for memory."""
 MARGIN_UM = 250.0
-"""How far a cell looks at others at most: what a classifier reads of the surroundings (185 um, `stages.features`), and
-two neighbours that share a membrane. A nearest neighbour farther than this is none."""
+"""How far a cell looks at others at most: the brown cells all around (200 um, `stages.classify`), and neighbours that
+share a membrane. A nearest neighbour farther than this is none."""
+CLASSIFIER_MARGIN_UM = MARGIN_UM + features.REACH_UM
+"""With a learned classifier: what those cells are hangs on what it reads of their own surroundings."""
 SAME_CENTRE_PX = 0.01
 
 
@@ -89,7 +91,7 @@ def judge_bands(
     Band
         From the top of the slide to its end; bands without cells are left out. ``label`` counts from 1 on.
     """
-    margin_px = int(np.ceil(MARGIN_UM / grid.mpp))
+    margin_px = int(np.ceil((CLASSIFIER_MARGIN_UM if config.cells.classifier else MARGIN_UM) / grid.mpp))
     band_px = BAND_PX if grid.width <= WIDE_PX else WIDE_BAND_PX
     waiting = set(range(len(places)))
     held: dict[int, TileCells] = {}
@@ -212,12 +214,13 @@ def _seen(gathered: _Gathered, inside: slice, *, reaches_px: tuple[float, float]
     """The rows on which what is said of those inside depends.
 
     A membrane is judged by what its neighbours are, and by their own membranes, which others share; a line that it lost
-    also by the cells around, within the first reach. The second one is that of names.
+    also by the cells around, within the first reach, and these, too, by whether their neighbours are positive. The
+    second reach is that of names.
     """
     y, neighbour = gathered.cells["y_px"].to_numpy(), gathered.membrane.neighbour
     (company, reach_px), here = reaches_px, y[inside]
     rows = np.flatnonzero((y >= here[0] - company) & (y <= here[-1] + company)) if len(here) else np.arange(0)
-    for _ in range(2):
+    for _ in range(3):
         met = np.zeros(len(y) + 1, bool)  # the last one is nobody: -1
         met[rows], met[neighbour[rows]] = True, True
         rows = np.flatnonzero(met[:-1])
