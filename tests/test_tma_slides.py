@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -326,8 +327,11 @@ def test_without_edits_cores_and_their_cases_are_reviewed_as_the_run_scored_them
             assert getattr(row, f"reviewed_{each}") == pytest.approx(getattr(told, each), abs=1e-4), (name, each)
         assert (row.reviewed_flags, row.n, row.n_edits) == (told.flags, told.n_cells, 0), name
         assert row.reviewed_evaluable == told.evaluable
-    with pytest.raises(ReviewError, match=r"is pooled from cores of a microarray.*give "):
-        open_case(open_results(copied), "P1")
+    results = open_results(copied)
+    foreign = replace(results.case_rows[0], case="an array without cores of it")
+    results = replace(results, case_rows=(*results.case_rows, foreign))
+    with pytest.raises(ReviewError, match=rf"is pooled from cores of a microarray.*give {results.images[0].case}$"):
+        open_case(results, "P1")
 
 
 def test_an_edit_of_a_core_is_counted_in_its_row_and_in_that_of_its_case_alone(edited):

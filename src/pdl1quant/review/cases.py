@@ -52,7 +52,8 @@ def open_case(results: Results, case: str, *, opened: Sequence[Review] = ()) -> 
     """
     images = results.of_case(case)
     if not images and any(row.case == case and row.n_tumour is not None for row in results.case_rows):
-        arrays = ", ".join(row.case for row in results.case_rows if row.level == "array")
+        slides = {core.stem for core in results.core_map if core.case == case}
+        arrays = ", ".join(dict.fromkeys(image.case for image in results.images if image.stem in slides))
         raise ReviewError(f"{case}: is pooled from cores of a microarray, which is reviewed as a whole; give {arrays}")
     if not images:
         raise ReviewError(f"{results.out}: no scored image of a case {case!r}; see scores.csv")
