@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
@@ -99,6 +100,21 @@ def test_an_image_that_broke_since_leaves_no_results_behind(tiles, tmp_path):
     (tiles / "case A" / "tile 1.png").write_bytes(b"")
     run(tiles, tmp_path / "out", resume=True)
     assert not list((tmp_path / "out").rglob("case A/tile 1.*"))
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_regions_that_are_gone_leave_no_file_behind(tiles, tmp_path, is_broken):
+    rois = tmp_path / "rois"
+    rois.mkdir()
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [90, 0], [90, 90], [0, 90], [0, 0]]]}
+    for name in ("tile 0", "tile 1"):
+        (rois / f"{name}.geojson").write_text(json.dumps({"type": "Feature", "geometry": square, "properties": {}}))
+    run(tiles / "case A", tmp_path / "out", roi=rois)
+    (rois / "tile 1.geojson").unlink()
+    if is_broken:
+        (tiles / "case A" / "tile 1.png").write_bytes(b"")
+    run(tiles / "case A", tmp_path / "out", roi=rois, resume=True)
+    assert [file.stem for file in (tmp_path / "out" / "regions").iterdir()] == ["tile 0"]
 
 
 def test_resuming_with_another_setting_names_it(tiles, tmp_path):

@@ -298,6 +298,16 @@ def test_the_table_leads_to_the_outline(visit, drawn):
     assert page.evaluate("document.activeElement.id") == "osd"
 
 
+def test_the_table_does_not_lead_to_what_is_left_out_under_the_same_name(visit, tmp_path):
+    out = make_cohort(tmp_path, ["field"])
+    left_out = OutlinedRegion(kind="exclude", name="a", class_name="Necrosis", geometry=box(10, 10, 90, 90))
+    draw_on(out, [left_out, replace(left_out, kind="include", class_name="", geometry=box(100, 100, 300, 300))])
+    page = visit(write_report(out).report)
+    page.locator("th button.link").click()
+    page.wait_for_timeout(300)
+    assert "Region to score" in page.locator("#cell").inner_text()
+
+
 def test_names_cover_no_cell_that_can_be_seen(visit, drawn):
     page = visit(drawn, script=WATCHED)
     page.wait_for_timeout(300)

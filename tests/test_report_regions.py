@@ -1,6 +1,7 @@
 """Outlines of drawn regions and of cores: from the run over a file for QuPath into the pictures of the report."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pdl1quant.model import Status
 from pdl1quant.outputs.captions import Caption, draw_caption, draw_names, names_apart
 from pdl1quant.outputs.region_lines import TOLERANCE_PX, region_legend
 from pdl1quant.outputs.regions import STYLES, OutlinedRegion, write_regions
-from pdl1quant.outputs.scores_table import ScoreRow
+from pdl1quant.outputs.scores_table import ScoreRow, read_scores, write_scores
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.pixels import Picture
@@ -206,6 +207,12 @@ def test_ticks_point_away_from_a_hole():
     assert not mask[34:66, 66:134].any()
 
 
+def test_lines_ask_for_nothing_that_the_oldest_shapely_lacks(monkeypatch):
+    """`orient_polygons` came with 2.1; we promise 2.0.6."""
+    monkeypatch.delattr(shapely, "orient_polygons", raising=False)
+    assert lines("exclude", box(5, 5, 195, 95).difference(box(60, 30, 140, 70))).any()
+
+
 def test_a_region_partly_outside_the_picture_is_drawn_to_its_border():
     mask = lines("tumour", box(150, 40, 400, 60))
     assert mask[40, 160:200].all()
@@ -245,6 +252,25 @@ def test_a_core_says_whose_it_is(tmp_path):
         ("A-1", "slide (control)"),
         ("A-2", "slide (control)"),
     ]
+
+
+def test_an_array_that_the_map_does_not_name_is_not_said_to_be_shared_out(tmp_path):
+    """Of two microarrays the map may name the cores of one."""
+    out = make_cohort(tmp_path, ["mapped", "unmapped"])
+    for number in range(2):
+        draw_on(out, array_of_cores(2), number=number)
+    rows = [replace(row, level="array" if row.level == "case" else row.level) for row in read_scores(out / "scores.csv")]
+    write_scores(rows, out / "scores.csv")
+    record = json.loads((out / "run.json").read_text())
+    core = {"results": "field_0", "core": "A-1", "case": "P1", "kind": "tissue", "found": True}
+    record["tma_map"] = {"name": "map.csv", "cores": [core]}
+    (out / "run.json").write_text(json.dumps(record))
+    written = write_report(out)
+    mapped, unmapped = (page.read_text() for page in sorted(written.pages))
+    assert "of several cases, each with a row and a page of its own" in mapped
+    assert "of all cores; no map says whose each core is" in unmapped
+    table = written.report.read_text().split('data-name="')[1:]
+    assert [part.split('"')[0] for part in table] == ["unmapped (all cores)"]
 
 
 def test_regions_of_a_review_are_shown_as_they_are_now(tmp_path):

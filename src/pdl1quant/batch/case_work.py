@@ -29,7 +29,7 @@ from pdl1quant.batch.work import (
 )
 from pdl1quant.errors import FullDiskError, NotHdabError, RefusedError, UnreadableError
 from pdl1quant.model import BrownArea, RegionScore, ResultFlag, Score, StainEstimate, Status
-from pdl1quant.outputs.files import SCORES_NAME, case_file_name
+from pdl1quant.outputs.files import SCORES_NAME, case_file_name, result_path
 from pdl1quant.outputs.scores_table import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
 from pdl1quant.slides.hashing import hash_input
@@ -263,6 +263,7 @@ class CaseWork:
         self.notes[image.stem] = done.outcome.notes
         if done.outcome.is_scored:
             self.ledger.add_outcome(image.stem, key=_key(case, image), outcome=done.outcome)
+            self._remove_results(image, but=self._results(image))
         else:
             self.unscored.append((image.name, done.outcome.error))
             self._remove_results(image)
@@ -279,9 +280,10 @@ class CaseWork:
     def _results(self, image: Image) -> Iterable[Path]:
         return result_paths(image, self.job.plan).values()
 
-    def _remove_results(self, image: Image) -> None:
-        """A resumed run must not leave the results of what is no result any more."""
-        for path in self._results(image):
+    def _remove_results(self, image: Image, *, but: Iterable[Path] = ()) -> None:
+        """A resumed run must not leave the results of what is no result any more, nor regions that are gone."""
+        regions = result_path(self.job.output, "regions", image.stem)
+        for path in {*self._results(image), regions} - set(but):
             path.unlink(missing_ok=True)
 
     def _close(self, case: Case) -> None:

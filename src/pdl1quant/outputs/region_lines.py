@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import shapely
+from shapely.geometry.polygon import orient
 
 from pdl1quant.outputs.captions import LegendEntry
 from pdl1quant.outputs.regions import STYLES
@@ -92,7 +93,7 @@ def seen_outline(geometry: Any, outer: Any, tolerance_px: float = TOLERANCE_PX) 
 def _draw_region(picture: UInt8Array, geometry: Any, *, kind: str, thickness: float) -> None:
     style = STYLES[kind]
     width = max(1, round(style.width_px * thickness))
-    parts = shapely.get_parts(shapely.orient_polygons(geometry))
+    parts = [orient(part) for part in shapely.get_parts(geometry)]
     rings = [shapely.get_coordinates(ring) for ring in shapely.get_rings(parts)]
     lines = [line for ring in rings for line in _dashes(ring, [each * thickness for each in style.dash_px])]
     ticks = [tick for ring in rings for tick in _ticks(ring, thickness)] if style.has_ticks else []

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn(
-        "level", "text", "", "image, core or case; array: all cores of slides whose cores are of several cases"
+        "level", "text", "", "image, core or case; array: all cores together of microarrays, which are no case"
     ),
     ScoreColumn("image", "text", "", "path of the image as in scores.csv; empty for a case"),
     ScoreColumn("case", "text", "", "its case"),

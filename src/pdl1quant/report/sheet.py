@@ -221,7 +221,9 @@ def _with_interval(value: float | None, low: float | None, high: float | None, *
 
 
 def _is_shared_out(run: ReportRun, case: ReportCase) -> bool:
-    return case.is_array and bool(run.record.get("tma_map"))
+    """Whether the map names cores of it: of two microarrays it may name those of one."""
+    mapped = {core.stem for core in run.results.core_map}
+    return case.is_array and any(image.result is not None and image.result.stem in mapped for image in case.images)
 
 
 def _adequacy(row: ScoreRow, least: int, *, is_shared_out: bool = False) -> str:

@@ -85,7 +85,8 @@ const regionPanel = (page) => {
   function linkTable(open) {
     for (const head of document.querySelectorAll("th[data-region]")) {
       const { region: name, image, core } = head.dataset;
-      const is = (each) => each.name === name && String(styles[each.kind].kind === "core") === core;
+      const isOf = ({ kind }) => kind !== "exclude" && String(kind === "core") === core; // what is left out has no line
+      const is = (each) => each.name === name && isOf(styles[each.kind]);
       const number = pictures.findIndex((each) => each.title === image && each.regions.some(is));
       if (number < 0) continue;
       const button = element("button", head.textContent, "link");
