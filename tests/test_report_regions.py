@@ -259,7 +259,9 @@ def test_an_array_that_the_map_does_not_name_is_not_said_to_be_shared_out(tmp_pa
     out = make_cohort(tmp_path, ["mapped", "unmapped"])
     for number in range(2):
         draw_on(out, array_of_cores(2), number=number)
-    rows = [replace(row, level="array" if row.level == "case" else row.level) for row in read_scores(out / "scores.csv")]
+    rows = [
+        replace(row, level="array" if row.level == "case" else row.level) for row in read_scores(out / "scores.csv")
+    ]
     write_scores(rows, out / "scores.csv")
     record = json.loads((out / "run.json").read_text())
     core = {"results": "field_0", "core": "A-1", "case": "P1", "kind": "tissue", "found": True}
@@ -287,6 +289,17 @@ def test_regions_of_a_review_are_shown_as_they_are_now(tmp_path):
     (ring,) = rings_of(names["review: left out"])
     assert (ring.min(), ring.max()) == (100, 200)
     assert first.data["styles"][names["review: left out"]["kind"]]["kind"] == "exclude"
+
+
+def test_what_was_drawn_when_it_was_scored_is_not_said_to_show_a_review(tmp_path):
+    image = draw_tile(tmp_path / "tiles" / "field.png", size=128)
+    run(image, tmp_path / "out")
+    review = open_review(tmp_path / "out", "field")
+    review.edit(EditKind.ROI, to=str(RoiRule.EXCLUDE), geometry=mapping(box(0, 0, 50, 50)), reviewer="Ada")
+    image.unlink()
+    _, first = drawn_in(tmp_path / "out")
+    assert any("what was drawn then is shown" in remark for remark in first.remarks)
+    assert not any("regions of its review" in remark for remark in first.remarks)
 
 
 @pytest.mark.parametrize("damage", ["lost", "damaged"])

@@ -171,10 +171,6 @@ class _Making:
             self._remark(image, "the same image as another one of the case; it is counted once.")
         if image.cells is None:
             return
-        for text in image.regions.lost:
-            self._remark(image, text)
-        if image.regions.has_review:
-            self._remark(image, "regions of its review are outlined; the cells are shown as the run left them.")
         try:
             source = None if image.path is None else self._source(image.path, image.cells.mpp, files)
         except InputError:  # it could be read when it was scored: an extra, or memory, is missing here
@@ -182,6 +178,10 @@ class _Making:
         if source is None:
             self._add_overlay(image)
             return
+        for text in image.regions.lost:
+            self._remark(image, text)
+        if image.regions.has_review:
+            self._remark(image, "regions of its review are outlined; the cells are shown as the run left them.")
         if not self.sheet:
             self._take_sheet(image, source)
         self._add_picture(image, source)
