@@ -259,10 +259,9 @@ def test_an_array_that_the_map_does_not_name_is_not_said_to_be_shared_out(tmp_pa
     out = make_cohort(tmp_path, ["mapped", "unmapped"])
     for number in range(2):
         draw_on(out, array_of_cores(2), number=number)
-    rows = [
-        replace(row, level="array" if row.level == "case" else row.level) for row in read_scores(out / "scores.csv")
-    ]
-    write_scores(rows, out / "scores.csv")
+    rows = read_scores(out / "scores.csv")
+    as_array = {"level": "array", "evaluable": None}
+    write_scores([replace(row, **(as_array if row.level == "case" else {})) for row in rows], out / "scores.csv")
     record = json.loads((out / "run.json").read_text())
     core = {"results": "field_0", "core": "A-1", "case": "P1", "kind": "tissue", "found": True}
     record["tma_map"] = {"name": "map.csv", "cores": [core]}
@@ -271,8 +270,9 @@ def test_an_array_that_the_map_does_not_name_is_not_said_to_be_shared_out(tmp_pa
     mapped, unmapped = (page.read_text() for page in sorted(written.pages))
     assert "of several cases, each with a row and a page of its own" in mapped
     assert "of all cores; no map says whose each core is" in unmapped
-    table = written.report.read_text().split('data-name="')[1:]
+    _, *table = written.report.read_text().split('data-name="')
     assert [part.split('"')[0] for part in table] == ["unmapped (all cores)"]
+    assert "too few" not in table[0].split("</tr>")[0]
 
 
 def test_regions_of_a_review_are_shown_as_they_are_now(tmp_path):
