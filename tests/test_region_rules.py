@@ -7,18 +7,19 @@ import numpy as np
 import pytest
 import shapely
 
-from factories import make_scored_cells
+from factories import make_scored_cells, random_cells
 from pdl1quant.assays import load_pack
 from pdl1quant.batch import work
 from pdl1quant.config import Config
-from pdl1quant.model import BrownArea, Counts, Flag, Rect, ResultFlag, Status
+from pdl1quant.model import BrownArea, CellClass, Counts, Flag, Rect, ResultFlag, Status
 from pdl1quant.review.edits import EditKind
 from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import quality
-from pdl1quant.stages.score import count_cells
+from pdl1quant.stages.score import count_by_block, count_cells
 from pdl1quant.tiling import BLOCK_PX
 from pdl1quant.whole_slides.judging import Band
-from pdl1quant.whole_slides.regions import Ground, regions_of
+from pdl1quant.whole_slides import regions
+from pdl1quant.whole_slides.regions import Ground, Region, RegionTally, regions_of
 from pdl1quant.whole_slides.scoring import Tally
 from pdl1quant.whole_slides.survey import _blocks_in
 from test_review_recount import edit, state_of
@@ -275,3 +276,54 @@ def test_each_of_many_regions_is_cut_by_all_that_lie_over_it():
             assert region.geometry.symmetric_difference(expected).area == pytest.approx(0, abs=1e-6)
             assert region.tumour_px == pytest.approx(ground.area_px(expected.intersection(tumour)), rel=1e-9)
             assert region.has_tissue == (ground.look(expected)[1])
+
+
+def one_by_one(cells, region, *, block_um, mpp_x, mpp_y):
+    """The counts of a region as they are when no other is counted."""
+    x, y = cells["x_px"].to_numpy() + 0.5, cells["y_px"].to_numpy() + 0.5
+    inside = shapely.contains_xy(region.geometry, x, y)
+    in_um = shapely.transform(region.geometry, lambda points: points * (mpp_x, mpp_y))
+    beside = ~inside & shapely.dwithin(in_um, shapely.points(x * mpp_x, y * mpp_y), quality.STROMA_REACH_UM)
+    immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
+    beside &= region.is_tumour & immune & ((cells["flags"].to_numpy() & int(Flag.OUTSIDE_ROI)) == 0)
+    flags = cells["flags"].to_numpy() | np.where(beside, int(Flag.BESIDE_TUMOUR), 0)
+    chosen = cells.assign(flags=flags.astype(np.int32))[inside | beside]
+    return count_by_block(chosen, block_um=block_um, mpp_x=mpp_x, mpp_y=mpp_y, config=CONFIG, pack=PACK)
+
+
+@pytest.mark.parametrize(("rows_at_once", "n_counts"), [(1, 2 * 40), (4000, None), (1 << 18, 2)])
+def test_regions_that_overlap_count_together_what_each_counts_alone(monkeypatch, rows_at_once, n_counts):
+    rng, side = np.random.default_rng(7), 4000
+    drawn = [shapely.Point(*rng.uniform(400, side - 400, 2)).buffer(rng.uniform(300, 900)) for _ in range(40)]
+    drawn += [shapely.Polygon(), shapely.box(9000, 9000, 9100, 9100)]
+    kinds = [number % 3 == 0 and number < 40 for number in range(len(drawn))]
+    chosen = tuple(
+        Region(level="roi", name=str(k), geometry=each, tumour_px=0.0, is_tumour=is_tumour, has_tissue=True)
+        for k, (each, is_tumour) in enumerate(zip(drawn, kinds, strict=True))
+    )
+    how = {"mpp_x": 0.5, "mpp_y": 0.4}
+    calls, count = [], regions.scoring.count_regions
+    monkeypatch.setattr(regions, "_ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(regions.scoring, "count_regions", lambda *a, **k: calls.append(len(a[0])) or count(*a, **k))
+    tally = RegionTally(regions=chosen, **how, config=CONFIG, pack=PACK)
+    bands = [random_cells(seed, 1500, side) for seed in (1, 2)]
+    for band in bands:
+        tally.add(band)
+    for region, blocks in zip(chosen, tally.blocks, strict=True):
+        first, second = (one_by_one(band, region, block_um=CONFIG.score.block_um, **how) for band in bands)
+        assert blocks == {key: first.get(key, Counts()) + second.get(key, Counts()) for key in {*first, *second}}
+    assert n_counts is None or len(calls) == n_counts
+    assert sum(map(len, tally.blocks)) > 40 * 4  # of many blocks each
+    assert max(calls) <= max(rows_at_once, 1500)
+
+
+def test_a_tally_without_cells_or_without_regions_counts_nothing():
+    none = RegionTally(regions=(), mpp_x=MPP, mpp_y=MPP, config=CONFIG, pack=PACK)
+    none.add(cells())
+    assert none.blocks == ()
+    whole = Region(
+        level="roi", name="a", geometry=shapely.box(0, 0, 9, 9), tumour_px=0, is_tumour=True, has_tissue=True
+    )
+    empty = RegionTally(regions=(whole,), mpp_x=MPP, mpp_y=MPP, config=CONFIG, pack=PACK)
+    empty.add(cells().iloc[:0])
+    assert empty.blocks == ({},)

@@ -18,7 +18,7 @@ from pdl1quant.stages import quality
 from pdl1quant.stages import score as scoring
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pandas as pd
 
@@ -34,8 +34,12 @@ def add_blocks(
 ) -> None:
     """Add the counts of some cells to those of the blocks in which they lie."""
     counted = scoring.count_by_block(cells, block_um=block_um, mpp_x=mpp_x, mpp_y=mpp_y, config=config, pack=pack)
+    _add(into, counted)
+
+
+def _add(into: Blocks, counted: Blocks) -> None:
     for key, counts in counted.items():
-        into[key] = into.get(key, Counts()) + counts
+        into[key] = into[key] + counts if key in into else counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,6 +200,19 @@ def _names(rois: Sequence[Roi]) -> list[str]:
     return unlike
 
 
+_ROWS_AT_ONCE = 1 << 18
+"""So many cells of regions are counted together (some 60 MB), or those of one that holds more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """The rows of a table that count for a region, rising, and which of them lie beside it."""
+
+    number: int
+    rows: IntpArray
+    is_beside: BoolArray
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegionTally:
     """Counts cells into the regions in which their centres lie; regions may overlap.
@@ -223,12 +240,31 @@ class RegionTally:
         object.__setattr__(self, "has_near", np.zeros(len(self.regions), bool))
 
     def add(self, cells: pd.DataFrame) -> None:
-        """Count some cells, flagged as they count for the whole image."""
+        """Count some cells, flagged as they count for the whole image.
+
+        Regions are counted many at a time, as far as ``_ROWS_AT_ONCE`` allows.
+        """
+        counted = cells[list(scoring.COUNTED_COLUMNS)]
+        waiting: list[_Held] = []
+        n_rows = 0
+        for held in self._held(cells):
+            if waiting and n_rows + held.rows.size > _ROWS_AT_ONCE:
+                self._count(counted, waiting)
+                waiting, n_rows = [], 0
+            waiting.append(held)
+            n_rows += held.rows.size
+        if waiting:
+            self._count(counted, waiting)
+
+    def _held(self, cells: pd.DataFrame) -> Iterator[_Held]:
+        """What each region holds, if anything; ``has_near`` is noted on the way."""
         x, y = cells["x_px"].to_numpy() + CENTRE, cells["y_px"].to_numpy() + CENTRE
         immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
         may_be_beside = immune & ((cells["flags"].to_numpy() & int(Flag.OUTSIDE_ROI)) == 0)
         near = immune & ((cells["flags"].to_numpy() & int(EXCLUDING_FLAGS | Flag.FAR_FROM_TUMOUR)) == 0)
-        for number, (region, blocks) in enumerate(zip(self.regions, self.blocks, strict=True)):
+        cores = [region.geometry for region in self.regions if region.level == "core"]
+        how = {"reach_um": quality.STROMA_REACH_UM, "mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
+        for number, region in enumerate(self.regions):
             if region.geometry.is_empty:
                 continue
             inside = self._around(region, x, y, reach_um=0.0)
@@ -238,14 +274,28 @@ class RegionTally:
             if region.is_tumour:
                 beside = self._around(region, x, y, reach_um=quality.STROMA_REACH_UM)
                 beside = np.setdiff1d(beside[may_be_beside[beside]], inside)
-                beside = beside[self._is_near(region, x[beside], y[beside])] if beside.size else beside
+                if beside.size:
+                    beside = beside[near_in_core(region.geometry, cores, x[beside], y[beside], **how)]
             if inside.size or beside.size:
                 rows = np.union1d(inside, beside)
-                chosen = cells.iloc[rows].reset_index(drop=True)
-                flags = chosen["flags"].to_numpy() | np.where(np.isin(rows, beside), int(Flag.BESIDE_TUMOUR), 0)
-                chosen = chosen.assign(flags=flags.astype(np.int32))
-                how = {"block_um": self.config.score.block_um, "mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
-                add_blocks(blocks, chosen, **how, config=self.config, pack=self.pack)
+                yield _Held(number=number, rows=rows, is_beside=np.isin(rows, beside))
+
+    def _count(self, cells: pd.DataFrame, held: Sequence[_Held]) -> None:
+        chosen = cells.take(np.concatenate([each.rows for each in held])).reset_index(drop=True)
+        beside = np.concatenate([each.is_beside for each in held])
+        flags = chosen["flags"].to_numpy() | np.where(beside, int(Flag.BESIDE_TUMOUR), 0)
+        numbers = np.repeat([each.number for each in held], [each.rows.size for each in held])
+        counted = scoring.count_regions(
+            chosen.assign(flags=flags.astype(np.int32)),
+            numbers,
+            block_um=self.config.score.block_um,
+            mpp_x=self.mpp_x,
+            mpp_y=self.mpp_y,
+            config=self.config,
+            pack=self.pack,
+        )
+        for number, blocks in counted.items():
+            _add(self.blocks[number], blocks)
 
     def add_brown(self, squares: Int32Array, x_px: Float64Array, y_px: Float64Array) -> None:
         """Count the squares of brown (`quality.find_brown`) whose middles lie in each region.
@@ -265,11 +315,6 @@ class RegionTally:
         x0, y0, x1, y1 = region.geometry.bounds
         by_x, by_y = reach_um / self.mpp_x, reach_um / self.mpp_y
         return np.flatnonzero((x >= x0 - by_x) & (x <= x1 + by_x) & (y >= y0 - by_y) & (y <= y1 + by_y))
-
-    def _is_near(self, region: Region, x: Float64Array, y: Float64Array) -> BoolArray:
-        cores = [each.geometry for each in self.regions if each.level == "core"]
-        how = {"reach_um": quality.STROMA_REACH_UM, "mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
-        return near_in_core(region.geometry, cores, x, y, **how)
 
     def scores(
         self,

@@ -5,12 +5,14 @@ lines. Nothing is rounded before it is printed.
 """
 
 from pdl1quant.stages.score.counting import (
+    COUNTED_COLUMNS,
     PositiveCells,
     block_places,
     count_blocks,
     count_by_block,
     count_cells,
     count_reaching,
+    count_regions,
     highest_positive_od,
     od_above_threshold,
     positive_at,
@@ -20,6 +22,7 @@ from pdl1quant.stages.score.intervals import wilson_interval
 from pdl1quant.stages.score.scoring import cells_asked_for, format_interval, format_tps, score, why_no_call
 
 __all__ = [
+    "COUNTED_COLUMNS",
     "PositiveCells",
     "block_places",
     "cells_asked_for",
@@ -27,6 +30,7 @@ __all__ = [
     "count_by_block",
     "count_cells",
     "count_reaching",
+    "count_regions",
     "format_interval",
     "format_tps",
     "highest_positive_od",

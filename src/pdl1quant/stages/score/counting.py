@@ -30,6 +30,23 @@ if TYPE_CHECKING:
 
 
 # --- which cells are brown -------------------------------------------------------------------------------------------
+COUNTED_COLUMNS = (
+    "x_px",
+    "y_px",
+    "cell_class",
+    "flags",
+    "cell_area_um2",
+    "membrane_dab_od_run",
+    "cytoplasm_dab_od_mean",
+    "cell_dab_od_mean",
+    "membrane_positive",
+    "cytoplasm_positive",
+    "cell_positive",
+    "dab_grade",
+)
+"""What of the cells table is read to count cells by block."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PositiveCells:
     """Which cells are brown at one threshold, each (n,) bool in the order of the table."""
@@ -214,14 +231,45 @@ def count_by_block(
     cells: pd.DataFrame, *, block_um: float, mpp_x: float, mpp_y: float, config: Config, pack: RulePack
 ) -> dict[tuple[int, int], Counts]:
     """The counts of `count_blocks` by row and column of the block, row by row."""
+    how = {"block_um": block_um, "mpp_x": mpp_x, "mpp_y": mpp_y}
+    return count_regions(cells, np.zeros(len(cells), dtype=np.intp), **how, config=config, pack=pack).get(0, {})
+
+
+def count_regions(
+    cells: pd.DataFrame,
+    region: IntpArray,
+    *,
+    block_um: float,
+    mpp_x: float,
+    mpp_y: float,
+    config: Config,
+    pack: RulePack,
+) -> dict[int, dict[tuple[int, int], Counts]]:
+    """The counts of `count_by_block` of each of many regions that hold a cell, all in one go, in their order.
+
+    Parameters
+    ----------
+    cells
+        Read are ``COUNTED_COLUMNS``. A cell that lies in several regions has a row for each; of one region, rows come
+        in the order of the table, in which areas are added.
+    region
+        (n,) the number of the region, from 0, for which each row counts.
+    block_um, mpp_x, mpp_y, config, pack
+        As in `count_blocks`.
+    """
+    counted: dict[int, dict[tuple[int, int], Counts]] = {}
     if cells.empty:
-        return {}
+        return counted
     row, column = block_places(cells, block_um=block_um, mpp_x=mpp_x, mpp_y=mpp_y)
-    # One number per block, row by row: sorting numbers is many times faster than sorting pairs.
-    left, width = column.min(), np.ptp(column) + 1
-    places, group = np.unique(row * width + (column - left), return_inverse=True)
-    keys = zip((places // width).tolist(), (places % width + left).tolist(), strict=True)
-    return dict(zip(keys, _tally(cells, group, len(places), config=config, pack=pack), strict=True))
+    # One number per block, region by region and row by row: sorting numbers is many times faster than sorting triples.
+    top, left, height, width = row.min(), column.min(), np.ptp(row) + 1, np.ptp(column) + 1
+    places, group = np.unique((region * height + (row - top)) * width + (column - left), return_inverse=True)
+    numbers, rows = np.divmod(places // width, height)
+    blocks = zip(numbers.tolist(), (rows + top).tolist(), (places % width + left).tolist(), strict=True)
+    counts = _tally(cells, group, len(places), config=config, pack=pack)
+    for (number, down, across), each in zip(blocks, counts, strict=True):
+        counted.setdefault(number, {})[down, across] = each
+    return counted
 
 
 def block_places(
