@@ -17,8 +17,8 @@ from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import quality
 from pdl1quant.stages.score import count_by_block, count_cells
 from pdl1quant.tiling import BLOCK_PX
-from pdl1quant.whole_slides.judging import Band
 from pdl1quant.whole_slides import regions
+from pdl1quant.whole_slides.judging import Band
 from pdl1quant.whole_slides.regions import Ground, Region, RegionTally, regions_of
 from pdl1quant.whole_slides.scoring import Tally
 from pdl1quant.whole_slides.survey import _blocks_in
