@@ -134,7 +134,7 @@ def test_a_pipe_is_no_file_and_is_not_waited_for(tmp_path):
 def test_folder_without_images_is_a_problem(tmp_path):
     found, problems = discover([tmp_path])
     assert found == []
-    assert "no images in it" in problems[0].message
+    assert "no images in it (.png, .jpg, .jpeg, .tif, .tiff, or a slide as .svs, " in problems[0].message
 
 
 def test_missing_path_is_wrong_usage(tmp_path):

@@ -69,6 +69,8 @@ def test_a_case_is_signed_locked_and_amended_by_commands(pdl1quant, out):
     assert code == 0
     assert "locked" not in told
     assert "signed" not in told
+    code, _, error = pdl1quant("review-case", out, "case", "amend", "--reviewer", "B", "--reason", "once more")
+    assert (code, "case: the case is not locked; there is nothing to amend" in error) == (WRONG_USAGE, True)
 
 
 def test_a_case_that_is_not_there_is_refused(pdl1quant, out):

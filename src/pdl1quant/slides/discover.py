@@ -105,7 +105,8 @@ def discover(paths: Sequence[Path], *, exclude: Path | None = None) -> tuple[lis
         for path in _walk(root, excluded=excluded, seen=seen, problems=problems):
             places.setdefault(_real(path), (path, root))
         if len(places) == n_before and not visited:
-            problems.append(Problem(path=root, message=f"{root}: no images in it ({', '.join(SUFFIXES)})"))
+            wanted = f"{', '.join(SUFFIXES)}, or a slide as .svs, .ndpi, .mrxs"
+            problems.append(Problem(path=root, message=f"{root}: no images in it ({wanted})"))
     for path in sorted(files, key=_natural):
         if path.suffix.lower() not in _NAMED_SUFFIXES:
             message = f"{path.name}: not one of {', '.join(SUFFIXES)}; export it as one of these"
