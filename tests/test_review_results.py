@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -56,6 +57,14 @@ def real(phantom_run, tmp_path):
 def table_of(out):
     with (out / "scores_reviewed.csv").open(newline="") as file:
         return {row["image"] or row["level"]: row for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize(("n", "known"), [(0, "none"), (1, "a"), (3, "a, a, a"), (4, "a, a, a, ...")])
+def test_an_image_that_is_not_there_is_named_beside_those_that_are(out, n, known):
+    results = open_results(out)
+    some = replace(results, images=(results.image("a"),) * n)
+    with pytest.raises(ReviewError, match=rf"no image 'nope' in these results; they hold {re.escape(known)}$"):
+        some.image("nope")
 
 
 # --- cases -----------------------------------------------------------------------------------------------------------

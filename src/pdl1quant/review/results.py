@@ -119,8 +119,9 @@ class Results:
         if found:
             stems = ", ".join(image.stem for image in found)
             raise ReviewError(f"{self.out}: {len(found)} images are called {name!r}; say which: {stems}")
-        known = ", ".join(image.stem for image in self.images[:3])
-        raise ReviewError(f"{self.out}: no image {name!r} in these results; there are {known}, ...")
+        some = [image.stem for image in self.images[:3]]
+        known = ", ".join([*some, "..."] if len(self.images) > len(some) else some) or "none"
+        raise ReviewError(f"{self.out}: no image {name!r} in these results; they hold {known}")
 
     def case_row(self, case: str) -> ScoreRow:
         """The row of a case in ``scores.csv``.
