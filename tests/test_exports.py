@@ -344,3 +344,11 @@ def test_ro_crate_lists_what_a_review_said(tmp_path):
     ledger.write_text("{}")
     assert list(ro_crate._files(tmp_path)) == [ledger]
     assert "edits" in MEANINGS
+
+
+@pytest.mark.parametrize("to", ["csv", "anndata", "dicom-seg"])
+def test_results_of_which_nothing_was_scored_are_no_empty_export(tmp_path, to):
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    run(tmp_path / "cut.png", tmp_path / "out")
+    with pytest.raises(UsageError, match=r"out: no image of these results was scored; scores\.csv says why"):
+        export_results(ExportJob(out=tmp_path / "out", to=to))

@@ -229,3 +229,10 @@ def test_nothing_to_draw_draws_nothing(tmp_path):
     cells = make_scored_cells(5, cell_class="stroma")
     assert draw_threshold_figure(cells, tmp_path / "t", config=Config(), pack=pack, title="") == ()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_results_of_which_nothing_was_scored_give_no_figures(tmp_path):
+    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    run(tmp_path / "cut.png", tmp_path / "out")
+    with pytest.raises(UsageError, match=r"out: no image of these results was scored; scores\.csv says why"):
+        draw_figures(FigureJob(out=tmp_path / "out"))

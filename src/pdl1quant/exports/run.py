@@ -68,7 +68,7 @@ def export_results(job: ExportJob, *, say: Callable[[str], None] = lambda _: Non
     Raises
     ------
     UsageError
-        No folder of results, no such image or export, or a package is missing.
+        No folder of results, no such image or export, none that was scored, or a package is missing.
     OutputError
         A file cannot be written.
     """
@@ -80,7 +80,7 @@ def export_results(job: ExportJob, *, say: Callable[[str], None] = lambda _: Non
         return [path], []
     write, suffix = PER_IMAGE[job.to]
     folder = (job.folder or job.out / EXPORTS_NAME) / job.to
-    chosen = [results.image(name) for name in job.names] or [each for each in results.images if each.has_cells]
+    chosen = results.scored_images(job.names)
     paths: list[Path] = []
     problems: list[str] = []
     for image in chosen:

@@ -63,14 +63,14 @@ def draw_figures(job: FigureJob, *, say: Callable[[str], None] = lambda _: None)
     Raises
     ------
     UsageError
-        No folder of results, no such image, or matplotlib is missing.
+        No folder of results, no such image, none that was scored, or matplotlib is missing.
     OutputError
         A file cannot be written.
     """
     check_installed()
     results = open_results(job.out)
     folder = job.folder or job.out / FIGURES_NAME
-    chosen = [results.image(name) for name in job.names] or [each for each in results.images if each.has_cells]
+    chosen = results.scored_images(job.names)
     paths: list[Path] = []
     problems: list[str] = []
 

@@ -36,7 +36,7 @@ from pdl1quant.whole_slides.arrays import array_rois
 from pdl1quant.whole_slides.waiting import NestGround, nest_grounds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
@@ -122,6 +122,19 @@ class Results:
         some = [image.stem for image in self.images[:3]]
         known = ", ".join([*some, "..."] if len(self.images) > len(some) else some) or "none"
         raise ReviewError(f"{self.out}: no image {name!r} in these results; they hold {known}")
+
+    def scored_images(self, names: Sequence[str] = ()) -> list[ImageResult]:
+        """The images called so; without names all that have cells.
+
+        Raises
+        ------
+        ReviewError
+            There is no such image, or none that was scored.
+        """
+        chosen = [self.image(name) for name in names] or [each for each in self.images if each.has_cells]
+        if not chosen:
+            raise ReviewError(f"{self.out}: no image of these results was scored; scores.csv says why")
+        return chosen
 
     def case_row(self, case: str) -> ScoreRow:
         """The row of a case in ``scores.csv``.

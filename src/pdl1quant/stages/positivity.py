@@ -41,9 +41,9 @@ def call_positive(
 ) -> pd.DataFrame:
     """Fill the membrane run and completeness, the positives, the grade and the flags that follow from them.
 
-    A stretch of membrane does not count where a neighbour explains its brown: a positive immune cell, for a cell that is
-    not immune itself; or, for one without brown cytoplasm, a cell that is brown in its cytoplasm or around. That tumour
-    cells get such a line back where nearly all are positive is left to `keep_shared_lines`.
+    A stretch of membrane does not count where a neighbour explains its brown: a positive immune cell, for a cell that
+    is not immune itself; or, for one without brown cytoplasm, a cell that is brown in its cytoplasm or around. That
+    tumour cells get such a line back where nearly all are positive is left to `keep_shared_lines`.
 
     Parameters
     ----------
