@@ -2,8 +2,9 @@
 
 Sums are made to be exact on every processor: argued from onnxruntime's kernels for x86-64, tested on processors with
 VNNI and with AVX2 alone, not checked on ARM. Without VNNI, onnxruntime adds the products of two neighbouring input
-channels in 16 bits, which must not overflow: 255 times the sum of two weights of one sign is at most 32,640 (`weight_steps`). Where
-two tensors are added, their steps divide each other, so that no order of rounding matters (`align_steps`).
+channels in 16 bits, which must not overflow: 255 times the sum of two weights of one sign is at most 32,640
+(`weight_steps`). Where two tensors are added, their steps divide each other, so that no order of rounding matters
+(`align_steps`).
 """
 
 from __future__ import annotations
