@@ -17,7 +17,8 @@ import numpy as np
 from annotated import TOLERANCE_UM
 from chosen import add_options, chosen_configs
 from pdl1quant import score_image
-from pdl1quant.slides.roi import CENTRE, points_in_rois, read_geojson_rois
+from pdl1quant.slides.roi import CENTRE, points_in_rois
+from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.validation.detection import Matches, f1_score, match_points, precision, recall
 from regions import REGIONS, read_image, tuning_folder
 

@@ -23,7 +23,7 @@ from pdl1quant.model import CellClass
 from pdl1quant.naming import segmenter_name
 from pdl1quant.networks.classifier import class_probabilities
 from pdl1quant.pipeline import find_cells, working_tile
-from pdl1quant.slides.roi import read_geojson_rois
+from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.stages import stains
 from pdl1quant.stages.features import describe_cells, feature_names
 from pdl1quant.training import calibration_error, fit_classifier, write_classifier

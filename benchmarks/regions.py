@@ -24,7 +24,8 @@ from annotated import to_grid
 from chosen import add_options, chosen_configs
 from overlays import save_regions
 from pdl1quant import score_image
-from pdl1quant.slides.roi import points_in_rois, read_geojson_rois, roi_mask
+from pdl1quant.slides.roi import points_in_rois, roi_mask
+from pdl1quant.slides.roi_file import read_geojson_rois
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

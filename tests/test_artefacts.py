@@ -16,7 +16,8 @@ from pdl1quant.inspection import inspect_slide
 from pdl1quant.model import ArtefactKind, ArtefactMap, Flag
 from pdl1quant.outputs.tables import read_cells
 from pdl1quant.slides.images import read_image
-from pdl1quant.slides.roi import RoiKind, read_geojson_rois
+from pdl1quant.slides.roi import RoiKind
+from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.stages import artefacts, stains
 from pdl1quant.validation.artefacts import PEN_RGB, plant_blur, plant_bubble, plant_fold, plant_pen, plant_pigment
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdl1quant.slides.roi import read_geojson_rois
+from pdl1quant.slides.roi_file import read_geojson_rois
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 DRAWN = sorted((BENCHMARKS / "regions").glob("*.geojson"))

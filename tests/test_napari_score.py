@@ -9,7 +9,7 @@ from PIL import Image
 from batch_runs import tree
 from pdl1quant.cli import main
 from pdl1quant.config import Config, config_toml
-from pdl1quant.slides.roi import read_geojson_rois
+from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from viewers import *  # noqa: F403
 

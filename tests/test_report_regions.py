@@ -24,7 +24,7 @@ from pdl1quant.report.words import region_score
 from pdl1quant.review import open_results
 from pdl1quant.review.edits import EditKind, RoiRule
 from pdl1quant.review.ledger import ledger_path
-from pdl1quant.slides.roi import read_geojson_rois
+from pdl1quant.slides.roi_file import read_geojson_rois
 from report_runs import array_of_cores, draw_on, make_cohort
 from review_runs import open_review
 

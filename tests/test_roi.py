@@ -12,19 +12,8 @@ from hypothesis import strategies as st
 
 from pdl1quant.errors import UnreadableError
 from pdl1quant.slides import roi as rois_module
-from pdl1quant.slides.roi import (
-    Roi,
-    RoiKind,
-    class_doubt,
-    fill_region,
-    near_in_core,
-    of_kind,
-    points_in_rois,
-    read_geojson_rois,
-    roi_mask,
-    tumour_doubt,
-    why_nothing,
-)
+from pdl1quant.slides.roi import Roi, RoiKind, fill_region, near_in_core, of_kind, points_in_rois, roi_mask, why_nothing
+from pdl1quant.slides.roi_file import class_doubt, read_geojson_rois, tumour_doubt
 
 
 def feature(geometry, name=None, object_type="annotation"):

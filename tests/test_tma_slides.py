@@ -23,7 +23,7 @@ from pdl1quant.pipeline import CaseMember, score_case
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.review import EditKind, MadeCell, Review, open_case, open_results, rescore
 from pdl1quant.review.cores import review_core_case, review_cores
-from pdl1quant.slides.roi import read_geojson_rois
+from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.whole_slides.scoring import Tally
 from pdl1quant.whole_slides.waiting import flag_far_cells
 from test_nests import bands_of

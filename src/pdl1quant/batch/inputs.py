@@ -17,7 +17,7 @@ from pdl1quant.slides.cases import CaseRow, folded_case, read_cases
 from pdl1quant.slides.core_map import MappedCore, read_core_map
 from pdl1quant.slides.discover import SUFFIXES, Found, Problem, discover, output_names, passed_over
 from pdl1quant.slides.opening import is_whole_slide
-from pdl1quant.slides.roi import class_doubt, read_geojson_rois, tumour_doubt
+from pdl1quant.slides.roi_file import class_doubt, read_geojson_rois, tumour_doubt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

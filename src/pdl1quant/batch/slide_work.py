@@ -34,7 +34,8 @@ from pdl1quant.outputs.regions import write_regions
 from pdl1quant.outputs.tables import cells_writer
 from pdl1quant.planes import give_back
 from pdl1quant.slides.opening import open_slide
-from pdl1quant.slides.roi import RoiKind, of_kind, read_geojson_rois
+from pdl1quant.slides.roi import RoiKind, of_kind
+from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.tiling import WindowPlace
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import TileCells, measure_tile

@@ -39,16 +39,8 @@ from pdl1quant.outputs.tables import write_cells
 from pdl1quant.pipeline import CaseMember, StainSample, analyse_image, sample_image
 from pdl1quant.slides.images import PlainImage, read_image
 from pdl1quant.slides.raster import Note
-from pdl1quant.slides.roi import (
-    Roi,
-    RoiKind,
-    limiting_rois,
-    read_geojson_rois,
-    roi_mask,
-    share_outside,
-    tumour_rois,
-    why_nothing,
-)
+from pdl1quant.slides.roi import Roi, RoiKind, limiting_rois, roi_mask, share_outside, tumour_rois, why_nothing
+from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.stages import quality
 from pdl1quant.whole_slides.arrays import array_text
 from pdl1quant.whole_slides.regions import Ground, RegionTally, outlined_regions, regions_of

@@ -19,7 +19,7 @@ from pdl1quant.review.edits import RoiRule, active_ids, outlines_of_regions
 from pdl1quant.review.ledger import ledger_path, read_edits
 from pdl1quant.review.regions import region as area_of
 from pdl1quant.slides.core_map import CoreKind, kind_of
-from pdl1quant.slides.roi import read_geojson_rois
+from pdl1quant.slides.roi_file import read_geojson_rois
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -30,7 +30,8 @@ from pdl1quant.outputs.tables import SCHEMA, read_cells_of
 from pdl1quant.review.core_results import CoreResult, MappedCore, core_map_of, cores_of_entry
 from pdl1quant.review.ledger import LedgerHead
 from pdl1quant.slides.hashing import hash_input
-from pdl1quant.slides.roi import Roi, RoiKind, read_geojson_rois
+from pdl1quant.slides.roi import Roi, RoiKind
+from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.stages.nests import Squares
 from pdl1quant.whole_slides.arrays import array_rois
 from pdl1quant.whole_slides.waiting import NestGround, nest_grounds

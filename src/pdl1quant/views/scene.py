@@ -12,7 +12,8 @@ from pdl1quant.model import SlideGrid
 from pdl1quant.outputs.written_outlines import find_outlines
 from pdl1quant.review import Review, find_image, find_roi, spoilt_regions
 from pdl1quant.slides.opening import open_slide
-from pdl1quant.slides.roi import CENTRE, read_geojson_rois, roi_mask
+from pdl1quant.slides.roi import CENTRE, roi_mask
+from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.views.cells import CellView
 from pdl1quant.views.levels import COARSEST_PX, slide_grids
 from pdl1quant.views.outlines import Outlines, no_outlines, read_outlines
