@@ -354,3 +354,19 @@ def inspect(
 
     n_unread = console_inspect.inspect_all(paths, config=settings, mpp=mpp, as_json=as_json)
     return EXIT_SOME_FAILED if n_unread else EXIT_OK
+
+
+@cli.command()
+@click.option("-o", "--output", type=OUTPUT_FOLDER, help="New folder for the fields, their truth and a record.")
+@_with_config
+@click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
+def verify(output: Path | None, *, config_file: Path | None, overrides: tuple[str, ...], quiet: bool) -> int:
+    """Check that this installation measures as it was released, on rendered fields of known truth (a minute)."""
+    settings = _load(config_file, overrides)
+
+    from pdl1quant.validation.installation import verify as verify_installation  # noqa: PLC0415  slow to import
+
+    passed = verify_installation(settings, output=output, say=(lambda _: None) if quiet else click.echo)
+    if not passed:
+        _complain("not all fields are as they should be; run it without --quiet to see which")
+    return EXIT_OK if passed else EXIT_SOME_FAILED
