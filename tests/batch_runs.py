@@ -30,6 +30,7 @@ class Deaf:
 
     def __init__(self, stop_after=None):
         self.complaints, self.reports, self.n_images, self.stop_after = [], [], 0, stop_after
+        self.of_controls = []
 
     def begin(self, n_images):
         pass
@@ -47,6 +48,9 @@ class Deaf:
 
     def case_done(self, report):
         self.reports.append(report)
+
+    def control_done(self, lines):
+        self.of_controls += lines
 
     def end(self, summary):
         pass

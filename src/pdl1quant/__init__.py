@@ -14,7 +14,16 @@ if TYPE_CHECKING:
     from pdl1quant.config import Config, load_config
     from pdl1quant.errors import Pdl1QuantError
     from pdl1quant.model import CELL_COLUMNS, Flag, SlideResult
-    from pdl1quant.pipeline import CaseMember, analyse_image, estimate_case, sample_image, score_case, score_image
+    from pdl1quant.pipeline import (
+        CaseMember,
+        ControlMember,
+        analyse_image,
+        blank_limit,
+        estimate_case,
+        sample_image,
+        score_case,
+        score_image,
+    )
 
 __version__ = version("pdl1quant")
 
@@ -22,10 +31,12 @@ _HOME = {
     "CELL_COLUMNS": "model",
     "CaseMember": "pipeline",
     "Config": "config",
+    "ControlMember": "pipeline",
     "Flag": "model",
     "Pdl1QuantError": "errors",
     "SlideResult": "model",
     "analyse_image": "pipeline",
+    "blank_limit": "pipeline",
     "estimate_case": "pipeline",
     "load_config": "config",
     "load_pack": "assays",
@@ -39,11 +50,13 @@ __all__ = [
     "CELL_COLUMNS",
     "CaseMember",
     "Config",
+    "ControlMember",
     "Flag",
     "Pdl1QuantError",
     "SlideResult",
     "__version__",
     "analyse_image",
+    "blank_limit",
     "estimate_case",
     "load_config",
     "load_pack",

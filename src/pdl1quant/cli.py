@@ -206,6 +206,15 @@ def cli() -> None:
 @click.option("--roi", type=_EXISTING, help="Drawn regions: a GeoJSON file, or a folder with <image>.geojson.")
 @click.option("--tma", is_flag=True, help="Slides are tissue microarrays: find the cores, score each.")
 @click.option("--tma-map", type=_EXISTING_FILE, help="CSV with columns core (A-1) and case: whose each core is.")
+@click.option(
+    "--negative-control",
+    "negative_controls",
+    multiple=True,
+    type=_EXISTING,
+    metavar="PATH",
+    help="Negative-reagent images, slides or folders, of no case: their fields give the limit of blank; may be given "
+    "often.",
+)
 @click.option("--cases", type=_EXISTING_FILE, help="CSV with columns image, case and any others to carry along.")
 @click.option("--labels", is_flag=True, help="Write label images too.")
 @click.option(
@@ -245,6 +254,7 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
         keep_labels=options["labels"],
         is_array=options["tma"],
         core_map=options["tma_map"],
+        negative_controls=options["negative_controls"],
         workers=options["workers"],
         overwrite=options["overwrite"],
         resume=options["resume"],

@@ -36,6 +36,7 @@ REMARKS = {
     ResultFlag.BROWN_WITHOUT_CELLS: "much brown where no cell was found, so cells are missing: look at the overlays",
     ResultFlag.CORES_UNLIKE_MAP: "its cores may be those of another case: hold the overlay against the plan",
     ResultFlag.NO_CORE_MAP: "all cores together are no case: say whose each core is (--tma-map), or look at each core",
+    ResultFlag.BELOW_BLANK: "below the limit of blank: as much is brown without the antibody, so nothing reads '>='",
     ResultFlag.FEW_BLOCKS: "little tissue: the interval rests on few blocks",
     ResultFlag.PARTIAL: "damaged, or many tumour cells left out (blur, pigment, dead): look at the overlays",
     ResultFlag.NO_TUMOUR_CELLS: "no tumour cells found: look at the overlays",
@@ -124,6 +125,11 @@ class Terminal:
     def case_done(self, report: CaseReport) -> None:
         """Say in one line how a case was scored, and below it what is special about it."""
         for line in case_lines(report):
+            self._say(line)
+
+    def control_done(self, lines: Sequence[str]) -> None:
+        """Say what the negative controls gave."""
+        for line in lines:
             self._say(line)
 
     def end(self, summary: Summary) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pdl1quant.batch.controls import control_row
 from pdl1quant.batch.cores import core_result, cores_by_case, cores_on, is_unlike_map, map_warnings, score_cores
 from pdl1quant.batch.rows import as_duplicate, case_result, complaints, has_arrays, image_row, region_rows
 from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
@@ -28,7 +29,7 @@ from pdl1quant.batch.work import (
     unexpected,
 )
 from pdl1quant.errors import FullDiskError, NotHdabError, RefusedError, UnreadableError
-from pdl1quant.model import BrownArea, RegionScore, ResultFlag, Score, StainEstimate, Status
+from pdl1quant.model import BlankLimit, BrownArea, RegionScore, ResultFlag, Score, StainEstimate, Status
 from pdl1quant.outputs.files import SCORES_NAME, case_file_name, result_path
 from pdl1quant.outputs.scores_table import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
@@ -90,6 +91,12 @@ class CaseWork:
     """Slides whose cores a map names: these are pooled when all are there."""
     unscored: list[tuple[str, str]] = field(default_factory=list)
     """Name and error of images of which nothing was said yet."""
+    of_controls: bool = False
+    """Whether the images are negative controls, of no case."""
+    controls: list[tuple[Image, Outcome]] = field(default_factory=list)
+    """Negative controls, each content once."""
+    blank: BlankLimit | None = None
+    """What the controls said, for the cases."""
     next_scores: float = 0.0
     """When ``scores.csv`` may be written again (`time.monotonic`)."""
 
@@ -132,7 +139,9 @@ class CaseWork:
         """Add the rows of the cases that the cores of microarrays are of; after all waves."""
         plan = self.job.plan
         for name, cores in cores_by_case(self.arrays).items():
-            score, error = self._scored(name, partial(score_cores, cores, estimates=self.estimates, plan=plan))
+            score, error = self._scored(
+                name, partial(score_cores, cores, estimates=self.estimates, plan=plan, blank=self.blank)
+            )
             report, row = core_result(name, cores, score=score, plan=plan)
             self._add_case(report, row, error=error)
 
@@ -262,7 +271,8 @@ class CaseWork:
             self.artefacts[image.stem] = done.outcome.artefacts
         self.notes[image.stem] = done.outcome.notes
         if done.outcome.is_scored:
-            self.ledger.add_outcome(image.stem, key=_key(case, image), outcome=done.outcome)
+            key = _key(case, image)
+            self.ledger.add_outcome(image.stem, key=key, outcome=done.outcome, is_control=self.of_controls)
             self._remove_results(image, but=self._results(image))
         else:
             self.unscored.append((image.name, done.outcome.error))
@@ -301,6 +311,10 @@ class CaseWork:
         of_slides = {image.stem: tuple(cores_on(each).values()) for image, each in members}
         self.cores |= {stem: cores for stem, cores in of_slides.items() if cores}
         plan = self.job.plan
+        if self.of_controls:
+            self.controls += [member for member in members if member[0].stem not in case.originals]
+            self.rows += [control_row(*member, plan=plan) for member in members]
+            return
         score, error = self._case_score(case)
         report, row = case_result(case.name, members, duplicates=set(case.originals), score=score, plan=plan)
         for image, outcome in members:
@@ -341,6 +355,7 @@ class CaseWork:
             indication=None if is_array else plan.indication,
             flags=flags,
             level="image" if is_array else "case",
+            blank=self.blank,
         )
         return self._scored(case.name, pooled)
 

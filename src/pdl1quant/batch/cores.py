@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pdl1quant.batch.work import Image, Outcome, Plan
+    from pdl1quant.model import BlankLimit
     from pdl1quant.outputs.scores_table import ScoreRow
 
 CORE_FLAGS = (ResultFlag.SELECTED_FIELDS,)
@@ -54,7 +55,9 @@ def cores_by_case(arrays: Sequence[tuple[Image, Outcome]]) -> dict[str, tuple[Co
     return {name: tuple(cores.values()) for name, cores in cases.items()}
 
 
-def score_cores(cores: Sequence[Core], *, estimates: Mapping[str, StainEstimate], plan: Plan) -> Score | None:
+def score_cores(
+    cores: Sequence[Core], *, estimates: Mapping[str, StainEstimate], plan: Plan, blank: BlankLimit | None = None
+) -> Score | None:
     """Pool the cores of a case, as its images are: cell minimum, interval, flags and calls follow the same rules.
 
     One on a slide that could not be scored, or that is damaged, makes the case partial; one that is not on its slide
@@ -68,6 +71,8 @@ def score_cores(cores: Sequence[Core], *, estimates: Mapping[str, StainEstimate]
         Staining, by the case of the slide.
     plan
         How it is scored.
+    blank
+        What the negative controls say.
 
     Returns
     -------
@@ -97,7 +102,13 @@ def score_cores(cores: Sequence[Core], *, estimates: Mapping[str, StainEstimate]
         if core.region is not None
     ]
     return score_case(
-        members, estimate=staining[0], config=plan.config, pack=plan.pack, indication=plan.indication, flags=flags
+        members,
+        estimate=staining[0],
+        config=plan.config,
+        pack=plan.pack,
+        indication=plan.indication,
+        flags=flags,
+        blank=blank,
     )
 
 

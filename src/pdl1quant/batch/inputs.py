@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import unicodedata
 from contextlib import suppress
 from dataclasses import replace
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from pdl1quant.slides.roi import Roi
 
+CONTROL_FOLDER = "negative_control"
+"""Results of negative controls lie below it, in each folder of results."""
 _ROI_SUFFIX = ".geojson"
 
 
@@ -37,6 +40,7 @@ def gather(
     roi: Path | None = None,
     mpp: float | None = None,
     working_mpp: float | None = None,
+    controls: Sequence[Image] = (),
 ) -> tuple[tuple[Image, ...], tuple[Problem, ...]]:
     """The images among ``paths`` in their order, and what was named but is no image.
 
@@ -54,6 +58,8 @@ def gather(
         Region of the one image, or folder with ``<image>.geojson`` for some of them.
     mpp, working_mpp
         As for `is_whole_slide`.
+    controls
+        Negative controls, which are in no case though they lie in the folders.
 
     Raises
     ------
@@ -63,6 +69,7 @@ def gather(
     found, problems = discover(paths, exclude=output)
     if not found:
         raise UsageError(problems[0].message if problems else "no images given")
+    found = without_controls(found, controls)
     stems = output_names(found)
     table = {} if cases is None else _case_table(cases, found)
     regions = _regions(roi, found, stems)
@@ -83,6 +90,27 @@ def gather(
         cores = _core_table(core_map, found, images)
         images = [replace(image, cores=cores.get(image.path, ())) for image in images]
     return tuple(images), tuple(problems)
+
+
+def without_controls(found: Sequence[Found], controls: Sequence[Image]) -> list[Found]:
+    """The images that are no negative controls.
+
+    Raises
+    ------
+    UsageError
+        There are none, or results of one would lie where those of the controls go.
+    """
+    taken = {os.path.realpath(image.path) for image in controls}
+    left = [item for item in found if os.path.realpath(item.path) not in taken]
+    if not left:
+        raise UsageError("all images are negative controls (--negative-control); give the images of cases, too")
+    for item in left if controls else ():
+        if item.relative.parts[0].casefold() == CONTROL_FOLDER:
+            raise UsageError(
+                f"{item.path}: lies in {CONTROL_FOLDER}, where the results of --negative-control go; give it as one, too, "
+                "or rename the folder"
+            )
+    return left
 
 
 def skipped_warnings(paths: Sequence[Path], *, output: Path) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from pdl1quant.batch.work import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pdl1quant.batch.rows import CaseReport
@@ -32,6 +33,8 @@ class Job:
     keep_labels: bool = False
     is_array: bool = False
     core_map: Path | None = None
+    negative_controls: tuple[Path, ...] = ()
+    """Files and folders of negative-reagent sections, whose fields make the limit of blank."""
     workers: int = 1
     overwrite: bool = False
     resume: bool = False
@@ -69,4 +72,5 @@ class Listener(Protocol):
     def advance(self, n_images: int = 1) -> None: ...
     def complain(self, message: str) -> None: ...
     def case_done(self, report: CaseReport) -> None: ...
+    def control_done(self, lines: Sequence[str]) -> None: ...
     def end(self, summary: Summary) -> None: ...

@@ -47,6 +47,8 @@ class Ledger:
         self._earlier_outcomes: dict[str, tuple[str, Outcome]] = {}
         self._estimates: dict[str, tuple[frozenset[str], StainEstimate]] = {}
         self._outcomes: dict[str, tuple[str, Outcome]] = {}
+        self._controls: set[str] = set()
+        self._earlier_controls: set[str] = set()
 
     def begin(self) -> None:
         """Start an empty ledger in the place of any earlier one."""
@@ -55,10 +57,12 @@ class Ledger:
     def resume(self, images: Iterable[str]) -> None:
         """Read what an earlier run finished, or start an empty ledger where none ran.
 
+        Negative controls may have been others: they change calls, and no result of another image.
+
         Raises
         ------
         UsageError
-            It ran with other settings, or had images that are not among ``images``.
+            It ran with other settings, or had images, not controls, that are not among ``images``.
         """
         if not self._path.exists():
             if any((self._path.parent / name).exists() for name in (SCORES_NAME, RUN_RECORD_NAME)):
@@ -69,13 +73,17 @@ class Ledger:
         self._check_settings(lines[0])
         for line in lines[1:]:
             self._take_in(line)
-        missing = sorted(set(self._earlier_outcomes) - set(images))
+        missing = sorted(set(self._earlier_outcomes) - self._earlier_controls - set(images))
         if missing:
             raise UsageError(
                 f"{self._path.parent}: the earlier run had {plural(len(missing), 'more image')}, such as {missing[0]}; "
                 "give the same inputs, or pass --overwrite"
             )
         self._rewrite(lines)
+
+    def controls_but(self, images: Iterable[str]) -> list[str]:
+        """The negative controls of the earlier run that are not among ``images``."""
+        return sorted(self._earlier_controls - set(images))
 
     def knows(self, images: Iterable[str]) -> bool:
         """Whether an earlier run finished something of each of ``images``: then there may be nothing to do."""
@@ -95,15 +103,17 @@ class Ledger:
         self._estimates[case] = (hashes, estimate)
         self._append(_estimate_line(case, hashes, estimate))
 
-    def add_outcome(self, image: str, *, key: str, outcome: Outcome) -> None:
+    def add_outcome(self, image: str, *, key: str, outcome: Outcome, is_control: bool = False) -> None:
         """Record an image that is finished in this run, its files written."""
         self._outcomes[image] = (key, outcome)
-        self._append(_outcome_line(image, key, outcome))
+        if is_control:
+            self._controls.add(image)
+        self._append(self._outcome_line(image, key, outcome))
 
     def finish(self) -> None:
         """Rewrite the ledger in an order that does not depend on who finished first."""
         lines = [_estimate_line(case, *each) for case, each in sorted(self._estimates.items())]
-        lines += [_outcome_line(image, *each) for image, each in sorted(self._outcomes.items())]
+        lines += [self._outcome_line(image, *each) for image, each in sorted(self._outcomes.items())]
         self._rewrite([self._settings, *lines])
 
     def _read_lines(self) -> list[dict[str, Any]]:
@@ -136,6 +146,12 @@ class Ledger:
             else:
                 outcome = _OUTCOME.validate_json(json.dumps(line["outcome"]))
                 self._earlier_outcomes[line["image"]] = (line["key"], outcome)
+                if line.get("control"):
+                    self._earlier_controls.add(line["image"])
+
+    def _outcome_line(self, image: str, key: str, outcome: Outcome) -> dict[str, Any]:
+        line = {"image": image, "key": key, "outcome": _OUTCOME.dump_python(outcome, mode="json")}
+        return {**line, "control": True} if image in self._controls else line
 
     def _append(self, line: Mapping[str, Any]) -> None:
         try:
@@ -159,10 +175,6 @@ def _encode(line: Mapping[str, Any]) -> bytes:
 
 def _estimate_line(case: str, hashes: frozenset[str], estimate: StainEstimate) -> dict[str, Any]:
     return {"case": case, "hashes": sorted(hashes), "estimate": _ESTIMATE.dump_python(estimate, mode="json")}
-
-
-def _outcome_line(image: str, key: str, outcome: Outcome) -> dict[str, Any]:
-    return {"image": image, "key": key, "outcome": _OUTCOME.dump_python(outcome, mode="json")}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -67,6 +67,7 @@ def record_of(
     cores: Mapping[str, Sequence[RegionScore]],
     arrays: Sequence[tuple[Image, Outcome]],
     notes: Mapping[str, Sequence[str]],
+    controls: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The record of a finished run.
 
@@ -92,6 +93,8 @@ def record_of(
         The slides whose cores a map names.
     notes
         What was done to, or ignored in, the images on reading them (`slides.raster.Note`), by the same place.
+    controls
+        The limit of blank and the negative controls that made it (`control_entry`); None without any.
     """
     libraries = (*_LIBRARIES, *_SEGMENTER_LIBRARIES.get(job.config.nuclei.segmenter, ()))
     return {
@@ -105,6 +108,7 @@ def record_of(
             }
             for image in images
         ],
+        "negative_control": controls,
         "tma_map": None if job.core_map is None else _map_entry(job.core_map, arrays),
         "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),
         TIMINGS: {
@@ -114,6 +118,7 @@ def record_of(
             "workers": job.workers,
             "paths": _absolute(job.paths),
             "roi": _absolute([job.roi] if job.roi else []),
+            "negative_control": _absolute(job.negative_controls),
             "cases": _absolute([job.cases] if job.cases else []),
             "tma_map": _absolute([job.core_map] if job.core_map else []),
             "python": platform.python_version(),

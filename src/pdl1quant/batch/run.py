@@ -10,10 +10,19 @@ import traceback
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.batch.case_work import CaseWork
+from pdl1quant.batch.controls import (
+    control_entry,
+    control_warnings,
+    gather_controls,
+    limit_lines,
+    limit_of,
+    remove_results,
+)
 from pdl1quant.batch.inputs import (
     array_warnings,
     by_case,
@@ -82,6 +91,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
         raise UsageError(f"{job.core_map.name}: names cores, which are looked for with --tma only; pass that, too")
     job = replace(job, config=with_classifier_hash(job.config))
     job = replace(job, config=pin_model(job.config))
+    controls = gather_controls(job)
     images, problems = gather(
         job.paths,
         output=job.output,
@@ -90,11 +100,14 @@ def run(job: Job, *, listener: Listener) -> Summary:
         roi=job.roi,
         mpp=job.mpp,
         working_mpp=job.config.working_mpp,
+        controls=controls,
     )
-    given = [path for path in (*job.paths, job.roi, job.cases, job.core_map) if path is not None]
+    given = [
+        path for path in (*job.paths, *job.negative_controls, job.roi, job.cases, job.core_map) if path is not None
+    ]
     with claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given):
         try:
-            return _run(job, images, problems, listener=listener)
+            return _run(job, images, problems, controls, listener=listener)
         except FullDiskError as error:
             how = "with --resume in place of --overwrite" if job.overwrite else "with --resume"
             raise FullDiskError(
@@ -103,34 +116,52 @@ def run(job: Job, *, listener: Listener) -> Summary:
             ) from error
 
 
-def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, listener: Listener) -> Summary:
+def _run(
+    job: Job,
+    images: Sequence[Image],
+    problems: Sequence[Problem],
+    controls: Sequence[Image],
+    *,
+    listener: Listener,
+) -> Summary:
     """The run itself, in a folder that is its own."""
+    everything = [image.stem for image in (*images, *controls)]
     ledger = Ledger(job.output, settings_of(job))
     if job.resume:
-        ledger.resume(image.stem for image in images)
+        ledger.resume(everything)
+        remove_results(job.output, ledger.controls_but(everything))
     else:
         ledger.begin()
     clear_traces(job.output)
     started = datetime.now(tz=UTC)
-    listener.begin(len(images))
+    listener.begin(len(everything))
     rows = [problem_row(*_named(problem), plan=job.plan) for problem in problems]
     for message in (
         *complaints((row.image, row.error) for row in rows),
         *skipped_warnings(job.paths, output=job.output),
+        *control_warnings(job, controls),
         *table_warnings(images, job.cases),
         *spelling_warnings(images),
         *region_warnings(images, job.roi),
     ):
         listener.complain(message)
-    n_workers = job.workers if any(image.is_slide for image in images) else min(job.workers, max(1, len(images)))
+    has_slides = any(image.is_slide for image in (*images, *controls))
+    n_workers = job.workers if has_slides else min(job.workers, max(1, len(images)))
     for message in array_warnings(images, job.core_map) if job.is_array else ():
         listener.complain(message)
     try:
         with scratch_folder(job.output) as scratch, Workers(n_workers) as workers:
-            if not ledger.knows(image.stem for image in images):  # processes take a second or two to start
+            if not ledger.knows(everything):  # processes take a second or two to start
                 workers.begin(prepare, job.config)
-            work = CaseWork(job=job, ledger=ledger, workers=workers, scratch=scratch, listener=listener, rows=rows)
+            worker = partial(CaseWork, ledger=ledger, workers=workers, scratch=scratch, listener=listener, rows=rows)
             n_ahead = job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1
+            control = worker(job=replace(job, is_array=False), of_controls=True)
+            for wave in _waves(by_case(controls), n_images=n_ahead):  # first, for all calls depend on them
+                control.score(wave)
+            blank = limit_of(control.controls, job.plan) if controls else None
+            if blank is not None:
+                listener.control_done(limit_lines(blank, pack=job.pack, config=job.config))
+            work = worker(job=job, blank=blank)
             for wave in _waves(by_case(images), n_images=n_ahead):
                 work.score(wave)
             work.pool()
@@ -155,12 +186,13 @@ def _run(job: Job, images: Sequence[Image], problems: Sequence[Problem], *, list
             cores=work.cores,
             arrays=work.arrays,
             notes=work.notes,
+            controls=None if blank is None else control_entry(blank, control.images, estimates=control.estimates),
         ),
     )
-    for message in shared_warnings(work.counted):
+    for message in shared_warnings([*work.counted, *control.counted]):
         listener.complain(message)
     has_report = _write_report(job.output, listener)
-    n_unscored = sum(row.level == "image" and row.status in UNSCORED for row in rows)
+    n_unscored = sum(row.level in ("image", "control") and row.status in UNSCORED for row in rows)
     summary = Summary(output=job.output, rows=tuple(rows), n_unscored=n_unscored, has_report=has_report)
     listener.end(summary)
     return summary

@@ -36,10 +36,12 @@ from pdl1quant.model.pixels import (
 )
 from pdl1quant.model.protocols import Segmenter, Slide
 from pdl1quant.model.scores import (
+    BlankLimit,
     BrownArea,
     Call,
     CallResult,
     Compartment,
+    ControlField,
     Counts,
     CutOff,
     Indication,
@@ -61,6 +63,7 @@ __all__ = [
     "MEMBRANE_SECTORS",
     "ArtefactKind",
     "ArtefactMap",
+    "BlankLimit",
     "BoolArray",
     "BrownArea",
     "Call",
@@ -69,6 +72,7 @@ __all__ = [
     "CellColumn",
     "Compartment",
     "Compartments",
+    "ControlField",
     "Counts",
     "CutOff",
     "Flag",

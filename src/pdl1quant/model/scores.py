@@ -158,6 +158,9 @@ class ResultFlag(StrEnum):
     BROWN_WITHOUT_CELLS = "brown_without_cells"
     CORES_UNLIKE_MAP = "cores_unlike_map"
     NO_CORE_MAP = "no_core_map"
+    CONTROL_STAINED = "control_stained"
+    CONTROL_UNUSABLE = "control_unusable"
+    BELOW_BLANK = "below_blank"
     FEW_BLOCKS = "few_blocks"
     PARTIAL = "partial"
     NO_TUMOUR_CELLS = "no_tumour_cells"
@@ -167,6 +170,37 @@ class ResultFlag(StrEnum):
     NO_TUMOUR_ROI = "no_tumour_roi"
     UNCALIBRATED = "uncalibrated"
     DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlField:
+    """One field of a negative control: its image, viable tumour cells, and those that are positive all the same."""
+
+    image: str
+    n_tumour: int
+    n_positive: int
+
+    @property
+    def rate_pct(self) -> float:
+        """Share of its tumour cells that is positive, 0-100."""
+        return 100.0 * self.n_positive / self.n_tumour
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlankLimit:
+    """What negative controls say: the rate up to which brown may be no PD-L1.
+
+    ``limit_pct`` (0-100) is None without a field to take it from. ``fields`` are those with at least ``min_cells``
+    tumour cells; ``n_too_few`` others were passed over. ``problems`` are reasons why the controls do not hold, each a
+    text; ``flags`` what every case scored with them carries.
+    """
+
+    limit_pct: float | None
+    fields: tuple[ControlField, ...] = ()
+    n_too_few: int = 0
+    min_cells: int
+    problems: tuple[str, ...] = ()
+    flags: tuple[ResultFlag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The only place that knows the order of the stages: staining, finding, judging, scores; `images` goes through all."""
 
+from pdl1quant.pipeline.controls import ControlMember, blank_limit
 from pdl1quant.pipeline.finding import SEGMENTERS, FoundCells, find_cells
 from pdl1quant.pipeline.images import analyse_image, analyse_tile, score_image
 from pdl1quant.pipeline.judging import judge_cells
@@ -9,10 +10,12 @@ from pdl1quant.pipeline.staining import StainSample, estimate_case, estimate_fla
 __all__ = [
     "SEGMENTERS",
     "CaseMember",
+    "ControlMember",
     "FoundCells",
     "StainSample",
     "analyse_image",
     "analyse_tile",
+    "blank_limit",
     "estimate_case",
     "estimate_flags",
     "find_cells",

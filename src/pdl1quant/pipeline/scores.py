@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pdl1quant.config import Config
-    from pdl1quant.model import Indication, RulePack, Score, SlideResult, StainEstimate
+    from pdl1quant.model import BlankLimit, Indication, RulePack, Score, SlideResult, StainEstimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,7 @@ def score_case(
     indication: Indication | None = None,
     flags: Iterable[ResultFlag] = (),
     level: Literal["image", "case"] = "case",
+    blank: BlankLimit | None = None,
 ) -> Score:
     """Pool the blocks of a case's images into its score, as `pdl1quant score` does.
 
@@ -76,6 +77,8 @@ def score_case(
         What else is known of the case.
     level
         ``image`` for what is no case.
+    blank
+        What the negative controls say (`limit_of_blank`); None without any.
     """
     blocks = [block for member in members for block in member.blocks]
     known = {*flags, *estimate_flags(estimate)}
@@ -99,6 +102,7 @@ def score_case(
         has_tumour_roi=has_roi,
         has_nests=any(member.has_nests for member in members),
         flags=known,
+        blank=blank,
     )
 
 
@@ -127,6 +131,7 @@ def score_blocks(
     has_tumour_roi: bool,
     has_nests: bool = True,
     flags: Iterable[ResultFlag],
+    blank: BlankLimit | None = None,
 ) -> Score:
     """The score of blocks of one image or case, as its segmenter and classifier allow; see `stages.score.score`."""
     return scoring.score(
@@ -140,4 +145,5 @@ def score_blocks(
         tumour_confirmed=has_tumour_roi,
         has_nests=has_nests,
         flags=flags,
+        blank=blank,
     )

@@ -4,6 +4,7 @@ A score is a pure function of counts, and counts add, so cells, blocks, images a
 lines. Nothing is rounded before it is printed.
 """
 
+from pdl1quant.stages.score.blank import MIN_FIELDS, limit_of_blank, lowest_cut_off
 from pdl1quant.stages.score.counting import (
     COUNTED_COLUMNS,
     PositiveCells,
@@ -19,10 +20,18 @@ from pdl1quant.stages.score.counting import (
     threshold_curve,
 )
 from pdl1quant.stages.score.intervals import wilson_interval
-from pdl1quant.stages.score.scoring import cells_asked_for, format_interval, format_tps, score, why_no_call
+from pdl1quant.stages.score.scoring import (
+    cells_asked_for,
+    format_interval,
+    format_tps,
+    highest_limit,
+    score,
+    why_no_call,
+)
 
 __all__ = [
     "COUNTED_COLUMNS",
+    "MIN_FIELDS",
     "PositiveCells",
     "block_places",
     "cells_asked_for",
@@ -33,7 +42,10 @@ __all__ = [
     "count_regions",
     "format_interval",
     "format_tps",
+    "highest_limit",
     "highest_positive_od",
+    "limit_of_blank",
+    "lowest_cut_off",
     "od_above_threshold",
     "positive_at",
     "score",

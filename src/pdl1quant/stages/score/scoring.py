@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pdl1quant.config import ScoreConfig
-    from pdl1quant.model import Indication, RulePack
+    from pdl1quant.model import BlankLimit, Indication, RulePack
 
 _MAX_CPS = 100.0
 
@@ -24,6 +24,8 @@ _NO_CALL_WITH: dict[ResultFlag, str] = {
     ResultFlag.BROWN_WITHOUT_CELLS: "much brown lies where no cell was found",
     ResultFlag.CORES_UNLIKE_MAP: "the cores on the slide are not where the map has them (--tma-map)",
     ResultFlag.NO_CORE_MAP: "the cores may be of several cases, and no map says whose each is (--tma-map)",
+    ResultFlag.CONTROL_STAINED: "the negative control is brown: its limit of blank is above the lowest cut-off",
+    ResultFlag.CONTROL_UNUSABLE: "the negative control does not hold (run.json and the report say why)",
 }
 """Doubts with which there is no call, and how each is said."""
 
@@ -46,6 +48,7 @@ def score(
     tumour_confirmed: bool,
     has_nests: bool = True,
     flags: Iterable[ResultFlag] = (),
+    blank: BlankLimit | None = None,
 ) -> Score:
     """Score one image or case from the counts of its blocks.
 
@@ -59,8 +62,8 @@ def score(
     Calls are made only by a pack that makes them, with an indication, for an adequate case without any of the doubts
     that `why_no_call` names. The CPS has an interval of the same kind as the TPS, and its cut-offs are held against it;
     as the CPS is no share, the sums of Wilson's bounds of its tumour part and of the odds of its immune part
-    stand in for Wilson's (conservative: the parts' widths add). No CPS, no call on it. A TPS below
-    ``limit_of_blank_pct`` never calls "at least", be it on TPS or CPS.
+    stand in for Wilson's (conservative: the parts' widths add). No CPS, no call on it. A TPS below the limit of blank
+    never calls "at least", be it on TPS or CPS; a case is then flagged ``below_blank``.
 
     Parameters
     ----------
@@ -81,6 +84,9 @@ def score(
         tumour nobody knows which immune cells are theirs.
     flags
         What is known already; returned with those found here, sorted, each once.
+    blank
+        What the negative controls say (`limit_of_blank`); its flags are those of a case. The limit is the larger of
+        its own and ``limit_of_blank_pct`` of ``config``.
     """
     total = sum(blocks, Counts())
     noted = set(flags) | _circumstances(
@@ -94,6 +100,8 @@ def score(
     evaluable = total.n_tumour >= cells_asked_for(pack, indication) if level == "case" else None
     if evaluable is False:
         noted.add(ResultFlag.TOO_FEW_CELLS)
+    if level == "case" and blank is not None:
+        noted |= set(blank.flags)
     if total.n_tumour == 0:
         return Score(
             score_compartment=pack.compartment, score_name=pack.score_name, evaluable=evaluable, flags=_sorted(noted)
@@ -101,6 +109,9 @@ def score(
     noted.add(ResultFlag.UNCALIBRATED)
     if has_few_blocks(blocks, config):
         noted.add(ResultFlag.FEW_BLOCKS)
+    is_blank = _is_blank(_tps(total, pack.compartment), highest_limit(config, blank))
+    if level == "case" and is_blank:
+        noted.add(ResultFlag.BELOW_BLANK)
     tps_low, tps_high = tps_interval(blocks, total, pack.compartment, config)
     intervals = {"tps": (tps_low, tps_high)}
     has_cps = not noted & {ResultFlag.NO_MACROPHAGE_CLASS, ResultFlag.NO_NESTS}
@@ -109,7 +120,7 @@ def score(
     cps_low, cps_high = intervals.get("cps", (None, None))
     calls: tuple[Call, ...] = ()
     if indication is not None and not why_no_call(noted, pack=pack, indication=indication, evaluable=evaluable):
-        calls = _calls(indication, intervals, is_blank=_is_blank(total, pack.compartment, config))
+        calls = _calls(indication, intervals, is_blank=is_blank)
     area_um2 = total.tumour_area_um2 if has_tumour_roi else 0.0
     return Score(
         score_compartment=pack.compartment,
@@ -208,8 +219,14 @@ def _area_pct(positive_um2: float, tumour_area_um2: float) -> float | None:
     return min(100.0 * positive_um2 / tumour_area_um2, 100.0) if tumour_area_um2 > 0 else None
 
 
-def _is_blank(total: Counts, compartment: Compartment, config: ScoreConfig) -> bool:
-    return config.limit_of_blank_pct is not None and _tps(total, compartment) < config.limit_of_blank_pct
+def highest_limit(config: ScoreConfig, blank: BlankLimit | None) -> float | None:
+    """The limit of blank that holds: the larger of the setting and of what the controls say; None without either."""
+    limits = (config.limit_of_blank_pct, None if blank is None else blank.limit_pct)
+    return max((limit for limit in limits if limit is not None), default=None)
+
+
+def _is_blank(tps: float, limit_pct: float | None) -> bool:
+    return limit_pct is not None and tps < limit_pct
 
 
 def _calls(indication: Indication, intervals: dict[str, tuple[float, float]], *, is_blank: bool) -> tuple[Call, ...]:

@@ -1,0 +1,136 @@
+"""Negative controls of a run: which images they are, and what is said of the limit of blank that they make."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from pdl1quant.batch.inputs import CONTROL_FOLDER
+from pdl1quant.batch.rows import UNSCORED, image_row, named, plural
+from pdl1quant.batch.work import Image
+from pdl1quant.errors import UsageError
+from pdl1quant.model import BlankLimit, ResultFlag, StainEstimate
+from pdl1quant.outputs.files import COMPRESSED, SUFFIXES, result_path
+from pdl1quant.pipeline import ControlMember, blank_limit
+from pdl1quant.slides.discover import discover, output_names
+from pdl1quant.slides.opening import is_whole_slide
+from pdl1quant.stages.score import MIN_FIELDS, highest_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pdl1quant.batch.job import Job
+    from pdl1quant.batch.work import Outcome, Plan
+    from pdl1quant.config import Config
+    from pdl1quant.model import RulePack
+    from pdl1quant.outputs.scores_table import ScoreRow
+
+_LIMIT = TypeAdapter(BlankLimit)
+_ESTIMATES = TypeAdapter(dict[str, StainEstimate])
+
+
+def gather_controls(job: Job) -> tuple[Image, ...]:
+    """The images of the negative controls of a job; those of one folder share their stain estimate, as a case does.
+
+    Raises
+    ------
+    UsageError
+        A path is none, or holds no image.
+    """
+    if not job.negative_controls:
+        return ()
+    found, problems = discover(job.negative_controls, exclude=job.output)
+    if problems:  # what was meant as a control and is none is not to be passed over
+        raise UsageError(f"--negative-control {problems[0].message}")
+    stems = output_names(found)
+    return tuple(
+        Image(
+            path=item.path,
+            name=str(item.relative),
+            stem=f"{CONTROL_FOLDER}/{stems[item.path]}",
+            case=f"{CONTROL_FOLDER}/{item.case}",
+            is_slide=is_whole_slide(item.path, mpp=job.mpp, working_mpp=job.config.working_mpp),
+        )
+        for item in found
+    )
+
+
+def control_warnings(job: Job, controls: Sequence[Image]) -> tuple[str, ...]:
+    """Which images in the folders of a job are in no case, as they are controls, in one line."""
+    roots = [Path(os.path.realpath(path)) for path in job.paths]
+    taken = [
+        image.name
+        for image in controls
+        if any(Path(os.path.realpath(image.path)).is_relative_to(root) for root in roots)
+    ]
+    if not taken:
+        return ()
+    which = "1 image is a negative control" if len(taken) == 1 else f"{len(taken)} images are negative controls"
+    return (f"{which} and in no case: {named(taken)}",)
+
+
+def limit_of(controls: Sequence[tuple[Image, Outcome]], plan: Plan) -> BlankLimit:
+    """The limit of blank of scored controls, each content once."""
+    members = [
+        ControlMember(
+            name=image.name,
+            fields=() if outcome.counts is None else outcome.blocks if image.is_slide else (outcome.counts,),
+            flags=outcome.flags if outcome.score is None else (*outcome.flags, *outcome.score.flags),
+            error=outcome.error if outcome.status in UNSCORED else "",
+        )
+        for image, outcome in controls
+    ]
+    return blank_limit(members, pack=plan.pack, indication=plan.indication)
+
+
+def control_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
+    """The row of a control: level ``control``, of no case."""
+    return replace(image_row(image, outcome, plan=plan), level="control", case="")
+
+
+def limit_lines(blank: BlankLimit, *, pack: RulePack, config: Config) -> list[str]:
+    """What the terminal says of the limit of blank."""
+    n = len(blank.fields)
+    parts = [] if blank.limit_pct is None else [f"limit of blank {blank.limit_pct:.2f} % ({pack.score_name})"]
+    parts.append(f"{_how(n)} of at least {blank.min_cells} tumour cells" if n else "no limit of blank")
+    if blank.n_too_few:
+        parts.append(f"{plural(blank.n_too_few, 'field')} with fewer passed over")
+    lines = ["negative control  " + "  ".join(parts)]
+    typed = config.score.limit_of_blank_pct
+    if typed is not None and highest_limit(config.score, blank) == typed:
+        lines.append(f"    score.limit_of_blank_pct = {typed:g} is not below it, and holds")
+    lines += [f"    no call is made: {problem}" for problem in blank.problems]
+    if ResultFlag.CONTROL_STAINED in blank.flags:
+        lines.append(
+            "    no call is made: the limit is above the lowest cut-off; was the right reagent used, is it pigment?"
+        )
+    return lines
+
+
+def _how(n: int) -> str:
+    if n < MIN_FIELDS:
+        return f"highest of {plural(n, 'field')}"
+    return f"95th percentile of {plural(n, 'field')}"
+
+
+def remove_results(out: Path, stems: Iterable[str]) -> None:
+    """Take away the files of controls that are given no more."""
+    for stem in stems:
+        for kind in SUFFIXES:
+            for compression in COMPRESSED if kind == "geojson" else ("none",):
+                result_path(out, kind, stem, compression=compression).unlink(missing_ok=True)
+
+
+def control_entry(
+    blank: BlankLimit, images: Iterable[Image], *, estimates: Mapping[str, StainEstimate]
+) -> dict[str, Any]:
+    """What ``run.json`` says of the controls: the limit, their images, and their staining by folder."""
+    return {
+        "limit": _LIMIT.dump_python(blank, mode="json"),
+        "images": [{"image": image.name, "results": image.stem, "sha256": image.sha256 or None} for image in images],
+        "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),
+    }
