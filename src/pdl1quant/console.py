@@ -16,6 +16,7 @@ from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, score_text
 from pdl1quant.outputs.files import REPORT_NAME
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
 

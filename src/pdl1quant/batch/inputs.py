@@ -107,8 +107,8 @@ def without_controls(found: Sequence[Found], controls: Sequence[Image]) -> list[
     for item in left if controls else ():
         if item.relative.parts[0].casefold() == CONTROL_FOLDER:
             raise UsageError(
-                f"{item.path}: lies in {CONTROL_FOLDER}, where the results of --negative-control go; give it as one, too, "
-                "or rename the folder"
+                f"{item.path}: lies in {CONTROL_FOLDER}, where results of --negative-control go; rename the folder, or "
+                "give it as one, too"
             )
     return left
 

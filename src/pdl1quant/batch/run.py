@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdl1quant.batch.work import Image
-    from pdl1quant.model import Indication, RulePack
+    from pdl1quant.model import BlankLimit, Indication, RulePack
     from pdl1quant.slides.discover import Problem
 
 _IMAGES_AHEAD_PER_WORKER = 4
@@ -156,11 +156,7 @@ def _run(
             worker = partial(CaseWork, ledger=ledger, workers=workers, scratch=scratch, listener=listener, rows=rows)
             n_ahead = job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1
             control = worker(job=replace(job, is_array=False), of_controls=True)
-            for wave in _waves(by_case(controls), n_images=n_ahead):  # first, for all calls depend on them
-                control.score(wave)
-            blank = limit_of(control.controls, job.plan) if controls else None
-            if blank is not None:
-                listener.control_done(limit_lines(blank, pack=job.pack, config=job.config))
+            blank = _score_controls(control, controls, n_images=n_ahead)
             work = worker(job=job, blank=blank)
             for wave in _waves(by_case(images), n_images=n_ahead):
                 work.score(wave)
@@ -196,6 +192,17 @@ def _run(
     summary = Summary(output=job.output, rows=tuple(rows), n_unscored=n_unscored, has_report=has_report)
     listener.end(summary)
     return summary
+
+
+def _score_controls(work: CaseWork, controls: Sequence[Image], *, n_images: int) -> BlankLimit | None:
+    """The limit of blank, before any case: all calls depend on it. None without controls."""
+    if not controls:
+        return None
+    for wave in _waves(by_case(controls), n_images=n_images):
+        work.score(wave)
+    blank = limit_of(work.controls, work.job.plan)
+    work.listener.control_done(limit_lines(blank, pack=work.job.pack, config=work.job.config))
+    return blank
 
 
 def _write_report(out: Path, listener: Listener) -> bool:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from pdl1quant.outputs.scores_table import ScoreRow
 
 _BELOW_QUALIFIES = "a score below the cut-off is what qualifies"
-_NO_BROWN = "no cell is brown: hold the staining against its positive control first"
+_CAVEATS = {
+    ResultFlag.BELOW_BLANK: "below the limit of blank, so nothing reads '>='",
+    ResultFlag.NO_DAB_SEEN: "no cell is brown: hold the staining against its positive control first",
+}
+"""What has to be read with the calls of a case, by its flags."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +68,9 @@ def _panel(texts: Sequence[str], flags: Sequence[str], indication: Indication | 
         if cut_off is not None:
             left.remove(cut_off)
         shown.append(ShownCall(text=text, detail=_detail(cut_off)))
-    return CallPanel(calls=tuple(shown), reasons=(), caveat=_NO_BROWN if ResultFlag.NO_DAB_SEEN in flags else "")
+    return CallPanel(
+        calls=tuple(shown), reasons=(), caveat="; ".join(text for flag, text in _CAVEATS.items() if flag in flags)
+    )
 
 
 def _texts(cut_off: CutOff) -> set[str]:

@@ -101,6 +101,8 @@ class ReportRun:
     case_rows: tuple[ScoreRow, ...]
     image_rows: tuple[ScoreRow, ...]
     region_rows: tuple[ScoreRow, ...]
+    control_rows: tuple[ScoreRow, ...]
+    """Negative controls, which are of no case."""
     reviewed: Mapping[str, ReviewedRow]
     counted_edits: Mapping[tuple[str, str], frozenset[str]]
     """Hashes of the ledgers that ``reviewed`` counts, by image and its case."""
@@ -144,6 +146,7 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
         case_rows=(*case_rows, *alone.values()),
         image_rows=image_rows,
         region_rows=tuple(row for row in rows if row.level in ("roi", "core")),
+        control_rows=tuple(row for row in rows if row.level == "control"),
         reviewed={row.case: row for row in reviewed if row.level in ("case", "array")},
         counted_edits=_counted_edits(reviewed),
         estimates=_ESTIMATES.validate_python(record.get("estimates", {})),

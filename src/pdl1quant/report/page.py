@@ -26,6 +26,7 @@ from pdl1quant.report.sheet import shared_flags
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pdl1quant.report.controls import ControlPanel
     from pdl1quant.report.gather import ReportRun
     from pdl1quant.report.sheet import Sheet
 
@@ -34,7 +35,7 @@ _NO_FILES = "data: blob:"
 """Pictures that are in the page itself. Pages with tiles beside them read those, too."""
 
 
-def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
+def case_page(run: ReportRun, sheet: Sheet, *, control: ControlPanel | None = None, home: str = "") -> str:
     """The page of one case, with its viewer; ``home`` is the address of the cohort's page, if there is one."""
     scripts = ("vendor/openseadragon.min.js", "regions.js", "region_panel.js", "viewer.js")
     return _rendered(
@@ -43,6 +44,7 @@ def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
         scripts=scripts,
         title=f"{sheet.name}: PD-L1 report",
         sheet=sheet,
+        control=control,
         home=home,
         data=_json(sheet.shown.data),
         images="'self' file: data: blob:"
@@ -51,7 +53,7 @@ def case_page(run: ReportRun, sheet: Sheet, *, home: str = "") -> str:
     )
 
 
-def cohort_page(run: ReportRun, sheets: Sequence[Sheet]) -> str:
+def cohort_page(run: ReportRun, sheets: Sequence[Sheet], *, control: ControlPanel | None = None) -> str:
     """The page of many cases: a table, and a sheet for each; microarrays shared out to cases have a page each."""
     arrays = [each for each in sheets if each.is_shared_out]
     sheets = [each for each in sheets if not each.is_shared_out]
@@ -63,6 +65,7 @@ def cohort_page(run: ReportRun, sheets: Sequence[Sheet]) -> str:
         scripts=("cohort.js",),
         title="PD-L1 cohort report",
         sheets=sheets,
+        control=control,
         arrays=arrays,
         shared=shared,
         shared_names={flag.name for flag in shared},
@@ -94,7 +97,9 @@ def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], images: 
             scored_by=run.record.get("pdl1quant", ""),
             network=str(results.config.nuclei.model_sha256),
             settings=run.record.get("settings", {}),
-            method=words.method(results.pack, results.config, results.indication),
+            method=words.method(
+                results.pack, results.config, results.indication, has_control=results.blank is not None
+            ),
             kinds=KINDS,
             styles=tuple(STYLES.values()),
             research_use_only=RESEARCH_USE_ONLY,

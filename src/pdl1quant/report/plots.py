@@ -227,6 +227,32 @@ def _spread_histogram(spots: Sequence[Spot], *, total: float | None, title: str)
     return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
 
 
+def rates(rates_pct: Sequence[float], *, limit: float | None, cut_off: float | None) -> Markup:
+    """How many fields of negative controls have which rate, with the limit of blank and the lowest cut-off."""
+    most = max((each for each in (*rates_pct, cut_off) if each), default=1.0)
+    x_max = next(end for end in (2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if 1.2 * most <= end or end == 100.0)
+    edges = np.linspace(0.0, x_max, 21)
+    counts, _ = np.histogram(np.minimum(rates_pct, x_max), edges)
+    frame = _Frame(x_max=x_max, y_max=float(max(1, counts.max())), bottom_room=44)
+    parts = [
+        *frame.axes(x_ticks=np.linspace(0.0, x_max, 5).tolist(), y_ticks=_count_ticks(int(counts.max()))),
+        *frame.titles("brown without the antibody, % of tumour cells", "fields"),
+    ]
+    width = _n(frame.x(x_max / 20) - frame.x(0) - 1)
+    for low, n in zip(edges.tolist(), counts.tolist(), strict=False):
+        if n:
+            height = _n(frame.y(0) - frame.y(n))
+            parts.append(
+                f'<rect class="bin" x="{_n(frame.x(low))}" y="{_n(frame.y(n))}" width="{width}" height="{height}"/>'
+            )
+    for css, value in (("reference", cut_off), ("total", limit)):
+        if value is not None:
+            x = _n(frame.x(value))
+            parts.append(f'<line class="{css}" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
+    label = f"Rates of {len(rates_pct)} fields of the negative control, 0 to {max(rates_pct):.2f} %"
+    return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
+
+
 class _Frame:
     """The axes of a plot: where values lie in the drawing."""
 

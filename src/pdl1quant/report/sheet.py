@@ -10,6 +10,7 @@ import numpy as np
 from pdl1quant.model import ArtefactKind, Flag, Status
 from pdl1quant.report import plots, words
 from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
+from pdl1quant.report.controls import blank_text
 from pdl1quant.report.figures import Figures, figures_of
 from pdl1quant.slides.core_map import CoreKind, kind_of
 from pdl1quant.slides.pyramid import SAME_MPP
@@ -109,6 +110,8 @@ class Sheet:
     status: str
     adequacy: str
     calls: CallPanel
+    blank: str
+    """The limit of blank that holds for it; empty without any."""
     cps: str
     flags: tuple[words.FlagText, ...]
     figures: Figures
@@ -185,6 +188,7 @@ def sheet_of(
         status=words.STATUS_TEXTS[row.status],
         adequacy=_adequacy(row, cells_asked_for(pack, indication), is_shared_out=_is_shared_out(run, case)),
         calls=calls_of(row, pack=pack, indication=indication),
+        blank=blank_text(run),
         cps=_with_interval(row.cps, row.cps_low, row.cps_high, unit=""),
         flags=tuple(words.sorted_flags(row.flags)),
         figures=figures_of(case, config=run.results.config, pack=pack),

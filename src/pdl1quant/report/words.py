@@ -113,6 +113,27 @@ FLAG_TEXTS: dict[str, FlagText] = {
             weight="doubt",
         ),
         FlagText(
+            name=ResultFlag.CONTROL_STAINED,
+            short="control stained",
+            text="The negative control is brown: its limit of blank is above the lowest cut-off, which a case may "
+            "reach without any PD-L1. No call is made. Look for pigment, unspecific staining, or the wrong reagent.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.CONTROL_UNUSABLE,
+            short="control unusable",
+            text="The negative control that was given does not hold: what is brown without the antibody is not known. "
+            "No call is made; the section on the negative control says why.",
+            weight="doubt",
+        ),
+        FlagText(
+            name=ResultFlag.BELOW_BLANK,
+            short="below limit of blank",
+            text="As many cells are brown in fields that had no antibody: this score cannot be told from none, and "
+            "nothing reads “>=”.",
+            weight="doubt",
+        ),
+        FlagText(
             name=ResultFlag.PARTIAL,
             short="partial",
             text="Part of the tissue or of the tumour cells could not be judged (blur, pigment, dead cells, unread "
@@ -279,7 +300,20 @@ def how_vectors_were_got(estimate: StainEstimate) -> str:
     return words.get(estimate.vectors_source, estimate.vectors_source)
 
 
-def method(pack: RulePack, config: Config, indication: Indication | None) -> list[tuple[str, str]]:
+_OF_CONTROL = (
+    "Fields of negative-reagent sections, scored as the cases are. The limit of blank is the 95th percentile of their "
+    "rates, of fewer than 20 fields the highest. A case below it never reads at least. With a control that is brown, "
+    "or that could not be judged, no call is made."
+)
+_NO_CONTROL = (
+    "None was given to this run (--negative-control): what is brown without the antibody, as pigment or unspecific "
+    "staining, counts as PD-L1."
+)
+
+
+def method(
+    pack: RulePack, config: Config, indication: Indication | None, *, has_control: bool = False
+) -> list[tuple[str, str]]:
     """How the number was made: a heading and a sentence or two each."""
     positivity, score = config.positivity, config.score
     counted = {
@@ -355,6 +389,7 @@ def method(pack: RulePack, config: Config, indication: Indication | None) -> lis
                 "tells."
             ),
         ),
+        ("The negative control", _OF_CONTROL if has_control else _NO_CONTROL),
         (
             "Who says it is tumour",
             (

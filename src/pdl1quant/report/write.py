@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pdl1quant.outputs.files import ENDINGS, REPORT_NAME, REPORTS_NAME, is_result, replace_atomically
+from pdl1quant.report.controls import control_panel
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import case_page, cohort_page
 from pdl1quant.report.sheet import sheet_of
@@ -56,13 +57,14 @@ def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) 
         A result is damaged, or the report cannot be written.
     """
     run = open_run(out, images=images)
+    control = control_panel(run)
     max_cells = None if tiles else MAX_CELLS
     _remove_pages(out)
     if len(run.case_rows) == 1:
         case = load_case(run, run.case_rows[0])
         place = TilePlace(folder=out / REPORTS_NAME / "0001", address=f"{REPORTS_NAME}/0001") if tiles else None
         sheet = sheet_of(run, case, show_case(run, case, max_cells=max_cells, tiles=place), number=1)
-        return Written(report=_write(out / REPORT_NAME, case_page(run, sheet)), pages=())
+        return Written(report=_write(out / REPORT_NAME, case_page(run, sheet, control=control)), pages=())
     names = [page_name(row.case, number) for number, row in enumerate(run.case_rows, start=1)]
     array_pages = {
         image.image: name
@@ -78,9 +80,11 @@ def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) 
         place = TilePlace(folder=out / REPORTS_NAME / stem, address=stem) if tiles else None
         shown = show_case(run, case, max_cells=max_cells, max_sheet_length=room, tiles=place)
         sheet = sheet_of(run, case, shown, number=number, page=f"{REPORTS_NAME}/{name}", array_pages=array_pages)
-        pages.append(_write(out / REPORTS_NAME / name, case_page(run, sheet, home=f"../{REPORT_NAME}")))
+        pages.append(
+            _write(out / REPORTS_NAME / name, case_page(run, sheet, control=control, home=f"../{REPORT_NAME}"))
+        )
         sheets.append(sheet.without_viewer())
-    return Written(report=_write(out / REPORT_NAME, cohort_page(run, sheets)), pages=tuple(pages))
+    return Written(report=_write(out / REPORT_NAME, cohort_page(run, sheets, control=control)), pages=tuple(pages))
 
 
 def page_name(case: str, number: int) -> str:

@@ -161,6 +161,7 @@ def pool(
         has_nests=has_nests_now([each.has_nests for each in members], row) or any(each.calls_back for each in members),
         is_partial=is_partial or any(each.is_damaged for each in members),
         brown=brown,
+        blank=None if moved else results.blank,  # it is that of the run's own threshold
     )
     no_call = why_no_call(score.flags, pack=results.pack, indication=results.indication, evaluable=score.evaluable)
     signed = [set(each.signed_by) for each in stands]

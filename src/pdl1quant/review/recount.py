@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pdl1quant.config import Config
-    from pdl1quant.model import BrownArea, IntpArray, RulePack
+    from pdl1quant.model import BlankLimit, BrownArea, IntpArray, RulePack
     from pdl1quant.review.edits import Edit
 
 _FOUND_ANEW = {
@@ -33,6 +33,7 @@ _FOUND_ANEW = {
         ResultFlag.NO_TUMOUR_ROI,
         ResultFlag.UNCALIBRATED,
         ResultFlag.PARTIAL,
+        ResultFlag.BELOW_BLANK,
     )
 }
 """Flags that follow from the counts; the others are of the image and stay."""
@@ -131,6 +132,7 @@ def score_blocks(
     has_nests: bool = True,
     is_partial: bool = False,
     brown: BrownArea | None = None,
+    blank: BlankLimit | None = None,
 ) -> Score:
     """The score of an image or case from its blocks.
 
@@ -154,6 +156,8 @@ def score_blocks(
         Whether images of the case, or parts of them, are missing.
     brown
         Brown area as reviewed; where it is not known, what the run said of it stays.
+    blank
+        What the negative controls of the run say.
     """
     blocks = tuple(blocks)
     gone = set(_FOUND_ANEW)
@@ -174,4 +178,5 @@ def score_blocks(
         tumour_confirmed=tumour_confirmed,
         has_nests=has_nests,
         flags=[*kept, *((ResultFlag.PARTIAL,) if is_partial else ())],
+        blank=blank,
     )

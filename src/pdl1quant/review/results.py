@@ -15,6 +15,7 @@ from pdl1quant.errors import ConfigError, ReviewError, UsageError
 from pdl1quant.model import (
     CELL_CLASS_DTYPE,
     CELL_COLUMNS,
+    BlankLimit,
     BrownArea,
     Indication,
     ResultFlag,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 _PACK = TypeAdapter(RulePack)
 _ESTIMATES = TypeAdapter(dict[str, StainEstimate])
+_BLANK = TypeAdapter(BlankLimit)
 _UNSCORED = (Status.REFUSED, Status.FAILED)
 
 
@@ -102,6 +104,8 @@ class Results:
     """The regions that the run was given; may have moved."""
     estimates: Mapping[str, StainEstimate] = field(default_factory=dict)
     """Staining by case."""
+    blank: BlankLimit | None = None
+    """What the negative controls of the run say; None where none were given."""
     core_map: tuple[MappedCore, ...] = ()
     """What the map of a microarray says of its cores, in the order of the slides."""
 
@@ -202,6 +206,8 @@ def open_results(out: Path) -> Results:
         indication = find_indication(pack, settings["indication"]) if settings["indication"] else None
         images = _paired(record["images"], rows)
         core_map = core_map_of(record)
+        controls = record.get("negative_control")
+        blank = None if controls is None else _BLANK.validate_python(controls["limit"])
         timings = record.get("timings", {})
         sources, roi_sources = (tuple(Path(path) for path in timings.get(name, ())) for name in ("paths", "roi"))
         estimates = _ESTIMATES.validate_python(record.get("estimates", {}))
@@ -221,6 +227,7 @@ def open_results(out: Path) -> Results:
         roi_sources=roi_sources,
         estimates=estimates,
         core_map=core_map,
+        blank=blank,
     )
 
 
