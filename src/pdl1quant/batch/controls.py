@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
@@ -22,6 +21,7 @@ from pdl1quant.stages.score import MIN_FIELDS, highest_limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from pdl1quant.batch.job import Job
     from pdl1quant.batch.work import Outcome, Plan
@@ -61,12 +61,9 @@ def gather_controls(job: Job) -> tuple[Image, ...]:
 
 def control_warnings(job: Job, controls: Sequence[Image]) -> tuple[str, ...]:
     """Which images in the folders of a job are in no case, as they are controls, in one line."""
-    roots = [Path(os.path.realpath(path)) for path in job.paths]
-    taken = [
-        image.name
-        for image in controls
-        if any(Path(os.path.realpath(image.path)).is_relative_to(root) for root in roots)
-    ]
+    real = {os.path.realpath(image.path) for image in controls}
+    found = discover(job.paths, exclude=job.output)[0] if real else []
+    taken = [str(item.relative) for item in found if os.path.realpath(item.path) in real]
     if not taken:
         return ()
     which = "1 image is a negative control" if len(taken) == 1 else f"{len(taken)} images are negative controls"
@@ -96,7 +93,7 @@ def limit_lines(blank: BlankLimit, *, pack: RulePack, config: Config) -> list[st
     """What the terminal says of the limit of blank."""
     n = len(blank.fields)
     parts = [] if blank.limit_pct is None else [f"limit of blank {blank.limit_pct:.2f} % ({pack.score_name})"]
-    parts.append(f"{_how(n)} of at least {blank.min_cells} tumour cells" if n else "no limit of blank")
+    parts.append(f"{_how(n)} of at least {blank.min_cells} viable tumour cells" if n else "no limit of blank")
     if blank.n_too_few:
         parts.append(f"{plural(blank.n_too_few, 'field')} with fewer passed over")
     lines = ["negative control  " + "  ".join(parts)]

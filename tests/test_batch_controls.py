@@ -1,0 +1,226 @@
+"""Negative controls beside the cases of a run: rows, limit, calls, resuming, report and review."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from PIL import Image as PillowImage
+
+from batch_runs import Deaf, rows_of, run, tree
+from pdl1quant import CaseMember, ControlMember, analyse_image, blank_limit, estimate_case, sample_image, score_case
+from pdl1quant.batch import find_rules
+from pdl1quant.cli import cli
+from pdl1quant.config import load_config
+from pdl1quant.errors import UsageError
+from pdl1quant.model import ResultFlag
+from pdl1quant.outputs.run_record import read_run_record
+from pdl1quant.outputs.scores_table import read_scores
+from pdl1quant.review import open_results, rescore
+from pdl1quant.slides.images import read_image
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
+
+CONFIG = load_config(None, ["nuclei.segmenter=watershed"])
+PACK, INDICATION = find_rules("28-8-label", "melanoma")
+PACK = replace(PACK, min_tumour_cells=10)  # small pictures will do
+HOW = {"config": CONFIG, "pack": PACK, "indication": INDICATION}
+SIZE_PX = 192
+STAINED, UNUSABLE, BELOW = ResultFlag.CONTROL_STAINED, ResultFlag.CONTROL_UNUSABLE, ResultFlag.BELOW_BLANK
+
+
+def draw(path, *, seed, tps_pct):
+    settings = PhantomSettings(size_px=SIZE_PX, tps_pct=tps_pct, tumour_share=0.8, positive_immune_share=0)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PillowImage.fromarray(render_phantom(settings, seed=seed).rgb).save(path)
+
+
+def draw_tumour(path):
+    """All of the image is tumour."""
+    ring = [[0, 0], [SIZE_PX, 0], [SIZE_PX, SIZE_PX], [0, SIZE_PX], [0, 0]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    feature = {"type": "Feature", "properties": {"classification": {"name": "Tumor"}}, "geometry": geometry}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A case that is brown, blank controls, stained ones, and one that nobody can judge."""
+    folder = tmp_path_factory.mktemp("controls")
+    draw(folder / "in" / "brown" / "a.png", seed=1, tps_pct=80)
+    draw_tumour(folder / "roi" / "brown" / "a.geojson")
+    for number in range(2):
+        draw(folder / "blank" / f"n{number}.png", seed=10 + number, tps_pct=0)
+        draw(folder / "stained" / f"n{number}.png", seed=20 + number, tps_pct=100)
+    (folder / "grey").mkdir()
+    PillowImage.new("L", (96, 96), 200).save(folder / "grey" / "g.png")
+    return folder
+
+
+def scored(folder, out, *controls, listener=None, **more):
+    how = {"roi": folder / "roi", "negative_controls": tuple(folder / name for name in controls), **HOW, **more}
+    return run(folder / "in", out, listener=listener, **how)
+
+
+@pytest.fixture(scope="module")
+def blank_run(folder, tmp_path_factory):
+    out, listener = tmp_path_factory.mktemp("out") / "out", Deaf()
+    scored(folder, out, "blank", listener=listener)
+    return out, listener
+
+
+def test_controls_have_rows_of_their_own_and_are_in_no_case(blank_run):
+    out, listener = blank_run
+    rows = rows_of(out, "control")
+    assert [(row.image, row.case, str(row.status)) for row in rows] == [("n0.png", "", "ok"), ("n1.png", "", "ok")]
+    assert all(row.tps == 0 and row.n_tumour >= 10 for row in rows)
+    assert [row.case for row in rows_of(out, "case")] == ["brown"]
+    assert [report.case for report in listener.reports] == ["brown"]
+    assert [image["image"] for image in read_run_record(out / "run.json")["images"]] == ["brown/a.png"]
+    assert (out / "overlays" / "negative_control" / "n0.png").is_file()
+
+
+def test_with_a_blank_control_the_call_stands(blank_run):
+    out, listener = blank_run
+    (row,) = rows_of(out, "case")
+    assert row.calls[0].startswith("TPS >= ")
+    limit = read_run_record(out / "run.json")["negative_control"]["limit"]
+    assert limit["limit_pct"] == 0
+    assert [field["image"] for field in limit["fields"]] == ["n0.png", "n1.png"]
+    (said,) = listener.of_controls
+    assert said.startswith(
+        "negative control  limit of blank 0.00 % (TPS per 28-8 label)  highest of 2 fields of at least"
+    )
+
+
+def test_a_stained_control_withdraws_every_call(folder, tmp_path):
+    summary = scored(folder, tmp_path / "out", "stained", listener=(listener := Deaf()))
+    (row,) = rows_of(tmp_path / "out", "case")
+    assert row.calls == ()
+    assert STAINED in row.flags
+    assert "the negative control is brown" in listener.reports[0].no_call
+    assert summary.n_unscored == 0
+
+
+def test_a_control_that_cannot_be_scored_withdraws_every_call(folder, tmp_path):
+    summary = scored(folder, tmp_path / "out", "blank", "grey", listener=(listener := Deaf()))
+    (row,) = rows_of(tmp_path / "out", "case")
+    assert row.calls == ()
+    assert UNUSABLE in row.flags
+    assert summary.n_unscored == 1
+    assert any(line.strip().startswith("no call is made: g.png: ") for line in listener.of_controls)
+    assert {row.image: str(row.status) for row in rows_of(tmp_path / "out", "control")}["g.png"] == "refused"
+
+
+def test_other_controls_change_the_calls_and_score_no_image_again(folder, blank_run, tmp_path):
+    out = tmp_path / "out"
+    scored(folder, out, "blank")
+    assert tree(out) == tree(blank_run[0])
+    cells, outlines = out / "cells" / "brown" / "a.parquet", out / "geojson" / "negative_control" / "n1.geojson"
+    written, of_blank = cells.stat().st_mtime_ns, outlines.read_bytes()
+    scored(folder, out, "stained", resume=True)
+    assert cells.stat().st_mtime_ns == written
+    assert outlines.read_bytes() != of_blank
+    scored(folder, tmp_path / "fresh", "stained")
+    assert tree(out) == tree(tmp_path / "fresh")
+    scored(folder, out, resume=True)
+    assert cells.stat().st_mtime_ns == written
+    assert not list(out.rglob("n?.*"))
+    scored(folder, tmp_path / "without")
+    assert tree(out) == tree(tmp_path / "without")
+
+
+def test_a_stopped_run_goes_on_with_its_controls(folder, blank_run, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        scored(folder, out, "blank", listener=Deaf(stop_after=1))
+    scored(folder, out, "blank", resume=True)
+    assert tree(out) == tree(blank_run[0])
+
+
+def test_controls_among_the_images_are_in_no_case(folder, tmp_path):
+    for name in ("in", "roi", "blank"):
+        (tmp_path / name).symlink_to(folder / name)
+    listener = Deaf()
+    run(
+        tmp_path,
+        tmp_path.parent / f"{tmp_path.name}-out",
+        listener=listener,
+        negative_controls=(folder / "blank",),
+        **HOW,
+    )
+    assert [report.case for report in listener.reports] == ["brown"]
+    assert "2 images are negative controls and in no case: blank/n0.png, blank/n1.png" in listener.complaints
+
+
+def test_what_is_no_control_is_said_before_anything_is_written(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "notes.txt").write_text("none")
+    for name, wanted in (("empty", "no images in it"), ("notes.txt", "not one of")):
+        with pytest.raises(UsageError, match=f"--negative-control .*{name}.*{wanted}"):
+            scored(folder, tmp_path / "out", tmp_path / name)
+    with pytest.raises(UsageError, match="all images are negative controls"):
+        scored(folder, tmp_path / "out", "in")
+    with pytest.raises(UsageError, match="lies inside the input"):
+        scored(folder, folder / "blank" / "out", "blank")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_of_cases_may_not_have_the_name_of_the_controls_results(folder, tmp_path):
+    draw(tmp_path / "in" / "negative_control" / "a.png", seed=1, tps_pct=80)
+    with pytest.raises(UsageError, match="rename the folder, or give it as one, too"):
+        run(tmp_path / "in", tmp_path / "out", negative_controls=(folder / "blank",), **HOW)
+
+
+def test_the_library_says_the_same(folder, tmp_path):
+    listener = Deaf()
+    run(folder / "in", tmp_path / "out", listener=listener, negative_controls=(folder / "stained",), **HOW)
+    (report,) = listener.reports
+
+    def analysed(*names):
+        images = [read_image(folder / name, mpp=0.5).rgb for name in names]
+        estimate = estimate_case([sample_image(rgb, mpp=0.5, config=CONFIG) for rgb in images], config=CONFIG)
+        return estimate, [analyse_image(rgb, mpp=0.5, estimate=estimate, **HOW) for rgb in images]
+
+    names = ("stained/n0.png", "stained/n1.png")
+    controls = [ControlMember.of(name[-6:], result) for name, result in zip(names, analysed(*names)[1], strict=True)]
+    blank = blank_limit(controls, pack=PACK, indication=INDICATION)
+    assert blank == open_results(tmp_path / "out").blank
+    estimate, results = analysed("in/brown/a.png")
+    found = score_case([CaseMember.of(each) for each in results], estimate=estimate, blank=blank, **HOW)
+    assert STAINED in found.flags
+    assert found == report.score
+
+
+def test_a_review_keeps_the_limit(folder, tmp_path):
+    out = tmp_path / "out"
+    scored(
+        folder, out, "stained", config=load_config(None, ["nuclei.segmenter=watershed", "score.limit_of_blank_pct=99"])
+    )
+    (row,) = rows_of(out, "case")
+    assert {STAINED, BELOW} <= set(row.flags)
+    (reviewed,) = [each for each in rescore(out).rows if each.level == "case"]
+    assert reviewed.reviewed_flags == row.flags
+    assert reviewed.reviewed_calls == ()
+
+
+def test_the_report_shows_the_control(folder, blank_run, tmp_path):
+    page = (blank_run[0] / "report.html").read_text(encoding="utf-8")
+    assert "Negative control" in page
+    assert "0.00 % (highest of 2 control fields)" in page
+    scored(folder, tmp_path / "out", "stained", "grey")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "its limit is above the lowest cut-off, 1 %" in page
+    assert "No call is made. g.png: " in page
+    scored(folder, tmp_path / "without")
+    page = (tmp_path / "without" / "report.html").read_text(encoding="utf-8")
+    assert 'id="h-control"' not in page
+    assert "None was given to this run" in page
+
+
+def test_the_command_takes_controls(folder, tmp_path):
+    arguments = ["score", folder / "in", "-o", tmp_path / "out", "--negative-control", folder / "blank" / "n0.png"]
+    arguments += ["--negative-control", folder / "blank" / "n1.png", "--mpp", "0.5", "-q", "--workers", "1"]
+    arguments += ["--set", "nuclei.segmenter=watershed"]
+    assert cli.main([str(each) for each in arguments], standalone_mode=False) == 0
+    rows = read_scores(tmp_path / "out" / "scores.csv")
+    assert [row.image for row in rows if row.level == "control"] == ["n0.png", "n1.png"]
