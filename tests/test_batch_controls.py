@@ -83,7 +83,7 @@ def test_with_a_blank_control_the_call_stands(blank_run):
     out, listener = blank_run
     (row,) = rows_of(out, "case")
     assert row.calls[0].startswith("TPS >= ")
-    limit = read_run_record(out / "run.json")["negative_control"]["limit"]
+    limit = read_run_record(out / "run.json")["negative_control"]["limits"][""]
     assert limit["limit_pct"] == 0
     assert [field["image"] for field in limit["fields"]] == ["n0.png", "n1.png"]
     (said,) = listener.of_controls
@@ -107,7 +107,7 @@ def test_a_control_that_cannot_be_scored_withdraws_every_call(folder, tmp_path):
     assert row.calls == ()
     assert UNUSABLE in row.flags
     assert summary.n_unscored == 1
-    assert any(line.strip().startswith("no call is made: g.png: ") for line in listener.of_controls)
+    assert any(line.strip().startswith("it does not hold: g.png: ") for line in listener.of_controls)
     assert {row.image: str(row.status) for row in rows_of(tmp_path / "out", "control")}["g.png"] == "refused"
 
 
@@ -184,7 +184,7 @@ def test_the_library_says_the_same(folder, tmp_path):
     names = ("stained/n0.png", "stained/n1.png")
     controls = [ControlMember.of(name[-6:], result) for name, result in zip(names, analysed(*names)[1], strict=True)]
     blank = blank_limit(controls, pack=PACK, indication=INDICATION)
-    assert blank == open_results(tmp_path / "out").blank
+    assert open_results(tmp_path / "out").limits == {"": blank}
     estimate, results = analysed("in/brown/a.png")
     found = score_case([CaseMember.of(each) for each in results], estimate=estimate, blank=blank, **HOW)
     assert STAINED in found.flags
@@ -209,8 +209,8 @@ def test_the_report_shows_the_control(folder, blank_run, tmp_path):
     assert "0.00 % (highest of 2 control fields)" in page
     scored(folder, tmp_path / "out", "stained", "grey")
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert "its limit is above the lowest cut-off, 1 %" in page
-    assert "No call is made. g.png: " in page
+    assert "It does not hold: it is brown, its limit is above the lowest cut-off, 1 %" in page
+    assert "It does not hold: g.png: " in page
     scored(folder, tmp_path / "without")
     page = (tmp_path / "without" / "report.html").read_text(encoding="utf-8")
     assert 'id="h-control"' not in page
@@ -224,3 +224,45 @@ def test_the_command_takes_controls(folder, tmp_path):
     assert cli.main([str(each) for each in arguments], standalone_mode=False) == 0
     rows = read_scores(tmp_path / "out" / "scores.csv")
     assert [row.image for row in rows if row.level == "control"] == ["n0.png", "n1.png"]
+
+
+@pytest.fixture(scope="module")
+def two_cases(tmp_path_factory):
+    """Two cases of the same picture but for some noise; the one has a control of its own that is brown."""
+    here = tmp_path_factory.mktemp("two")
+    for seed, case in enumerate(("A", "B")):
+        draw(here / "in" / case / "a.png", seed=seed + 1, tps_pct=80)
+        draw_tumour(here / "roi" / case / "a.geojson")
+    draw(here / "neg" / "a" / "n.png", seed=20, tps_pct=100)
+    return here
+
+
+def test_a_control_in_a_folder_of_the_name_of_a_case_is_of_that_case(folder, two_cases, tmp_path):
+    listener = Deaf()
+    controls = (two_cases / "neg", folder / "blank")
+    how = {"roi": two_cases / "roi", "negative_controls": controls, "listener": listener, **HOW}
+    out = tmp_path / "out"
+    run(two_cases / "in", out, **how)
+    stained, clean = rows_of(out, "case")
+    assert STAINED in stained.flags
+    assert stained.calls == ()
+    assert STAINED not in clean.flags
+    assert clean.calls[0].startswith("TPS >= ")
+    assert {row.image: row.case for row in rows_of(out, "control")} == {"a/n.png": "A", "n0.png": "", "n1.png": ""}
+    assert "negative control of A" in {line.partition("  ")[0] for line in listener.of_controls}
+    assert set(open_results(out).limits) == {"A", ""}
+    reviewed = [each for each in rescore(out).rows if each.level == "case"]
+    assert [each.reviewed_calls for each in reviewed] == [stained.calls, clean.calls]
+    assert "Negative controls of single cases" in (out / "report.html").read_text(encoding="utf-8")
+    page = (out / "report" / "0001_A.html").read_text(encoding="utf-8")
+    assert 'id="h-control-own"' in page
+    assert 'id="h-control"' in page
+    assert 'id="h-control-own"' not in (out / "report" / "0002_B.html").read_text(encoding="utf-8")
+
+
+def test_cases_without_a_control_of_their_own_are_named(two_cases, tmp_path):
+    listener = Deaf()
+    run(two_cases / "in", tmp_path / "out", negative_controls=(two_cases / "neg",), listener=listener, **HOW)
+    assert (
+        "no negative control of B: folders of --negative-control have the names of other cases" in listener.complaints
+    )

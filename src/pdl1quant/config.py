@@ -220,7 +220,8 @@ class ScoreConfig(_Section):
     max_excluded_share: float = Field(default=0.10, gt=0, le=1)
     """With more than this share of the tumour cells left out, the result is ``partial``."""
     limit_of_blank_pct: float | None = Field(default=None, ge=0, le=100)
-    """95th percentile of the score on negative-control fields; below it no call reads "at least"."""
+    """95th percentile of the score on negative-control fields; below it no call reads "at least". With controls in the
+    run (``--negative-control``) the larger of it and theirs holds."""
 
 
 class TilingConfig(_Section):

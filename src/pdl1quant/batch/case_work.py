@@ -34,9 +34,10 @@ from pdl1quant.outputs.files import SCORES_NAME, case_file_name, result_path
 from pdl1quant.outputs.scores_table import ScoreRow, write_scores
 from pdl1quant.pipeline import StainSample, estimate_case, score_case
 from pdl1quant.slides.hashing import hash_input
+from pdl1quant.stages.score import blank_of_case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pdl1quant.batch.job import Job, Listener
     from pdl1quant.batch.ledger import Ledger
@@ -95,8 +96,8 @@ class CaseWork:
     """Whether the images are negative controls, of no case."""
     controls: list[tuple[Image, Outcome]] = field(default_factory=list)
     """Negative controls, each content once."""
-    blank: BlankLimit | None = None
-    """What the controls said, for the cases."""
+    limits: Mapping[str, BlankLimit] = field(default_factory=dict)
+    """What the controls said, by the case whose own they are; empty for all."""
     next_scores: float = 0.0
     """When ``scores.csv`` may be written again (`time.monotonic`)."""
 
@@ -140,7 +141,10 @@ class CaseWork:
         plan = self.job.plan
         for name, cores in cores_by_case(self.arrays).items():
             score, error = self._scored(
-                name, partial(score_cores, cores, estimates=self.estimates, plan=plan, blank=self.blank)
+                name,
+                partial(
+                    score_cores, cores, estimates=self.estimates, plan=plan, blank=blank_of_case(self.limits, name)
+                ),
             )
             report, row = core_result(name, cores, score=score, plan=plan)
             self._add_case(report, row, error=error)
@@ -355,7 +359,7 @@ class CaseWork:
             indication=None if is_array else plan.indication,
             flags=flags,
             level="image" if is_array else "case",
-            blank=self.blank,
+            blank=blank_of_case(self.limits, case.name),
         )
         return self._scored(case.name, pooled)
 

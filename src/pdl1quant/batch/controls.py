@@ -15,6 +15,7 @@ from pdl1quant.errors import UsageError
 from pdl1quant.model import BlankLimit, ResultFlag, StainEstimate
 from pdl1quant.outputs.files import COMPRESSED, SUFFIXES, result_path
 from pdl1quant.pipeline import ControlMember, blank_limit
+from pdl1quant.slides.cases import folded_case
 from pdl1quant.slides.discover import discover, output_names
 from pdl1quant.slides.opening import is_whole_slide
 from pdl1quant.stages.score import MIN_FIELDS, highest_limit
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from pdl1quant.model import RulePack
     from pdl1quant.outputs.scores_table import ScoreRow
 
-_LIMIT = TypeAdapter(BlankLimit)
+_LIMITS = TypeAdapter(dict[str, BlankLimit])
 _ESTIMATES = TypeAdapter(dict[str, StainEstimate])
 
 
@@ -70,41 +71,58 @@ def control_warnings(job: Job, controls: Sequence[Image]) -> tuple[str, ...]:
     return (f"{which} and in no case: {named(taken)}",)
 
 
-def limit_of(controls: Sequence[tuple[Image, Outcome]], plan: Plan) -> BlankLimit:
-    """The limit of blank of scored controls, each content once."""
-    members = [
-        ControlMember(
-            name=image.name,
-            fields=() if outcome.counts is None else outcome.blocks if image.is_slide else (outcome.counts,),
-            flags=outcome.flags if outcome.score is None else (*outcome.flags, *outcome.score.flags),
-            error=outcome.error if outcome.status in UNSCORED else "",
+def assigned(controls: Sequence[Image], images: Sequence[Image]) -> tuple[Image, ...]:
+    """The controls, each with the case whose own it is: that whose name its folder has."""
+    names = [name for image in images for name in (image.case, *(core.case for core in image.cores)) if name]
+    cases = {folded_case(name): name for name in reversed(names)}
+    return tuple(
+        replace(image, control_of=cases.get(folded_case(image.path.parent.absolute().name), "")) for image in controls
+    )
+
+
+def limits_of(controls: Sequence[tuple[Image, Outcome]], plan: Plan) -> dict[str, BlankLimit]:
+    """The limits of blank of scored controls, each content once: by the case whose own they are, empty for all."""
+    members: dict[str, list[ControlMember]] = {}
+    for image, outcome in controls:
+        members.setdefault(image.control_of, []).append(
+            ControlMember(
+                name=image.name,
+                fields=() if outcome.counts is None else outcome.blocks if image.is_slide else (outcome.counts,),
+                flags=outcome.flags if outcome.score is None else (*outcome.flags, *outcome.score.flags),
+                error=outcome.error if outcome.status in UNSCORED else "",
+            )
         )
-        for image, outcome in controls
-    ]
-    return blank_limit(members, pack=plan.pack, indication=plan.indication)
+    return {case: blank_limit(of_case, pack=plan.pack, indication=plan.indication) for case, of_case in members.items()}
+
+
+def without_own(images: Sequence[Image], limits: Mapping[str, BlankLimit]) -> tuple[str, ...]:
+    """Which cases have no negative control though others do, in one line."""
+    cases = dict.fromkeys(image.case for image in images if not image.cores)
+    bare = [case for case in cases if case not in limits]
+    if not limits or "" in limits or not bare:
+        return ()
+    return (f"no negative control of {named(bare)}: folders of --negative-control have the names of other cases",)
 
 
 def control_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
-    """The row of a control: level ``control``, of no case."""
-    return replace(image_row(image, outcome, plan=plan), level="control", case="")
+    """The row of a control: level ``control``, in no case; ``case`` is the one whose own it is, empty for all."""
+    return replace(image_row(image, outcome, plan=plan), level="control", case=image.control_of)
 
 
-def limit_lines(blank: BlankLimit, *, pack: RulePack, config: Config) -> list[str]:
-    """What the terminal says of the limit of blank."""
+def limit_lines(case: str, blank: BlankLimit, *, pack: RulePack, config: Config) -> list[str]:
+    """What the terminal says of the limit of blank of a case, or of all."""
     n = len(blank.fields)
     parts = [] if blank.limit_pct is None else [f"limit of blank {blank.limit_pct:.2f} % ({pack.score_name})"]
     parts.append(f"{_how(n)} of at least {blank.min_cells} viable tumour cells" if n else "no limit of blank")
     if blank.n_too_few:
         parts.append(f"{plural(blank.n_too_few, 'field')} with fewer passed over")
-    lines = ["negative control  " + "  ".join(parts)]
+    lines = ["  ".join([f"negative control of {case}" if case else "negative control", *parts])]
     typed = config.score.limit_of_blank_pct
     if typed is not None and highest_limit(config.score, blank) == typed:
         lines.append(f"    score.limit_of_blank_pct = {typed:g} is not below it, and holds")
-    lines += [f"    no call is made: {problem}" for problem in blank.problems]
+    lines += [f"    it does not hold: {problem}" for problem in blank.problems]
     if ResultFlag.CONTROL_STAINED in blank.flags:
-        lines.append(
-            "    no call is made: the limit is above the lowest cut-off; was the right reagent used, is it pigment?"
-        )
+        lines.append("    it is brown: its limit is above the lowest cut-off; is it the right reagent, is it pigment?")
     return lines
 
 
@@ -123,11 +141,14 @@ def remove_results(out: Path, stems: Iterable[str]) -> None:
 
 
 def control_entry(
-    blank: BlankLimit, images: Iterable[Image], *, estimates: Mapping[str, StainEstimate]
+    limits: Mapping[str, BlankLimit], images: Iterable[Image], *, estimates: Mapping[str, StainEstimate]
 ) -> dict[str, Any]:
-    """What ``run.json`` says of the controls: the limit, their images, and their staining by folder."""
+    """What ``run.json`` says of the controls: limits by case (empty: of all), images, and their staining by folder."""
     return {
-        "limit": _LIMIT.dump_python(blank, mode="json"),
-        "images": [{"image": image.name, "results": image.stem, "sha256": image.sha256 or None} for image in images],
+        "limits": _LIMITS.dump_python(dict(limits), mode="json"),
+        "images": [
+            {"image": image.name, "results": image.stem, "case": image.control_of, "sha256": image.sha256 or None}
+            for image in images
+        ],
         "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),
     }

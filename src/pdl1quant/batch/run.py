@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.batch.case_work import CaseWork
 from pdl1quant.batch.controls import (
+    assigned,
     control_entry,
     control_warnings,
     gather_controls,
     limit_lines,
-    limit_of,
+    limits_of,
     remove_results,
+    without_own,
 )
 from pdl1quant.batch.inputs import (
     array_warnings,
@@ -102,6 +104,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
         working_mpp=job.config.working_mpp,
         controls=controls,
     )
+    controls = assigned(controls, images)
     given = [
         path for path in (*job.paths, *job.negative_controls, job.roi, job.cases, job.core_map) if path is not None
     ]
@@ -146,7 +149,7 @@ def _run(
     ):
         listener.complain(message)
     has_slides = any(image.is_slide for image in (*images, *controls))
-    n_workers = job.workers if has_slides else min(job.workers, max(1, len(images)))
+    n_workers = job.workers if has_slides else min(job.workers, max(1, len(images), len(controls)))
     for message in array_warnings(images, job.core_map) if job.is_array else ():
         listener.complain(message)
     try:
@@ -156,8 +159,10 @@ def _run(
             worker = partial(CaseWork, ledger=ledger, workers=workers, scratch=scratch, listener=listener, rows=rows)
             n_ahead = job.workers * _IMAGES_AHEAD_PER_WORKER if job.workers > 1 else 1
             control = worker(job=replace(job, is_array=False), of_controls=True)
-            blank = _score_controls(control, controls, n_images=n_ahead)
-            work = worker(job=job, blank=blank)
+            limits = _score_controls(control, controls, n_images=n_ahead)
+            for message in without_own(images, limits):
+                listener.complain(message)
+            work = worker(job=job, limits=limits)
             for wave in _waves(by_case(images), n_images=n_ahead):
                 work.score(wave)
             work.pool()
@@ -182,7 +187,7 @@ def _run(
             cores=work.cores,
             arrays=work.arrays,
             notes=work.notes,
-            controls=None if blank is None else control_entry(blank, control.images, estimates=control.estimates),
+            controls=control_entry(limits, control.images, estimates=control.estimates) if controls else None,
         ),
     )
     for message in shared_warnings([*work.counted, *control.counted]):
@@ -194,15 +199,14 @@ def _run(
     return summary
 
 
-def _score_controls(work: CaseWork, controls: Sequence[Image], *, n_images: int) -> BlankLimit | None:
-    """The limit of blank, before any case: all calls depend on it. None without controls."""
-    if not controls:
-        return None
+def _score_controls(work: CaseWork, controls: Sequence[Image], *, n_images: int) -> dict[str, BlankLimit]:
+    """The limits of blank (`limits_of`), before any case: all calls depend on them."""
     for wave in _waves(by_case(controls), n_images=n_images):
         work.score(wave)
-    blank = limit_of(work.controls, work.job.plan)
-    work.listener.control_done(limit_lines(blank, pack=work.job.pack, config=work.job.config))
-    return blank
+    limits = limits_of(work.controls, work.job.plan)
+    for case, blank in limits.items():
+        work.listener.control_done(limit_lines(case, blank, pack=work.job.pack, config=work.job.config))
+    return limits
 
 
 def _write_report(out: Path, listener: Listener) -> bool:

@@ -79,6 +79,8 @@ class Image:
     roi_sha256: str = ""
     is_slide: bool = False
     """Whether it is read in tiles: a pyramid, or too large for one piece."""
+    control_of: str = ""
+    """Of a negative control the case whose own it is; empty where it is of all."""
     cores: tuple[MappedCore, ...] = ()
     """What the map of a microarray says of its cores; none where no map names any."""
 

@@ -38,8 +38,8 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "level",
         "text",
         "",
-        "what the row is about: `image`, `roi` (a drawn region of it), `core`, `case`; or `array`: all cores together "
-        "of microarrays, which are no case",
+        "what the row is about: `image`, `roi` (a drawn region of it), `core`, `case`; `array`: all cores together of "
+        "microarrays, which are no case; or `control`: a negative control (`--negative-control`), in no case",
     ),
     ScoreColumn("image", "text", "", "path of the image relative to the folder given; empty for a case"),
     ScoreColumn(

@@ -10,7 +10,7 @@ from pdl1quant.model import ResultFlag
 from pdl1quant.outputs.files import result_path
 from pdl1quant.report import plots, words
 from pdl1quant.report.pixels import jpeg_uri, plain_picture
-from pdl1quant.stages.score import MIN_FIELDS, highest_limit, lowest_cut_off
+from pdl1quant.stages.score import MIN_FIELDS, blank_of_case, highest_limit, lowest_cut_off
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -38,8 +38,10 @@ class ControlImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControlPanel:
-    """What is shown of the negative controls; ``below`` are the cases that are not told from blank."""
+    """What is shown of negative controls; ``below`` are the cases that are not told from blank."""
 
+    case: str
+    """Whose own they are; empty for all."""
     limit: str
     how: str
     n_fields: int
@@ -52,39 +54,70 @@ class ControlPanel:
     """Name and picture (data URI) of those with the brownest fields, with the outlines of their cells."""
 
 
-def control_panel(run: ReportRun) -> ControlPanel | None:
-    """The panel of a run; None where no control was given."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnControl:
+    """The negative control that one case has of its own, as one line of a table."""
+
+    case: str
+    limit: str
+    how: str
+    problems: str
+
+
+def control_panel(run: ReportRun, case: str = "") -> ControlPanel | None:
+    """The panel of the controls that a case has of its own, or of those of all; None where there are none."""
     results = run.results
-    blank = results.blank
+    blank = results.limits.get(case)
     if blank is None:
         return None
     lowest = lowest_cut_off(results.pack, results.indication)
     of_images = Counter(field.image for field in blank.fields)
-    problems = [f"No call is made. {problem}" for problem in blank.problems]
-    if ResultFlag.CONTROL_STAINED in blank.flags:
-        problems.append(f"No call is made. The control is brown: its limit is above the lowest cut-off, {lowest:g} %")
+    below = [row.case or "(no name)" for row in run.case_rows if ResultFlag.BELOW_BLANK in row.flags]
     return ControlPanel(
-        limit=_DASH if blank.limit_pct is None else _per_cent(blank.limit_pct),
+        case=case,
+        limit=_per_cent(blank.limit_pct),
         how=_how(run, blank),
         n_fields=len(blank.fields),
-        problems=tuple(problems),
-        below=tuple(row.case or "(no name)" for row in run.case_rows if ResultFlag.BELOW_BLANK in row.flags),
-        images=tuple(_image(row, of_images[row.image]) for row in run.control_rows),
+        problems=tuple(f"It does not hold: {problem}" for problem in _problems(blank, lowest)),
+        below=() if case else tuple(below),
+        images=tuple(_image(row, of_images[row.image]) for row in run.control_rows if row.case == case),
         plot=plots.rates([field.rate_pct for field in blank.fields], limit=blank.limit_pct, cut_off=lowest)
         if blank.fields
         else None,
         plot_text="Brown line: limit of blank. Dashed: the lowest "
         + ("cut-off of the indication." if results.indication is not None else "reference line."),
-        pictures=tuple(_pictures(run, blank)),
+        pictures=tuple(_pictures(run, blank, case)),
     )
 
 
-def _pictures(run: ReportRun, blank: BlankLimit) -> list[tuple[str, str]]:
+def own_controls(run: ReportRun) -> tuple[OwnControl, ...]:
+    """The cases that have controls of their own, a line each."""
+    lowest = lowest_cut_off(run.results.pack, run.results.indication)
+    return tuple(
+        OwnControl(
+            case=case,
+            limit=_per_cent(blank.limit_pct),
+            how=_made_of(len(blank.fields)) if blank.fields else "",
+            problems="; ".join(_problems(blank, lowest)),
+        )
+        for case, blank in run.results.limits.items()
+        if case
+    )
+
+
+def _problems(blank: BlankLimit, lowest: float | None) -> list[str]:
+    is_stained = ResultFlag.CONTROL_STAINED in blank.flags
+    stained = [f"it is brown, its limit is above the lowest cut-off, {lowest:g} %"] if is_stained else []
+    return [*stained, *blank.problems]
+
+
+def _pictures(run: ReportRun, blank: BlankLimit, case: str) -> list[tuple[str, str]]:
     """As they were drawn when they were scored."""
     rates: dict[str, float] = {}
     for field in blank.fields:
         rates[field.image] = max(field.rate_pct, rates.get(field.image, 0.0))
-    entries = sorted(run.record["negative_control"]["images"], key=lambda entry: -rates.get(entry["image"], -1.0))
+    entries = [entry for entry in run.record["negative_control"]["images"] if entry["case"] == case]
+    entries.sort(key=lambda entry: -rates.get(entry["image"], -1.0))
     paths = {entry["results"]: result_path(run.results.out, "overlays", entry["results"]) for entry in entries}
     there = [(entry["image"], paths[entry["results"]]) for entry in entries if paths[entry["results"]].is_file()]
     return [
@@ -92,12 +125,12 @@ def _pictures(run: ReportRun, blank: BlankLimit) -> list[tuple[str, str]]:
     ]
 
 
-def blank_text(run: ReportRun) -> str:
-    """``0.83 % (highest of 5 control fields)``; empty where nobody gave controls or a limit."""
-    blank, config = run.results.blank, run.results.config.score
+def blank_text(run: ReportRun, case: str) -> str:
+    """The limit of a case: ``0.83 % (highest of 5 control fields)``; empty where nobody gave controls or a limit."""
+    blank, config = blank_of_case(run.results.limits, case), run.results.config.score
     limit = highest_limit(config, blank)
     if limit is None:
-        return "" if blank is None else "none: no field of the negative control has enough tumour cells"
+        return "" if blank is None else "none: the negative control does not hold"
     if blank is None or blank.limit_pct is None or blank.limit_pct < limit:
         return f"{_per_cent(limit)} (as set)"
     return f"{_per_cent(limit)} ({_made_of(len(blank.fields))})"
@@ -135,5 +168,5 @@ def _image(row: ScoreRow, n_fields: int) -> ControlImage:
     )
 
 
-def _per_cent(value: float) -> str:
-    return f"{value:.2f} %"
+def _per_cent(value: float | None) -> str:
+    return _DASH if value is None else f"{value:.2f} %"

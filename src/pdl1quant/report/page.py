@@ -21,6 +21,7 @@ from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
 from pdl1quant.outputs.palette import KINDS
 from pdl1quant.outputs.regions import STYLES
 from pdl1quant.report import words
+from pdl1quant.report.controls import own_controls
 from pdl1quant.report.sheet import shared_flags
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _NO_FILES = "data: blob:"
 """Pictures that are in the page itself. Pages with tiles beside them read those, too."""
 
 
-def case_page(run: ReportRun, sheet: Sheet, *, control: ControlPanel | None = None, home: str = "") -> str:
+def case_page(run: ReportRun, sheet: Sheet, *, controls: Sequence[ControlPanel] = (), home: str = "") -> str:
     """The page of one case, with its viewer; ``home`` is the address of the cohort's page, if there is one."""
     scripts = ("vendor/openseadragon.min.js", "regions.js", "region_panel.js", "viewer.js")
     return _rendered(
@@ -44,7 +45,7 @@ def case_page(run: ReportRun, sheet: Sheet, *, control: ControlPanel | None = No
         scripts=scripts,
         title=f"{sheet.name}: PD-L1 report",
         sheet=sheet,
-        control=control,
+        controls=controls,
         home=home,
         data=_json(sheet.shown.data),
         images="'self' file: data: blob:"
@@ -66,6 +67,7 @@ def cohort_page(run: ReportRun, sheets: Sequence[Sheet], *, control: ControlPane
         title="PD-L1 cohort report",
         sheets=sheets,
         control=control,
+        own_controls=own_controls(run),
         arrays=arrays,
         shared=shared,
         shared_names={flag.name for flag in shared},
@@ -97,9 +99,7 @@ def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], images: 
             scored_by=run.record.get("pdl1quant", ""),
             network=str(results.config.nuclei.model_sha256),
             settings=run.record.get("settings", {}),
-            method=words.method(
-                results.pack, results.config, results.indication, has_control=results.blank is not None
-            ),
+            method=words.method(results.pack, results.config, results.indication, has_control=bool(results.limits)),
             kinds=KINDS,
             styles=tuple(STYLES.values()),
             research_use_only=RESEARCH_USE_ONLY,

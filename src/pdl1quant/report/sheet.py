@@ -188,7 +188,7 @@ def sheet_of(
         status=words.STATUS_TEXTS[row.status],
         adequacy=_adequacy(row, cells_asked_for(pack, indication), is_shared_out=_is_shared_out(run, case)),
         calls=calls_of(row, pack=pack, indication=indication),
-        blank=blank_text(run),
+        blank=blank_text(run, row.case),
         cps=_with_interval(row.cps, row.cps_low, row.cps_high, unit=""),
         flags=tuple(words.sorted_flags(row.flags)),
         figures=figures_of(case, config=run.results.config, pack=pack),

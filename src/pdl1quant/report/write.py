@@ -16,6 +16,9 @@ from pdl1quant.report.viewer import MAX_CELLS, MAX_SHEET_LENGTH, TilePlace, show
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pdl1quant.report.controls import ControlPanel
+    from pdl1quant.report.gather import ReportRun
+
 _PAGE = ".html"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_LENGTH = 60
@@ -64,7 +67,10 @@ def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) 
         case = load_case(run, run.case_rows[0])
         place = TilePlace(folder=out / REPORTS_NAME / "0001", address=f"{REPORTS_NAME}/0001") if tiles else None
         sheet = sheet_of(run, case, show_case(run, case, max_cells=max_cells, tiles=place), number=1)
-        return Written(report=_write(out / REPORT_NAME, case_page(run, sheet, control=control)), pages=())
+        return Written(
+            report=_write(out / REPORT_NAME, case_page(run, sheet, controls=_of_case(run, case.row.case, control))),
+            pages=(),
+        )
     names = [page_name(row.case, number) for number, row in enumerate(run.case_rows, start=1)]
     array_pages = {
         image.image: name
@@ -81,10 +87,19 @@ def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) 
         shown = show_case(run, case, max_cells=max_cells, max_sheet_length=room, tiles=place)
         sheet = sheet_of(run, case, shown, number=number, page=f"{REPORTS_NAME}/{name}", array_pages=array_pages)
         pages.append(
-            _write(out / REPORTS_NAME / name, case_page(run, sheet, control=control, home=f"../{REPORT_NAME}"))
+            _write(
+                out / REPORTS_NAME / name,
+                case_page(run, sheet, controls=_of_case(run, row.case, control), home=f"../{REPORT_NAME}"),
+            )
         )
         sheets.append(sheet.without_viewer())
     return Written(report=_write(out / REPORT_NAME, cohort_page(run, sheets, control=control)), pages=tuple(pages))
+
+
+def _of_case(run: ReportRun, case: str, control: ControlPanel | None) -> list[ControlPanel]:
+    """What the page of a case shows of negative controls: its own, and those of all."""
+    own = control_panel(run, case) if case else None
+    return [panel for panel in (own, control) if panel is not None]
 
 
 def page_name(case: str, number: int) -> str:

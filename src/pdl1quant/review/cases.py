@@ -11,7 +11,7 @@ from pdl1quant.pipeline import holds_cells
 from pdl1quant.review.edits import EditKind
 from pdl1quant.review.recount import score_blocks
 from pdl1quant.review.session import Review, has_nests_now
-from pdl1quant.stages.score import why_no_call
+from pdl1quant.stages.score import blank_of_case, why_no_call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +161,7 @@ def pool(
         has_nests=has_nests_now([each.has_nests for each in members], row) or any(each.calls_back for each in members),
         is_partial=is_partial or any(each.is_damaged for each in members),
         brown=brown,
-        blank=None if moved else results.blank,  # it is that of the run's own threshold
+        blank=None if moved else blank_of_case(results.limits, row.case),  # it is that of the run's own threshold
     )
     no_call = why_no_call(score.flags, pack=results.pack, indication=results.indication, evaluable=score.evaluable)
     signed = [set(each.signed_by) for each in stands]

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 _PACK = TypeAdapter(RulePack)
 _ESTIMATES = TypeAdapter(dict[str, StainEstimate])
-_BLANK = TypeAdapter(BlankLimit)
+_LIMITS = TypeAdapter(dict[str, BlankLimit])
 _UNSCORED = (Status.REFUSED, Status.FAILED)
 
 
@@ -104,8 +104,8 @@ class Results:
     """The regions that the run was given; may have moved."""
     estimates: Mapping[str, StainEstimate] = field(default_factory=dict)
     """Staining by case."""
-    blank: BlankLimit | None = None
-    """What the negative controls of the run say; None where none were given."""
+    limits: Mapping[str, BlankLimit] = field(default_factory=dict)
+    """What the negative controls of the run say, by the case whose own they are; empty for all."""
     core_map: tuple[MappedCore, ...] = ()
     """What the map of a microarray says of its cores, in the order of the slides."""
 
@@ -207,7 +207,7 @@ def open_results(out: Path) -> Results:
         images = _paired(record["images"], rows)
         core_map = core_map_of(record)
         controls = record.get("negative_control")
-        blank = None if controls is None else _BLANK.validate_python(controls["limit"])
+        limits = {} if controls is None else _LIMITS.validate_python(controls["limits"])
         timings = record.get("timings", {})
         sources, roi_sources = (tuple(Path(path) for path in timings.get(name, ())) for name in ("paths", "roi"))
         estimates = _ESTIMATES.validate_python(record.get("estimates", {}))
@@ -227,7 +227,7 @@ def open_results(out: Path) -> Results:
         roi_sources=roi_sources,
         estimates=estimates,
         core_map=core_map,
-        blank=blank,
+        limits=limits,
     )
 
 

@@ -4,7 +4,7 @@ A score is a pure function of counts, and counts add, so cells, blocks, images a
 lines. Nothing is rounded before it is printed.
 """
 
-from pdl1quant.stages.score.blank import MIN_FIELDS, limit_of_blank, lowest_cut_off
+from pdl1quant.stages.score.blank import MIN_FIELDS, blank_of_case, limit_of_blank, lowest_cut_off
 from pdl1quant.stages.score.counting import (
     COUNTED_COLUMNS,
     PositiveCells,
@@ -33,6 +33,7 @@ __all__ = [
     "COUNTED_COLUMNS",
     "MIN_FIELDS",
     "PositiveCells",
+    "blank_of_case",
     "block_places",
     "cells_asked_for",
     "count_blocks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from pdl1quant.model import BlankLimit, ControlField, ResultFlag
 from pdl1quant.stages.score.scoring import cells_asked_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pdl1quant.model import Counts, Indication, RulePack
 
@@ -69,6 +70,25 @@ def limit_of_blank(
         problems=tuple(found),
         flags=tuple(flag for flag, holds in flags.items() if holds),
     )
+
+
+def blank_of_case(limits: Mapping[str, BlankLimit], case: str) -> BlankLimit | None:
+    """What its own controls and those of all cases say of a case together; None without any.
+
+    The highest limit holds, and every flag. Fields, problems and counts are those of the control with that limit.
+
+    Parameters
+    ----------
+    limits
+        By the case whose own they are; that of all cases under the empty name.
+    case
+        Its name.
+    """
+    found = [limits[key] for key in dict.fromkeys((case, "")) if key in limits]
+    if not found:
+        return None
+    highest = max(found, key=lambda each: -1.0 if each.limit_pct is None else each.limit_pct)
+    return replace(highest, flags=tuple(dict.fromkeys(flag for each in found for flag in each.flags)))
 
 
 def lowest_cut_off(pack: RulePack, indication: Indication | None) -> float | None:
