@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from PIL import Image as PillowImage
@@ -9,10 +10,12 @@ from PIL import Image as PillowImage
 from batch_runs import Deaf, rows_of, run, tree
 from pdl1quant import CaseMember, ControlMember, analyse_image, blank_limit, estimate_case, sample_image, score_case
 from pdl1quant.batch import find_rules
+from pdl1quant.batch.controls import limits_of
+from pdl1quant.batch.work import Image, Outcome, Plan
 from pdl1quant.cli import cli
 from pdl1quant.config import load_config
 from pdl1quant.errors import UsageError
-from pdl1quant.model import ResultFlag
+from pdl1quant.model import Counts, PositiveCounts, ResultFlag, Status
 from pdl1quant.outputs.run_record import read_run_record
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.review import open_results, rescore
@@ -257,7 +260,35 @@ def test_a_control_in_a_folder_of_the_name_of_a_case_is_of_that_case(folder, two
     page = (out / "report" / "0001_A.html").read_text(encoding="utf-8")
     assert 'id="h-control-own"' in page
     assert 'id="h-control"' in page
+    assert "Below the limit, so nothing reads" not in page  # of all cases; it is below its own
     assert 'id="h-control-own"' not in (out / "report" / "0002_B.html").read_text(encoding="utf-8")
+
+
+def test_of_a_slide_each_block_is_a_field_and_of_an_image_the_whole():
+    def blocks(*numbers):
+        positive = [PositiveCounts(membrane=k, cytoplasm=k) for _, k in numbers]
+        return tuple(Counts(n_tumour=n, positive=each) for (n, _), each in zip(numbers, positive, strict=True))
+
+    plan = Plan(output=Path(), config=CONFIG, pack=PACK, indication=INDICATION)
+    found = {}
+    for is_slide in (False, True):
+        each = blocks((200, 0), (200, 2), (9, 9))
+        outcome = Outcome(status=Status.OK, counts=sum(each, Counts()), blocks=each)
+        image = Image(path=Path("n"), name="n", stem="n", case="", is_slide=is_slide)
+        found[is_slide] = limits_of([(image, outcome)], plan)[""]
+    assert [(field.n_tumour, field.n_positive) for field in found[True].fields] == [(200, 0), (200, 2)]
+    assert (found[True].limit_pct, found[True].n_too_few) == (1, 1)
+    assert [(field.n_tumour, field.n_positive) for field in found[False].fields] == [(409, 11)]
+
+
+@pytest.mark.parametrize("flag", [ResultFlag.WHITE_ASSUMED, ResultFlag.NUCLEUS_SIZE, ResultFlag.BROWN_WITHOUT_CELLS])
+def test_an_image_that_may_not_be_what_it_seems_is_no_control(flag):
+    field = Counts(n_tumour=1000)
+    sound = ControlMember(name="a", fields=(field,), flags=(ResultFlag.TUMOUR_UNCONFIRMED, ResultFlag.FEW_BLOCKS))
+    assert blank_limit([sound], pack=PACK).flags == ()
+    doubtful = blank_limit([sound, ControlMember(name="b", fields=(field,), flags=(flag,))], pack=PACK)
+    assert doubtful.flags == (UNUSABLE,)
+    assert [problem.partition(":")[0] for problem in doubtful.problems] == ["b"]
 
 
 def test_cases_without_a_control_of_their_own_are_named(two_cases, tmp_path):

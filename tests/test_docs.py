@@ -65,7 +65,7 @@ def test_readme_names_options_that_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     known = {name for option in cli.commands["score"].params for name in option.opts}
     rows = re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r"`(--?[a-z]+)", row)}
+    named = {name for row in rows for name in re.findall(r"`(--?[a-z-]+)", row)}
     assert named
     assert named <= known
 

@@ -64,6 +64,8 @@ _REGIONS = {"roi": "region", "core": "core"}
 """What a region is called, by the level of its row."""
 
 REMARKS_OF_RUNS = {
+    ResultFlag.CONTROL_STAINED: "the negative control is brown: what is brown in a case may be no PD-L1",
+    ResultFlag.CONTROL_UNUSABLE: "the negative control does not hold: mend what is wrong with it, or leave it out",
     ResultFlag.TUMOUR_UNCONFIRMED: "no person confirmed what is tumour (draw it and give --roi)",
     ResultFlag.SELECTED_FIELDS: "chosen fields stand for the section",
     ResultFlag.NO_MACROPHAGE_CLASS: "no CPS, as macrophages are not told apart",

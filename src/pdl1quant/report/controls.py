@@ -72,14 +72,13 @@ def control_panel(run: ReportRun, case: str = "") -> ControlPanel | None:
         return None
     lowest = lowest_cut_off(results.pack, results.indication)
     of_images = Counter(field.image for field in blank.fields)
-    below = [row.case or "(no name)" for row in run.case_rows if ResultFlag.BELOW_BLANK in row.flags]
     return ControlPanel(
         case=case,
         limit=_per_cent(blank.limit_pct),
         how=_how(run, blank),
         n_fields=len(blank.fields),
         problems=tuple(f"It does not hold: {problem}" for problem in _problems(blank, lowest)),
-        below=() if case else tuple(below),
+        below=() if case else tuple(_below(run, blank)),
         images=tuple(_image(row, of_images[row.image]) for row in run.control_rows if row.case == case),
         plot=plots.rates([field.rate_pct for field in blank.fields], limit=blank.limit_pct, cut_off=lowest)
         if blank.fields
@@ -88,6 +87,14 @@ def control_panel(run: ReportRun, case: str = "") -> ControlPanel | None:
         + ("cut-off of the indication." if results.indication is not None else "reference line."),
         pictures=tuple(_pictures(run, blank, case)),
     )
+
+
+def _below(run: ReportRun, blank: BlankLimit) -> list[str]:
+    """Cases below this limit; others may be below one of their own, or that was set."""
+    if blank.limit_pct is None:
+        return []
+    flagged = [row for row in run.case_rows if ResultFlag.BELOW_BLANK in row.flags]
+    return [row.case or "(no name)" for row in flagged if row.tps is not None and row.tps <= blank.limit_pct]
 
 
 def own_controls(run: ReportRun) -> tuple[OwnControl, ...]:
