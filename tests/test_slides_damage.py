@@ -130,6 +130,32 @@ def test_tile_that_does_not_decode_is_listed_and_the_rest_is_read(copied, files,
         assert slide.damage == seen.damage
 
 
+def closed(data, at):
+    """JPEG data that were cut, and then closed by their end marker."""
+    return (data[:at] + b"\xff\xd9").ljust(len(data), b"\0")
+
+
+def zeroed(data):
+    """JPEG data with zeros in their second half, and their end as it was."""
+    half = len(data) // 2
+    return data[:half] + bytes(len(data) - half - 2) + data[-2:]
+
+
+@pytest.mark.parametrize("name", ["ome_jpeg.ome.tif", "pages.tif", "aperio.svs"])
+@pytest.mark.parametrize("change", [lambda data: closed(data, len(data) // 2), zeroed], ids=["closed", "zeroed"])
+def test_tile_that_decodes_to_a_grey_rest_is_listed(copied, files, name, change):
+    path = copied(name)
+    spoil_tile(path, 2 + N_COLUMNS, change)
+    lost = Rect(x0=512, y0=256, x1=768, y1=512)
+    with slide_files.open_with_its_reader(path) as slide, slide_files.open_with_its_reader(files / name) as sound:
+        seen, wanted = read_all(slide), read_all(sound)
+        assert seen.damage == (SlideDamage(rect=lost, level=0, reason="tile is damaged within"),)
+        outside = np.ones((HEIGHT, WIDTH), bool)
+        outside[lost.y0 : lost.y1, lost.x0 : lost.x1] = False
+        assert np.array_equal(seen.rgb[outside], wanted.rgb[outside])
+        assert wanted.damage == ()
+
+
 def test_damage_of_a_level_is_told_in_level_0_pixels(copied):
     path = copied("pages.tif")
     without_tile(path, 1, level=1)

@@ -1,7 +1,7 @@
 """PNG and JPEG files to 8-bit RGB, by Pillow.
 
 Its plugins are called directly: ``Image.open`` refuses large images by a global limit (0.18e9 pixels) and would try
-every format it knows. What Pillow lets pass is checked here: pixels missing behind a zero-filled end.
+every format it knows. What Pillow lets pass is checked here: pixels that are missing or spoilt.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from pdl1quant.errors import NotColourError
+from pdl1quant.slides.jpeg_data import holds_all
 from pdl1quant.slides.pixel_size import StatedSize, size_from_density
 from pdl1quant.slides.raster import Decoded, Note, check_dimensions, check_expansion, check_peak, damaged, on_white
 
@@ -51,7 +52,7 @@ def decode_png(name: str, data: bytes) -> Decoded:
 
 def decode_jpeg(name: str, data: bytes) -> Decoded:
     """Decode the bytes of a JPEG file."""
-    if not _jpeg_is_whole(data):
+    if not _has_end(data) or not holds_all(data):
         raise damaged(name)
     image = JpegImageFile(io.BytesIO(data))
     _check(name, image, n_file_bytes=len(data), bits=8)
@@ -112,7 +113,7 @@ def stated_size(image: ImageFile) -> StatedSize | None:
     return size_from_density(exif.get(_X_RESOLUTION_TAG), exif.get(_Y_RESOLUTION_TAG), unit=unit)
 
 
-def _jpeg_is_whole(data: bytes) -> bool:
+def _has_end(data: bytes) -> bool:
     """Whether an end-of-image marker follows the start of the first scan; libjpeg paints what is missing grey."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:

@@ -9,6 +9,7 @@ import numpy as np
 import tifffile
 
 from pdl1quant.errors import NotColourError, RefusedError, UnreadableError
+from pdl1quant.slides.jpeg_data import holds_all
 from pdl1quant.slides.pixel_size import StatedSize, size_from_aperio, size_from_density, size_from_ome
 from pdl1quant.slides.raster import (
     Decoded,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pdl1quant.model import UInt8Array
 
 _UNCOMPRESSED: Final = 1
+_JPEG: Final = 7
 JPEG_COMPRESSIONS: Final = frozenset({6, 7})
 """Whose decoder turns luma and chroma into RGB."""
 _BOUNDED_COMPRESSIONS: Final = frozenset({1, 5, 7, 8, 32773, 32946})
@@ -48,6 +50,7 @@ def decode_tiff(name: str, stream: BinaryIO) -> Decoded:
         n_file_bytes = tiff.filehandle.size
         for page in pages:
             _check(name, page, n_file_bytes)
+            _check_codes(name, page)
         notes = []
         if len(tiff.pages) > len(pages):
             notes.append(Note.FIRST_IMAGE_ONLY)
@@ -124,6 +127,14 @@ def _check(name: str, page: Any, n_file_bytes: int) -> None:
         whole = sum(counts) >= page.nbytes
     if not whole:
         raise damaged(name)
+
+
+def _check_codes(name: str, page: Any) -> None:
+    """Refuse JPEG data that do not hold all pixels."""
+    if page.compression == _JPEG:
+        for data, _ in page.parent.filehandle.read_segments(page.dataoffsets, page.databytecounts):
+            if data is None or not holds_all(bytes(data), tables=page.jpegtables):
+                raise damaged(name)
 
 
 def _samples(pages: list[Any]) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 import tifffile
 
 from pdl1quant.errors import UnreadableError
+from pdl1quant.slides.jpeg_data import DAMAGED_WITHIN, frame_size, holds_all, may_lack
 from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, read_tiles
 from pdl1quant.slides.raster import Note, damaged, on_white, quiet
 from pdl1quant.slides.source import LevelPixels, LevelSize, SourceInfo, icc_name
@@ -45,7 +46,6 @@ _ORIENTATION: Final = 274
 _ICC_PROFILE: Final = 34675
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 _END_OF_IMAGE: Final = b"\xff\xd9"
-_START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 MIN_SCAN_SHARE: Final = 0.3
 """Of the pixels of the first picture: a smaller one is none beside it, but a label, a thumbnail, a level unnamed."""
 MAX_TILE_PX: Final = 100_000_000
@@ -178,6 +178,9 @@ class TiffSource:
         if segment is None or segment.dtype != np.uint8 or segment.ndim != 4:
             raise TileError("tile does not decode")
         samples: UInt8Array = segment[0]
+        is_jpeg = page.compression in JPEG_COMPRESSIONS
+        if is_jpeg and may_lack(data, samples) and not holds_all(data, tables=page.jpegtables):
+            raise TileError(DAMAGED_WITHIN)
         if samples.shape[:2] != (rows, columns):
             raise TileError("tile of another size than the header says")
         return samples
@@ -291,14 +294,8 @@ def _check_jpeg(data: bytes, *, rows: int, columns: int) -> None:
     """Refuse JPEG data that end early or are of another size: decoders paint what is missing without a word."""
     if not data.rstrip(b"\0").endswith(_END_OF_IMAGE):
         raise TileError("tile ends early")
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in _START_OF_FRAME:
-            if struct.unpack(">HH", data[at + 5 : at + 9]) != (rows, columns):
-                raise TileError("tile of another size than the header says")
-            return
-        at += 1 if marker == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    if frame_size(data) not in {None, (rows, columns)}:
+        raise TileError("tile of another size than the header says")
 
 
 def _extra_samples(page: Any) -> bool:
