@@ -109,6 +109,20 @@ def test_a_level_that_shows_another_picture_is_refused(image, tmp_path, shown):
     assert row.tps is None
 
 
+@pytest.mark.parametrize("segmenter", ["watershed", "network"])
+def test_a_tile_of_which_the_overview_shows_something_else_is_left_out_of_the_score(image, tmp_path, segmenter):
+    config = load_config(None, [f"nuclei.segmenter={segmenter}", "tiling.outlines=false"])
+    spoilt = image.copy()
+    spoilt[512:768, 512:768] = 128  # no data of any format say so
+    levels = slide_files.reduced(image, 4), slide_files.reduced(image, 16)
+    path = write_levels(tmp_path / "slide.tif", spoilt, *levels)
+    run(path, tmp_path / "out", config=config, mpp=None)
+    (row,) = rows_of(tmp_path / "out", "image")
+    assert row.status is Status.PARTIAL
+    assert "levels 0 and 2 show different pictures there" in row.error
+    assert row.tps is not None
+
+
 def test_a_slide_without_a_pixel_size_has_no_score(image, tmp_path):
     path = tmp_path / "slide.tif"
     with tifffile.TiffWriter(path) as tiff:

@@ -12,9 +12,10 @@ from pdl1quant.outputs.captions import Caption, score_text
 from pdl1quant.outputs.maps import write_map
 from pdl1quant.outputs.overview import write_overview
 from pdl1quant.slides.roi import RoiKind, of_kind, scored_region, tumour_rois
+from pdl1quant.whole_slides.reading import OVERVIEW_MPP
 from pdl1quant.whole_slides.regions import outlined_regions
 from pdl1quant.whole_slides.scoring import HEAT_UM
-from pdl1quant.whole_slides.survey import OVERVIEW_MPP, read_overview
+from pdl1quant.whole_slides.survey import read_overview
 
 if TYPE_CHECKING:
     from pdl1quant.batch.work import Image, Plan

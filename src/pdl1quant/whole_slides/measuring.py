@@ -12,6 +12,7 @@ from pdl1quant.kernels.labels import renumber
 from pdl1quant.model import Flag, MembraneProfile, Tile
 from pdl1quant.stages import quality, stains
 from pdl1quant.tiling import BLOCK_PX, owned
+from pdl1quant.whole_slides.disagreement import read_measured
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,7 +94,7 @@ def measure_tile(
     view
         What was seen of the tile before (`windows`); None where it is to be read, and the segmenter to look at it.
     """
-    region, maps = (slide.read(place.rect, grid), None) if view is None else (view.region, view.maps)
+    region, maps = (read_measured(slide, place.rect, grid), None) if view is None else (view.region, view.maps)
     x0, y0 = place.rect.x0, place.rect.y0
     tile = Tile(
         rgb=region.rgb,

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import BoolArray, Rect, Slide, SlideDamage, SlideGrid
 
+OVERVIEW_MPP = 8.0
+"""Pixel size of the overview: two nuclei."""
+
 
 def read_mended(slide: Slide, rect: Rect, grid: SlideGrid) -> Region:
     """Like ``slide.read``; boxes that are damaged in the level of the grid are read from the next finer levels.

@@ -30,8 +30,9 @@ from pdl1quant.tiling import (
 )
 from pdl1quant.whole_slides.agreement import check_levels
 from pdl1quant.whole_slides.arrays import array_cores
+from pdl1quant.whole_slides.disagreement import read_measured
 from pdl1quant.whole_slides.masking import find_ink, mask_artefacts
-from pdl1quant.whole_slides.reading import damaged_mask, read_mended
+from pdl1quant.whole_slides.reading import OVERVIEW_MPP, damaged_mask, read_mended
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,8 +52,6 @@ if TYPE_CHECKING:
     from pdl1quant.slides.roi import Roi
     from pdl1quant.stages.stains import StainSample
 
-OVERVIEW_MPP = 8.0
-"""Pixel size of the overview: two nuclei."""
 WINDOW_PX = 512
 MAX_WINDOWS = 16
 """Windows in which the stains of a slide are sampled, spread evenly over its tissue."""
@@ -325,7 +324,7 @@ def _windows(
 ) -> Iterable[UInt8Array]:
     """The undamaged ones of `tissue_windows`; ``ink`` is painted over with white."""
     for rect in tissue_windows(grid, found, n=n):
-        region = slide.read(rect, grid)
+        region = read_measured(slide, rect, grid)
         if region.damage:
             continue
         yield region.rgb if ink is None else _without(ink, region.rgb, rect, grid)

@@ -25,6 +25,7 @@ from pdl1quant.networks.segmenter import map_tile
 from pdl1quant.outputs.files import write_error
 from pdl1quant.planes import plane
 from pdl1quant.slides.pyramid import BORDER_LEVEL
+from pdl1quant.whole_slides.disagreement import read_measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -59,7 +60,7 @@ def look_at(slide: Slide, grid: SlideGrid, window: WindowPlace, *, config: Confi
     """Read a window, and let the network say what it sees in its core, of which the pixels are kept, too."""
     x0, y0 = window.rect.x0, window.rect.y0
     core = window.core.moved(-x0, -y0)
-    region = slide.read(window.rect, grid)
+    region = read_measured(slide, window.rect, grid)
     tile = Tile(rgb=region.rgb, mpp=grid.mpp, core=core, inner=core, x_px=float(x0), y_px=float(y0))
     maps = map_tile(tile, config=config.nuclei)
     rgb = np.ascontiguousarray(core.of(region.rgb))  # other arrays are written pixel by pixel
