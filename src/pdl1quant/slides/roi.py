@@ -117,12 +117,31 @@ def near_tumour(
     rois: Iterable[Roi], x_px: Float64Array, y_px: Float64Array, *, reach_um: float, mpp_x: float, mpp_y: float
 ) -> BoolArray:
     """(n,) bool: points (as in `points_in_rois`) at most ``reach_um`` from the drawn tumour, of a core from its own."""
-    rois = tuple(rois)
-    tumour, unwanted = _regions(tumour_rois(rois))
-    cores = [roi.geometry for roi in rois if roi.is_core]
-    x, y = np.asarray(x_px) + CENTRE, np.asarray(y_px) + CENTRE
-    drawn = shapely.difference(tumour, unwanted)
-    return near_in_core(drawn, cores, x, y, reach_um=reach_um, mpp_x=mpp_x, mpp_y=mpp_y)
+    return DrawnTumour.of(rois).is_near(x_px, y_px, reach_um=reach_um, mpp_x=mpp_x, mpp_y=mpp_y)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnTumour:
+    """What `near_tumour` asks, put together once for points that come bit by bit: thousands of regions take seconds."""
+
+    geometry: Any
+    cores: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, rois: Iterable[Roi]) -> DrawnTumour:
+        """That of some regions, of which at least one is tumour or a core."""
+        rois = tuple(rois)
+        tumour, unwanted = _regions(tumour_rois(rois))
+        return cls(
+            geometry=shapely.difference(tumour, unwanted), cores=tuple(roi.geometry for roi in rois if roi.is_core)
+        )
+
+    def is_near(
+        self, x_px: Float64Array, y_px: Float64Array, *, reach_um: float, mpp_x: float, mpp_y: float
+    ) -> BoolArray:
+        """(n,) bool: see `near_tumour`."""
+        x, y = np.asarray(x_px) + CENTRE, np.asarray(y_px) + CENTRE
+        return near_in_core(self.geometry, self.cores, x, y, reach_um=reach_um, mpp_x=mpp_x, mpp_y=mpp_y)
 
 
 def near_in_core(
@@ -136,7 +155,10 @@ def near_in_core(
     how = {"reach_um": reach_um, "mpp_x": mpp_x, "mpp_y": mpp_y}
     cores = tuple(cores)
     if not cores:
-        return within_reach(region, shapely.points(x * mpp_x, y * mpp_y), **how)
+        near = _surely_near(region, x, y, **how)
+        left = np.flatnonzero(~near)
+        near[left] = within_reach(region, shapely.points(x[left] * mpp_x, y[left] * mpp_y), **how)
+        return near
     near = np.zeros(x.shape, bool)
     parts = shapely.get_parts(region)
     for core in cores:
@@ -149,6 +171,21 @@ def near_in_core(
         if not own.is_empty:
             near[inside] |= within_reach(own, shapely.points(x[inside] * mpp_x, y[inside] * mpp_y), **how)
     return near
+
+
+def _surely_near(
+    region: Any, x: Float64Array, y: Float64Array, *, reach_um: float, mpp_x: float, mpp_y: float
+) -> BoolArray:
+    """(n,) bool: points that lie within reach of one place inside a region, which is soon told; some that do not."""
+    inside = shapely.point_on_surface(region)
+    if inside.is_empty:
+        return np.zeros(x.shape, bool)
+    away_um2 = ((x - inside.x) * mpp_x) ** 2 + ((y - inside.y) * mpp_y) ** 2
+    return np.asarray(away_um2 < (reach_um * (1 - _ROUNDING)) ** 2)
+
+
+_ROUNDING = 1e-6
+"""What is nearer than the reach by this share of it is within reach, however it is computed."""
 
 
 def within_reach(region: Any, places_um: Any, *, reach_um: float, mpp_x: float, mpp_y: float) -> BoolArray:

@@ -214,6 +214,28 @@ class _Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Points:
+    """Points of a band of a slide from left to right: a box looks at those in its columns only."""
+
+    rows: IntpArray
+    x: Float64Array
+    y: Float64Array
+
+    @classmethod
+    def of(cls, x: Float64Array, y: Float64Array, rows: IntpArray | None = None) -> _Points:
+        """Those of all rows, or of some."""
+        rows = np.arange(x.size) if rows is None else rows
+        rows = rows[np.argsort(x[rows], kind="stable")]
+        return cls(rows=rows, x=x[rows], y=y[rows])
+
+    def within(self, x0: float, y0: float, x1: float, y1: float) -> IntpArray:
+        """Rows, rising, of the points in a box, its edges included."""
+        columns = slice(*np.searchsorted(self.x, (x0, np.nextafter(x1, np.inf))).tolist())
+        y = self.y[columns]
+        return np.sort(self.rows[columns][(y >= y0) & (y <= y1)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegionTally:
     """Counts cells into the regions in which their centres lie; regions may overlap.
 
@@ -264,21 +286,25 @@ class RegionTally:
         near = immune & ((cells["flags"].to_numpy() & int(EXCLUDING_FLAGS | Flag.FAR_FROM_TUMOUR)) == 0)
         cores = [region.geometry for region in self.regions if region.level == "core"]
         how = {"reach_um": quality.STROMA_REACH_UM, "mpp_x": self.mpp_x, "mpp_y": self.mpp_y}
+        every, mobile = _Points.of(x, y), _Points.of(x, y, np.flatnonzero(may_be_beside))
+        is_inside = np.zeros(x.size, bool)
         for number, region in enumerate(self.regions):
             if region.geometry.is_empty:
                 continue
-            inside = self._around(region, x, y, reach_um=0.0)
+            inside = self._around(region, every, reach_um=0.0)
             inside = inside[shapely.contains_xy(region.geometry, x[inside], y[inside])]
             self.has_near[number] |= near[inside].any()
             beside = np.zeros(0, np.intp)
+            is_inside[inside] = True
             if region.is_tumour:
-                beside = self._around(region, x, y, reach_um=quality.STROMA_REACH_UM)
-                beside = np.setdiff1d(beside[may_be_beside[beside]], inside)
+                beside = self._around(region, mobile, reach_um=quality.STROMA_REACH_UM)
+                beside = beside[~is_inside[beside]]
                 if beside.size:
                     beside = beside[near_in_core(region.geometry, cores, x[beside], y[beside], **how)]
             if inside.size or beside.size:
-                rows = np.union1d(inside, beside)
-                yield _Held(number=number, rows=rows, is_beside=np.isin(rows, beside))
+                rows = np.sort(np.concatenate([inside, beside]))
+                yield _Held(number=number, rows=rows, is_beside=~is_inside[rows])
+            is_inside[inside] = False
 
     def _count(self, cells: pd.DataFrame, held: Sequence[_Held]) -> None:
         chosen = cells.take(np.concatenate([each.rows for each in held])).reset_index(drop=True)
@@ -303,18 +329,19 @@ class RegionTally:
         ``x_px`` and ``y_px`` are the middles in pixels of the input. What is given counts for the whole image.
         """
         x, y = x_px + CENTRE, y_px + CENTRE
+        every = _Points.of(x, y)
         for number, region in enumerate(self.regions):
             if region.geometry.is_empty:
                 continue
-            inside = self._around(region, x, y, reach_um=0.0)
+            inside = self._around(region, every, reach_um=0.0)
             inside = inside[shapely.contains_xy(region.geometry, x[inside], y[inside])]
             self.brown_px[number] += squares[inside, 2:].sum(axis=0)
 
-    def _around(self, region: Region, x: Float64Array, y: Float64Array, *, reach_um: float) -> IntpArray:
-        """Rows of points, counted from the corner, in the box of a region that is wider by ``reach_um``."""
+    def _around(self, region: Region, points: _Points, *, reach_um: float) -> IntpArray:
+        """Rows, rising, of points in the box of a region that is wider by ``reach_um``."""
         x0, y0, x1, y1 = region.geometry.bounds
         by_x, by_y = reach_um / self.mpp_x, reach_um / self.mpp_y
-        return np.flatnonzero((x >= x0 - by_x) & (x <= x1 + by_x) & (y >= y0 - by_y) & (y <= y1 + by_y))
+        return points.within(x0 - by_x, y0 - by_y, x1 + by_x, y1 + by_y)
 
     def scores(
         self,

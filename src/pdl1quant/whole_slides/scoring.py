@@ -14,10 +14,10 @@ from pdl1quant import pipeline
 from pdl1quant.model import BrownArea, Counts, ResultFlag, SlideResult, Status
 from pdl1quant.slides.roi import (
     DrawnRegion,
+    DrawnTumour,
     Roi,
     RoiKind,
     limiting_rois,
-    near_tumour,
     of_kind,
     scored_region,
     tumour_rois,
@@ -77,6 +77,8 @@ class Tally:
     """Outside of it nothing counts ..."""
     tumour: DrawnRegion = field(init=False)
     """... and outside of this one no tumour cell, where tumour was drawn."""
+    drawn: DrawnTumour = field(init=False)
+    """The drawn tumour, beside which immune cells count."""
     regions: RegionTally = field(init=False)
     grounds: tuple[NestGround, ...] = ()
     """Where nests are looked for; nowhere if tumour was drawn."""
@@ -86,6 +88,8 @@ class Tally:
         ground = Ground(tissue=_unspoilt(tissue, self.artefacts), width=self.slide.width, height=self.slide.height)
         self.limits = DrawnRegion.of(limiting_rois(self.rois))
         self.tumour = DrawnRegion.of(tumour_rois(self.rois))
+        if self.has_tumour_roi:
+            self.drawn = DrawnTumour.of(self.rois)
         self.tumour_area_um2 = 0.0
         size = {"width": self.slide.width, "height": self.slide.height}
         squares = nests.Squares(**size, mpp_x=self.slide.mpp_x, mpp_y=self.slide.mpp_y)
@@ -149,7 +153,7 @@ class Tally:
         if not self.has_tumour_roi:
             return quality.flag_beyond(cells, scored=scored)
         sides = {"mpp_x": self.slide.mpp_x, "mpp_y": self.slide.mpp_y}
-        near = near_tumour(self.rois, x, y, reach_um=quality.STROMA_REACH_UM, **sides)
+        near = self.drawn.is_near(x, y, reach_um=quality.STROMA_REACH_UM, **sides)
         return quality.flag_beyond(cells, scored=scored, tumour=self.tumour.holds(x, y), near=near)
 
 
