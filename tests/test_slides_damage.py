@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import slide_files
 from pdl1quant.errors import NotColourError, Pdl1QuantError, PixelSizeError, UnreadableError
 from pdl1quant.model import Rect, SlideDamage
+from pdl1quant.slides.images import read_image
 from pdl1quant.slides.mosaic import boxes_of_tiles
 from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.slides.source import LevelSize
@@ -262,6 +263,47 @@ def test_header_that_lies_about_the_size_is_refused(copied, name, tag, value, hi
         slide_files.open_with_its_reader(path)
 
 
+@pytest.mark.parametrize("bigtiff", [False, True])
+@pytest.mark.parametrize("tile", [None, (256, 256)])
+def test_pages_that_lead_in_a_circle_are_a_damaged_file(tmp_path, bigtiff, tile):
+    path = tmp_path / "circle.tif"
+    with tifffile.TiffWriter(path, bigtiff=bigtiff) as tiff:
+        for _ in range(3):
+            tiff.write(slide_files.picture(512, 300), tile=tile, photometric="rgb", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        first, last, n_tags = tiff.pages[0].offset, tiff.pages[2].offset, len(tiff.pages[2].tags)
+    with path.open("r+b") as stream:
+        stream.seek(last + (8 + 20 * n_tags if bigtiff else 2 + 12 * n_tags))
+        stream.write(first.to_bytes(8 if bigtiff else 4, "little"))
+    assert not is_whole_slide(path)
+    for read in (open_slide, read_image):
+        with pytest.raises(UnreadableError, match="truncated or damaged; copy or export it again"):
+            read(path, mpp=0.5)
+
+
+def test_pyramid_that_begins_with_a_small_level_is_refused(tmp_path):
+    path = tmp_path / "turned.tif"
+    rgb = slide_files.picture(1024, 800)
+    with tifffile.TiffWriter(path) as tiff:
+        for downsample in (4, 1, 16):
+            level = slide_files.reduced(rgb, downsample)
+            tiff.write(level, subfiletype=int(downsample > 1), **slide_files.tiff_options(metadata=None))
+    with pytest.raises(
+        UnreadableError, match="page 1 of 1024 x 800 pixels is larger than the first of 256 x 200; its levels are in"
+    ):
+        open_slide(path, mpp=0.5)
+
+
+def test_tile_of_a_slide_with_a_box_that_ends_behind_the_file_is_listed(copied):
+    path = copied("leica.scn")
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        found = tiff.pages[1].tags["TileOffsets"]
+        found.overwrite([10**9 if number == 7 else offset for number, offset in enumerate(found.value)])
+    with open_slide(path) as slide:
+        box = Rect(x0=512, y0=256, x1=768, y1=512)
+        assert slide.damage == (SlideDamage(rect=box, level=0, reason="file ends before the tile"),)
+
+
 def test_ome_header_of_another_image_is_refused(copied):
     path = copied("ome_jpeg.ome.tif")
     data = path.read_bytes()
@@ -369,8 +411,6 @@ def test_what_is_no_slide_is_said_in_one_line(tmp_path, name, content, hint):
 
 @pytest.mark.parametrize("path", sorted(BROKEN.glob("*.*[!d]")), ids=lambda path: path.name)
 def test_odd_and_broken_images_fare_as_they_do_as_tiles(path):
-    from pdl1quant.slides.images import read_image
-
     try:
         wanted = read_image(path, mpp=0.5)
     except Pdl1QuantError as error:

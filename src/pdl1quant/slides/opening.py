@@ -25,7 +25,7 @@ from PIL.PngImagePlugin import PngImageFile
 from pdl1quant.errors import Pdl1QuantError, UnreadableError
 from pdl1quant.slides.pixel_size import MAX_MPP, check_given
 from pdl1quant.slides.pyramid import PyramidSlide
-from pdl1quant.slides.raster import quiet
+from pdl1quant.slides.raster import damaged, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -225,8 +225,12 @@ def _opener(path: Path) -> Callable[[Path], Source]:
 def _tiff_opener(path: Path, dialect: str | None) -> Callable[[Path], Source]:
     if dialect not in _PLAIN_DIALECTS:
         return _openslide
-    from pdl1quant.slides.tiff_source import is_aperio_ycc, is_tiled_rgb  # noqa: PLC0415  other files need no tifffile
+    from pdl1quant.slides.tiff_index import pages_loop  # noqa: PLC0415  other files need no tifffile
+    from pdl1quant.slides.tiff_source import is_aperio_ycc, is_tiled_rgb  # noqa: PLC0415  as above
 
+    with path.open("rb") as stream:
+        if pages_loop(stream):
+            raise damaged(path.name)
     if dialect == "aperio" and is_aperio_ycc(path):
         return _openslide
     return _tiff if is_tiled_rgb(path) else _plain

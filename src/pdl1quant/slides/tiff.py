@@ -22,6 +22,7 @@ from pdl1quant.slides.raster import (
     on_white,
     to_8_bit,
 )
+from pdl1quant.slides.tiff_index import pages_loop
 
 if TYPE_CHECKING:
     from pdl1quant.model import UInt8Array
@@ -43,6 +44,8 @@ _ICC_PROFILE: Final = 34675
 
 def decode_tiff(name: str, stream: BinaryIO) -> Decoded:
     """Decode the first image of the TIFF file open in ``stream``."""
+    if pages_loop(stream):
+        raise damaged(name)
     with tifffile.TiffFile(stream) as tiff:
         if not tiff.pages:
             raise damaged(name)

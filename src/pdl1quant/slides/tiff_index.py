@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+import os
+import struct
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -68,6 +70,29 @@ def index_fits(page: Any) -> bool:
 def n_planes(page: Any) -> int:
     """How many tiles hold one place: 3 where each colour is stored for itself."""
     return page.samplesperpixel if page.planarconfig == 2 and page.samplesperpixel > 1 else 1
+
+
+def pages_loop(stream: BinaryIO) -> bool:
+    """Whether the pages of the TIFF file open in ``stream`` lead back to one that was there: tifffile would not end."""
+    stream.seek(0)
+    head = stream.read(16)
+    order = "<" if head.startswith(b"II") else ">"
+    is_big = head[2:4] in {b"+\0", b"\0+"}
+    count, n_entry_bytes, offset = (order + "Q", 20, order + "Q") if is_big else (order + "H", 12, order + "I")
+    seen: set[int] = set()
+    try:
+        (at,) = struct.unpack_from(offset, head, 8 if is_big else 4)
+        while at and at not in seen:
+            seen.add(at)
+            stream.seek(at)
+            (n_entries,) = struct.unpack(count, stream.read(struct.calcsize(count)))
+            stream.seek(n_entries * n_entry_bytes, os.SEEK_CUR)
+            (at,) = struct.unpack(offset, stream.read(struct.calcsize(offset)))
+    except (struct.error, OverflowError, OSError, ValueError):  # it ends outside the file
+        return False
+    finally:
+        stream.seek(0)
+    return at != 0
 
 
 def _sides(size: LevelSize) -> tuple[int, int]:

@@ -19,6 +19,7 @@ import tifffile
 
 from pdl1quant.errors import UnreadableError
 from pdl1quant.slides.jpeg_data import DAMAGED_WITHIN, frame_size, holds_all, may_lack
+from pdl1quant.slides.levels import MAX_MISFIT
 from pdl1quant.slides.mosaic import TileAt, TileCache, TileError, read_tiles
 from pdl1quant.slides.raster import Note, damaged, on_white, quiet
 from pdl1quant.slides.source import LevelPixels, LevelSize, SourceInfo, icc_name
@@ -117,6 +118,8 @@ class TiffSource:
             levels.append(_TiffLevel(pages=pages, size=page_size(pages[0]), tile=tile_size(pages[0])))
         if self._tiff.ome_metadata:
             _check_ome(self._name, self._tiff.ome_metadata, levels[0].size)
+        else:
+            _check_order(self._name, self._tiff, levels[0].size)
         return tuple(levels)
 
     def _describe(self) -> SourceInfo:
@@ -275,6 +278,18 @@ def _check_page(name: str, page: Any, level: int) -> None:
         raise UnreadableError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")
     if page.photometric == _YCBCR and page.compression not in JPEG_COMPRESSIONS:  # no decoder would turn it into RGB
         raise UnreadableError(f"{name}: colours stored as {page.photometric.name}; export it as 8-bit RGB")
+
+
+def _check_order(name: str, tiff: Any, size: LevelSize) -> None:
+    """Refuse a pyramid that does not begin with its largest level: the small one would be taken for all there is."""
+    for number, page in enumerate(tiff.pages):
+        other = page_size(page.aspage())
+        is_alike = abs(other.width * size.height / (other.height * size.width) - 1) < MAX_MISFIT
+        if page.is_tiled and is_alike and other.area > size.area:
+            raise UnreadableError(
+                f"{name}: page {number} of {other.width} x {other.height} pixels is larger than the first of "
+                f"{size.width} x {size.height}; its levels are in the wrong order, export it again"
+            )
 
 
 def _check_ome(name: str, xml: str, size: LevelSize) -> None:
