@@ -9,7 +9,7 @@ import tifffile
 
 import phantom_slides
 from batch_runs import Deaf, draw_phantom, rows_of, run
-from pdl1quant.batch import slide_work
+from pdl1quant.batch import slide_steps
 from pdl1quant.config import load_config
 from pdl1quant.model import Rect, ResultFlag, Status
 from pdl1quant.outputs.objects import read_cell_objects
@@ -115,7 +115,7 @@ def test_a_finished_slide_is_not_scored_again(slide, scored, tmp_path, monkeypat
     def fail(*_, **__):
         raise AssertionError
 
-    monkeypatch.setattr(slide_work, "measure_tile", fail)
+    monkeypatch.setattr(slide_steps, "measure_tile", fail)
     run(slide, tmp_path / "out", config=CONFIG, mpp=None, resume=True)
     assert results(tmp_path / "out") == results(scored)
 

@@ -17,11 +17,12 @@ from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import quality
 from pdl1quant.stages.score import count_by_block, count_cells
 from pdl1quant.tiling import BLOCK_PX
-from pdl1quant.whole_slides import regions
+from pdl1quant.whole_slides import region_tally
+from pdl1quant.whole_slides.blocks import blocks_in
 from pdl1quant.whole_slides.judging import Band
-from pdl1quant.whole_slides.regions import Ground, Region, RegionTally, regions_of
+from pdl1quant.whole_slides.region_tally import RegionTally
+from pdl1quant.whole_slides.regions import Ground, Region, regions_of
 from pdl1quant.whole_slides.scoring import Tally
-from pdl1quant.whole_slides.survey import _blocks_in
 from test_review_recount import edit, state_of
 
 CONFIG, PACK = Config(), load_pack("28-8-cytoplasm")
@@ -82,11 +83,11 @@ def test_regions_to_include_limit_the_stroma_and_excluded_ones_never_count():
 
 
 def test_the_stroma_beside_a_tumour_region_is_measured():
-    columns = np.flatnonzero(_blocks_in((TUMOUR,), SLIDE, GRID)[0])
+    columns = np.flatnonzero(blocks_in((TUMOUR,), SLIDE, GRID)[0])
     assert columns.tolist() == list(range(2000 // BLOCK_PX + 1))
-    columns = np.flatnonzero(_blocks_in((TUMOUR, strip("exclude", 1024, 1600)), SLIDE, GRID)[0])
+    columns = np.flatnonzero(blocks_in((TUMOUR, strip("exclude", 1024, 1600)), SLIDE, GRID)[0])
     assert columns.tolist() == [0, 1, 2, 3, 4, 6, 7]  # touching its border
-    columns = np.flatnonzero(_blocks_in((TUMOUR, strip("include", 0, 1300)), SLIDE, GRID)[0])
+    columns = np.flatnonzero(blocks_in((TUMOUR, strip("include", 0, 1300)), SLIDE, GRID)[0])
     assert columns.tolist() == [0, 1, 2, 3, 4, 5]
 
 
@@ -134,7 +135,7 @@ def test_tumour_drawn_between_the_cores_of_a_microarray_does_not_count():
     rois = (strip("tumour", 0, 1200), first, second, empty)
     assert scored(counts_of(*rois)) == (2, 1, 1, 2)  # not at 850, and no immune cell of the core without tumour
     assert on_slide(*rois)[1].tumour_area_um2 == pytest.approx((800 + 300) * HEIGHT * MPP**2)
-    columns = np.flatnonzero(_blocks_in(rois, SLIDE, GRID)[0])
+    columns = np.flatnonzero(blocks_in(rois, SLIDE, GRID)[0])
     assert columns.tolist() == list(range(2400 // BLOCK_PX + 1))  # each core has a row
     assert scored(counts_of(first, second, empty, strip("include", 0, 1000))) == (1, 1, 0, 1)
 
@@ -302,9 +303,10 @@ def test_regions_that_overlap_count_together_what_each_counts_alone(monkeypatch,
         for k, (each, is_tumour) in enumerate(zip(drawn, kinds, strict=True))
     )
     how = {"mpp_x": 0.5, "mpp_y": 0.4}
-    calls, count = [], regions.scoring.count_regions
-    monkeypatch.setattr(regions, "_ROWS_AT_ONCE", rows_at_once)
-    monkeypatch.setattr(regions.scoring, "count_regions", lambda *a, **k: calls.append(len(a[0])) or count(*a, **k))
+    calls, count = [], region_tally.scoring.count_regions
+    monkeypatch.setattr(region_tally, "_ROWS_AT_ONCE", rows_at_once)
+    counting = lambda *a, **k: calls.append(len(a[0])) or count(*a, **k)  # noqa: E731
+    monkeypatch.setattr(region_tally.scoring, "count_regions", counting)
     tally = RegionTally(regions=chosen, **how, config=CONFIG, pack=PACK)
     bands = [random_cells(seed, 1500, side) for seed in (1, 2)]
     for band in bands:

@@ -305,3 +305,19 @@ def test_filling_a_large_region_takes_a_few_bytes_a_pixel():
 def test_sides_of_two_polygons_on_one_line_leave_no_gap():
     halves = shapely.MultiPolygon([shapely.box(0, 0, 5, 10), shapely.box(5, 0, 10, 10)])
     assert fill_region(halves, (10, 12)).sum() == 100
+
+
+@pytest.mark.parametrize("n_regions", [1, 30])
+def test_near_is_what_lies_within_reach_of_the_border_or_inside(n_regions):
+    rng = np.random.default_rng(n_regions)
+    drawn = shapely.union_all(
+        [shapely.Point(*rng.uniform(0, 1000, 2)).buffer(rng.uniform(5, 90), quad_segs=3) for _ in range(n_regions)]
+    )
+    x, y = rng.integers(-400, 1400, (2, 4000)) / 2
+    how = {"mpp_x": 0.5, "mpp_y": 0.4}
+    scaled = shapely.transform(drawn, lambda points: points * (how["mpp_x"], how["mpp_y"]))
+    away_um = shapely.distance(scaled, shapely.points(x * how["mpp_x"], y * how["mpp_y"]))
+    near = near_in_core(drawn, (), x, y, reach_um=60.0, **how)
+    assert np.array_equal(near, away_um <= 60.0)
+    assert 0 < near.sum() < near.size
+    assert not near_in_core(shapely.Polygon(), (), x, y, reach_um=60.0, **how).any()

@@ -6,13 +6,14 @@ kept at a time is a few rows of tiles; the files grow band by band, and appear w
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import shapely
 
 from pdl1quant.batch.slide_pictures import write_pictures
+from pdl1quant.batch.slide_steps import Source, TileTask, WindowTask, lost_step, shared, take_step
 from pdl1quant.batch.work import (
     Done,
     Outcome,
@@ -23,12 +24,11 @@ from pdl1quant.batch.work import (
     result_metadata,
     result_paths,
 )
-from pdl1quant.errors import RefusedError, UnreadableError
+from pdl1quant.errors import RefusedError
 from pdl1quant.networks.chosen import pin_model
-from pdl1quant.networks.segmenter import give_back_maps
 from pdl1quant.outputs.artefacts import write_artefacts
 from pdl1quant.outputs.files import scratch_folder
-from pdl1quant.outputs.geojson import geojson_writer, outline_cells
+from pdl1quant.outputs.geojson import geojson_writer
 from pdl1quant.outputs.label_pyramid import label_writer
 from pdl1quant.outputs.regions import write_regions
 from pdl1quant.outputs.tables import cells_writer
@@ -38,13 +38,12 @@ from pdl1quant.slides.roi import RoiKind, of_kind
 from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.tiling import WindowPlace
 from pdl1quant.whole_slides.judging import judge_bands
-from pdl1quant.whole_slides.measuring import TileCells, measure_tile
-from pdl1quant.whole_slides.painting import Painter, pack_parts
+from pdl1quant.whole_slides.painting import Painter
 from pdl1quant.whole_slides.regions import outlined_regions
 from pdl1quant.whole_slides.scoring import Tally, finish, known_damage
 from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
 from pdl1quant.whole_slides.waiting import flag_far_cells
-from pdl1quant.whole_slides.windows import WindowStore, look_at, make_agenda, swept
+from pdl1quant.whole_slides.windows import WindowStore, make_agenda, swept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -53,45 +52,13 @@ if TYPE_CHECKING:
     from pdl1quant.batch.work import Image, Plan
     from pdl1quant.batch.workers import Workers
     from pdl1quant.config import Config
-    from pdl1quant.model import BoolArray, Slide, SlideDamage, SlideGrid, StainEstimate
+    from pdl1quant.model import Slide, SlideDamage, SlideGrid, StainEstimate
     from pdl1quant.slides.roi import Roi
     from pdl1quant.tiling import TilePlace
     from pdl1quant.whole_slides.judging import Band
+    from pdl1quant.whole_slides.measuring import TileCells
     from pdl1quant.whole_slides.survey import Work
     from pdl1quant.whole_slides.windows import Agenda
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A slide as a worker reads it: open files are not sent; ``store`` is where windows wait for their tiles."""
-
-    path: Path
-    mpp: float | None
-    grid: SlideGrid
-    config: Config
-    store: WindowStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WindowTask:
-    """One window at which the network is to look; ``turns``: the worker then goes on with tiles (`Agenda`)."""
-
-    source: Source
-    window: WindowPlace
-    turns: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TileTask:
-    """One tile to measure, and the windows that it needs; ``turns``: the worker then goes on with windows."""
-
-    source: Source
-    place: TilePlace
-    windows: tuple[WindowPlace, ...]
-    blocks: BoolArray
-    estimate: StainEstimate
-    keep_labels: bool
-    turns: bool
 
 
 def prepare(config: Config) -> None:
@@ -130,7 +97,7 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
     assert task.estimate is not None
     image, plan, estimate = task.image, task.plan, task.estimate
     rois = () if image.roi is None else read_geojson_rois(image.roi)
-    with _shared(image.path, plan.mpp) as slide, scratch_folder(scratch) as folder:
+    with shared(image.path, plan.mpp) as slide, scratch_folder(scratch) as folder:
         work = _planned(slide, image, plan, estimate, rois)
         places = work.places(plan.config)
         agenda = make_agenda(places, work.windows(plan.config), ahead=workers.n)
@@ -138,7 +105,8 @@ def _analyse(task: Task, *, workers: Workers, scratch: Path, progress: Callable[
             path=image.path, mpp=plan.mpp, grid=work.grid, config=plan.config, store=WindowStore(folder=folder)
         )
         tasks = _tasks(agenda, places, work=work, task=task, source=source)
-        tiles = workers.run(take_step, tasks, crashed=_lost)  # the workers begin, and this process looks at the whole
+        # the workers begin, and this process looks at the whole
+        tiles = workers.run(take_step, tasks, crashed=lost_step)
         flags = {*check_scale(slide, work, estimate=estimate, config=plan.config)}
         flags |= {*flags_of_notes(slide.notes), *flags_of_rois(rois, width=slide.width, height=slide.height)}
         work = look_for_artefacts(slide, work, estimate=estimate, config=plan.config)
@@ -305,82 +273,6 @@ def _held(measured: Iterator[tuple[int, TileCells]], painter: Painter) -> Iterat
     for index, tile in measured:
         painter.hold(index, tile)
         yield index, replace(tile, painted=b"")
-
-
-def take_step(task: TileTask | WindowTask) -> TileCells | None:
-    """Measure one tile, or let the network look at one window; called in a worker."""
-    source, done = task.source, None
-    slide = _opened(source.path, source.mpp)
-    if isinstance(task, TileTask):
-        done = _measure(slide, task)
-    elif not source.store.has(task.window):  # it is there if a worker died after it
-        source.store.put(task.window, look_at(slide, source.grid, task.window, config=source.config))
-    if isinstance(task, WindowTask) and task.turns:
-        give_back_maps(config=source.config.nuclei)
-    if isinstance(task, WindowTask) or task.turns:  # what it held would come on top of what the next step needs
-        give_back()
-    return done
-
-
-def _measure(slide: Slide, task: TileTask) -> TileCells:
-    source, grid, inner = task.source, task.source.grid, task.place.inner
-    found = measure_tile(
-        slide,
-        grid,
-        task.place,
-        blocks=task.blocks,
-        estimate=task.estimate,
-        config=source.config,
-        view=source.store.get(task.windows, inner),
-    )
-    owned, labels = found.owned, found.owned.cells["label"].to_numpy("int32")
-    if task.keep_labels:
-        owned = replace(owned, painted=pack_parts(found.parts, labels))
-    if not source.config.tiling.outlines:
-        return owned
-    outlines = outline_cells(
-        found.owned_parts(),
-        labels,
-        x_px=inner.x0 * grid.downsample_x,
-        y_px=inner.y0 * grid.downsample_y,
-        downsample_x=grid.downsample_x,
-        downsample_y=grid.downsample_y,
-        simplified=True,
-    )
-    return replace(owned, outlines=outlines)
-
-
-_open_slides: dict[tuple[Path, float | None], Slide] = {}
-"""The slide that this process works on: opened once, not for each tile."""
-
-
-def _opened(path: Path, mpp: float | None) -> Slide:
-    if (path, mpp) not in _open_slides:
-        _close_slides()
-        _open_slides[path, mpp] = open_slide(path, mpp=mpp)
-    return _open_slides[path, mpp]
-
-
-@contextmanager
-def _shared(path: Path, mpp: float | None) -> Iterator[Slide]:
-    """The slide, opened once for the survey and the tiles that this process measures itself: what it keeps is large."""
-    try:
-        yield _opened(path, mpp)
-    finally:
-        _close_slides()
-
-
-def _close_slides() -> None:
-    for slide in _open_slides.values():
-        slide.close()
-    _open_slides.clear()
-
-
-def _lost(task: TileTask | WindowTask) -> TileCells:
-    raise UnreadableError(
-        f"{task.source.path.name}: a worker process died, likely for want of memory; "
-        "use fewer --workers or --set tiling.tile_px=1024"
-    )
 
 
 def _damage_text(damage: Iterable[SlideDamage], grid: SlideGrid) -> str:

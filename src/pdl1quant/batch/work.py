@@ -43,7 +43,8 @@ from pdl1quant.slides.roi import Roi, RoiKind, limiting_rois, roi_mask, share_ou
 from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.stages import quality
 from pdl1quant.whole_slides.arrays import array_text
-from pdl1quant.whole_slides.regions import Ground, RegionTally, outlined_regions, regions_of
+from pdl1quant.whole_slides.region_tally import RegionTally
+from pdl1quant.whole_slides.regions import Ground, outlined_regions, regions_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

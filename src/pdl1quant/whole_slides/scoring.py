@@ -23,7 +23,8 @@ from pdl1quant.slides.roi import (
     tumour_rois,
 )
 from pdl1quant.stages import measure, nests, quality
-from pdl1quant.whole_slides.regions import Blocks, Ground, RegionTally, add_blocks, regions_of
+from pdl1quant.whole_slides.region_tally import Blocks, RegionTally, add_blocks
+from pdl1quant.whole_slides.regions import Ground, regions_of
 from pdl1quant.whole_slides.waiting import NestGround, nest_grounds
 
 if TYPE_CHECKING:
