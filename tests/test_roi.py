@@ -311,7 +311,7 @@ def test_sides_of_two_polygons_on_one_line_leave_no_gap():
 def test_near_is_what_lies_within_reach_of_the_border_or_inside(n_regions):
     rng = np.random.default_rng(n_regions)
     drawn = shapely.union_all(
-        [shapely.Point(*rng.uniform(0, 1000, 2)).buffer(rng.uniform(5, 90), quad_segs=3) for _ in range(n_regions)]
+        [shapely.Point(*rng.uniform(0, 500, 2)).buffer(rng.uniform(5, 90), quad_segs=3) for _ in range(n_regions)]
     )
     x, y = rng.integers(-400, 1400, (2, 4000)) / 2
     how = {"mpp_x": 0.5, "mpp_y": 0.4}
