@@ -35,13 +35,13 @@ def _look_up(codes: tuple[Int32Array, Int32Array, Int32Array], table: int, next_
     looked, ends, steps = codes
     found = looked[table, next_bits >> (MAX_BITS - LOOK_BITS)]
     if found != 0:
-        return found
+        return int(found)
     length = LOOK_BITS + 1
     while length <= MAX_BITS and (next_bits >> (MAX_BITS - length)) >= ends[table, length, 0]:
         length += 1
     if length > MAX_BITS:
         return 0
-    return steps[table, ((next_bits >> (MAX_BITS - length)) + ends[table, length, 1]) & 255]
+    return int(steps[table, ((next_bits >> (MAX_BITS - length)) + ends[table, length, 1]) & 255])
 
 
 @compiled
@@ -85,7 +85,7 @@ def count_units(
                         at += 2 if byte == 255 else 1
                     buffer = (buffer << np.uint64(8)) | np.uint64(byte)
                     n_held += 8
-                found = _look_up(codes, table, np.int64((buffer >> np.uint64(n_held - MAX_BITS)) & np.uint64(0xFFFF)))
+                found = _look_up(codes, table, int((buffer >> np.uint64(n_held - MAX_BITS)) & np.uint64(0xFFFF)))
                 is_sound = found != 0
                 n_held -= found & 255
                 k += found >> 8

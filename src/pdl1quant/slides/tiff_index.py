@@ -92,7 +92,7 @@ def pages_loop(stream: BinaryIO) -> bool:
         return False
     finally:
         stream.seek(0)
-    return at != 0
+    return bool(at)
 
 
 def _sides(size: LevelSize) -> tuple[int, int]:
