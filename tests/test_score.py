@@ -1,9 +1,11 @@
 import dataclasses
+from functools import cache
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import beta, betabinom
 
 from factories import random_cells
 from pdl1quant.assays import find_indication, load_pack
@@ -23,8 +25,11 @@ from pdl1quant.stages.score import (
     why_no_call,
     wilson_interval,
 )
+from pdl1quant.stages.score.likeness import alike_interval
 
 CONFIG = Config()
+HARDLY_ALIKE = ScoreConfig(likeness=0.001)
+"""Leaves the parts of the interval that take nothing for granted but what blocks show."""
 CYTOPLASM = load_pack("28-8-cytoplasm")
 LABEL = load_pack("28-8-label")
 LUNG = find_indication(LABEL, "nsclc-nonsquamous")
@@ -131,7 +136,7 @@ def test_clustered_cells_widen_the_interval():
 
 
 def test_few_blocks_fall_back_to_the_effective_number_of_cells():
-    found = scored([tally(300, 30)])
+    found = scored([tally(300, 30)], config=HARDLY_ALIKE)
     assert ResultFlag.FEW_BLOCKS in found.flags
     assert (found.tps_low, found.tps_high) == pytest.approx(wilson_interval(10, 100))
 
@@ -146,13 +151,14 @@ def test_slivers_at_the_border_of_an_image_are_no_blocks():
     fields = [tally(290, 29), tally(7, 1), tally(7), tally(1)] * 3
     assert ResultFlag.FEW_BLOCKS in scored(fields).flags
     one = [tally(290, 29), tally(7), tally(7), tally(1)]
-    assert scored(one).tps_low == pytest.approx(wilson_interval(29 / 3, 305 / 3)[0])
+    assert scored(one, config=HARDLY_ALIKE).tps_low == pytest.approx(wilson_interval(29 / 3, 305 / 3)[0])
 
 
 @pytest.mark.parametrize("immune", [0, 30])
 def test_few_blocks_that_differ_widen_the_interval(immune):
-    alike = scored([tally(300, 60, immune=immune)] * 5, indication=STOMACH)
-    differ = scored([tally(300, k, immune=immune) for k in (0, 20, 60, 100, 120)], indication=STOMACH)
+    how = {"indication": STOMACH, "config": HARDLY_ALIKE}
+    alike = scored([tally(300, 60, immune=immune)] * 5, **how)
+    differ = scored([tally(300, k, immune=immune) for k in (0, 20, 60, 100, 120)], **how)
     assert differ.tps == alike.tps
     for bound in ("tps", "cps"):
         wide, narrow = (getattr(each, f"{bound}_high") - getattr(each, f"{bound}_low") for each in (differ, alike))
@@ -160,22 +166,96 @@ def test_few_blocks_that_differ_widen_the_interval(immune):
     assert (alike.tps_low, alike.tps_high) == pytest.approx(wilson_interval(100, 500))
 
 
-def held_by_the_interval(n_blocks, share, *, likeness, cells=300, cases=200):
-    """Share of made-up cases whose interval holds the truth; ``likeness`` is the intraclass correlation in a block."""
+@cache
+def made_up_cases(n_blocks, share, *, likeness, cells=300, cases=200):
+    """Scores of made-up cases; ``likeness`` is the intraclass correlation of the cells of a block."""
     rng = np.random.default_rng(0)
-    held = 0
-    for _ in range(cases):
+    shares = np.full((cases, n_blocks), share)
+    if likeness:
         spread = (1 - likeness) / likeness
-        shares = rng.beta(share * spread, (1 - share) * spread, n_blocks)
-        found = scored([tally(cells, int(rng.binomial(cells, each))) for each in shares])
-        held += found.tps_low <= 100 * share <= found.tps_high
-    return held / cases
+        shares = rng.beta(share * spread, (1 - share) * spread, (cases, n_blocks))
+    return [scored([tally(cells, int(k)) for k in case]) for case in rng.binomial(cells, shares)]
+
+
+def held(found, share):
+    return sum(each.tps_low <= 100 * share <= each.tps_high for each in found) / len(found)
 
 
 @pytest.mark.parametrize("n_blocks", [4, 8, 12])
 def test_the_interval_holds_the_truth_where_blocks_differ(n_blocks):
     """95 % less three standard errors of 200 cases (0.015 each); with a fixed third of the cells it was 0.5."""
-    assert held_by_the_interval(n_blocks, 0.5, likeness=0.05) >= 0.95 - 3 * 0.0154
+    assert held(made_up_cases(n_blocks, 0.5, likeness=0.05), 0.5) >= 0.95 - 3 * 0.0154
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05])
+@pytest.mark.parametrize("n_blocks", [4, 8, 12])
+def test_the_interval_holds_the_truth_where_positive_cells_are_few_and_lie_together(n_blocks, share):
+    """As above; with the design effect of the blocks alone it was 0.46 to 0.88."""
+    assert held(made_up_cases(n_blocks, share, likeness=0.2), share) >= 0.95 - 3 * 0.0154
+
+
+@pytest.mark.parametrize("n_blocks", [4, 8, 12])
+def test_positive_cells_that_lie_together_are_seldom_called_below_the_cut_off_that_they_reach(n_blocks):
+    """Half of 5 % and three standard errors of 200 cases (0.011); it was 0.51, 0.34 and 0.33."""
+    wrong = [results(each)[0] is CallResult.BELOW for each in made_up_cases(n_blocks, 0.01, likeness=0.2)]
+    assert sum(wrong) / len(wrong) <= 0.025 + 3 * 0.011
+
+
+def test_one_field_is_no_surer_of_the_tumour_than_blocks_that_differ():
+    one = scored([tally(300, 150)])
+    assert one.tps_low < 30
+    assert one.tps_high > 70
+
+
+@pytest.mark.parametrize("share", [0.01, 0.05, 0.5])
+def test_many_blocks_that_are_alike_are_hardly_less_sure(share):
+    """By 15 % at most over what the blocks alone say, on the average of 50 cases of thirty blocks."""
+    rng = np.random.default_rng(0)
+    cases = [[tally(300, int(k)) for k in case] for case in rng.binomial(300, share, (50, 30))]
+    with_prior, without = (
+        sum(each.tps_high - each.tps_low for each in (scored(case, config=config) for case in cases))
+        for config in (ScoreConfig(), HARDLY_ALIKE)
+    )
+    assert with_prior <= 1.15 * without
+
+
+def test_no_positive_cell_says_below_1_per_cent_of_many_blocks_only():
+    assert results(scored([tally(300)] * 12))[0] is CallResult.INDETERMINATE
+    assert results(scored([tally(300)] * 14))[0] is CallResult.BELOW
+    assert results(scored([tally(14 * 300)]))[0] is CallResult.INDETERMINATE
+
+
+def test_interval_of_alike_blocks_is_that_of_a_fine_grid():
+    """Each bound within 3 % of the interval of the posterior by scipy's beta-binomial, point by point."""
+    for blocks in (((3, 40),), ((0, 50), (0, 80)), ((0, 60), (7, 60), (0, 30), (1, 90)), ((30, 60), (9, 20), (70, 90))):
+        found = alike_interval(blocks, likeness=0.1, level=0.95)
+        expected = by_brute_force(blocks, likeness=0.1)
+        assert found == pytest.approx(expected, abs=0.03 * (expected[1] - expected[0]))
+
+
+def by_brute_force(blocks, *, likeness):
+    logits = np.linspace(-16, 10, 1041)
+    rho = np.geomspace(1e-5, 0.99, 121)
+    share, spread = 1 / (1 + np.exp(-logits[:, None])), (1 - rho) / rho
+    weight = beta.pdf(rho, 1, 1 / likeness - 1) * rho * np.sqrt(share * (1 - share))
+    for k, n in blocks:
+        weight = weight * betabinom.pmf(k, n, share * spread, (1 - share) * spread)
+    density = weight.sum(axis=1)
+    below = np.cumsum(density) - density / 2
+    return tuple(100 / (1 + np.exp(-np.interp([0.025, 0.975], below / below[-1], logits))))
+
+
+def test_blocks_outweigh_what_is_held_likely_of_them():
+    rng = np.random.default_rng(1)
+    blocks = tuple((int(k), 300) for k in rng.binomial(300, rng.beta(1, 4, 3000)))  # a likeness of 1/6
+    wide, narrow = (alike_interval(blocks, likeness=likeness, level=0.95) for likeness in (0.3, 0.05))
+    assert wide == pytest.approx(narrow, abs=0.05)
+    assert wide[1] - wide[0] == pytest.approx(2 * 1.96 * 100 * np.sqrt(0.2 * 0.8 / 6 / 3000), rel=0.1)
+
+
+def test_cps_of_immune_cells_beside_a_single_tumour_cell_is_capped():
+    found = scored([tally(1, immune=10**8)], indication=STOMACH)
+    assert (found.cps, found.cps_high) == (100, 100)
 
 
 @relaxed
@@ -392,7 +472,7 @@ def test_below_the_limit_of_blank_no_call_reads_at_least():
     ],
 )
 def test_cps_cut_offs_are_held_against_an_interval_of_the_cps(k, immune, expected):
-    assert results(scored([tally(500, k, immune=immune)] * 20, indication=STOMACH)) == expected
+    assert results(scored([tally(500, k, immune=immune)] * 40, indication=STOMACH)) == expected
 
 
 def test_cps_calls_are_more_careful_with_few_blocks():

@@ -58,9 +58,7 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
     ),
     ScoreColumn("tps", "float", "%", "100 * n_tumour_positive / n_tumour; empty without viable tumour cells"),
     ScoreColumn("score_compartment", "text", "", "where tps looks for brown: which of the four rates below it repeats"),
-    ScoreColumn(
-        "tps_low", "float", "%", "lower end of the 95 % interval of tps: widest of Wilson, bootstrap, threshold"
-    ),
+    ScoreColumn("tps_low", "float", "%", "lower end of the 95 % interval of tps: widest of Wilson, blocks, threshold"),
     ScoreColumn("tps_high", "float", "%", "upper end of that interval"),
     ScoreColumn("tps_membrane", "float", "%", "share of viable tumour cells with a brown membrane"),
     ScoreColumn("tps_cytoplasm", "float", "%", "share with a brown cytoplasm or membrane"),

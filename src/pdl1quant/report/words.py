@@ -155,7 +155,10 @@ FLAG_TEXTS: dict[str, FlagText] = {
         FlagText(
             name=ResultFlag.FEW_BLOCKS,
             short="little tissue",
-            text="Too few blocks of tissue to measure well how much the score varies over it; the interval is widened.",
+            text=(
+                "Too few blocks of tissue to measure well how much the score varies over it; the interval is widened "
+                "by how alike neighbours are taken to be."
+            ),
         ),
         FlagText(
             name=ResultFlag.SELECTED_FIELDS,

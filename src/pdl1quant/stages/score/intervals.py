@@ -3,8 +3,9 @@
 Wilson, J Am Stat Assoc 1927; 22: 209-212 for a share of independent cells; a bootstrap of the ratio of sums over
 blocks (Davison & Hinkley, Bootstrap Methods and their Application, 1997) because neighbours resemble each other;
 Wilson's on as many cells as would be as uncertain if they were independent (Korn & Graubard, Survey Methodology 1998;
-24: 193-201), because a bootstrap of few blocks, or of few positive ones, is too narrow; and the scores at the threshold
-t1 plus and minus a margin, because t1 is a working value.
+24: 193-201), because a bootstrap of few blocks is too narrow; `stages.score.likeness`, because few blocks, or few
+positive ones, do not tell how alike neighbours are; and the scores at the threshold t1 plus and minus a margin, because
+t1 is a working value.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from pdl1quant.errors import UsageError
+from pdl1quant.stages.score.likeness import alike_interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +32,8 @@ _TELLING_BLOCKS = 1.5
 """From so many blocks of one size on it can be seen how much they differ: one with its cut neighbours is no two."""
 _MIN_FREEDOM = 2.0
 """Student's quantile of two blocks (12.7) would make every interval 0 to 100: that of three stands in for it."""
+_LEAST_OTHERS = 1e-6
+"""Per cent of tumour cells among them and immune positives: a bound that is rounded to 100 leaves none."""
 
 Interval: TypeAlias = tuple[float, float]
 
@@ -97,7 +101,7 @@ def tps_interval(blocks: Sequence[Counts], total: Counts, compartment: Compartme
         effect = max(effect, config.design_effect)
     else:
         found.append(_bootstrap(pairs, config))
-    found.append(_wilson(k / effect, n / effect))
+    found += [_wilson(k / effect, n / effect), _alike(pairs, config)]
     return _envelope(found, cap=100.0)
 
 
@@ -117,6 +121,9 @@ def cps_interval(blocks: Sequence[Counts], total: Counts, compartment: Compartme
     else:
         found.append(_bootstrap(pairs, config))
     found.append(_sum_of_parts(*(each / effect for each in (k, n, immune))))
+    tumour = [(getattr(b.positive, compartment), b.n_tumour) for b in blocks]
+    beside = [(b.positive.immune, b.positive.immune + b.n_tumour) for b in blocks]
+    found.append(_sum_of_bounds(_alike(tumour, config), _alike(beside, config)))
     return _envelope(found, cap=100.0)
 
 
@@ -148,9 +155,18 @@ def _at_margins(total: Counts, compartment: Compartment, *, immune: bool) -> lis
 
 
 def _sum_of_parts(k: float, n: float, immune: float) -> Interval:
-    tumour_low, tumour_high = _wilson(k, n)
-    low, high = (share / 100 for share in _wilson(immune, immune + n))
-    return tumour_low + 100 * low / (1 - low), tumour_high + 100 * high / (1 - high)
+    return _sum_of_bounds(_wilson(k, n), _wilson(immune, immune + n))
+
+
+def _sum_of_bounds(tumour: Interval, immune: Interval) -> Interval:
+    """Bounds of the CPS from those of the TPS and of the share of immune positives, all in per cent."""
+    low, high = (share / max(100 - share, _LEAST_OTHERS) for share in immune)
+    return tumour[0] + 100 * low, tumour[1] + 100 * high
+
+
+def _alike(pairs: list[tuple[int, int]], config: ScoreConfig) -> Interval:
+    held = tuple(sorted(pair for pair in pairs if pair[1] > 0))
+    return alike_interval(held, likeness=config.likeness, level=_LEVEL)
 
 
 def _bootstrap(pairs: list[tuple[int, int]], config: ScoreConfig) -> Interval:

@@ -55,15 +55,15 @@ def score(
     Percentages are unrounded. Without viable tumour cells every score is None. CPS is None without a macrophage
     class, and where immune cells are seen and neither drawn tumour nor a nest to which they might belong; the area
     scores are None without the area of a tumour ROI. The interval is the envelope of Wilson's, the block
-    bootstrap's (not with fewer than ``min_blocks`` tumour blocks), Wilson's on the effective number of cells and the
-    scores at t1 plus and minus the margin; it does not depend on the order of the blocks. Adequacy is judged per case
-    only.
+    bootstrap's (not with fewer than ``min_blocks`` tumour blocks), Wilson's on the effective number of cells, that of
+    blocks whose likeness is not known (`alike_interval`) and the scores at t1 plus and minus the margin; it does not
+    depend on the order of the blocks. Adequacy is judged per case only.
 
     Calls are made only by a pack that makes them, with an indication, for an adequate case without any of the doubts
     that `why_no_call` names. The CPS has an interval of the same kind as the TPS, and its cut-offs are held against it;
-    as the CPS is no share, the sums of Wilson's bounds of its tumour part and of the odds of its immune part
-    stand in for Wilson's (conservative: the parts' widths add). No CPS, no call on it. A TPS below the limit of blank
-    never calls "at least", be it on TPS or CPS; a case is then flagged ``below_blank``.
+    as the CPS is no share, the sums of the bounds of its tumour part and of the odds of its immune part stand in for
+    Wilson's and for `alike_interval` (conservative: the parts' widths add). No CPS, no call on it. A TPS below the
+    limit of blank never calls "at least", be it on TPS or CPS; a case is then flagged ``below_blank``.
 
     Parameters
     ----------
