@@ -33,6 +33,9 @@ _DIGITS = 6
 def alike_interval(blocks: tuple[tuple[int, int], ...], *, likeness: float, level: float) -> tuple[float, float]:
     """Interval of the mean share over blocks in per cent, with equal tails on both sides of its posterior.
 
+    A block of less than half of the cells that a cell's block holds on average counts as so much of a block only: the
+    border of an image leaves slivers, which are no tissue of their own.
+
     The mean share has the prior of Jeffreys, beta(1/2, 1/2). The likeness has beta(1, 1 / ``likeness`` - 1), which has
     the mean ``likeness`` and falls from 0 on; one block knows nothing else, many outweigh it.
 
@@ -53,7 +56,7 @@ def alike_interval(blocks: tuple[tuple[int, int], ...], *, likeness: float, leve
     """
     counts: IntpArray = np.array(blocks, dtype=np.intp)
     seen = _Blocks.of(counts[:, 0], counts[:, 1])
-    positive, cells = counts.sum(axis=0)
+    positive, cells = counts.sum(axis=0).tolist()
     share = (positive + 0.5) / (cells + 1)
     # Points lie close about the observed share, as independent cells would ask for, and ever wider apart from there.
     observed, scale = np.log(share / (1 - share)), (cells * share * (1 - share)) ** -0.5
@@ -80,21 +83,23 @@ def _in_question(rho: Float64Array, likelihood: Float64Array) -> Float64Array:
 
 @dataclass(frozen=True, slots=True)
 class _Tally:
-    """Numbers above 0, each once, and how often each comes."""
+    """Numbers above 0, each once, and the weights of its blocks together."""
 
     values: Float64Array
-    times: Float64Array
+    weights: Float64Array
 
     @classmethod
-    def of(cls, numbers: IntpArray) -> _Tally:
-        values, times = np.unique(numbers[numbers > 0], return_counts=True)
-        return cls(values.astype(np.float64), times.astype(np.float64))
+    def of(cls, numbers: IntpArray, weights: Float64Array) -> _Tally:
+        values, place = np.unique(numbers, return_inverse=True)
+        summed = np.bincount(place, weights=weights)
+        return cls(values[values > 0].astype(np.float64), summed[values > 0])
 
     def log_rising(self, start: Float64Array) -> Float64Array:
-        """The sum of log(start (start + 1) ... (start + number - 1)) over all numbers, in the shape of ``start``."""
+        """The weighted sum of log(start (start + 1) ... (start + number - 1)), in the shape of ``start``."""
         from scipy.special import gammaln  # noqa: PLC0415  slow to import
 
-        return np.asarray(gammaln(start[..., None] + self.values) @ self.times - self.times.sum() * gammaln(start))
+        risen = gammaln(start[..., None] + self.values) @ self.weights
+        return np.asarray(risen - self.weights.sum() * gammaln(start))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +112,9 @@ class _Blocks:
 
     @classmethod
     def of(cls, positive: IntpArray, cells: IntpArray) -> _Blocks:
-        return cls(positive=_Tally.of(positive), negative=_Tally.of(cells - positive), cells=_Tally.of(cells))
+        weights = np.minimum(2 * cells * (cells.sum() / (cells.astype(np.float64) ** 2).sum()), 1.0)
+        parts = {"positive": positive, "negative": cells - positive, "cells": cells}
+        return cls(**{name: _Tally.of(numbers, weights) for name, numbers in parts.items()})
 
     def log_likelihood(self, logits: Float64Array, rho: Float64Array) -> Float64Array:
         """(shares, likenesses) of the beta-binomial, without what depends on neither."""
