@@ -213,7 +213,7 @@ class ScoreConfig(_Section):
     """With fewer blocks of tumour (uneven ones count less) there is no bootstrap, and ``design_effect`` holds."""
     design_effect: float = Field(default=3.0, ge=1)
     """By how much clustering of cells shrinks their number when there are few blocks, or more where they differ."""
-    likeness: float = Field(default=0.1, gt=0, lt=1)
+    likeness: float = Field(default=0.1, gt=0, le=0.5)
     """How alike cells of one block are taken to be (intraclass correlation; mean of a prior) until blocks show it.
     A working value: of 0.03, 0.05, 0.1 and 0.2 the least with which four made-up blocks held the truth at 0.2."""
     bootstrap_samples: int = Field(default=1000, ge=100, le=100_000)

@@ -8,6 +8,7 @@ positive cell, do not tell the likeness, and bounds that take one value for it a
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -44,7 +45,7 @@ def alike_interval(blocks: tuple[tuple[int, int], ...], *, likeness: float, leve
     blocks
         Positive and all cells of each block, in any order; some hold cells.
     likeness
-        Intraclass correlation that is held likely beforehand, above 0 and below 1.
+        Intraclass correlation that is held likely beforehand, above 0 and up to 0.5.
     level
         Confidence, above 0 and below 1.
 
@@ -59,14 +60,15 @@ def alike_interval(blocks: tuple[tuple[int, int], ...], *, likeness: float, leve
     positive, cells = counts.sum(axis=0).tolist()
     share = (positive + 0.5) / (cells + 1)
     # Points lie close about the observed share, as independent cells would ask for, and ever wider apart from there.
-    observed, scale = np.log(share / (1 - share)), (cells * share * (1 - share)) ** -0.5
+    observed, scale = math.log(share / (1 - share)), (cells * share * (1 - share)) ** -0.5
     steps = np.linspace(-1, 1, _SHARES) * np.arcsinh(_REACH_LOGITS / scale)
     logits = observed + scale * np.sinh(steps)
-    rho = np.geomspace(_LEAST_LIKENESS, _MOST_LIKENESS, _LIKENESSES)
-    rho = _in_question(rho, seen.log_likelihood(logits[_COARSELY], rho).max(axis=0))
+    log_rho = np.linspace(math.log(_LEAST_LIKENESS), math.log(_MOST_LIKENESS), _LIKENESSES)
+    log_rho = _in_question(log_rho, seen.log_likelihood(logits[_COARSELY], np.exp(log_rho)).max(axis=0))
+    rho = np.exp(log_rho)
     # Priors per logit and per logarithm of the likeness, in which the grid is even; cosh: as it is even in the steps.
     of_share = np.log(np.cosh(steps)) - 0.5 * (np.logaddexp(0, logits) + np.logaddexp(0, -logits))
-    of_likeness = np.log(rho) + (1 / likeness - 2) * np.log1p(-rho)
+    of_likeness = log_rho + (1 / likeness - 2) * np.log1p(-rho)
     posterior = seen.log_likelihood(logits, rho) + of_share[:, None] + of_likeness
     density = np.exp(posterior - posterior.max()).sum(axis=1)
     below = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
@@ -75,10 +77,10 @@ def alike_interval(blocks: tuple[tuple[int, int], ...], *, likeness: float, leve
     return float(low), float(high)
 
 
-def _in_question(rho: Float64Array, likelihood: Float64Array) -> Float64Array:
-    """As many points over the part of ``rho`` that the blocks leave open."""
+def _in_question(points: Float64Array, likelihood: Float64Array) -> Float64Array:
+    """As many points over the part that the blocks leave open."""
     (left,) = np.nonzero(likelihood > likelihood.max() - _OUT_OF_THE_QUESTION)
-    return np.geomspace(rho[max(left[0] - 1, 0)], rho[min(left[-1] + 1, len(rho) - 1)], len(rho))
+    return np.linspace(points[max(left[0] - 1, 0)], points[min(left[-1] + 1, len(points) - 1)], len(points))
 
 
 @dataclass(frozen=True, slots=True)
