@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,8 @@ def scored(positive: tuple[int, ...], cells: int, config: ScoreConfig) -> Score:
     blocks = []
     for k in positive:
         counted = PositiveCounts(membrane=k)
-        at = {"positive": counted, "positive_strict": counted, "positive_lenient": counted}
-        blocks.append(Counts(n_cells=cells, n_tumour=cells, **at))
+        at_t1_alone = Counts(n_cells=cells, n_tumour=cells, positive=counted)
+        blocks.append(replace(at_t1_alone, positive_strict=counted, positive_lenient=counted))
     return score(
         blocks,
         pack=PACK,

@@ -93,7 +93,7 @@ class _Tally:
     @classmethod
     def of(cls, numbers: IntpArray, weights: Float64Array) -> _Tally:
         values, place = np.unique(numbers, return_inverse=True)
-        summed = np.bincount(place, weights=weights)
+        summed: Float64Array = np.bincount(place, weights=weights).astype(np.float64)
         return cls(values[values > 0].astype(np.float64), summed[values > 0])
 
     def log_rising(self, start: Float64Array) -> Float64Array:
