@@ -1,6 +1,6 @@
 """How often the interval of the TPS holds the truth, how wide it is, and what is called, on made-up blocks.
 
-Run ``python benchmarks/intervals.py`` (some minutes): the tables of ``docs/limits.md``. A case is blocks whose shares of
+Run ``python benchmarks/intervals.py`` (minutes): the tables of ``docs/limits.md``. A case is blocks whose shares of
 positive cells are drawn about the true one with a likeness (intraclass correlation of the cells of a block; 0: all
 blocks have the true share), and cells drawn from these. Its score and calls are those of `stages.score.score`; nothing
 moves with the threshold. ``--spots``: the shares follow no beta distribution, which the interval takes for granted, but
