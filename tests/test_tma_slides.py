@@ -14,6 +14,7 @@ from batch_runs import Deaf, rows_of, run
 from pdl1quant.batch import find_rules
 from pdl1quant.config import load_config
 from pdl1quant.console import case_lines, end_lines
+from pdl1quant.exports.ro_crate import describe
 from pdl1quant.errors import ReviewError
 from pdl1quant.model import EXCLUDING_FLAGS, CellClass, Counts, Flag, Status
 from pdl1quant.outputs.cells_in_parts import open_cells
@@ -141,6 +142,7 @@ def test_without_a_map_all_cores_together_are_no_case_and_have_no_call(unmapped)
     assert "tumour_unconfirmed" not in row.flags
     assert len(cores) == 5
     assert not any("no_core_map" in core.flags for core in cores)
+    assert {core.case for core in cores} == {""}
 
 
 def test_console_report_and_review_say_why_an_array_without_a_map_has_no_call(unmapped):
@@ -171,6 +173,12 @@ def test_arrays_without_a_map_stand_in_the_table_of_the_report(path, tmp_path):
     cohort = (tmp_path / "out" / "report.html").read_text()
     assert [part.split('"')[0] for part in cohort.split('data-name="')[1:]] == ["a (all cores)", "b (all cores)"]
     assert "Microarrays, with the names of their cores" not in cohort
+    assert "<dt>Cases</dt><dd>0</dd>" in cohort
+    assert "<dt>Microarrays</dt><dd>2</dd>" in cohort
+    assert cohort.count('data-status="array"') == 2
+    assert ">2 rows</p>" in cohort
+    what = describe(open_results(tmp_path / "out"))
+    assert "of 2 microarrays on 2 images, measured" in what
 
 
 MAP = "core,case,kind,block\nA-1,P1,,b7\nA-2,P1,,b7\nA-3,liver,control,\nB-1,P1,,b7\nB-2,P2,,b8\nB-3,P2,missing,b8\n"
@@ -250,6 +258,10 @@ def test_the_report_has_a_page_for_each_case_of_cores_and_one_with_the_names_of_
     cohort = (out / "report.html").read_text()
     names = [part.split('"')[0] for part in cohort.split('data-name="')[1:]]
     assert names == ["P1", "P2"]
+    assert "<dt>Cases</dt><dd>2</dd>" in cohort
+    assert "<dt>Microarrays</dt><dd>1</dd>" in cohort
+    assert ">2 cases</p>" in cohort
+    assert "of 2 cases and 1 microarray on 1 image, measured" in describe(open_results(out))
     array, first, second = (page.read_text() for page in sorted((out / "report").glob("*.html")))
     assert min((out / "report").glob("*.html")).name in cohort
     (whole, *_) = json.loads(array.split('id="data">')[1].split("</script>")[0])["pictures"]

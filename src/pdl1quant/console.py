@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pdl1quant.assays import load_pack, pack_names
-from pdl1quant.batch.rows import UNSCORED, plural
+from pdl1quant.batch.rows import UNSCORED
 from pdl1quant.model import ResultFlag
-from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, score_text
+from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, plural, score_text
 from pdl1quant.outputs.files import REPORT_NAME
 
 if TYPE_CHECKING:

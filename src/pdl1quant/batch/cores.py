@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pdl1quant.batch.rows import UNSCORED, CaseReport, core_case_result, named, plural
+from pdl1quant.batch.rows import UNSCORED, CaseReport, core_case_result, named
 from pdl1quant.model import RegionScore, ResultFlag, Score, StainEstimate, Status
+from pdl1quant.outputs.captions import plural
 from pdl1quant.pipeline import CaseMember, estimate_flags, score_case
 from pdl1quant.slides.core_map import CoreKind, MappedCore
 from pdl1quant.stages.tma import grid_of

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from pdl1quant.batch.rows import plural
 from pdl1quant.batch.work import Outcome
 from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.model import StainEstimate
+from pdl1quant.outputs.captions import plural
 from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, replace_atomically, write_error
 
 if TYPE_CHECKING:

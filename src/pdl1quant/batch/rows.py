@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pdl1quant.model import BrownArea, Counts, RegionScore, ResultFlag, Score, Status
+from pdl1quant.outputs.captions import plural
 from pdl1quant.outputs.scores_table import ScoreRow, score_values
 from pdl1quant.slides.core_map import CoreKind
 from pdl1quant.stages.score import why_no_call
@@ -63,7 +64,7 @@ def image_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
 def region_rows(image: Image, outcome: Outcome, *, plan: Plan) -> list[ScoreRow]:
     """The rows of its regions; they have the case's name and no share in it. Those of a duplicate are duplicates.
 
-    A core has the case that a map says.
+    A core has the case that a map says, and none without.
     """
     duplicate = tuple(flag for flag in outcome.flags if flag is ResultFlag.DUPLICATE)
     return [
@@ -84,8 +85,8 @@ def region_rows(image: Image, outcome: Outcome, *, plan: Plan) -> list[ScoreRow]
 
 
 def _case_of(region: RegionScore, image: Image) -> str:
-    """The case of a region is that of its image; of a core what the map says, empty where it is of none."""
-    if region.level != "core" or not image.cores:
+    """The case of a region is that of its image; of a core what the map says, empty where it is of none or none is."""
+    if region.level != "core":
         return image.case
     core = _mapped(region, image)
     return "" if core is None or core.kind is CoreKind.MISSING else core.case
@@ -269,11 +270,6 @@ def _pooled(
 def _bare_pct(brown: BrownArea) -> float | None:
     share = brown.share_without_cell
     return None if share is None else 100 * share
-
-
-def plural(n: int, noun: str) -> str:
-    """``1 image``, ``1,234 images``."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def _case_error(n_unscored: int, n_images: int) -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdl1quant import __version__
 from pdl1quant.extras import import_extra
-from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
+from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, plural
 from pdl1quant.outputs.files import (
     CRATE_NAME,
     ENDINGS,
@@ -85,15 +85,10 @@ def write_ro_crate(results: Results) -> Path:
         The file cannot be written.
     """
     out = results.out
-    n_cases = sum(row.level == "case" for row in results.case_rows)
     started = read_run_record(out / RUN_RECORD_NAME)[TIMINGS]["started"]
     crate = import_extra("rocrate.rocrate", package="rocrate", extra=EXTRA).ROCrate()
     crate.name = f"PD-L1 measurements: {results.pack.title}"
-    crate.description = (
-        f"{results.pack.score_name} of {n_cases} cases on {len(results.images)} images, measured by "
-        f"pdl1quant {__version__} with rule pack {results.pack.name}, settings {results.config.digest}. "
-        f"{RESEARCH_USE_ONLY}"
-    )
+    crate.description = describe(results)
     crate.datePublished = started
     crate.license = "Not stated: to be chosen by the owner of the results"
     files = [
@@ -105,6 +100,19 @@ def write_ro_crate(results: Results) -> Path:
         text = json.dumps(crate.metadata.generate(), indent=2, sort_keys=True, ensure_ascii=False)
         partial.write_text(text + "\n", encoding="utf-8", newline="\n")
     return path
+
+
+def describe(results: Results) -> str:
+    """What was measured, how often and how, in two sentences."""
+    levels = [row.level for row in results.case_rows]
+    n_arrays = levels.count("array")
+    numbers = {"case": len(levels) - n_arrays, "microarray": n_arrays}
+    what = " and ".join(plural(n, noun) for noun, n in numbers.items() if n)
+    return (
+        f"{results.pack.score_name} of {what or 'no case'} on {plural(len(results.images), 'image')}, measured by "
+        f"pdl1quant {__version__} with rule pack {results.pack.name}, settings {results.config.digest}. "
+        f"{RESEARCH_USE_ONLY}"
+    )
 
 
 def _add_run(crate: Any, results: Results, *, files: Sequence[Any], started: str) -> None:

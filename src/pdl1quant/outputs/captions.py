@@ -64,6 +64,11 @@ class LegendEntry:
     """How a region is drawn, where it is no kind of cells."""
 
 
+def plural(n: int, noun: str) -> str:
+    """``1 image``, ``1,234 images``."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def score_text(score: Score) -> str:
     """The score as it may be reported: ``TPS (cytoplasm) 42 % (35-50)``.
 

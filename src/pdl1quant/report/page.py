@@ -74,6 +74,8 @@ def cohort_page(run: ReportRun, sheets: Sequence[Sheet], *, control: ControlPane
         flag_choices=flags,
         columns=_columns(sheets),
         images=_NO_FILES,
+        n_cases=sum(sheet.row.level != "array" for sheet in sheets),
+        n_arrays=len(arrays) + sum(sheet.row.level == "array" for sheet in sheets),
         n_images=len(run.image_rows),
         n_tumour=sum(sheet.row.n_tumour or 0 for sheet in sheets),
     )

@@ -43,6 +43,7 @@
     const words = at("search").value.toLowerCase().split(/\s+/).filter(Boolean);
     const status = at("status").value, flag = at("flag").value;
     const from = number(at("from").value), to = number(at("to").value);
+    const noun = count.dataset.noun;
     let n = 0;
     for (const { row, sheet, words: text, data } of rows) {
       const tps = number(data.tps);
@@ -53,7 +54,7 @@
       sheet.classList.toggle("out", !holds);
       n += holds;
     }
-    count.textContent = n === rows.length ? `${n} cases` : `${n} of ${rows.length} cases`;
+    count.textContent = n === rows.length ? `${n} ${noun}` : `${n} of ${rows.length} ${noun}`;
   }
   filters.addEventListener("input", filter);
   filters.addEventListener("submit", (event) => event.preventDefault());
