@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 
 from pdl1quant import batch
 from pdl1quant.config import Config
-from pdl1quant.outputs.files import claim_output
+from pdl1quant.outputs.claims import claim_output
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 

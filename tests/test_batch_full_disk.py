@@ -14,7 +14,8 @@ from pdl1quant.cli import EXIT_SOME_FAILED, main
 from pdl1quant.config import Config, load_config
 from pdl1quant.errors import FullDiskError, OutputError
 from pdl1quant.outputs import files
-from pdl1quant.outputs.files import claim_output, replace_atomically, write_error
+from pdl1quant.outputs.claims import claim_output
+from pdl1quant.outputs.files import replace_atomically, write_error
 
 RULES = load_config(None, ["nuclei.segmenter=watershed"])
 FULL = pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

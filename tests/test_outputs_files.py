@@ -6,13 +6,8 @@ import pytest
 
 from batch_runs import claim
 from pdl1quant.errors import OutputError, UsageError
-from pdl1quant.outputs.files import (
-    claim_output,
-    is_result,
-    replace_atomically,
-    replace_together,
-    result_path,
-)
+from pdl1quant.outputs.claims import claim_output, is_result
+from pdl1quant.outputs.files import replace_atomically, replace_together, result_path
 
 
 def names(folder):
@@ -23,7 +18,7 @@ def earlier_run(out):
     for kind in ("cells", "overlays", "geojson", "labels"):
         path = result_path(out, kind, "case_1/tile")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"... pdl1quant 0.1.0 ...")
+        path.write_bytes(b'{"generator":"pdl1quant 0.1.0"} ...')
     (out / "run.json").write_text('{"pdl1quant": "0.1.0"}')
     (out / "scores.csv").write_text("level,image,case,status,error,n_cells\n")
 
@@ -142,15 +137,39 @@ def test_resume_removes_only_what_a_crash_left(tmp_path):
     assert names(tmp_path) == kept
 
 
-@pytest.mark.parametrize("name", ["scores.csv", "run.json", "overlays/photo.png"])
+PLACES = ["scores.csv", "run.json", "overlays/case_1/tile.png", "regions/case_1/tile.geojson", "geojson/b.geojson.zip"]
+
+
+@pytest.mark.parametrize("name", PLACES)
 @pytest.mark.parametrize("how", ["overwrite", "resume"])
 def test_foreign_file_at_a_results_place_is_refused_and_stays(tmp_path, name, how):
     earlier_run(tmp_path)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text("mine")
     before = names(tmp_path)
-    with pytest.raises(OutputError, match="did not write it"):
-        claim(tmp_path, **{how: True})
+    with pytest.raises(OutputError, match=f"{name}: lies where a result goes, but pdl1quant did not write it"):
+        claim(tmp_path, names=["case_1/tile", "b"], **{how: True})
     assert names(tmp_path) == before
+
+
+@pytest.mark.parametrize("how", ["overwrite", "resume"])
+def test_a_file_of_others_beside_results_is_left_alone(tmp_path, how):
+    earlier_run(tmp_path)
+    mine = ["figures/scores_edited.pdf", "overlays/photo.png", "regions/case_1/tile_drawn.geojson", "report/notes.html"]
+    for name in mine:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text('{"type":"FeatureCollection","features":[]}')
+    claim(tmp_path, names=["case_1/tile"], **{how: True})
+    assert set(mine) <= set(names(tmp_path))
+
+
+def test_an_annotation_that_names_pdl1quant_is_of_the_person_who_drew_it(tmp_path):
+    earlier_run(tmp_path)
+    mine = tmp_path / "regions" / "drawn.geojson"
+    mine.parent.mkdir()
+    mine.write_text('{"type":"FeatureCollection","features":[{"properties":{"name":"missed by pdl1quant"}}]}')
+    claim(tmp_path, overwrite=True)
+    assert names(tmp_path) == ["regions/drawn.geojson"]
 
 
 def test_linked_result_folder_is_not_followed(tmp_path):

@@ -10,7 +10,8 @@ import shapely
 
 from pdl1quant.errors import OutputError, UnreadableError
 from pdl1quant.model import CELL_COLUMNS, CellClass, Compartments, Flag
-from pdl1quant.outputs.files import is_result, result_path
+from pdl1quant.outputs.claims import is_result
+from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.geojson import MEASUREMENTS, cell_id, geojson_writer, outline_cells, write_geojson
 from pdl1quant.outputs.objects import read_cell_objects
 from pdl1quant.outputs.written_outlines import read_outlines

@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from pdl1quant.errors import OutputError
-from pdl1quant.outputs.files import is_result
+from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.label_pyramid import BLOCK_PX, PARTS, STEP, label_writer
 from pdl1quant.outputs.labels import CHANNELS, read_labels
 

@@ -6,7 +6,7 @@ import tifffile
 
 from pdl1quant.errors import OutputError
 from pdl1quant.model import Compartments
-from pdl1quant.outputs.files import is_result
+from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.labels import CHANNELS, read_labels, write_labels
 
 

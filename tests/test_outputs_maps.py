@@ -5,7 +5,7 @@ import pytest
 import tifffile
 
 from pdl1quant.model import Compartment, Counts, PositiveCounts
-from pdl1quant.outputs.files import is_result
+from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.maps import CHANNELS, draw_map, write_map
 
 SLIDE = {"width_um": 1100.0, "height_um": 500.0, "square_um": 250.0, "compartment": Compartment.CYTOPLASM}

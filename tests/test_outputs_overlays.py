@@ -22,7 +22,7 @@ from pdl1quant.outputs.captions import (
     draw_caption,
     score_text,
 )
-from pdl1quant.outputs.files import is_result
+from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.overlays import MAX_SIDE_PX, draw_overlay, write_overlay
 from pdl1quant.outputs.palette import KINDS, classification, counts_as_positive, kinds_of
 from pdl1quant.outputs.png import encode_png

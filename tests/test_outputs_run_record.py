@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pdl1quant.errors import OutputError
-from pdl1quant.outputs.files import is_result
+from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record, write_run_record
 
 

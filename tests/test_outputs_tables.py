@@ -23,8 +23,8 @@ from pdl1quant.model import (
     Status,
 )
 from pdl1quant.outputs.cells_in_parts import open_cells
+from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.columns_page import columns_markdown
-from pdl1quant.outputs.files import is_result
 from pdl1quant.outputs.scores_table import SCORE_COLUMNS, ScoreRow, read_scores, score_values, write_scores
 from pdl1quant.outputs.tables import cells_writer, read_cells, write_cells
 

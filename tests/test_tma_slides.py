@@ -14,8 +14,8 @@ from batch_runs import Deaf, rows_of, run
 from pdl1quant.batch import find_rules
 from pdl1quant.config import load_config
 from pdl1quant.console import case_lines, end_lines
-from pdl1quant.exports.ro_crate import describe
 from pdl1quant.errors import ReviewError
+from pdl1quant.exports.ro_crate import describe
 from pdl1quant.model import EXCLUDING_FLAGS, CellClass, Counts, Flag, Status
 from pdl1quant.outputs.cells_in_parts import open_cells
 from pdl1quant.outputs.scores_table import read_scores

@@ -46,7 +46,8 @@ from pdl1quant.errors import FullDiskError, OutputError, Pdl1QuantError, UsageEr
 from pdl1quant.naming import with_classifier_hash
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.networks.session import close_models
-from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, claim_output, scratch_folder
+from pdl1quant.outputs.claims import claim_output
+from pdl1quant.outputs.files import REPORT_NAME, RUN_RECORD_NAME, SCORES_NAME, scratch_folder
 from pdl1quant.outputs.run_record import write_run_record
 from pdl1quant.outputs.scores_table import write_scores
 
@@ -108,7 +109,8 @@ def run(job: Job, *, listener: Listener) -> Summary:
     given = [
         path for path in (*job.paths, *job.negative_controls, job.roi, job.cases, job.core_map) if path is not None
     ]
-    with claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given):
+    names = [image.stem for image in (*images, *controls)]
+    with claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given, names=names):
         try:
             return _run(job, images, problems, controls, listener=listener)
         except FullDiskError as error:

@@ -12,7 +12,8 @@ from pdl1quant.exports.source import Source, flag_names
 from pdl1quant.extras import import_extra
 from pdl1quant.model import CELL_COLUMNS
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
-from pdl1quant.outputs.files import MARK, replace_atomically
+from pdl1quant.outputs.claims import MARK
+from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.outputs.tables import SCHEMA
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pdl1quant.outputs.files import ENDINGS, REPORT_NAME, REPORTS_NAME, is_result, replace_atomically
+from pdl1quant.outputs.claims import foreign_error, is_result
+from pdl1quant.outputs.files import ENDINGS, REPORT_NAME, REPORTS_NAME, replace_atomically
 from pdl1quant.report.controls import control_panel
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import case_page, cohort_page
@@ -119,6 +120,8 @@ def _remove_pages(out: Path) -> None:
 
 
 def _write(path: Path, html: str) -> Path:
+    if path.exists() and not is_result(path):
+        raise foreign_error(path)
     with replace_atomically(path) as partial:
         partial.write_bytes(html.encode("utf-8", errors="backslashreplace"))
     return path
