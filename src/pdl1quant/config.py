@@ -307,6 +307,8 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
         source = str(path)
         try:
             tree = tomllib.loads(decode_toml(Path(path).read_bytes()))
+        except TypeError as error:
+            raise ConfigError(f"{path!r}: no path of a file; Config(**settings) takes a dict") from error
         except OSError as error:
             raise ConfigError(f"{path}: cannot read the configuration ({error.strerror})") from error
         except UnicodeDecodeError as error:
@@ -314,7 +316,7 @@ def load_config(path: Path | str | None = None, overrides: Iterable[str] = ()) -
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not a TOML file: {error}") from error
     for override in overrides:
-        _apply(tree, override)
+        _apply(tree, str(override))
     return config_from(tree, source=source)
 
 

@@ -113,6 +113,8 @@ def find_indication(pack: RulePack, name: str) -> Indication:
         Not in the pack. The message says so where a cut-off was looked for and none found (prostate, cervix and HCC
         under 28-8), else it names the nearest indication and lists all.
     """
+    if not isinstance(name, str):
+        raise AssayError(f"indication {name!r}: expected its name, got {type(name).__name__}; see `pdl1quant assays`")
     wanted = name.strip().lower().replace(" ", "-").replace("_", "-")
     choices = {indication.name: indication for indication in pack.indications}
     if wanted in choices:

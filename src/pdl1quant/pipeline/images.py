@@ -11,10 +11,11 @@ from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.config import Config
 from pdl1quant.errors import NotColourError, UsageError
 from pdl1quant.model import BrownArea, Counts, ResultFlag, RoiMasks, SlideResult, Status
+from pdl1quant.pipeline.checks import check_given, check_pixels
 from pdl1quant.pipeline.finding import find_cells
 from pdl1quant.pipeline.judging import judge_cells
 from pdl1quant.pipeline.scores import score_blocks
-from pdl1quant.pipeline.staining import check_pixels, estimate_case, estimate_flags, sample_image, working_tile
+from pdl1quant.pipeline.staining import estimate_case, estimate_flags, sample_image, working_tile
 from pdl1quant.stages import nests, nuclei, quality, stains, tissue
 from pdl1quant.stages import score as scoring
 
@@ -103,11 +104,12 @@ def analyse_image(
     Raises
     ------
     UsageError
-        ``rgb`` is no (H, W, 3) uint8 array, ``mpp`` is outside 0.1-2 um, or a mask of ``roi`` is not bool or has
-        another shape.
+        ``rgb`` is no (H, W, 3) uint8 array, ``mpp`` is outside 0.1-2 um, a mask of ``roi`` is not bool or has another
+        shape, or ``estimate``, ``config``, ``pack`` or ``indication`` is of another type.
     PixelSizeError
         The nuclei contradict ``mpp`` by more than a factor of 2.
     """
+    check_given(config=config, estimate=estimate, pack=pack, indication=indication)
     tile = working_tile(rgb, mpp=mpp, config=config)
     _check_roi(roi, (rgb.shape[0], rgb.shape[1]))
     found_tissue = tissue.find_tissue(tile, estimate, config=config.tissue)
@@ -260,7 +262,7 @@ def score_image(
     check_pixels(rgb)
     if quality.is_grey(rgb):
         raise NotColourError("rgb: not a colour image; stains cannot be told apart")
-    config = config or Config()
+    config = Config() if config is None else config
     pack = load_pack(assay)
     chosen = None if indication is None else find_indication(pack, indication)
     estimate = estimate_case([sample_image(rgb, mpp=mpp, config=config)], config=config, white=white)

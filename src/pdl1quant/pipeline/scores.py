@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pdl1quant import naming
-from pdl1quant.model import BrownArea, Counts, ResultFlag, Status
+from pdl1quant.model import BrownArea, Counts, ResultFlag, SlideResult, Status
+from pdl1quant.pipeline.checks import check_given, listed
 from pdl1quant.pipeline.staining import estimate_flags
 from pdl1quant.stages import quality
 from pdl1quant.stages import score as scoring
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pdl1quant.config import Config
-    from pdl1quant.model import BlankLimit, Indication, RulePack, Score, SlideResult, StainEstimate
+    from pdl1quant.model import BlankLimit, Indication, RulePack, Score, StainEstimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,8 @@ class CaseMember:
 
     @classmethod
     def of(cls, result: SlideResult) -> CaseMember:
-        """What an image adds whose result `analyse_image` or `score_image` gave."""
+        """What an image adds whose result `analyse_image` or `score_image` gave; else a `UsageError`."""
+        listed([result], SlideResult, name="result", advice="analyse_image and score_image give one")
         return cls(
             blocks=result.blocks,
             flags=result.flags,
@@ -79,7 +81,15 @@ def score_case(
         ``image`` for what is no case.
     blank
         What the negative controls say (`limit_of_blank`); None without any.
+
+    Raises
+    ------
+    UsageError
+        Something that is no `CaseMember` is among ``members``, or ``estimate``, ``config``, ``pack`` or ``indication``
+        is of another type.
     """
+    members = listed(members, CaseMember, name="members", advice="CaseMember.of makes one of the result of each image")
+    check_given(config=config, estimate=estimate, pack=pack, indication=indication)
     blocks = [block for member in members for block in member.blocks]
     known = {*flags, *estimate_flags(estimate)}
     for member in members:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Real
 from typing import TYPE_CHECKING
 
 import cv2
@@ -10,6 +9,7 @@ import numpy as np
 
 from pdl1quant.errors import UsageError
 from pdl1quant.model import ResultFlag, StainEstimate, Tile, UInt8Array
+from pdl1quant.pipeline.checks import check_given, check_mpp, check_pixels, check_white, listed
 from pdl1quant.stages import quality, stains
 from pdl1quant.stages.stains import StainSample
 
@@ -20,12 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StainSample", "estimate_case", "estimate_flags", "sample_image", "working_tile"]
 
-MPP_RANGE = (0.1, 2.0)
-"""Pixel sizes (um) of bright-field scans; others are mistakes."""
 SAME_MPP = 0.01
 """Pixel sizes closer than this (relative) are not resampled."""
-WHITE_RANGE = (128, 255)
-"""Levels of empty glass in each channel; what is darker is no glass, or shares (0-1) are meant."""
 
 
 def working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
@@ -34,8 +30,7 @@ def working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
     ``rgb`` is (H, W, 3) uint8 with ``mpp`` um per pixel, 0.1 to 2; anything else is a `UsageError`.
     """
     check_pixels(rgb)
-    if not _is_number(mpp) or not MPP_RANGE[0] <= mpp <= MPP_RANGE[1]:
-        raise UsageError(f"mpp = {mpp}: a bright-field scan has 0.1 to 2 um per pixel; check the pixel size")
+    check_mpp(mpp)
     scale = mpp / config.working_mpp
     if abs(scale - 1) < SAME_MPP:
         return Tile.whole(rgb, mpp)
@@ -44,17 +39,6 @@ def working_tile(rgb: UInt8Array, *, mpp: float, config: Config) -> Tile:
     resized = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     tile = Tile.whole(np.asarray(resized, dtype=np.uint8), config.working_mpp)
     return Tile(rgb=tile.rgb, mpp=tile.mpp, core=tile.core, downsample_x=width / size[0], downsample_y=height / size[1])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real)
-
-
-def check_pixels(rgb: UInt8Array) -> None:
-    """Refuse what is no (H, W, 3) uint8 array with a pixel, as a `UsageError`."""
-    if not isinstance(rgb, np.ndarray) or rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or rgb.size == 0:
-        got = f"{rgb.dtype} {rgb.shape}" if isinstance(rgb, np.ndarray) else type(rgb).__name__
-        raise UsageError(f"rgb: expected a (H, W, 3) uint8 array, got {got}; convert it first")
 
 
 def sample_image(rgb: UInt8Array, *, mpp: float, config: Config) -> StainSample:
@@ -72,10 +56,11 @@ def sample_image(rgb: UInt8Array, *, mpp: float, config: Config) -> StainSample:
     Raises
     ------
     UsageError
-        ``rgb`` is no (H, W, 3) uint8 array, or ``mpp`` is outside 0.1-2 um.
+        ``rgb`` is no (H, W, 3) uint8 array, ``mpp`` is outside 0.1-2 um, or ``config`` is no `Config`.
     NotHdabError
         Another stain, or no bright-field image.
     """
+    check_given(config=config)
     sample = stains.sample_stains(working_tile(rgb, mpp=mpp, config=config).rgb)
     quality.check_hdab(sample.pixels, stains.white_level([sample], config=config.stains))
     return sample
@@ -98,20 +83,15 @@ def estimate_case(
     Raises
     ------
     UsageError
-        There is no sample, or ``white`` is no level of glass.
+        There is no sample, something else is among them, ``white`` is no level of glass, or ``config`` no `Config`.
     """
+    samples = listed(samples, StainSample, name="samples", advice="sample_image makes one of each image")
     if not samples:
         raise UsageError("samples: none; a case needs at least one image (sample_image)")
+    check_given(config=config)
     if white is not None:
-        _check_white(white)
+        check_white(white)
     return stains.estimate_stains(samples, config=config.stains, signal=config.nuclei.signal, white=white)
-
-
-def _check_white(white: tuple[float, float, float]) -> None:
-    low, high = WHITE_RANGE
-    levels = np.asarray(white)
-    if levels.shape != (3,) or levels.dtype.kind not in "iuf" or not ((levels >= low) & (levels <= high)).all():
-        raise UsageError(f"white = {white}: give the level of empty glass, {low} to {high} in each channel (R, G, B)")
 
 
 def estimate_flags(estimate: StainEstimate) -> set[ResultFlag]:
