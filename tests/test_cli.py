@@ -256,6 +256,26 @@ def test_an_interrupted_run_says_how_to_go_on(tiles, tmp_path):
     assert "Traceback" not in errors
 
 
+@pytest.mark.parametrize(
+    ("arguments", "what_to_do"),
+    [
+        (["score", "in", "-o", "out"], "run the same command with --resume to go on"),
+        (["score", "in", "--overwrite"], "run the same command with --resume in place of --overwrite to go on"),
+        (["report", "out"], "no file is half-written: run the same command again"),
+        (["train", "out", "-o", "model", "--overwrite"], "no file is half-written: run the same command again"),
+    ],
+)
+def test_a_stopped_command_is_told_what_it_has_itself(arguments, what_to_do, monkeypatch, capsys):
+    def stop(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_module.cli, "main", stop)
+    with pytest.raises(SystemExit) as ended:
+        cli_module.main(arguments)
+    assert ended.value.code == INTERRUPTED
+    assert capsys.readouterr().err.endswith(f"{what_to_do}\n")
+
+
 @pytest.mark.parametrize(("memory_gb", "n"), [(0.5, 1), (4, 3), (64, 8)])
 def test_there_are_no_more_workers_than_memory_has_gigabytes(memory_gb, n, monkeypatch):
     told = {"SC_PHYS_PAGES": int(memory_gb * 1e9) // 4096 + 1, "SC_PAGE_SIZE": 4096}

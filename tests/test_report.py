@@ -17,7 +17,7 @@ from shapely.geometry import mapping
 import phantom_slides
 from batch_runs import Deaf, claim, draw_phantom, draw_tile, draw_tiles, run
 from pdl1quant.config import load_config
-from pdl1quant.errors import UsageError
+from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.exports import ExportJob, export_results
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
 from pdl1quant.outputs.scores_table import read_scores
@@ -165,6 +165,31 @@ def test_cohort_has_a_page_per_case(tmp_path):
     assert pages == ["0001_a.html", "0002_b.html"]
     table = (tmp_path / "out" / "report.html").read_text()
     assert all(f'href="report/{name}"' in table for name in pages)
+
+
+def test_a_report_that_is_stopped_leaves_the_earlier_one_whole(tmp_path, monkeypatch):
+    out = make_cohort(tmp_path, ["one", "two"])
+    write_report(out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pdl1quant.report.write.cohort_page", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_report(out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_a_page_of_others_is_not_overwritten(tmp_path):
+    out = make_cohort(tmp_path, ["one", "two"])
+    (out / "report").mkdir()
+    mine = out / "report" / "0002_two.html"
+    mine.write_text("mine")
+    with pytest.raises(OutputError, match=r"0002_two\.html: lies where a result goes, but pdl1quant did not write it"):
+        write_report(out)
+    assert mine.read_text() == "mine"
+    assert not (out / "report.html").exists()
 
 
 def test_every_flag_by_which_single_cells_leave_the_score_has_its_line(tmp_path):

@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _complain("stopped by the keyboard; what is written is whole: run the same command with --resume to go on")
+        _complain(f"stopped by the keyboard; {_how_to_go_on(sys.argv[1:] if arguments is None else arguments)}")
         sys.exit(EXIT_INTERRUPTED)
     except UsageError as error:
         _complain(str(error))
@@ -74,6 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _complain(f"{error.filename or 'input or output'}: {error.strerror or error}; mend it and run again")
         sys.exit(EXIT_SOME_FAILED)
     sys.exit(code if isinstance(code, int) else EXIT_OK)
+
+
+def _how_to_go_on(arguments: Sequence[str]) -> str:
+    """What to do after a stop: only `score` goes on where it was."""
+    if "score" not in arguments[:1]:
+        return "no file is half-written: run the same command again"
+    how = "in place of --overwrite " if "--overwrite" in arguments else ""
+    return f"what is written is whole: run the same command with --resume {how}to go on"
 
 
 def _complain(message: str) -> None:

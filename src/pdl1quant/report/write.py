@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pdl1quant.outputs.claims import foreign_error, is_result
-from pdl1quant.outputs.files import ENDINGS, REPORT_NAME, REPORTS_NAME, replace_atomically
+from pdl1quant.outputs.files import ENDINGS, REPORT_NAME, REPORTS_NAME, replace_atomically, replace_together
 from pdl1quant.report.controls import control_panel
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import case_page, cohort_page
@@ -36,7 +36,7 @@ class Written:
 
 
 def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) -> Written:
-    """Write the report of a finished run into its folder; an earlier one is replaced.
+    """Write the report of a finished run into its folder; an earlier one is replaced, once the new one is whole.
 
     A case alone is one file. Of several cases ``report.html`` holds the table and a sheet per case, and each case has
     a page of its own in ``report/``. The same folder and images give the same bytes.
@@ -61,9 +61,15 @@ def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) 
         A result is damaged, or the report cannot be written.
     """
     run = open_run(out, images=images)
+    with replace_together():
+        written = _write_all(run, out, tiles=tiles)
+        _remove_pages(out)
+    return written
+
+
+def _write_all(run: ReportRun, out: Path, *, tiles: bool) -> Written:
     control = control_panel(run)
     max_cells = None if tiles else MAX_CELLS
-    _remove_pages(out)
     if len(run.case_rows) == 1:
         case = load_case(run, run.case_rows[0])
         place = TilePlace(folder=out / REPORTS_NAME / "0001", address=f"{REPORTS_NAME}/0001") if tiles else None
