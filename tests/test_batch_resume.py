@@ -123,10 +123,14 @@ def test_resuming_with_another_setting_names_it(tiles, tmp_path):
     other = Config().model_copy(update={"working_mpp": 0.6})
     with pytest.raises(UsageError, match=r"begun with working_mpp = 0\.5, now it is 0\.6"):
         run(tiles, tmp_path / "out", resume=True, config=other)
-    with pytest.raises(UsageError, match=r"begun with mpp = 0\.5, now it is 0\.25"):
+    with pytest.raises(UsageError, match=r"begun with --mpp 0\.5, now it is with --mpp 0\.25"):
         run(tiles, tmp_path / "out", resume=True, mpp=0.25)
-    with pytest.raises(UsageError, match="begun with assay = 28-8-cytoplasm, now it is 28-8-label"):
+    with pytest.raises(UsageError, match="begun with --assay 28-8-cytoplasm, now it is with --assay 28-8-label"):
         run(tiles, tmp_path / "out", resume=True, pack=batch.find_rules("28-8-label", None)[0])
+    with pytest.raises(UsageError, match=r"begun without --white, now it is with --white 243,241\.5,238"):
+        run(tiles, tmp_path / "out", resume=True, white=(243.0, 241.5, 238.0))
+    with pytest.raises(UsageError, match="begun without --tma, now it is with --tma;"):
+        run(tiles, tmp_path / "out", resume=True, is_array=True)
     with pytest.raises(UsageError, match="4 more image"):
         run(tiles / "case A", tmp_path / "out", resume=True)
     assert tree(tmp_path / "out") == before

@@ -52,6 +52,14 @@ def test_help_imports_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_help_lists_all_commands_whole_and_score_first(pdl1quant):
+    _, output, _ = pdl1quant("--help")
+    lines = output.split("Commands:\n")[1].splitlines()
+    assert tuple(line.split()[0] for line in lines) == cli_module.ORDER
+    assert set(cli_module.ORDER) == set(cli_module.cli.commands)
+    assert [line for line in lines if line.endswith("...")] == []
+
+
 def test_scoring_imports_no_package_that_it_does_not_need():
     code = (
         "import sys, pdl1quant.batch, pdl1quant.console\n"

@@ -21,7 +21,7 @@ from click.testing import CliRunner
 from batch_runs import claim, draw_phantom, run
 from pdl1quant import cli_exports
 from pdl1quant.cli import cli
-from pdl1quant.errors import UsageError
+from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.exports import EXPORTS, ExportJob, export_results, ro_crate
 from pdl1quant.exports.dicom_image import dicom_file, make_image
 from pdl1quant.exports.h5ad import MEASURED
@@ -290,6 +290,12 @@ def test_an_image_that_moved_costs_its_own_file_only(out, tmp_path):
     paths, problems = export_results(ExportJob(out=out, to="dicom-seg", images=tmp_path / "elsewhere"))
     assert paths == []
     assert len(problems) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_said_once(out, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        export_results(ExportJob(out=out, to="csv", folder=tmp_path / "file"))
 
 
 def test_command_offers_what_there_is_and_refuses_what_does_not_go_together(out):

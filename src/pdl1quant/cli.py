@@ -41,6 +41,22 @@ FREQUENT_SETTINGS = (
 )
 """Settings with an option of their own; ``--set`` reaches all."""
 
+ORDER = (
+    "score",
+    "inspect",
+    "report",
+    "figures",
+    "export",
+    "review",
+    "review-import",
+    "review-case",
+    "rescore",
+    "train",
+    "assays",
+    "config",
+)
+"""Commands as ``pdl1quant --help`` lists them."""
+
 WORKER_GB = 1.0
 """What a worker takes at most on slides, and on fields of 5 Mpx; larger fields take more."""
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -182,7 +198,14 @@ def _load(config_file: Path | None, overrides: Sequence[str]) -> Config:
 
 
 # --- commands --------------------------------------------------------------------------------------------------------
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _InOrderOfUse(click.Group):
+    """Commands are listed in the order in which a person comes to need them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(super().list_commands(ctx), key=ORDER.index)
+
+
+@click.group(cls=_InOrderOfUse, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="pdl1quant", message="%(prog)s %(version)s")
 def cli() -> None:
     """Measure PD-L1 on immunohistochemistry images. Research use only.
@@ -191,7 +214,7 @@ def cli() -> None:
     """
 
 
-@cli.command(cls=_ScoreCommand)
+@cli.command(cls=_ScoreCommand, short_help="Score images or folders of images.")
 @click.argument("paths", nargs=-1, required=True, type=_EXISTING, metavar="PATH...")
 @click.option("-o", "--output", required=True, type=OUTPUT_FOLDER, help="Folder for the results.")
 @click.option(
@@ -272,7 +295,7 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
     return EXIT_SOME_FAILED if summary.n_unscored else EXIT_OK
 
 
-@cli.command()
+@cli.command(short_help="Fit a classifier on cells that a person named.")
 @click.argument("results", nargs=-1, type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="[OUT]...")
 @click.option(
     "--labels",
@@ -352,7 +375,7 @@ def assays() -> None:
     click.echo(console.assay_list())
 
 
-@cli.command()
+@cli.command(short_help="Say what an image is and what scoring would take.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE...")
 @click.option("--mpp", callback=_parse_mpp, metavar="UM", help="Pixel size of level 0 in um, as for `score`.")
 @_with_config

@@ -23,7 +23,7 @@ _FOLDER = _OutputFolder(file_okay=False, path_type=Path)
 _EXIT_SOME_FAILED = 1
 
 
-@click.command()
+@click.command(short_help="Draw figures for papers: PDF, SVG and PNG.")
 @click.argument("out", type=_RESULTS, metavar="OUT")
 @click.option("-o", "--output", "folder", type=_FOLDER, help="Folder for the figures.  [default: OUT/figures]")
 @click.option("--image", "names", multiple=True, help="Draw this image and its case only; may be given often.")
@@ -65,7 +65,7 @@ def figures(
     return _EXIT_SOME_FAILED if problems else 0
 
 
-@click.command()
+@click.command(short_help="Give the cells to spreadsheets, scanpy, DICOM viewers.")
 @click.argument("out", type=_RESULTS, metavar="OUT")
 @click.option("--to", required=True, type=click.Choice(["csv", "anndata", "dicom-seg", "ro-crate"]), help="Format.")
 @click.option("-o", "--output", "folder", type=_FOLDER, help="Folder for the files.  [default: OUT/exports]")

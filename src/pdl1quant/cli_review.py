@@ -12,7 +12,7 @@ _RESULTS = click.Path(exists=True, file_okay=False, path_type=Path)
 _EXIT_SOME_FAILED = 1
 
 
-@click.command()
+@click.command(short_help="Look at results in napari and correct cells.")
 @click.argument("out", type=_RESULTS, metavar="OUT")
 @click.argument("image", required=False, metavar="[IMAGE]")
 @click.option("--images", type=_RESULTS, help="Folder that the images moved to; they are known by their hash.")
@@ -30,7 +30,7 @@ def review(out: Path, image: str | None, *, images: Path | None, reviewer: str, 
     review_in_viewer(out, image=image, folder=images, reviewer=reviewer, blind=blind)
 
 
-@click.command()
+@click.command(short_help="Recount after a review: scores_reviewed.csv.")
 @click.argument("out", type=_RESULTS, metavar="OUT")
 @click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
 def rescore(out: Path, *, quiet: bool) -> int:
@@ -43,7 +43,7 @@ def rescore(out: Path, *, quiet: bool) -> int:
     return _EXIT_SOME_FAILED if done.n_failed else 0
 
 
-@click.command()
+@click.command(short_help="Write the report anew.")
 @click.argument("out", type=_RESULTS, metavar="OUT")
 @click.option("--images", type=_RESULTS, metavar="FOLDER", help="Where the images are now, if they moved.")
 @click.option("--tiles", is_flag=True, help="Whole slides in full, in tiles beside the pages; every cell on them.")
@@ -56,7 +56,7 @@ def report(out: Path, *, images: Path | None, tiles: bool) -> None:
     click.echo(f"{written.report}{more}")
 
 
-@click.command("review-case")
+@click.command("review-case", short_help="Sign, lock or amend the review of a case.")
 @click.argument("out", type=_RESULTS, metavar="OUT")
 @click.argument("case", metavar="CASE")
 @click.argument("act", type=click.Choice(["sign", "lock", "amend"]), metavar="sign|lock|amend")
@@ -73,7 +73,7 @@ def review_case(out: Path, case: str, act: str, *, reviewer: str, reason: str) -
     click.echo(f"{case}  {reviews.case_text(reviews.review_case(opened, row))}")
 
 
-@click.command("review-import")
+@click.command("review-import", short_help="Take over what was corrected in QuPath.")
 @click.argument("out", type=_RESULTS, metavar="OUT")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="CORRECTED.geojson")
 @click.option("--reviewer", required=True, help="Who made the corrections; stands in the ledger.")

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 LEDGER_NAME = ".pdl1quant-progress.jsonl"
 
 _FLUSH_SECONDS = 1.0
+_OPTIONS = ("assay", "indication", "mpp", "white", "labels", "tma")
+"""What is given by an option of its own, not as a setting."""
 
 _OUTCOME = TypeAdapter(Outcome)
 _ESTIMATE = TypeAdapter(StainEstimate)
@@ -134,8 +136,8 @@ class Ledger:
         for name in dict.fromkeys((*current, *then)):
             if current.get(name) != then.get(name):
                 raise UsageError(
-                    f"{self._path.parent}: was begun with {name} = {_brief(then.get(name))}, now it is "
-                    f"{_brief(current.get(name))}; give the same settings, or pass --overwrite"
+                    f"{self._path.parent}: was begun with{_change(name, then.get(name), current.get(name))}; "
+                    "give the same settings, or pass --overwrite"
                 )
 
     def _take_in(self, line: dict[str, Any]) -> None:
@@ -189,6 +191,19 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _change(name: str, then: object, now: object) -> str:
+    """`` nuclei.min_area_um2 = 10, now it is 20`` or ``out --tma, now it is with --tma``: as a person gave it."""
+    if name not in _OPTIONS:
+        return f" {name} = {_brief(then)}, now it is {_brief(now)}"
+    was, given = (
+        f" --{name}{'' if value is True else f' {_brief(value)}'}" if value else f"out --{name}"
+        for value in (then, now)
+    )
+    return f"{was}, now it is with{given}"
+
+
 def _brief(value: object) -> str:
     text = "none" if value is None else str(value)
+    if isinstance(value, list):
+        text = ",".join(f"{each:g}" if isinstance(each, float) else str(each) for each in value)
     return text if len(text) <= 40 else text[:37] + "..."

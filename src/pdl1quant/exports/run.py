@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pdl1quant.errors import Pdl1QuantError, ReviewError, UsageError
+from pdl1quant.errors import OutputError, Pdl1QuantError, ReviewError, UsageError
 from pdl1quant.exports.dicom_seg import write_dicom_seg
 from pdl1quant.exports.h5ad import write_h5ad
 from pdl1quant.exports.ro_crate import write_ro_crate
 from pdl1quant.exports.source import Source
 from pdl1quant.exports.spreadsheet import write_cells_csv
-from pdl1quant.outputs.files import CRATE_NAME, EXPORTS_NAME
+from pdl1quant.outputs.files import CRATE_NAME, EXPORTS_NAME, why_unwritable
 from pdl1quant.review import Review, open_results
 from pdl1quant.review.results import load_cells
 
@@ -90,6 +90,8 @@ def export_results(job: ExportJob, *, say: Callable[[str], None] = lambda _: Non
         except Exception as error:  # decoders and DICOM have errors of their own; the others are to be written
             if isinstance(error, UsageError) and not isinstance(error, ReviewError):
                 raise  # a package that is missing is missing for all
+            if isinstance(error, OutputError) and why_unwritable(path.parent):
+                raise  # so it will be of all
             known = isinstance(error, Pdl1QuantError)
             problems.append(str(error) if known else f"{image.name}: {_in_a_line(error)}")
             continue

@@ -168,13 +168,13 @@ def write_error(path: Path, error: OSError) -> OutputError:
     Call it before anything is removed: numpy and others do not say why a file became too short, and it is tried again.
     """
     if error.errno is None:
-        error = _probed(path.parent) or error
+        error = why_unwritable(path.parent) or error
     if error.errno in _FULL:
         return FullDiskError(f"{path}: cannot be written ({reason_of(error)}); make room on its disk")
     return OutputError(f"{path}: cannot be written ({reason_of(error)}); check the place and its space")
 
 
-def _probed(folder: Path) -> OSError | None:
+def why_unwritable(folder: Path) -> OSError | None:
     """Why nothing can be written into a folder; None where it can."""
     probe = partial_in(folder)
     try:
