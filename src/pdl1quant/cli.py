@@ -42,19 +42,9 @@ FREQUENT_SETTINGS = (
 """Settings with an option of their own; ``--set`` reaches all."""
 
 ORDER = (
-    "score",
-    "inspect",
-    "report",
-    "figures",
-    "export",
-    "review",
-    "review-import",
-    "review-case",
-    "rescore",
-    "train",
-    "assays",
-    "config",
-)
+    "score", "inspect", "report", "figures", "export", "review", "review-import", "review-case", "rescore", "train",
+    "verify", "assays", "config",
+)  # fmt: skip
 """Commands as ``pdl1quant --help`` lists them."""
 
 WORKER_GB = 1.0
@@ -397,7 +387,7 @@ def inspect(
     return EXIT_SOME_FAILED if n_unread else EXIT_OK
 
 
-@cli.command()
+@cli.command(short_help="Check that this installation measures right.")
 @click.option("-o", "--output", type=OUTPUT_FOLDER, help="New folder for the fields, their truth and a record.")
 @_with_config
 @click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
