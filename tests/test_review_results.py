@@ -84,7 +84,9 @@ def test_a_case_is_signed_locked_and_amended_by_commands(pdl1quant, out):
 
 def test_a_case_that_is_not_there_is_refused(pdl1quant, out):
     code, _, error = pdl1quant("review-case", out, "another", "sign", "--reviewer", "A")
-    assert (code, "no scored image of a case 'another'" in error) == (WRONG_USAGE, True)
+    assert (code, "no scored image of a case 'another'; see scores.csv" in error) == (WRONG_USAGE, True)
+    code, _, error = pdl1quant("review-case", out, "cas", "sign", "--reviewer", "A")
+    assert (code, "no scored image of a case 'cas'; the nearest is 'case'" in error) == (WRONG_USAGE, True)
 
 
 # --- rescore ---------------------------------------------------------------------------------------------------------

@@ -46,7 +46,7 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "case",
         "text",
         "",
-        "the folder of the images, or what the cases table says; of a core what its map says, empty for one of none",
+        "the folder of the images, or what the cases table says; of a core what its map says, else empty",
     ),
     ScoreColumn("status", "text", "", "`ok`, `partial`, `no_tissue`, `refused` (a score would be a guess) or `failed`"),
     ScoreColumn("error", "text", "", "why there is no score, or not of all, and what to do"),

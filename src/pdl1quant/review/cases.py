@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from pdl1quant.errors import ReviewError
 from pdl1quant.model import BrownArea, Counts, ResultFlag, Score, Status
+from pdl1quant.outputs.files import SCORES_NAME
 from pdl1quant.pipeline import holds_cells
 from pdl1quant.review.edits import EditKind
 from pdl1quant.review.recount import score_blocks
@@ -56,7 +58,9 @@ def open_case(results: Results, case: str, *, opened: Sequence[Review] = ()) -> 
         arrays = ", ".join(dict.fromkeys(image.case for image in results.images if image.stem in slides))
         raise ReviewError(f"{case}: is pooled from cores of a microarray, which is reviewed as a whole; give {arrays}")
     if not images:
-        raise ReviewError(f"{results.out}: no scored image of a case {case!r}; see scores.csv")
+        near = difflib.get_close_matches(case, [row.case for row in results.case_rows], n=1)
+        hint = f"the nearest is {near[0]!r}" if near and near[0] != case else f"see {SCORES_NAME}"
+        raise ReviewError(f"{results.out}: no scored image of a case {case!r}; {hint}")
     there = {each.image.stem: each for each in opened}
     return tuple(there.get(image.stem) or Review(results, image) for image in images)
 
