@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from dataclasses import replace
 
 import pytest
 
@@ -146,6 +147,14 @@ def test_images_without_regions_and_regions_without_tumour_are_one_line_each(til
     whole, doubt = listener.complaints
     assert whole == "1 image has no region file and counts as a whole: tile 1.png"
     assert doubt.startswith("tile 0.geojson: 1 region of class 'Tumro', none of class Tumor")
+
+
+def test_of_many_images_without_regions_a_few_are_named(tiles, tmp_path):
+    draw_region(tmp_path / "regions" / "tile 0.geojson", "Tumor")
+    (image, *_), _ = gather([tiles / "case A"], output=tmp_path / "out", roi=tmp_path / "regions")
+    others = [replace(image, name=f"{number}.png", roi=None) for number in range(500)]
+    (whole,) = region_warnings([image, *others], tmp_path / "regions")
+    assert whole == "500 images have no region file and count as a whole: 0.png, 1.png, 2.png and 497 others"
 
 
 def test_a_class_that_nobody_knows_is_told_once_for_all_files(tiles, tmp_path):

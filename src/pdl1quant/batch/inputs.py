@@ -173,7 +173,7 @@ def region_warnings(images: Sequence[Image], roi: Path | None) -> tuple[str, ...
         which = "1 image has no region file and counts"
         if len(without) > 1:
             which = f"{len(without)} images have no region file and count"
-        warnings.append(f"{which} as a whole: {', '.join(without)}{_misspelt(roi, set(files), without)}")
+        warnings.append(f"{which} as a whole: {named(without)}{_misspelt(roi, set(files), without)}")
     without_doubt: list[Roi] = []
     for file in files:
         with suppress(UnreadableError):  # the row of the image will say it

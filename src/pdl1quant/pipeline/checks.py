@@ -74,12 +74,12 @@ def _advice(rgb: np.ndarray[Any, Any]) -> str:
     return "scale it so that white is 255, round, and give rgb.astype(numpy.uint8)"
 
 
-def check_mpp(mpp: object) -> None:
+def check_mpp(mpp: Any) -> None:
     """Refuse what is no pixel size of a bright-field scan."""
     low, high = MPP_RANGE
-    if not isinstance(mpp, Real) or isinstance(mpp, bool):
+    if isinstance(mpp, bool) or not isinstance(mpp, Real):
         raise UsageError(f"mpp = {mpp!r}: expected a number, um per pixel; the scanner's software says it")
-    if not low <= mpp <= high:
+    if not low <= float(mpp) <= high:
         raise UsageError(f"mpp = {mpp}: a bright-field scan has {low:g} to {high:g} um per pixel; check the pixel size")
 
 
