@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from pdl1quant.batch.inputs import CONTROL_FOLDER
-from pdl1quant.batch.rows import UNSCORED, image_row, named, plural
+from pdl1quant.batch.rows import UNSCORED, image_row, named
 from pdl1quant.batch.work import Image
 from pdl1quant.errors import UsageError
 from pdl1quant.model import BlankLimit, ResultFlag, StainEstimate
+from pdl1quant.outputs.captions import plural
+from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.files import COMPRESSED, SUFFIXES, result_path
 from pdl1quant.pipeline import ControlMember, blank_limit
 from pdl1quant.slides.cases import folded_case
@@ -133,11 +135,13 @@ def _how(n: int) -> str:
 
 
 def remove_results(out: Path, stems: Iterable[str]) -> None:
-    """Take away the files of controls that are given no more."""
+    """Take away the files of controls that are given no more, and none of others."""
     for stem in stems:
         for kind in SUFFIXES:
             for compression in COMPRESSED if kind == "geojson" else ("none",):
-                result_path(out, kind, stem, compression=compression).unlink(missing_ok=True)
+                path = result_path(out, kind, stem, compression=compression)
+                if is_result(path):
+                    path.unlink()
 
 
 def control_entry(
