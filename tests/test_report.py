@@ -172,7 +172,7 @@ def test_a_report_that_is_stopped_leaves_the_earlier_one_whole(tmp_path, monkeyp
     write_report(out)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
 
-    def stop(*_):
+    def stop(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("pdl1quant.report.write.cohort_page", stop)
