@@ -6,10 +6,11 @@ import threading
 import numpy as np
 import pytest
 
-from pdl1quant.model import CellClass
-from pdl1quant.review import Review, open_results, rescore
+from pdl1quant.model import EXCLUDING_FLAGS, CellClass
+from pdl1quant.review import EditKind, Review, open_results, rescore
 from review_bench import REVIEWER, Bench
 from review_runs import make_results
+from test_review_regions import NAMES, scored  # noqa: F401  fixtures
 from viewers import *  # noqa: F403
 
 pytestmark = pytest.mark.viewer
@@ -366,3 +367,48 @@ def test_closing_gives_back_keys_threads_and_files(bench, out):
     assert len(work.viewer.layers) == 0
     assert len(work.viewer.mouse_drag_callbacks) == len(callbacks) - 1
     assert set(threading.enumerate()) <= before
+
+
+# --- regions of the run ----------------------------------------------------------------------------------------------
+@pytest.fixture
+def drawn(scored, tmp_path):  # noqa: F811
+    return shutil.copytree(scored, tmp_path / "drawn")
+
+
+def test_regions_of_the_run_are_outlined_with_names_and_can_only_be_looked_at(bench, drawn):
+    from pdl1quant.napari.layers import DRAWN
+    from pdl1quant.napari.layers import NAMES as OF_NAMES
+
+    work = bench(drawn)
+    layer, names = work.desk.layer(DRAWN), work.desk.layer(OF_NAMES)
+    assert (layer.visible, layer.contour > 0, layer.editable, names.editable) == (True, True, False, False)
+    assert set(names.text.values) == {*NAMES, "hole"}
+    assert "region: a 2, kind: Tumour region" in layer.get_status((90, 40), world=True)["value"]
+
+
+def test_the_score_of_a_region_is_shown_where_it_is_chosen_and_follows_edits(bench, drawn):
+    from pdl1quant.napari.layers import DRAWN
+
+    work = bench(drawn)
+    numbers, desk = work.widget.numbers, work.desk
+    assert [numbers.of.itemData(number) for number in range(1, numbers.of.count())] == [("roi", name) for name in NAMES]
+    desk.viewer.layers.selection.active = desk.layer(DRAWN)
+    desk.click(np.array([150.0, 40.0]))
+    assert numbers.of.currentText() == "a 2 (tumour region)"
+    row = next(each.row for each in work.review.image.regions if each.row.region == "a 2")
+    told = f"{row.n_tumour_positive} / {row.n_tumour}"
+    assert (numbers.text(3, 1), numbers.text(3, 2)) == (told, told)
+    cells = work.review.cells
+    inside = cells["x_px"].between(25, 155) & cells["y_px"].between(25, 355) & (cells["cell_class"] == "tumour")
+    rows = np.flatnonzero(inside & (cells["flags"] & int(EXCLUDING_FLAGS) == 0) & cells["positive"])
+    desk.reviewer = REVIEWER
+    assert rows.size
+    desk.select(rows[:1])
+    desk.edit_selected(EditKind.DELETE)
+    assert (numbers.text(3, 1), numbers.text(3, 2)) == (told, f"{row.n_tumour_positive - 1} / {row.n_tumour - 1}")
+    desk.set_blind(is_blind=True)
+    assert numbers.text(3, 1) == ""
+    desk.set_blind(is_blind=False)
+    desk.choose_region(None)
+    assert numbers.of.currentText() == "the whole image"
+    assert numbers.text(3, 2) != ""

@@ -23,7 +23,8 @@ from pdl1quant.outputs.tables import read_cells, write_cells
 from pdl1quant.pipeline import CaseMember, score_case
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.review import EditKind, MadeCell, Review, open_case, open_results, rescore
-from pdl1quant.review.cores import review_core_case, review_cores
+from pdl1quant.review.cores import review_core_case
+from pdl1quant.review.region_scores import review_regions
 from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.whole_slides.scoring import Tally
 from pdl1quant.whole_slides.waiting import flag_far_cells
@@ -386,7 +387,7 @@ def test_the_reviewed_cases_of_cores_are_those_of_a_run_which_calls_the_cells_so
         for each in NUMBERS[:7]:
             assert getattr(row, f"reviewed_{each}") == pytest.approx(getattr(expected, each), abs=1e-9), each
         assert row.reviewed_n_tumour == sum(of_core[name].counts.n_tumour for name in names)
-        counts = review_core_case(results, results.case_row(case), {"array": review_cores(review)}).counts
+        counts = review_core_case(results, results.case_row(case), {"array": review_regions(review)}).counts
         assert counts.positive == sum((of_core[name].counts for name in names), Counts()).positive
         assert counts.positive.immune > 0 or case == "P2"
 

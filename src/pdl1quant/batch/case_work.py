@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pdl1quant.batch.controls import control_row
-from pdl1quant.batch.cores import core_result, cores_by_case, cores_on, is_unlike_map, map_warnings, score_cores
+from pdl1quant.batch.cores import core_result, cores_by_case, is_unlike_map, map_warnings, score_cores
 from pdl1quant.batch.rows import as_duplicate, case_result, complaints, has_arrays, image_row, region_rows
 from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
 from pdl1quant.batch.traces import trace_path, write_trace
@@ -83,7 +83,7 @@ class CaseWork:
     seconds: dict[str, float] = field(default_factory=dict)
     artefacts: dict[str, dict[str, float]] = field(default_factory=dict)
     brown: dict[str, BrownArea] = field(default_factory=dict)
-    cores: dict[str, tuple[RegionScore, ...]] = field(default_factory=dict)
+    regions: dict[str, tuple[RegionScore, ...]] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """What was done to, or ignored in, each image on reading it, by its stem."""
     counted: list[Image] = field(default_factory=list)
@@ -312,8 +312,7 @@ class CaseWork:
         members = [(image, case.outcomes[image.stem]) for image in case.images]
         self.counted += [image for image, outcome in members if outcome.is_scored]
         self.brown |= {image.stem: each.brown for image, each in members if each.is_scored}
-        of_slides = {image.stem: tuple(cores_on(each).values()) for image, each in members}
-        self.cores |= {stem: cores for stem, cores in of_slides.items() if cores}
+        self.regions |= {image.stem: each.regions for image, each in members if each.regions}
         plan = self.job.plan
         if self.of_controls:
             self.controls += [member for member in members if member[0].stem not in case.originals]

@@ -64,7 +64,7 @@ def record_of(
     seconds: Mapping[str, float],
     artefacts: Mapping[str, Mapping[str, float]],
     brown: Mapping[str, BrownArea],
-    cores: Mapping[str, Sequence[RegionScore]],
+    regions: Mapping[str, Sequence[RegionScore]],
     arrays: Sequence[tuple[Image, Outcome]],
     notes: Mapping[str, Sequence[str]],
     controls: Mapping[str, Any] | None,
@@ -87,8 +87,8 @@ def record_of(
         Shares of the tissue that each kind covers, of the slides that were searched, by the same place.
     brown
         Area that is brown, and that of it in no cell, by the same place.
-    cores
-        Those of microarrays, by the same place.
+    regions
+        Drawn regions, and cores of microarrays, by the same place.
     arrays
         The slides whose cores a map names.
     notes
@@ -104,7 +104,7 @@ def record_of(
         "images": [
             {
                 **_image_entry(image, artefacts.get(image.stem), brown.get(image.stem), notes.get(image.stem, ())),
-                **({"cores": list(map(_core_entry, cores[image.stem]))} if image.stem in cores else {}),
+                **_region_entries(regions.get(image.stem, ())),
             }
             for image in images
         ],
@@ -149,14 +149,19 @@ def _image_entry(
     }
 
 
-def _core_entry(core: RegionScore) -> dict[str, Any]:
-    """What a review of a core has to know beside its cells."""
-    return {
-        "name": core.name,
-        "brown": asdict(core.brown),
-        "tumour_area_um2": core.counts.tumour_area_um2,
-        "is_damaged": core.is_damaged,
-    }
+def _region_entries(regions: Sequence[RegionScore]) -> dict[str, Any]:
+    """What a review of cores and drawn regions has to know beside their cells; nothing where there are none."""
+    entries: dict[str, list[dict[str, Any]]] = {}
+    for region in regions:
+        entries.setdefault("cores" if region.level == "core" else "regions", []).append(
+            {
+                "name": region.name,
+                "brown": asdict(region.brown),
+                "tumour_area_um2": region.counts.tumour_area_um2,
+                "is_damaged": region.is_damaged,
+            }
+        )
+    return entries
 
 
 def _map_entry(core_map: Path, arrays: Sequence[tuple[Image, Outcome]]) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def _run(
             seconds=work.seconds,
             artefacts=work.artefacts,
             brown=work.brown,
-            cores=work.cores,
+            regions=work.regions,
             arrays=work.arrays,
             notes=work.notes,
             controls=control_entry(limits, control.images, estimates=control.estimates) if controls else None,

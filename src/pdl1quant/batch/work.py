@@ -42,7 +42,7 @@ from pdl1quant.slides.raster import Note
 from pdl1quant.slides.roi import Roi, RoiKind, limiting_rois, roi_mask, share_outside, tumour_rois, why_nothing
 from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.stages import quality
-from pdl1quant.whole_slides.arrays import array_text
+from pdl1quant.whole_slides.kept_regions import regions_text
 from pdl1quant.whole_slides.region_tally import RegionTally
 from pdl1quant.whole_slides.regions import Ground, outlined_regions, regions_of
 
@@ -51,7 +51,6 @@ if TYPE_CHECKING:
 
     from pdl1quant.config import Config
     from pdl1quant.model import SlideResult, UInt8Array
-    from pdl1quant.outputs.regions import OutlinedRegion
     from pdl1quant.slides.core_map import MappedCore
 
 
@@ -252,7 +251,7 @@ def _analyse(task: Task) -> Done:
         flags=flags,
     )
     with replace_together():
-        _write(result, read.rgb, image, plan, outlined_regions(rois))
+        _write(result, read.rgb, image, plan, rois)
     regions = RegionTally(
         regions=regions_of(rois, Ground(tissue=result.tissue, width=width, height=height)),
         mpp_x=read.mpp,
@@ -305,7 +304,7 @@ def result_metadata(
     working_mpp: float,
     rois: Iterable[Roi] = (),
 ) -> dict[str, str]:
-    """What a cells table says of itself; of a microarray also its cores, and what was drawn to be left out."""
+    """What a cells table says of itself; with its drawn regions, and the cores of a microarray."""
     return {
         "image_sha256": image.sha256,
         "config_digest": plan.config.digest,
@@ -316,7 +315,7 @@ def result_metadata(
         "working_mpp": f"{working_mpp:.6g}",
         "width_px": str(width),
         "height_px": str(height),
-        **array_text(rois),
+        **regions_text(rois),
     }
 
 
@@ -334,8 +333,9 @@ def _roi_masks(image: Image, rois: tuple[Roi, ...], shape: tuple[int, int]) -> R
     return RoiMasks(scored=roi_mask(limiting_rois(rois), shape), tumour=roi_mask(tumour_rois(rois), shape))
 
 
-def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan, regions: Sequence[OutlinedRegion]) -> None:
+def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan, rois: Sequence[Roi]) -> None:
     assert result.compartments is not None
+    regions = outlined_regions(rois)
     paths = result_paths(image, plan)
     metadata = result_metadata(
         image,
@@ -345,6 +345,7 @@ def _write(result: SlideResult, rgb: UInt8Array, image: Image, plan: Plan, regio
         mpp_x=result.mpp,
         mpp_y=result.mpp,
         working_mpp=result.working_mpp,
+        rois=rois,
     )
     if result.counts.tumour_area_um2:
         metadata["tumour_area_um2"] = repr(float(result.counts.tumour_area_um2))

@@ -9,6 +9,7 @@ from napari.utils.colormaps import Colormap, CyclicLabelColormap
 
 from pdl1quant.outputs.overview import STEPS
 from pdl1quant.outputs.palette import KINDS
+from pdl1quant.outputs.regions import STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -44,6 +45,11 @@ def tissue_colours() -> CyclicLabelColormap:
 def artefact_colours() -> CyclicLabelColormap:
     """For what is spoilt."""
     return _labels([ARTEFACT_RGB])
+
+
+def region_colours() -> CyclicLabelColormap:
+    """For labels as `RegionView` gives them: the colour goes by the kind."""
+    return _labels(style.rgb for style in STYLES.values())
 
 
 def stain_colours(name: str, rgb: tuple[float, float, float]) -> Colormap:

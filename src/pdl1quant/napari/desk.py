@@ -17,6 +17,7 @@ from pdl1quant.napari.drawing import Drawing
 from pdl1quant.napari.layers import (
     CELLS,
     CENTRES,
+    DRAWN,
     HEAT,
     REGIONS,
     SELECTED,
@@ -25,6 +26,7 @@ from pdl1quant.napari.layers import (
     fresh_centres,
     fresh_heat,
     from_layer,
+    look_at_region,
     scene_layers,
     selected_layer,
     selected_looks,
@@ -55,7 +57,7 @@ class Desk(QObject):
     """The open review of a viewer.
 
     Signals: ``opened`` (another image, or none), ``selected``, ``edited`` (counts may differ), ``said`` (a line for
-    the reviewer), ``mode_changed``.
+    the reviewer), ``mode_changed``, ``region_chosen``.
     """
 
     opened = Signal()
@@ -63,6 +65,7 @@ class Desk(QObject):
     edited = Signal()
     said = Signal(str)
     mode_changed = Signal(str)
+    region_chosen = Signal()
 
     def __init__(self, viewer: napari.Viewer, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -71,6 +74,8 @@ class Desk(QObject):
         self.results: Results | None = None
         self.reviewer = ""
         self.selection: IntpArray = NOTHING
+        self.region: tuple[str, str] | None = None
+        """Level and name of the region whose score is shown; None: that of the image is."""
         self.is_blind = False
         self.mode = "select"
         """``select``, ``add`` or ``split``: what a click does."""
@@ -122,6 +127,7 @@ class Desk(QObject):
         self._drawing.keep()
         scene, self.scene = self.scene, None
         self.selection, self._offered, self._passed_over, self._split_at = NOTHING, None, set(), []
+        self.region = None
         if scene is not None:
             with self.viewer.layers.batched_update():  # else napari collects garbage after each
                 for layer in [each for each in self.viewer.layers if each in self._layers.values()]:
@@ -178,7 +184,10 @@ class Desk(QObject):
         if self.scene is None or self.is_blind:
             return
         x, y = self._place(at)
-        if self.mode == "add":
+        drawn = self.layer(DRAWN)
+        if drawn is not None and self.viewer.layers.selection.active is drawn:
+            self.choose_region(self.scene.regions.key_at(x, y))
+        elif self.mode == "add":
             self.add_cell(x, y)
         elif self.mode == "split":
             self._split_click(np.array([x, y]))
@@ -188,6 +197,13 @@ class Desk(QObject):
             if adds:
                 new = np.setxor1d(self.selection, new).astype(np.intp)
             self.select(new)
+
+    def choose_region(self, key: tuple[str, str] | None, *, goes_there: bool = False) -> None:
+        """Show the score of a drawn region or a core, by its level and name; None: that of the image."""
+        self.region = key
+        if goes_there and key is not None and self.scene is not None:
+            look_at_region(self.viewer, self.scene, key)
+        self.region_chosen.emit()
 
     def lasso(self, points: Float64Array) -> None:
         """Select the cells inside a drawn line, (n, 2) y, x in um."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import shapely
+import pandas as pd
 from napari.layers import Layer
 
 from pdl1quant.napari import colours
+from pdl1quant.outputs.regions import STYLES
 from pdl1quant.review import RoiRule, ellipse_ring, rings_of
-from pdl1quant.slides.roi import CENTRE, RoiKind
+from pdl1quant.slides.roi import CENTRE
 from pdl1quant.views import heat_map, slide_levels, stain_levels, tissue_mask
 from pdl1quant.views.scene import ARTEFACT_UM
 
@@ -18,12 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pdl1quant.model import BoolArray, Float64Array, Slide, SlideGrid
-    from pdl1quant.slides.roi import Roi
-    from pdl1quant.views import LevelArray, Scene
+    from pdl1quant.views import LevelArray, RegionView, Scene
 
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
-ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, TUMOUR, REGIONS, SELECTED = (
+ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, DRAWN, NAMES, REGIONS, SELECTED = (
     "Slide",
     "Haematoxylin OD",
     "DAB OD",
@@ -33,13 +33,14 @@ ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, T
     "Cells",
     "Centroids",
     "Drawn for the run",
+    "Names of regions",
     "Regions",
     "Selected",
 )
 """Names of the layers, from the bottom."""
 STALE = "stale"
 """Key in the metadata of a layer that does not show the last edits: nobody looks at it."""
-OUTLINE_PX = 2
+OUTLINE_PX = {CELLS: 2, DRAWN: 3}
 OD_LIMITS = (0.0, 1.0)
 """Densities from none to dark brown; the grades of DAB end at 0.6."""
 CENTRE_UM = 3.0
@@ -49,7 +50,11 @@ RULE, REGION, NOT_TAKEN = "rule", "region", ""
 """Features of the shapes in the layer of regions: what each does, and its id; nothing until the reviewer says it."""
 NOT_TAKEN_RGB = "#ffb000"
 RULE_RGB = {RoiRule.INCLUDE: "#0a46f5", RoiRule.EXCLUDE: "#141414", RoiRule.ONLY: "#c80fb4"}
-ROI_RGB = {RoiKind.TUMOUR: "#c80fb4", RoiKind.INCLUDE: "#0a46f5", RoiKind.EXCLUDE: "#141414"}
+MAX_NAMES = 400
+"""So many names are written beside their regions, those of the largest; they hide more, and are hidden at first."""
+NAME_SIZE = 13
+REGION_PX = 500.0
+"""On the screen, the longer side of a region that is gone to."""
 
 
 def scene_layers(scene: Scene) -> list[LayerData]:
@@ -71,8 +76,8 @@ def scene_layers(scene: Scene) -> list[LayerData]:
         meta = {**placed, "name": CELLS, "colormap": colours.cell_colours(), "opacity": 0.85}
         layers.append((_one_or_all(levels), meta | {"multiscale": len(levels) > 1}, "labels"))
     layers.append(_centre_layer(scene, placed))
-    if scene.rois:
-        layers.append(_roi_layer(scene.rois, grid, placed))
+    if scene.regions.regions:
+        layers += _drawn_layers(scene.regions, grid, placed)
     return layers
 
 
@@ -84,11 +89,12 @@ def add_layers(viewer: Any, layers: Iterable[LayerData]) -> dict[str, Layer]:
     added: dict[str, Layer] = {}
     for data, meta, kind in layers:
         layer = Layer.create(data, meta, kind)
-        if layer.name == CELLS:
-            layer.contour = OUTLINE_PX
-        layer.editable = layer.name == REGIONS
+        if layer.name in OUTLINE_PX:
+            layer.contour = OUTLINE_PX[layer.name]
         added[layer.name] = layer
+        is_drawn_on = layer.name == REGIONS
         viewer.add_layer(layer)
+        layer.editable = is_drawn_on  # points can be moved again once they are in a viewer
     return added
 
 
@@ -157,6 +163,15 @@ def from_layer(points: Float64Array, grid: SlideGrid) -> Float64Array:
     """The way back from `to_layer`."""
     down = np.array([grid.downsample_x, grid.downsample_y])
     return np.asarray((np.asarray(points, np.float64)[:, ::-1] + CENTRE) * down - CENTRE)
+
+
+def look_at_region(viewer: Any, scene: Scene, key: tuple[str, str]) -> None:
+    """Show all of a region, by its level and name."""
+    grid = scene.grids[0]
+    box = np.array(scene.regions.geometry(key).bounds).reshape(2, 2) - CENTRE
+    (top, left), (bottom, right) = to_layer(box, grid) * grid.mpp
+    viewer.scene.camera.center = (0, (top + bottom) / 2, (left + right) / 2)
+    viewer.scene.camera.zoom = REGION_PX / max(bottom - top, right - left)
 
 
 def fresh_centres(layer: Any, scene: Scene) -> None:
@@ -232,10 +247,23 @@ def _centre_layer(scene: Scene, placed: dict[str, Any]) -> LayerData:
     return points, meta, "points"
 
 
-def _roi_layer(rois: Iterable[Roi], grid: SlideGrid, placed: dict[str, Any]) -> LayerData:
-    parts = [(part, roi) for roi in rois for part in shapely.get_parts(roi.geometry)]
-    rings = [to_layer(shapely.get_coordinates(part.exterior)[:-1] - CENTRE, grid) for part, _ in parts]
-    meta = {"name": TUMOUR, "shape_type": "polygon", "face_color": "transparent", "edge_width": 2.0, **placed}
-    meta["edge_color"] = [ROI_RGB[roi.kind] for _, roi in parts]
-    meta["features"] = {"class": [roi.name or str(roi.kind) for _, roi in parts]}
-    return rings, meta, "shapes"
+def _drawn_layers(view: RegionView, grid: SlideGrid, placed: dict[str, Any]) -> list[LayerData]:
+    """The regions as labels, of which the outline is seen, whatever their number; and their names.
+
+    They say nothing of scores: a reader who is blind sees them, too.
+    """
+    kinds = [STYLES[each.kind].name for each in view.regions]
+    names = [each.name for each in view.regions]
+    features = pd.DataFrame({"index": view.labels, "region": names, "kind": kinds})
+    levels = view.levels
+    meta = {**placed, "name": DRAWN, "colormap": colours.region_colours(), "opacity": 1.0, "features": features}
+    shown = np.argsort([-each.geometry.area for each in view.regions], kind="stable")[:MAX_NAMES]
+    boxes = np.array([view.regions[number].geometry.bounds for number in shown.tolist()])
+    text = {"string": [names[number] for number in shown.tolist()], "size": NAME_SIZE, "anchor": "upper_left"}
+    text |= {"color": [np.array(STYLES[view.regions[number].kind].rgb) / 255 for number in shown.tolist()]}
+    named = {**placed, "name": NAMES, "size": 1.0, "face_color": "transparent", "border_color": "transparent"}
+    named["visible"] = len(view.regions) <= MAX_NAMES
+    return [
+        (_one_or_all(levels), meta | {"multiscale": len(levels) > 1}, "labels"),
+        (to_layer(boxes[:, :2] - CENTRE, grid), named | {"text": text}, "points"),
+    ]

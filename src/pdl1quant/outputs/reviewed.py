@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn(
-        "level", "text", "", "image, core or case; array: all cores together of microarrays, which are no case"
+        "level", "text", "", "image, roi (a drawn region), core or case; array: all cores of microarrays, no case"
     ),
     ScoreColumn("image", "text", "", "path of the image as in scores.csv; empty for a case"),
     ScoreColumn("case", "text", "", "its case"),
     ScoreColumn("status", "text", "", "as in scores.csv; failed where the edits cannot be applied"),
     ScoreColumn("error", "text", "", "why there is no score, or what of the ledger was not applied"),
-    ScoreColumn("region", "text", "", "name of a core; else empty"),
+    ScoreColumn("region", "text", "", "name of the drawn region or core; else empty"),
     ScoreColumn("tps", "float", "%", "automated, as in scores.csv"),
     ScoreColumn("tps_low", "float", "%", "lower end of its interval"),
     ScoreColumn("tps_high", "float", "%", "upper end of its interval"),
@@ -57,7 +57,7 @@ REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("calls", "list", "", "automated"),
     ScoreColumn("reviewed_calls", "list", "", "of the reviewed case; none where a threshold was moved on it"),
     ScoreColumn("reviewed_flags", "list", "", "what a reader of the reviewed score has to know"),
-    ScoreColumn("n_edits", "int", "", "changes that hold, of a core those of its cells; one may concern many cells"),
+    ScoreColumn("n_edits", "int", "", "changes that hold, of a region or core its own; one may concern many cells"),
     ScoreColumn("reviewers", "list", "", "who wrote to the ledger"),
     ScoreColumn(
         "own_scores", "list", "", "TPS of an image that reviewers gave by eye; blind: before they saw the machine's"
@@ -159,7 +159,7 @@ def reviewed_markdown() -> str:
         "",
         "Written by `pdl1quant.outputs.reviewed.reviewed_markdown`; change the schema, not this page.",
         "",
-        "A row per image and core, then per case: what the run said and what the [review](review.md) makes of it,",
-        "side by side. Written by `pdl1quant rescore`; conventions as in [`scores.csv`](columns.md).",
+        "A row per image, drawn region and core, then per case: what the run said and what the [review](review.md)",
+        "makes of it, side by side. Written by `pdl1quant rescore`; conventions as in [`scores.csv`](columns.md).",
     ]
     return "\n".join([*head, "", *columns_table(REVIEWED_COLUMNS), ""])

@@ -123,7 +123,7 @@ def _histogram(digest: Digest, *, config: Config) -> Markup:
 
 def _cores(case: ReportCase) -> list[plots.Spot]:
     """The cores of a case that is pooled from them."""
-    several = len({core.image for core in case.regions}) > 1
+    several = len({region.row.image for region in case.regions}) > 1
     return [
         plots.Spot(
             name=f"{core.image} {core.region}" if several else core.region,
@@ -132,7 +132,7 @@ def _cores(case: ReportCase) -> list[plots.Spot]:
             high=core.tps_high,
             n=core.n_tumour or 0,
         )
-        for core in case.regions
+        for core in (region.row for region in case.regions)
         if case.is_of_cores and core.tps is not None
     ]
 

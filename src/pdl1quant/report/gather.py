@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ from pdl1quant.report.digest import Digest, ReportCells, sum_of
 from pdl1quant.report.regions import ImageRegions, read_regions
 from pdl1quant.review.cores import slides_of_cores
 from pdl1quant.review.ledger import ledger_digest, ledger_path
-from pdl1quant.review.results import ImageResult, Results, find_cells, find_image, open_results
+from pdl1quant.review.places import find_image
+from pdl1quant.review.results import ImageResult, Results, find_cells, open_results
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,6 +56,9 @@ class ReportImage:
     """What was done to it, or ignored in it, on reading."""
     regions: ImageRegions = field(default_factory=ImageRegions)
     """What was drawn on it, for the run and in a review, and its cores."""
+    reviewed: ReviewedRow | None = None
+    is_edited_since: bool = False
+    """Whether its ledger holds more, or other edits than ``reviewed`` counts."""
 
     @property
     def is_counted(self) -> bool:
@@ -62,13 +67,22 @@ class ReportImage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportRegion:
+    """A drawn region or a core: its row, and what a review makes of it; as of a `ReportImage`."""
+
+    row: ScoreRow
+    reviewed: ReviewedRow | None
+    is_edited_since: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportCase:
     """One case with all that the report shows of it."""
 
     row: ScoreRow
     images: tuple[ReportImage, ...]
-    regions: tuple[ScoreRow, ...]
-    """Rows of drawn regions and of cores, in the order of the table."""
+    regions: tuple[ReportRegion, ...]
+    """Drawn regions and cores, in the order of the table."""
     estimate: StainEstimate | None
     reviewed: ReviewedRow | None
     is_edited_since: bool = False
@@ -83,7 +97,7 @@ class ReportCase:
     @property
     def is_of_cores(self) -> bool:
         """Whether it is pooled from cores of a microarray, and has no image of its own."""
-        return not self.images and any(each.level == "core" for each in self.regions)
+        return not self.images and any(each.row.level == "core" for each in self.regions)
 
     @property
     def digest(self) -> Digest | None:
@@ -104,6 +118,10 @@ class ReportRun:
     control_rows: tuple[ScoreRow, ...]
     """Negative controls, which are of no case."""
     reviewed: Mapping[str, ReviewedRow]
+    reviewed_images: tuple[ReviewedRow | None, ...]
+    """For each of ``image_rows``."""
+    reviewed_regions: tuple[ReviewedRow | None, ...]
+    """For each of ``region_rows``."""
     counted_edits: Mapping[tuple[str, str], frozenset[str]]
     """Hashes of the ledgers that ``reviewed`` counts, by image and its case."""
     estimates: Mapping[str, StainEstimate]
@@ -137,6 +155,7 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
     reviewed = read_reviewed(out / REVIEWED_NAME) if (out / REVIEWED_NAME).is_file() else ()
     case_rows = [row for row in rows if row.level in ("case", "array")]
     image_rows = tuple(row for row in rows if row.level == "image")
+    region_rows = tuple(row for row in rows if row.level in ("roi", "core"))
     known = {row.case for row in case_rows}
     alone = {row.case: row for row in image_rows if row.case not in known}  # named, and no image: a row of its own
     given = [Path(path) for path in record.get(TIMINGS, {}).get("cases", ())]
@@ -145,7 +164,9 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
         record=record,
         case_rows=(*case_rows, *alone.values()),
         image_rows=image_rows,
-        region_rows=tuple(row for row in rows if row.level in ("roi", "core")),
+        region_rows=region_rows,
+        reviewed_images=_reviewed_of(image_rows, reviewed),
+        reviewed_regions=_reviewed_of(region_rows, reviewed),
         control_rows=tuple(row for row in rows if row.level == "control"),
         reviewed={row.case: row for row in reviewed if row.level in ("case", "array")},
         counted_edits=_counted_edits(reviewed),
@@ -167,13 +188,13 @@ def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
     """
     left = [image for image in run.results.images if image.case == row.case]
     images = []
-    for image_row in run.image_rows:
+    for image_row, reviewed in zip(run.image_rows, run.reviewed_images, strict=True):
         if image_row.case != row.case:
             continue
         result = next((each for each in left if each.row is image_row or each.row == image_row), None)
         if result is not None:
             left.remove(result)
-        images.append(_load_image(run, image_row, result))
+        images.append(_load_image(run, image_row, result, reviewed))
     extra = dict(row.extra)
     for image_row in run.image_rows:
         if image_row.case == row.case:
@@ -197,26 +218,53 @@ def _counted_edits(rows: Iterable[ReviewedRow]) -> dict[tuple[str, str], frozens
     return {name: frozenset(digests) for name, digests in found.items()}
 
 
+def _reviewed_of(rows: Iterable[ScoreRow], reviewed: Iterable[ReviewedRow]) -> tuple[ReviewedRow | None, ...]:
+    """What a review makes of each row; of those that are named alike the first has the first."""
+    waiting: dict[tuple[str, ...], deque[ReviewedRow]] = {}
+    for each in reviewed:
+        waiting.setdefault((each.level, each.image, each.case, each.region), deque()).append(each)
+    found = (waiting.get((row.level, row.image, row.case, row.region)) for row in rows)
+    return tuple(each.popleft() if each else None for each in found)
+
+
 def _is_edited_since(run: ReportRun, case: str) -> bool:
     """Whether a ledger of its images, or of the slides that its cores are on, is another than was counted."""
-    images = run.results.of_case(case) or slides_of_cores(run.results, case)
+    return _differ(run, run.results.of_case(case) or slides_of_cores(run.results, case))
+
+
+def _differ(run: ReportRun, images: Iterable[ImageResult]) -> bool:
+    """Whether a ledger of some images is another than was counted."""
+    images = tuple(images)
     now: dict[tuple[str, str], set[str]] = {(image.name, image.case): set() for image in images}
     for image in images:
         now[image.name, image.case] |= {ledger_digest(ledger_path(run.results.out, image.stem))} - {""}
     return any(run.counted_edits.get(name, frozenset()) != digests for name, digests in now.items())
 
 
-def _regions(run: ReportRun, row: ScoreRow) -> tuple[ScoreRow, ...]:
+def _regions(run: ReportRun, row: ScoreRow) -> tuple[ReportRegion, ...]:
     """Those of the case; of a microarray all that are on its slides, whosever they are."""
+    pairs = zip(run.region_rows, run.reviewed_regions, strict=True)
     if row.level != "array":
-        return tuple(each for each in run.region_rows if each.case == row.case)
-    slides = {each.image for each in run.image_rows if each.case == row.case}
-    return tuple(each for each in run.region_rows if each.image in slides)
+        found = [each for each in pairs if each[0].case == row.case]
+    else:
+        slides = {each.image for each in run.image_rows if each.case == row.case}
+        found = [each for each in pairs if each[0].image in slides]
+    edited = {name: _differ(run, _with_ledgers(run, name)) for name in {each.image for each, _ in found}}
+    return tuple(
+        ReportRegion(row=each, reviewed=reviewed, is_edited_since=edited[each.image]) for each, reviewed in found
+    )
 
 
-def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> ReportImage:
+def _with_ledgers(run: ReportRun, name: str) -> list[ImageResult]:
+    """The images of that name; of a duplicate the one that was counted, which has the edits."""
+    named = (image for image in run.results.images if image.name == name and image.is_scored)
+    return [run.results.original_of(image) for image in named]
+
+
+def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None, reviewed: ReviewedRow | None) -> ReportImage:
+    is_edited_since = _differ(run, [] if result is None else [run.results.original_of(result)])
     if result is None or not result.has_cells:
-        return ReportImage(row=row, result=result)
+        return ReportImage(row=row, result=result, reviewed=reviewed, is_edited_since=is_edited_since)
     file = find_cells(run.results, result)
     try:
         path = find_image(run.results, result, folder=run.images_folder)
@@ -230,14 +278,20 @@ def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None) -> Re
         path=path,
         artefacts=entry.get("artefacts"),
         notes=tuple(entry.get("notes", ())),
-        regions=read_regions(run.results, result, _rows_on(run, row)),
+        regions=read_regions(run.results, result, _regions_on(run, row, is_edited_since=is_edited_since)),
+        reviewed=reviewed,
+        is_edited_since=is_edited_since,
     )
 
 
-def _rows_on(run: ReportRun, row: ScoreRow) -> list[ScoreRow]:
-    """Rows of the regions and cores of an image; a map gives its cores to other cases."""
-    on = (each for each in run.region_rows if each.image == row.image)
-    return [each for each in on if each.level == "core" or each.case == row.case]
+def _regions_on(run: ReportRun, row: ScoreRow, *, is_edited_since: bool) -> list[ReportRegion]:
+    """The regions and cores of an image; a map gives its cores to other cases."""
+    on = [
+        ReportRegion(row=each, reviewed=reviewed, is_edited_since=is_edited_since)
+        for each, reviewed in zip(run.region_rows, run.reviewed_regions, strict=True)
+        if each.image == row.image
+    ]
+    return [each for each in on if each.row.level == "core" or each.row.case == row.case]
 
 
 def _companions(extra: Mapping[str, str], roots: tuple[Path, ...]) -> tuple[Companion, ...]:

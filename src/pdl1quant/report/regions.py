@@ -14,7 +14,7 @@ from pdl1quant.outputs.files import result_path
 from pdl1quant.outputs.region_lines import TOLERANCE_PX, outline_regions, seen_outline
 from pdl1quant.outputs.regions import CORE_CLASS, STYLES, OutlinedRegion
 from pdl1quant.outputs.scores_table import as_written
-from pdl1quant.report.words import region_score, shortened
+from pdl1quant.report.words import EDITED_SINCE, region_score, reviewed_score, shortened
 from pdl1quant.review.edits import RoiRule, active_ids, outlines_of_regions
 from pdl1quant.review.ledger import ledger_path, read_edits
 from pdl1quant.review.regions import region as area_of
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import UInt8Array
     from pdl1quant.outputs.scores_table import ScoreRow
+    from pdl1quant.report.gather import ReportRegion
     from pdl1quant.report.pixels import Picture
     from pdl1quant.review.results import ImageResult, Results
 
@@ -68,22 +69,22 @@ class ImageRegions:
     """Whether some of them were drawn in a review."""
 
 
-def read_regions(results: Results, image: ImageResult, rows: Sequence[ScoreRow]) -> ImageRegions:
+def read_regions(results: Results, image: ImageResult, regions: Sequence[ReportRegion]) -> ImageRegions:
     """What was drawn for the run, the cores that it found, then what a review drew that holds.
 
     Parameters
     ----------
     results, image
         The run, and an image of it that was scored.
-    rows
-        Rows of the regions and cores of this image.
+    regions
+        Rows of the regions and cores of this image, and what a review makes of them.
     """
     shown: list[ShownRegion] = []
     lost = []
-    if image.roi_sha256 or rows:
+    if image.roi_sha256 or regions:
         path = result_path(results.out, "regions", image.stem)
         try:
-            shown += _of_run(path, rows, image.case)
+            shown += _of_run(path, regions, image.case)
         except InputError:
             name = path.relative_to(results.out).as_posix()
             lost.append(f"its regions are not outlined: {name} is missing or damaged; score the image again.")
@@ -95,18 +96,16 @@ def read_regions(results: Results, image: ImageResult, rows: Sequence[ScoreRow])
     return ImageRegions(shown=(*shown, *reviewed), lost=tuple(lost), has_review=bool(reviewed))
 
 
-def _of_run(path: Path, rows: Sequence[ScoreRow], case: str) -> list[ShownRegion]:
-    by_name = {(row.level, row.region): row for row in rows}
+def _of_run(path: Path, regions: Sequence[ReportRegion], case: str) -> list[ShownRegion]:
+    by_name = {(each.row.level, each.row.region): each for each in regions}
     shown = []
     for roi in read_geojson_rois(path):
         kind = "core" if roi.name == CORE_CLASS else str(roi.kind)
         name = as_written(roi.title or roi.name)
-        row = by_name.get(("core" if kind == "core" else "roi", name))
-        shown.append(
-            ShownRegion(
-                kind=kind, name=shortened(name), note=_note(row, case), told=_told(kind, row), geometry=roi.geometry
-            )
-        )
+        found = by_name.get(("core" if kind == "core" else "roi", name))
+        note = "" if found is None else _note(found.row, case)
+        told = _told(kind, found)
+        shown.append(ShownRegion(kind=kind, name=shortened(name), note=note, told=told, geometry=roi.geometry))
     return shown
 
 
@@ -124,9 +123,9 @@ def _of_review(results: Results, image: ImageResult) -> list[ShownRegion]:
     return shown
 
 
-def _note(row: ScoreRow | None, case: str) -> str:
+def _note(row: ScoreRow, case: str) -> str:
     """Whose core it is, where that is not the ``case`` of its slide, or that it counts for none."""
-    if row is None or row.level != "core":
+    if row.level != "core":
         return ""
     kind = kind_of(row.extra)
     if kind in (CoreKind.CONTROL, CoreKind.MISSING):
@@ -134,10 +133,13 @@ def _note(row: ScoreRow | None, case: str) -> str:
     return shortened(row.case) if row.case != case else ""
 
 
-def _told(kind: str, row: ScoreRow | None) -> tuple[str, ...]:
+def _told(kind: str, region: ReportRegion | None) -> tuple[str, ...]:
     if kind == "exclude":
         return ("Cells in it are not counted",)
-    return region_score(row) if row is not None else ()
+    if region is None:
+        return ()
+    reviewed = () if region.reviewed is None else reviewed_score(region.reviewed)
+    return (*region_score(region.row), *reviewed, *([EDITED_SINCE] if region.is_edited_since else []))
 
 
 # --- for the page ----------------------------------------------------------------------------------------------------

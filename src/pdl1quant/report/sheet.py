@@ -12,10 +12,9 @@ from pdl1quant.report import plots, words
 from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
 from pdl1quant.report.controls import blank_text
 from pdl1quant.report.figures import Figures, figures_of
-from pdl1quant.slides.core_map import CoreKind, kind_of
-from pdl1quant.slides.pyramid import SAME_MPP
+from pdl1quant.report.lines import ImageLine, RegionLine, image_line, interval_of, region_lines
 from pdl1quant.slides.raster import Note
-from pdl1quant.stages.score import cells_asked_for, format_interval, format_tps
+from pdl1quant.stages.score import cells_asked_for, format_tps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from pdl1quant.model import StainEstimate
     from pdl1quant.outputs.reviewed import ReviewedRow
     from pdl1quant.outputs.scores_table import ScoreRow
-    from pdl1quant.report.gather import ReportCase, ReportImage, ReportRun
-    from pdl1quant.report.viewer import Shown
+    from pdl1quant.report.gather import ReportCase, ReportRun
+    from pdl1quant.report.shown import Shown
 
 _MUCH_SPOILT = 0.1
 """Share of the tissue; so many tumour cells left out make a result partial, too."""
@@ -66,37 +65,6 @@ class Swatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageLine:
-    """An image as one line of a table; ``pixel`` is the size of its pixels (µm), one number where they are square."""
-
-    name: str
-    status: str
-    error: str
-    doubts: str
-    tps: str
-    interval: str
-    n_tumour: int | None
-    pixel: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
-    """A drawn region or a core as one line of a table."""
-
-    name: str
-    image: str
-    status: str
-    doubts: str
-    tps: str
-    interval: str
-    n_tumour: int
-    case: str
-    shown_name: str
-    """As it stands beside its outline."""
-    is_core: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Sheet:
     """What is shown of one case."""
 
@@ -118,7 +86,7 @@ class Sheet:
     images: tuple[ImageLine, ...]
     unscored: tuple[str, ...]
     """Images that could not be scored, and why; of many the first."""
-    regions: tuple[Region, ...]
+    regions: tuple[RegionLine, ...]
     checks: tuple[Check, ...]
     swatches: tuple[Swatch, ...]
     extra: tuple[tuple[str, str], ...]
@@ -182,7 +150,7 @@ def sheet_of(
         name=f"{row.case} (all cores)" if case.is_array else row.case or "(no name)",
         row=row,
         score=format_tps(row.tps),
-        interval=_interval(row.tps_low, row.tps_high),
+        interval=interval_of(row.tps_low, row.tps_high),
         bar=plots.interval_bar(row.tps, row.tps_low, row.tps_high, lines=lines, large=True),
         small_bar=plots.interval_bar(row.tps, row.tps_low, row.tps_high, lines=lines),
         status=words.STATUS_TEXTS[row.status],
@@ -192,9 +160,9 @@ def sheet_of(
         cps=_with_interval(row.cps, row.cps_low, row.cps_high, unit=""),
         flags=tuple(words.sorted_flags(row.flags)),
         figures=figures_of(case, config=run.results.config, pack=pack),
-        images=tuple(map(_image, case.images)),
+        images=tuple(map(image_line, case.images)),
         unscored=tuple(_unscored(case)),
-        regions=tuple(_regions(case)),
+        regions=region_lines(case),
         checks=tuple(_checks(case, max_share=run.results.config.score.max_excluded_share)),
         swatches=tuple(_swatches(case.estimate)) if case.estimate is not None else (),
         extra=_extra(case),
@@ -210,17 +178,13 @@ def sheet_of(
         shown=shown,
         page=page,
         is_shared_out=_is_shared_out(run, case),
-        slides=tuple(dict.fromkeys(core.image for core in case.regions)) if case.is_of_cores else (),
+        slides=tuple(dict.fromkeys(core.row.image for core in case.regions)) if case.is_of_cores else (),
         array_pages=array_pages or {},
     )
 
 
-def _interval(low: float | None, high: float | None) -> str:
-    return format_interval(low, high, dash="\N{EN DASH}")
-
-
 def _with_interval(value: float | None, low: float | None, high: float | None, *, unit: str = " %") -> str:
-    interval = _interval(low, high)
+    interval = interval_of(low, high)
     return format_tps(value) + (f"{unit} ({interval})" if interval else "" if value is None else unit)
 
 
@@ -242,20 +206,6 @@ def _adequacy(row: ScoreRow, least: int, *, is_shared_out: bool = False) -> str:
     return f"{verdict}: {n:,} viable tumour cells ({least:,} are asked for)"
 
 
-def _image(image: ReportImage) -> ImageLine:
-    row = image.row
-    return ImageLine(
-        name=row.image,
-        status=words.STATUS_TEXTS[row.status],
-        error=row.error,
-        doubts=words.own_doubts(row.flags),
-        tps=format_tps(row.tps),
-        interval=_interval(row.tps_low, row.tps_high),
-        n_tumour=row.n_tumour,
-        pixel=_pixel(image),
-    )
-
-
 def _unscored(case: ReportCase) -> list[str]:
     """A line each; not what the row of the case says itself."""
     rows = [image.row for image in case.images if image.row.status in _UNSCORED]
@@ -264,40 +214,9 @@ def _unscored(case: ReportCase) -> list[str]:
     return lines if rest <= 1 else [*lines[:_TOLD], f"and {rest:,} more"]
 
 
-def _pixel(image: ReportImage) -> str:
-    if image.cells is not None:
-        x_um, y_um = image.cells.sides_um.values()
-        if abs(x_um / y_um - 1) > SAME_MPP:
-            return f"{x_um:.4g} \N{MULTIPLICATION SIGN} {y_um:.4g}"
-    return "" if image.row.mpp is None else f"{image.row.mpp:.4g}"
-
-
-def _regions(case: ReportCase) -> list[Region]:
-    return [
-        Region(
-            name=_name(row),
-            image=row.image,
-            status=words.STATUS_TEXTS[row.status],
-            doubts=words.own_doubts(row.flags),
-            tps=format_tps(row.tps),
-            interval=_interval(row.tps_low, row.tps_high),
-            n_tumour=row.n_tumour or 0,
-            case=row.case,
-            shown_name=words.shortened(row.region),
-            is_core=row.level == "core",
-        )
-        for row in case.regions
-    ]
-
-
-def _name(row: ScoreRow) -> str:
-    kind = kind_of(row.extra) if row.level == "core" else None
-    return row.region if kind in (None, CoreKind.TISSUE) else f"{row.region} ({kind})"
-
-
 def _extra(case: ReportCase) -> tuple[tuple[str, str], ...]:
     """Free columns: what all images of the case share, else what each says."""
-    rows = [image.row for image in case.images] or list(case.regions)
+    rows = [image.row for image in case.images] or [region.row for region in case.regions]
     names = dict.fromkeys(name for row in rows for name in row.extra)
     found = []
     for name in names:

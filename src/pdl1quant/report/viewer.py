@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from pdl1quant.report.fields import IMAGE_FIELD_UM, MIN_FIELD_CELLS, SLIDE_FIELD
 from pdl1quant.report.outlines import Rings, draw_cells, read_rings, within
 from pdl1quant.report.pixels import Picture, Source, jpeg_uri, plain_picture, shrunk
 from pdl1quant.report.regions import draw_regions, fit_regions
+from pdl1quant.report.shown import Crop, Shown, TilePlace
 from pdl1quant.report.tiles import TILE_PX
 from pdl1quant.report.words import about_images
 from pdl1quant.review.uncertain import uncertainty
@@ -59,49 +60,6 @@ _MARGIN_PX = 16
 _N_FIELDS = 4
 """So many of the most, and of the least, certain fields are shown."""
 _COMPANION_SIDE_PX = 1400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Crop:
-    """One field as it is shown among the most or least certain."""
-
-    uri: str
-    image: str
-    text: str
-    picture: int
-    """Number of the viewer's picture that shows it; -1 for none."""
-    x: float
-    y: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TilePlace:
-    """Where the tiles of a case's slides go: a folder, and its address in the case's page."""
-
-    folder: Path
-    address: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """All pictures of one case.
-
-    ``data`` is what the viewer in the page reads. ``thumb`` and ``sheet`` are data URIs, empty without any picture;
-    ``sheet_image`` is the image that they show.
-    """
-
-    data: dict[str, Any]
-    thumb: str
-    sheet: str
-    sheet_image: str
-    styles: tuple[RegionStyle, ...]
-    """Kinds of regions that are outlined in ``sheet``."""
-    has_cells: bool
-    """Whether the cells are outlined in ``sheet``, by this report."""
-    unsure: tuple[Crop, ...]
-    sure: tuple[Crop, ...]
-    companions: tuple[tuple[str, str], ...]
-    remarks: tuple[str, ...]
 
 
 def show_case(
@@ -186,7 +144,9 @@ class _Making:
             self._take_sheet(image, source)
         self._add_picture(image, source)
         source.forget()
-        has_cores = any(region.level == "core" and region.image == image.row.image for region in self.case.regions)
+        has_cores = any(
+            region.row.level == "core" and region.row.image == image.row.image for region in self.case.regions
+        )
         if has_cores and not any(region.kind == "core" for region in image.regions.shown):
             self._add_names(image)
 

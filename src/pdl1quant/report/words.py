@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.config import Config
     from pdl1quant.model import Indication, RulePack, StainEstimate
+    from pdl1quant.outputs.reviewed import ReviewedRow
     from pdl1quant.outputs.scores_table import ScoreRow
 
 _NAME_LENGTH = 120
@@ -261,12 +262,30 @@ def shortened(name: str) -> str:
 
 def region_score(row: ScoreRow) -> tuple[str, ...]:
     """What is said of a region or core beside its outline: TPS, interval and cells, then its doubts."""
-    interval = format_interval(row.tps_low, row.tps_high, dash="\N{EN DASH}")
-    tps = f"TPS {format_tps(row.tps)} %" if row.tps is not None else "TPS not defined"
-    n = row.n_tumour or 0
-    told = f"{tps}{f' ({interval})' if interval else ''}; {n:,} tumour cell{'' if n == 1 else 's'}"
+    told = _tps_of(row.tps, row.tps_low, row.tps_high, n_tumour=row.n_tumour or 0)
     status = () if row.status is Status.OK else (STATUS_TEXTS[row.status],)
     return (told, *status, *filter(None, [own_doubts(row.flags)]))
+
+
+EDITED_SINCE = "Edits are not counted: run pdl1quant rescore, then pdl1quant report"
+"""What is said of a reviewed score that is not of all edits, or of none."""
+
+
+def reviewed_score(row: ReviewedRow) -> tuple[str, ...]:
+    """The same of what a review makes of it; nothing where nobody reviewed it."""
+    if not row.reviewers:
+        return ()
+    if row.reviewed_n_tumour is None:
+        return (f"Reviewed: {row.error}",)
+    tps = _tps_of(row.reviewed_tps, row.reviewed_tps_low, row.reviewed_tps_high, n_tumour=row.reviewed_n_tumour)
+    n = row.n_edits or 0
+    return (f"Reviewed: {tps}; {n:,} edit{'' if n == 1 else 's'}",)
+
+
+def _tps_of(tps: float | None, low: float | None, high: float | None, *, n_tumour: int) -> str:
+    interval = format_interval(low, high, dash="\N{EN DASH}")
+    text = f"TPS {format_tps(tps)} %" if tps is not None else "TPS not defined"
+    return f"{text}{f' ({interval})' if interval else ''}; {n_tumour:,} tumour cell{'' if n_tumour == 1 else 's'}"
 
 
 def about_images(remarks: Mapping[str, Sequence[str]]) -> list[str]:

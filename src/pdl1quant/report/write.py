@@ -12,7 +12,8 @@ from pdl1quant.report.controls import control_panel
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import case_page, cohort_page
 from pdl1quant.report.sheet import sheet_of
-from pdl1quant.report.viewer import MAX_CELLS, MAX_SHEET_LENGTH, TilePlace, show_case
+from pdl1quant.report.shown import TilePlace
+from pdl1quant.report.viewer import MAX_CELLS, MAX_SHEET_LENGTH, show_case
 
 if TYPE_CHECKING:
     from pathlib import Path

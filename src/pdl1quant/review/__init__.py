@@ -16,13 +16,22 @@ from pdl1quant.review.drawn import (
 from pdl1quant.review.edits import Edit, EditKind, MadeCell, RoiRule, Standing
 from pdl1quant.review.labels import labels_from_reviews, mpp_of_runs, write_review_labels
 from pdl1quant.review.ledger import ledger_digest, ledger_path
+from pdl1quant.review.places import find_image, find_roi, run_regions, spoilt_regions
 from pdl1quant.review.recount import review_cells
 from pdl1quant.review.rescore import Rescored, rescore
-from pdl1quant.review.results import ImageResult, Results, find_image, find_roi, open_results, spoilt_regions
+from pdl1quant.review.results import ImageResult, Results, open_results
 from pdl1quant.review.session import Review
 from pdl1quant.review.threshold import accept_threshold
 from pdl1quant.review.uncertain import next_uncertain, reviewed_curve, uncertainty
-from pdl1quant.review.wording import Comparison, case_text, cell_text, compare, excluding_text, flags_text
+from pdl1quant.review.wording import (
+    Comparison,
+    case_text,
+    cell_text,
+    compare,
+    compare_region,
+    excluding_text,
+    flags_text,
+)
 
 __all__ = [
     "CaseReview",
@@ -41,6 +50,7 @@ __all__ = [
     "case_text",
     "cell_text",
     "compare",
+    "compare_region",
     "drawn_region",
     "ellipse_ring",
     "excluding_text",
@@ -63,6 +73,7 @@ __all__ = [
     "review_cells",
     "reviewed_curve",
     "rings_of",
+    "run_regions",
     "say_of_case",
     "split_cells",
     "spoilt_regions",

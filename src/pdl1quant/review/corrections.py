@@ -20,7 +20,8 @@ from pdl1quant.outputs.geojson import cell_id
 from pdl1quant.outputs.objects import CellObjects, is_redrawn, read_cell_objects
 from pdl1quant.outputs.palette import counts_as_positive, is_left_out
 from pdl1quant.review.edits import EditKind, MadeCell
-from pdl1quant.review.results import ImageResult, Results, load_cells, open_results, spoilt_regions
+from pdl1quant.review.places import spoilt_regions
+from pdl1quant.review.results import ImageResult, Results, load_cells, open_results
 from pdl1quant.review.session import Review
 from pdl1quant.slides.roi import points_in_rois
 

@@ -12,7 +12,8 @@ from pdl1quant.errors import ReviewError
 from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.review.edits import EditKind
 from pdl1quant.review.ledger import ledger_path
-from pdl1quant.review.results import find_image, open_results
+from pdl1quant.review.places import find_image
+from pdl1quant.review.results import open_results
 from pdl1quant.review.session import Review
 
 if TYPE_CHECKING:

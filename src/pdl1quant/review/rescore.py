@@ -11,8 +11,9 @@ from pdl1quant.outputs.files import REVIEWED_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
 from pdl1quant.outputs.scores_table import DECIMALS, ScoreRow
 from pdl1quant.review.cases import CaseReview, review_case
-from pdl1quant.review.cores import CoreReview, review_core_case, review_cores, score_core, slides_of_cores
+from pdl1quant.review.cores import review_core_case, slides_of_cores
 from pdl1quant.review.ledger import ledger_digest, ledger_path
+from pdl1quant.review.region_scores import RegionReview, review_regions, score_region
 from pdl1quant.review.results import ImageResult, Results, open_results
 from pdl1quant.review.session import Review
 from pdl1quant.review.wording import tps_text
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 OF_CORES = "its cores are not recounted: results of an earlier version do not say where they lie; score again"
 """What is said of a case of cores then."""
+OF_REGIONS = "is not recounted: results of an earlier version do not say where it lies; score again"
+"""What is said of a drawn region, or a core, then."""
+OF_CORNERS = "is not recounted: the regions of its image have too many corners to be kept; simplify them, score again"
 OF_NESTS = (
     "nests of tumour cells were not looked for anew, and the CPS is by those of the run: results of an earlier version "
     "do not say how large the image is; score again"
@@ -100,14 +104,14 @@ def case_line(row: ReviewedRow) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _OfCase:
-    """Rows of the images of a case, of their cores, and of the case; and the cores as reviewed.
+    """Rows of the images of a case, of their regions and cores, and of the case; and these regions as reviewed.
 
-    ``cores`` and ``failed``, the images whose edits cannot be applied, are by the place of their results.
+    ``regions`` and ``failed``, the images whose edits cannot be applied, are by the place of their results.
     """
 
     rows: tuple[ReviewedRow, ...]
     problems: tuple[str, ...]
-    cores: Mapping[str, tuple[CoreReview, ...]]
+    regions: Mapping[str, tuple[RegionReview, ...]]
     failed: frozenset[str]
 
 
@@ -129,11 +133,11 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> _OfCase:
             problems.append(str(error))
     if any(_keeps_nests(review) for review in reviews.values()):
         problems.append(f"{case_row.case or '.'}: {OF_NESTS}")
-    cores = {stem: review_cores(review) for stem, review in reviews.items()}
+    regions = {stem: review_regions(review) for stem, review in reviews.items()}
     rows: list[ReviewedRow] = []
     for image in images:
         stem = results.original_of(image).stem  # what a duplicate repeats may stand below it
-        of_image = _rows_of_image(results, image, reviews.get(stem), cores.get(stem, ()))
+        of_image = _rows_of_image(results, image, reviews.get(stem), regions.get(stem, ()))
         if image.stem in errors:
             told = f"{image.name} could not be recounted; see its row"
             of_image = [replace(row, status=Status.FAILED, error=told) for row in of_image]
@@ -146,7 +150,7 @@ def _rescored_case(results: Results, case_row: ScoreRow) -> _OfCase:
         case = replace(case, status=Status.FAILED, error=f"{which} could not be recounted; see above")
     elif reviews:
         case = replace(case, **_of_case(review_case(list(reviews.values()), case_row)))
-    return _OfCase(rows=(*rows, case), problems=tuple(problems), cores=cores, failed=frozenset(errors))
+    return _OfCase(rows=(*rows, case), problems=tuple(problems), regions=regions, failed=frozenset(errors))
 
 
 def _keeps_nests(review: Review) -> bool:
@@ -156,31 +160,39 @@ def _keeps_nests(review: Review) -> bool:
 
 
 def _rows_of_image(
-    results: Results, image: ImageResult, review: Review | None, cores: Sequence[CoreReview]
+    results: Results, image: ImageResult, review: Review | None, regions: Sequence[RegionReview]
 ) -> list[ReviewedRow]:
-    """The row of an image, then those of its cores; without a review as the run wrote them."""
-    row, of_cores = _automated(image.row), {core.name: _automated(core.row) for core in image.cores}
+    """The row of an image, then those of its regions and cores; without a review as the run wrote them."""
+    row, of_regions = _automated(image.row), {each.key: _automated(each.row) for each in image.regions}
     if review is not None:
         row = replace(row, **_of_image(review))
-    for core in cores:
-        name = core.result.name
-        of_cores[name] = replace(of_cores[name], **_of_case(score_core(results, core)))
-    rows = [row, *of_cores.values()]
+        counted = {each.result.key: each for each in regions}
+        for each in image.regions:
+            reviewed = _of_region(results, counted.get(each.key), is_known=each.brown is not None)
+            of_regions[each.key] = replace(of_regions[each.key], **reviewed)
+    rows = [row, *of_regions.values()]
     if review is not None and image.is_duplicate:
         duplicate = str(ResultFlag.DUPLICATE)
         rows = [replace(each, reviewed_flags=(*each.reviewed_flags, duplicate)) for each in rows]
     return rows
 
 
+def _of_region(results: Results, region: RegionReview | None, *, is_known: bool) -> dict[str, Any]:
+    """What the review makes of a region, or why nothing; ``is_known``: the run wrote down what that takes."""
+    if region is None:
+        return {"error": OF_CORNERS if is_known else OF_REGIONS}
+    return _of_case(score_region(results, region))
+
+
 def _rescored_cores(results: Results, case_row: ScoreRow, of_slides: Sequence[_OfCase]) -> ReviewedRow:
     """The row of a case that has no image of its own, but cores on slides; ``of_slides`` are the cases of those."""
     case = _automated(case_row)
-    cores = {stem: found for each in of_slides for stem, found in each.cores.items()}
+    regions = {stem: found for each in of_slides for stem, found in each.regions.items()}
     failed = {stem for each in of_slides for stem in each.failed}
     of_failed = [image.name for image in slides_of_cores(results, case_row.case) if image.stem in failed]
     if of_failed:
         return replace(case, status=Status.FAILED, error=f"{of_failed[0]} could not be recounted; see its row")
-    reviewed = review_core_case(results, case_row, cores)
+    reviewed = review_core_case(results, case_row, regions)
     if reviewed is not None:
         return replace(case, **_of_case(reviewed))
     told = OF_CORES if case.n_tumour is not None else ""

@@ -28,19 +28,18 @@ from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
 from pdl1quant.outputs.run_record import read_run_record
 from pdl1quant.outputs.scores_table import HOW_TO_RENEW, ScoreRow, as_written, read_scores
 from pdl1quant.outputs.tables import SCHEMA, read_cells_of
-from pdl1quant.review.core_results import CoreResult, MappedCore, core_map_of, cores_of_entry
 from pdl1quant.review.ledger import LedgerHead
-from pdl1quant.slides.hashing import hash_input
-from pdl1quant.slides.roi import Roi, RoiKind
-from pdl1quant.slides.roi_file import read_geojson_rois
+from pdl1quant.review.region_results import MappedCore, RegionResult, core_map_of, regions_of_entries
 from pdl1quant.stages.nests import Squares
-from pdl1quant.whole_slides.arrays import array_rois
+from pdl1quant.whole_slides.kept_regions import regions_said
 from pdl1quant.whole_slides.waiting import NestGround, nest_grounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
+
+    from pdl1quant.slides.roi import Roi
 
 _PACK = TypeAdapter(RulePack)
 _ESTIMATES = TypeAdapter(dict[str, StainEstimate])
@@ -61,8 +60,8 @@ class ImageResult:
     """Hash of the regions that were drawn for it; empty without any."""
     brown: BrownArea | None = None
     """Area that is brown, and that of it in no cell; None where the run did not write it down."""
-    cores: tuple[CoreResult, ...] = ()
-    """Those of a microarray; none where the run did not write them down."""
+    regions: tuple[RegionResult, ...] = ()
+    """What was drawn on it and has a score of its own, and the cores of a microarray."""
 
     @property
     def is_scored(self) -> bool:
@@ -169,9 +168,9 @@ class ImageCells:
     """The cells of an image as the run left them.
 
     ``sides_um`` are those of a pixel (`pixel_sides`). ``tumour_area_um2`` is that of the tumour region drawn for the
-    run; None without one, or where the results do not say it. ``rois`` are the cores of a microarray and what was drawn
-    to be left out of them. ``grounds`` are where nests of tumour cells are looked for, where no tumour was drawn; none
-    where the results, of an earlier version, do not say how large the image is.
+    run; None without one, or where the results do not say it. ``rois`` are what was drawn, and the cores of a
+    microarray. ``grounds`` are where nests of tumour cells are looked for, where no tumour was drawn; none where the
+    results, of an earlier version, do not say how large the image is.
     """
 
     cells: pd.DataFrame
@@ -245,7 +244,7 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
     cells, said = read_cells_of(path)
     _check(path, said, results=results, image=image)
     area = said.get("tumour_area_um2")
-    sides_um, rois = pixel_sides(said), array_rois(said)
+    sides_um, rois = pixel_sides(said), regions_said(said)
     grounds: tuple[NestGround, ...] = ()
     if "width_px" in said:
         width, height = int(said["width_px"]), int(said["height_px"])
@@ -317,66 +316,6 @@ def digest_of(cells: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def spoilt_regions(results: Results, image: ImageResult) -> tuple[Roi, ...]:
-    """What the run found spoilt on a whole slide; nothing where it looked for none.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read.
-    """
-    path = result_path(results.out, "artefacts", image.stem)
-    if not path.is_file() or b'"geometry"' not in path.read_bytes():
-        return ()
-    return tuple(replace(each, kind=RoiKind.INCLUDE) for each in read_geojson_rois(path))
-
-
-def find_image(results: Results, image: ImageResult, *, folder: Path | None = None) -> Path:
-    """Where the file of an image is now: in ``folder``, else where the run read it; known by its hash.
-
-    Raises
-    ------
-    ReviewError
-        It moved, or what lies in its place is another image.
-    """
-    roots = [folder] if folder is not None else list(results.sources)
-    name = Path(image.name).name
-    places = [path for root in roots for path in (root / image.name, root / name, root)]
-    there = [path for path in dict.fromkeys(places) if path.exists() and path.name == name]
-    for path in there:
-        if hash_input(path) == image.sha256:
-            return path
-    if there:
-        raise ReviewError(f"{there[0]}: is not the image that was scored (its hash differs); give the folder of that")
-    where = folder or (roots[0] if roots else "unknown")
-    raise ReviewError(f"{image.name}: is not in {where} any more; give the folder it moved to (--images FOLDER)")
-
-
-def find_roi(results: Results, image: ImageResult) -> Path | None:
-    """The file of the regions that were drawn for an image, known by its hash; None where none were.
-
-    Raises
-    ------
-    ReviewError
-        It moved, or was changed since.
-    """
-    if not image.roi_sha256:
-        return None
-    for source in results.roi_sources:
-        places = [source]
-        if source.is_dir():
-            names = (Path(image.name), Path(image.name).with_suffix(""))
-            places = [source / name.with_name(f"{name.name}.geojson") for name in names]
-        for path in places:
-            if path.is_file() and hash_input(path) == image.roi_sha256:
-                return path
-    where = results.roi_sources[0] if results.roi_sources else "unknown"
-    raise ReviewError(
-        f"{image.name}: the regions that were drawn for it are not in {where} any more, or were changed; "
-        "the score is theirs all the same"
-    )
-
-
 def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[ImageResult, ...]:
     """Images with their rows, in whatever order a spreadsheet left these; their order alone tells those of one name."""
     keys = [(as_written(entry["image"]), as_written(entry["case"])) for entry in entries]
@@ -387,7 +326,7 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
             met.append((row.image, row.case))
             waiting[met[-1]].append(row)
     images: list[ImageResult] = []
-    for entry, key in zip(entries, keys, strict=True):
+    for entry, key, regions in zip(entries, keys, regions_of_entries(entries, rows), strict=True):
         if not waiting[key]:
             raise ReviewError(f"{SCORES_NAME}: has no row for {key[0]}; {HOW_TO_RENEW}")
         row = waiting[key].pop(0)
@@ -402,7 +341,7 @@ def _paired(entries: list[dict[str, Any]], rows: tuple[ScoreRow, ...]) -> tuple[
                 row=row,
                 roi_sha256=entry.get("roi_sha256") or "",
                 brown=None if entry.get("brown") is None else BrownArea(**entry["brown"]),
-                cores=cores_of_entry(entry, rows, n_before=sum(each.name == row.image for each in images)),
+                regions=regions,
             )
         )
     return tuple(images)

@@ -10,6 +10,7 @@ import numpy as np
 
 from pdl1quant.errors import ReviewError
 from pdl1quant.model import CellClass, Counts, ResultFlag
+from pdl1quant.outputs.scores_table import as_written
 from pdl1quant.review.brown import reviewed_brown
 from pdl1quant.review.edits import (
     CHANGES,
@@ -29,6 +30,7 @@ from pdl1quant.review.recount import BlockCounts, score_blocks
 from pdl1quant.review.results import ImageResult, Results, head_of, load_cells
 from pdl1quant.review.state import CellState
 from pdl1quant.review.uncertain import left_of, unsure_rows
+from pdl1quant.whole_slides.regions import cut_regions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.model import BrownArea, IntpArray, Score
     from pdl1quant.outputs.scores_table import ScoreRow
+    from pdl1quant.whole_slides.regions import Region
 
 _TUMOUR_UNCONFIRMED = str(ResultFlag.TUMOUR_UNCONFIRMED)
 _NO_NESTS = str(ResultFlag.NO_NESTS)
@@ -69,7 +72,7 @@ class Review:
         self.mpp = loaded.mpp
         self.sides_um = loaded.sides_um
         self.rois = loaded.rois
-        """Cores of a microarray, and what was drawn to be left out of them."""
+        """What was drawn for the run, and the cores of a microarray; none where the results do not say it."""
         self._tumour_area_um2 = loaded.tumour_area_um2
         self.ledger = EditLedger(ledger_path(results.out, image.stem), head_of(results, image, loaded.cells))
         self.state = CellState(
@@ -119,6 +122,14 @@ class Review:
     def regions(self) -> tuple[tuple[RoiRule, dict[str, Any]], ...]:
         """What each region of the review does, and its GeoJSON; those that hold, in the order of drawing."""
         return tuple(self.state.regions().values())
+
+    @cached_property
+    def drawn(self) -> dict[tuple[str, str], Region]:
+        """What was drawn for the run and has a score of its own, and the cores, cut as the run did; by level and name.
+
+        None where the results do not say it.
+        """
+        return {(each.level, as_written(each.name)): each for each in cut_regions(self.rois)}
 
     @property
     def regions_changed(self) -> bool:

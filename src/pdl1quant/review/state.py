@@ -20,13 +20,12 @@ from pdl1quant.review.edits import (
     Edit,
     EditKind,
     active_ids,
-    outlines_of_regions,
 )
 from pdl1quant.review.made import made_rows, shared_brown
 from pdl1quant.review.nests import NestsNow
-from pdl1quant.review.regions import CALLED_BACK, IN, OUT, UNSAID, painted, region
+from pdl1quant.review.regions import CALLED_BACK, IN, OUT, UNSAID
+from pdl1quant.review.regions_now import OF_REGIONS, RegionsNow
 from pdl1quant.review.words import spoken
-from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages.nests import may_make_nests
 
 if TYPE_CHECKING:
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 
     Int8Array = NDArray[np.int8]
 
-_OF_REGIONS = (EditKind.ROI, EditKind.REDRAW)
 _CLASSES = [str(each) for each in CellClass]
 _CODE = {name: code for code, name in enumerate(_CLASSES)}
 _TUMOUR = _CODE[CellClass.TUMOUR]
@@ -114,12 +112,12 @@ class CellState:
         self._active: set[str] = set()
         self._rows: dict[str, IntpArray] = {}
         self._made: dict[str, IntpArray] = {}
-        self._regions: dict[str, Roi] = {}
+        self._regions = RegionsNow()
+        self._regions.append(self.places_px)
         n = len(cells)
         self._class = np.full(n, UNSAID, dtype=np.int8)
         self._positive = np.full(n, UNSAID, dtype=np.int8)
         self._positive_at_first = self._positive.copy()
-        self._inside = np.full(n, UNSAID, dtype=np.int8)
         self._n_touches = np.zeros(n, dtype=np.int32)
         self._n_removed = np.zeros(n, dtype=np.int32)
         self._exists = np.ones(n, dtype=bool)
@@ -201,8 +199,9 @@ class CellState:
 
     def calls_back(self, rows: IntpArray | None = None) -> bool:
         """Whether one of ``rows`` (all by default) is a cell in a region to include that no later one paints over."""
-        is_back = self.present & (self._inside == CALLED_BACK)
-        return bool((is_back if rows is None else is_back[rows]).any())
+        side = self._regions.sides if rows is None else self._regions.sides[rows]
+        present = self.present if rows is None else self._exists[rows] & (self._n_removed[rows] == 0)
+        return bool((present & (side == CALLED_BACK)).any())
 
     def touched_rows(self) -> tuple[IntpArray, IntpArray]:
         """Places in ``edits`` of the changes that hold, and the rows that each of them touches or made: (m,) each."""
@@ -212,11 +211,9 @@ class CellState:
         numbers = np.repeat(np.array([k for k, _ in held], dtype=np.intp), [len(each) for each in rows])
         return numbers, np.concatenate([none, *rows])
 
-    def regions_over(self, area: Any) -> frozenset[str]:
-        """Ids of the edits that drew, or redrew, a region which holds now and meets ``area`` (px, from the corner)."""
-        found = outlines_of_regions(self.edits, self._active).items()
-        met = [{name, edit.id} for name, (_, edit) in found if self._regions[edit.id].geometry.intersects(area)]
-        return frozenset().union(*met)
+    def regions_over(self, area: Any, *, within_px: float = 0.0) -> frozenset[str]:
+        """Ids of the edits whose region holds and meets an area; see `RegionsNow.over`."""
+        return self._regions.over(area, within_px=within_px)
 
     @property
     def has_nests(self) -> bool | None:
@@ -230,8 +227,7 @@ class CellState:
 
     def regions(self) -> dict[str, tuple[RoiRule, dict[str, Any]]]:
         """What each region that holds does, and its outline now, GeoJSON; by the id of the edit that drew it."""
-        found = outlines_of_regions(self.edits, self._active)
-        return {name: (rule, edit.geometry or {}) for name, (rule, edit) in found.items()}
+        return self._regions.outlines()
 
     # --- edits ---
     def take(self, edits: Sequence[Edit]) -> IntpArray:
@@ -250,8 +246,8 @@ class CellState:
         for edit in new:
             touched.append(self._set_standing(edit, holds=True))
             self._speak(edit, self._rows[edit.id])
-        if any(edit.kind in _OF_REGIONS for edit in (*turned, *new)):
-            touched.append(self._draw_regions())
+        if any(edit.kind in OF_REGIONS for edit in (*turned, *new)):
+            touched.append(self._regions.hold(self.edits, active, self.places_px))
         if self._nests is not None:
             touched.append(self._follow_nests(np.unique(np.concatenate(touched)).astype(np.intp)))
         return np.unique(np.concatenate(touched)).astype(np.intp)
@@ -271,8 +267,7 @@ class CellState:
         for edit in edits:
             rows = self.rows_of(edit.cells) if edit.cells else np.zeros(0, dtype=np.intp)
             self._rows[edit.id] = rows[rows >= 0]
-            if edit.kind in _OF_REGIONS and edit.geometry is not None:
-                self._regions[edit.id] = Roi(kind=RoiKind.INCLUDE, name=str(edit.to), geometry=region(edit.geometry))
+            self._regions.draw(edit)
 
     def _append(self, edits: list[Edit]) -> None:
         if not edits:
@@ -298,7 +293,7 @@ class CellState:
         words = [UNSAID if cell.positive is None else int(cell.positive) for edit in edits for cell in edit.made]
         self._positive = np.append(self._positive, np.array(words, dtype=np.int8))
         self._positive_at_first = np.append(self._positive_at_first, np.array(words, dtype=np.int8))
-        self._inside = np.append(self._inside, self._sides_of(places))
+        self._regions.append(places)
         self._n_touches = np.append(self._n_touches, np.ones(n, dtype=np.int32))
         self._n_removed = np.append(self._n_removed, np.zeros(n, dtype=np.int32))
         self._exists = np.append(self._exists, np.zeros(n, dtype=bool))
@@ -335,16 +330,6 @@ class CellState:
             if edit.id in self._active and edit.kind in {EditKind.CLASS, EditKind.POSITIVE}:
                 of_edit = self._rows[edit.id]
                 self._speak(edit, of_edit[is_asked[of_edit]])
-
-    def _draw_regions(self) -> IntpArray:
-        """Say anew on which side of the regions that hold all rows lie; those whose side changed."""
-        before, self._inside = self._inside, self._sides_of(self.places_px)
-        return np.flatnonzero(self._inside != before)
-
-    def _sides_of(self, places_px: Float64Array) -> Int8Array:
-        """The regions that hold, painted over each other, at some places."""
-        found = outlines_of_regions(self.edits, self._active).values()
-        return painted(places_px, [(rule, self._regions[edit.id]) for rule, edit in found])
 
     # --- what it makes of the cells ---
     def counted(self, rows: IntpArray | None = None, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -397,14 +382,14 @@ class CellState:
         codes = self._classes(rows, measured)
         flags = self._placed(rows, at_first, codes)
         is_far = (at_first & far) != 0 if self._nests is None else self._nests.is_far[rows]
-        is_far &= np.isin(codes, _IMMUNE) & (self._inside[rows] != CALLED_BACK)
+        is_far &= np.isin(codes, _IMMUNE) & (self._regions.sides[rows] != CALLED_BACK)
         flags = np.where(is_far, flags | far, flags & ~far)
         is_edited = (self._n_touches[rows] > 0) | (flags != at_first)
         return np.asarray(np.where(is_edited, flags | np.int32(Flag.EDITED), flags), dtype=np.int32)
 
     def _placed(self, rows: IntpArray, at_first: NDArray[np.int32], codes: Int8Array) -> NDArray[np.int32]:
         """Flags that follow from the regions and from what was said: all but those that others make (nests)."""
-        flags, side, outside = at_first, self._inside[rows], np.int32(Flag.OUTSIDE_ROI)
+        flags, side, outside = at_first, self._regions.sides[rows], np.int32(Flag.OUTSIDE_ROI)
         # Beside the drawn tumour it is the class, which a reviewer may change, that says whether a cell counts.
         beside = (flags & int(Flag.BESIDE_TUMOUR)) != 0
         flags = np.where(beside, np.where(np.isin(codes, _IMMUNE), flags & ~outside, flags | outside), flags)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
+from pdl1quant.review.region_scores import review_regions, score_region
 from pdl1quant.stages.score import format_interval, format_tps
 
 if TYPE_CHECKING:
@@ -38,6 +39,32 @@ def compare(review: Review) -> tuple[Comparison, ...]:
         Comparison(name="All cells", automated=f"{counts[0].n_cells:,}", reviewed=f"{counts[1].n_cells:,}"),
         Comparison(name="CPS", automated=_cps_text(before), reviewed=_cps_text(now)),
         Comparison(name="H-score", automated=_number(before.h_score), reviewed=_number(now.h_score)),
+    )
+
+
+def compare_region(review: Review, key: tuple[str, str]) -> tuple[Comparison, ...]:
+    """The numbers of a drawn region or a core, by its level and name in ``scores.csv``; those of the run as written.
+
+    The reviewed ones are empty where the results do not say what a recount takes.
+    """
+    row = next(each.row for each in review.image.regions if each.key == key)
+    found = review_regions(review, only=key)
+    case = score_region(review.results, found[0]) if found else None
+    now = None if case is None else case.score
+    automated = {
+        "Interval, %": format_interval(row.tps_low, row.tps_high) or "undefined",
+        "Positive / tumour cells": f"{row.n_tumour_positive or 0:,} / {row.n_tumour or 0:,}",
+        "All cells": f"{row.n_cells or 0:,}",
+    }
+    reviewed = dict.fromkeys(automated, "")
+    if case is not None and now is not None:
+        told = (interval_text(now), _cells(case.counts, now), f"{case.counts.n_cells:,}")
+        reviewed = dict(zip(automated, told, strict=True))
+    name = f"{review.score.score_name}, %"
+    tps = Comparison(name=name, automated=format_tps(row.tps), reviewed="" if now is None else format_tps(now.tps))
+    return (
+        tps,
+        *(Comparison(name=each, automated=text, reviewed=reviewed[each]) for each, text in automated.items()),
     )
 
 

@@ -7,6 +7,7 @@ from pdl1quant.views.cells import CellView
 from pdl1quant.views.levels import LevelArray, slide_levels, stain_levels
 from pdl1quant.views.masks import HeatMap, TissueMask, heat_map, tissue_mask
 from pdl1quant.views.outlines import Outlines, read_outlines
+from pdl1quant.views.regions import RegionView
 from pdl1quant.views.scene import Scene, open_scene
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "HeatMap",
     "LevelArray",
     "Outlines",
+    "RegionView",
     "Scene",
     "TissueMask",
     "added_cell",

@@ -10,20 +10,20 @@ import numpy as np
 from pdl1quant.errors import InputError, OutputError, ReviewError
 from pdl1quant.model import SlideGrid
 from pdl1quant.outputs.written_outlines import find_outlines
-from pdl1quant.review import Review, find_image, find_roi, spoilt_regions
+from pdl1quant.review import Review, find_image, run_regions, spoilt_regions
 from pdl1quant.slides.opening import open_slide
 from pdl1quant.slides.roi import CENTRE, roi_mask
-from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.views.cells import CellView
 from pdl1quant.views.levels import COARSEST_PX, slide_grids
 from pdl1quant.views.outlines import Outlines, no_outlines, read_outlines
+from pdl1quant.views.regions import RegionView
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pdl1quant.model import BoolArray, Slide, StainEstimate
+    from pdl1quant.outputs.regions import OutlinedRegion
     from pdl1quant.review import ImageResult, Results
-    from pdl1quant.slides.roi import Roi
 
 ARTEFACT_UM = 8.0
 """Places of the map of artefacts."""
@@ -33,7 +33,7 @@ _MARGIN_PX = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One image under review: its slide (if it is where it was), its cells, what was drawn for the run.
+    """One image under review: its slide (if it is where it was), its cells, its regions.
 
     ``notes`` says in a line each what is missing and what to do.
     """
@@ -43,7 +43,8 @@ class Scene:
     estimate: StainEstimate | None
     grids: tuple[SlideGrid, ...]
     cells: CellView
-    rois: tuple[Roi, ...]
+    regions: RegionView
+    """What was drawn for the run, and the cores that it found."""
     artefacts: BoolArray | None
     """(H, W) mask over the slide, as coarse as it was found; None where the run looked for none."""
     notes: tuple[str, ...]
@@ -96,10 +97,9 @@ def open_scene(results: Results, image: ImageResult, *, folder: Path | None = No
     except OutputError as error:
         outlines = no_outlines(len(review.cells))
         notes.append(str(error))
-    rois: tuple[Roi, ...] = ()
+    regions: list[OutlinedRegion] = []
     try:
-        if (found := find_roi(results, image)) is not None:
-            rois = read_geojson_rois(found)
+        regions = run_regions(review)
     except (ReviewError, InputError) as error:
         notes.append(str(error))
     grids = _bare_grids(review) if slide is None else slide_grids(slide)
@@ -109,7 +109,7 @@ def open_scene(results: Results, image: ImageResult, *, folder: Path | None = No
         estimate=results.estimates.get(image.case),
         grids=grids,
         cells=CellView(review, outlines, grids),
-        rois=rois,
+        regions=RegionView(regions, grids),
         artefacts=_artefacts(results, review, grids[0], notes),
         notes=tuple(notes),
     )

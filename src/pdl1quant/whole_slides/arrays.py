@@ -1,8 +1,7 @@
-"""Cores of a microarray as regions of its slide, and as the cells table of the slide keeps them."""
+"""Cores of a microarray as regions of its slide."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import cv2
@@ -15,8 +14,6 @@ from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import tma
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from pdl1quant.config import Config
     from pdl1quant.model import ArtefactMap, BoolArray, Slide
 
@@ -61,38 +58,3 @@ def _circle(core: tma.Core, slide: Slide) -> shapely.Polygon:
     circle = shapely.Point(core.x_um, core.y_um).buffer(core.radius_um, quad_segs=SIDES)
     level0 = shapely.transform(circle, lambda points: points / (slide.mpp_x, slide.mpp_y))
     return shapely.intersection(level0, shapely.box(0, 0, slide.width, slide.height))
-
-
-def array_text(rois: Iterable[Roi]) -> dict[str, str]:
-    """What a cells table says of a microarray: its cores and what was drawn to be left out, as GeoJSON.
-
-    Nothing where there are no cores.
-    """
-    rois = tuple(rois)
-    kept = [roi for roi in rois if roi.is_core or roi.kind is RoiKind.EXCLUDE]
-    if not any(roi.is_core for roi in rois):
-        return {}
-    features = [
-        {
-            "type": "Feature",
-            "properties": {"name": roi.title, "class": roi.name, "core": roi.is_core},
-            "geometry": json.loads(shapely.to_geojson(roi.geometry)),
-        }
-        for roi in kept
-    ]
-    return {"array": json.dumps({"type": "FeatureCollection", "features": features}, separators=(",", ":"))}
-
-
-def array_rois(said: Mapping[str, str]) -> tuple[Roi, ...]:
-    """The regions that `array_text` wrote down; none of a slide that is no microarray, or where nobody wrote it."""
-    features = json.loads(said["array"])["features"] if "array" in said else []
-    return tuple(
-        Roi(
-            kind=RoiKind.INCLUDE if each["properties"]["core"] else RoiKind.EXCLUDE,
-            name=each["properties"]["class"],
-            title=each["properties"]["name"],
-            geometry=shapely.from_geojson(json.dumps(each["geometry"])),
-            is_core=each["properties"]["core"],
-        )
-        for each in features
-    )

@@ -44,12 +44,14 @@ _ROWS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Held:
-    """The rows of a table that count for a region, rising, and which of them lie beside it."""
+class Held:
+    """The rows of a table that count for the region of that number, rising, and which of them lie beside it."""
 
     number: int
     rows: IntpArray
     is_beside: BoolArray
+    has_near: bool
+    """Whether an immune cell in it is not far from tumour."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,14 +103,19 @@ class RegionTally:
         object.__setattr__(self, "has_near", np.zeros(len(self.regions), bool))
 
     def add(self, cells: pd.DataFrame) -> None:
-        """Count some cells, flagged as they count for the whole image.
+        """Count some cells, flagged as they count for the whole image."""
+        self.add_held(cells, self.held(cells))
+
+    def add_held(self, cells: pd.DataFrame, found: Iterable[Held]) -> None:
+        """Count what was ``found`` (`held`) of some cells.
 
         Regions are counted many at a time, as far as ``_ROWS_AT_ONCE`` allows.
         """
         counted = cells[list(scoring.COUNTED_COLUMNS)]
-        waiting: list[_Held] = []
+        waiting: list[Held] = []
         n_rows = 0
-        for held in self._held(cells):
+        for held in found:
+            self.has_near[held.number] |= held.has_near
             if waiting and n_rows + held.rows.size > _ROWS_AT_ONCE:
                 self._count(counted, waiting)
                 waiting, n_rows = [], 0
@@ -117,8 +124,8 @@ class RegionTally:
         if waiting:
             self._count(counted, waiting)
 
-    def _held(self, cells: pd.DataFrame) -> Iterator[_Held]:
-        """What each region holds, if anything; ``has_near`` is noted on the way."""
+    def held(self, cells: pd.DataFrame) -> Iterator[Held]:
+        """What each region holds of some cells, if anything."""
         x, y = cells["x_px"].to_numpy() + CENTRE, cells["y_px"].to_numpy() + CENTRE
         immune = cells["cell_class"].isin([CellClass.LYMPHOCYTE, CellClass.MACROPHAGE]).to_numpy()
         may_be_beside = immune & ((cells["flags"].to_numpy() & int(Flag.OUTSIDE_ROI)) == 0)
@@ -132,7 +139,6 @@ class RegionTally:
                 continue
             inside = self._around(region, every, reach_um=0.0)
             inside = inside[shapely.contains_xy(region.geometry, x[inside], y[inside])]
-            self.has_near[number] |= near[inside].any()
             beside = np.zeros(0, np.intp)
             is_inside[inside] = True
             if region.is_tumour:
@@ -142,10 +148,11 @@ class RegionTally:
                     beside = beside[near_in_core(region.geometry, cores, x[beside], y[beside], **how)]
             if inside.size or beside.size:
                 rows = np.sort(np.concatenate([inside, beside]))
-                yield _Held(number=number, rows=rows, is_beside=~is_inside[rows])
+                has_near = bool(near[inside].any())
+                yield Held(number=number, rows=rows, is_beside=~is_inside[rows], has_near=has_near)
             is_inside[inside] = False
 
-    def _count(self, cells: pd.DataFrame, held: Sequence[_Held]) -> None:
+    def _count(self, cells: pd.DataFrame, held: Sequence[Held]) -> None:
         chosen = cells.take(np.concatenate([each.rows for each in held])).reset_index(drop=True)
         beside = np.concatenate([each.is_beside for each in held])
         flags = chosen["flags"].to_numpy() | np.where(beside, int(Flag.BESIDE_TUMOUR), 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -77,43 +77,43 @@ _MAX_PLACES = 1 << 22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """What is scored for itself: its name, unlike that of any other, and its area without what is excluded.
+    """What is scored for itself: its name, unlike any other of its level, and its area without what is excluded.
 
-    ``geometry`` is in pixels of the input, from the corner. ``tumour_px`` is how many of them are tissue that was drawn
-    as tumour. Immune cells beside the region count for it where it ``is_tumour``. ``has_tissue`` says whether there is
-    some in it, with cells or without.
+    ``geometry`` is in pixels of the input, from the corner. Immune cells beside the region count for it where it
+    ``is_tumour``. ``tumour_px`` is how many of its pixels are tissue that was drawn as tumour, ``has_tissue`` says
+    whether there is some in it, with cells or without; `cut_regions`, which knows of no tissue, says neither.
     """
 
     level: str
     name: str
     geometry: Any
-    tumour_px: float
     is_tumour: bool
-    has_tissue: bool
+    tumour_px: float = 0.0
+    has_tissue: bool = False
 
 
 def regions_of(rois: Sequence[Roi], ground: Ground) -> tuple[Region, ...]:
     """The regions that are scored for themselves, in the order given: all but those to exclude."""
-    unwanted, tumour = (_United.of(of_kind(rois, kind)) for kind in (RoiKind.EXCLUDE, RoiKind.TUMOUR))
-    cores = _United.of(roi for roi in rois if roi.is_core)
+    tumour = _United.of(of_kind(rois, RoiKind.TUMOUR))
+    regions = []
+    for region in cut_regions(rois):
+        area_px, has_tissue = ground.look(region.geometry)
+        tumour_px = area_px if region.is_tumour else ground.area_px(tumour.part_of(region.geometry))
+        regions.append(replace(region, tumour_px=tumour_px, has_tissue=has_tissue))
+    return tuple(regions)
+
+
+def cut_regions(rois: Sequence[Roi]) -> tuple[Region, ...]:
+    """Their outlines without what is excluded, and without what lies in no core of a microarray, if it is one."""
+    unwanted, cores = _United.of(of_kind(rois, RoiKind.EXCLUDE)), _United.of(roi for roi in rois if roi.is_core)
     wanted = [roi for roi in rois if roi.kind is not RoiKind.EXCLUDE]
     regions = []
     for roi, name in zip(wanted, _names(wanted), strict=True):
         geometry = unwanted.cut_from(roi.geometry)
         if len(cores.parts) and not roi.is_core:
             geometry = areas_in(cores.part_of(geometry))
-        is_tumour = roi.kind is RoiKind.TUMOUR
-        area_px, has_tissue = ground.look(geometry)
-        regions.append(
-            Region(
-                level="core" if roi.is_core else "roi",
-                name=name,
-                geometry=geometry,
-                tumour_px=area_px if is_tumour else ground.area_px(tumour.part_of(geometry)),
-                is_tumour=is_tumour,
-                has_tissue=has_tissue,
-            )
-        )
+        level = "core" if roi.is_core else "roi"
+        regions.append(Region(level=level, name=name, geometry=geometry, is_tumour=roi.kind is RoiKind.TUMOUR))
     return tuple(regions)
 
 
@@ -132,12 +132,6 @@ def outlined_regions(rois: Sequence[Roi]) -> list[OutlinedRegion]:
         )
         for roi in rois
     ]
-
-
-def core_regions(rois: Sequence[Roi]) -> tuple[tuple[Roi, Any], ...]:
-    """The cores of a microarray, each with the area of it that is scored: all but what is excluded."""
-    unwanted = _United.of(of_kind(rois, RoiKind.EXCLUDE))
-    return tuple((roi, unwanted.cut_from(roi.geometry)) for roi in rois if roi.is_core)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +167,11 @@ def _names(rois: Sequence[Roi]) -> list[str]:
     occurring, used = Counter((roi.is_core, name) for roi, name in zip(rois, names, strict=True)), Counter[str]()
     unlike = []
     for roi, name in zip(rois, names, strict=True):
-        used[name] += not roi.is_core
-        unlike.append(f"{name} {used[name]}" if occurring[False, name] > 1 and not roi.is_core else name)
+        if roi.is_core or occurring[False, name] == 1:
+            unlike.append(name)
+            continue
+        used[name] += 1
+        while (False, f"{name} {used[name]}") in occurring:  # somebody called another one so
+            used[name] += 1
+        unlike.append(f"{name} {used[name]}")
     return unlike
