@@ -297,3 +297,29 @@ def test_cases_without_a_control_of_their_own_are_named(two_cases, tmp_path):
     assert (
         "no negative control of B: folders of --negative-control have the names of other cases" in listener.complaints
     )
+
+
+def test_a_table_of_cases_may_name_a_control_which_is_that_cases_own(two_cases, tmp_path):
+    for name in ("A/a.png", "B/a.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes((two_cases / "in" / name).read_bytes())
+    stained = tmp_path / "in" / "A" / "n.png"
+    stained.write_bytes((two_cases / "neg" / "a" / "n.png").read_bytes())
+    table = tmp_path / "cases.csv"
+    table.write_text("image,case\nA/a.png,P1\nA/n.png,P1\nB/a.png,P2\n")
+    run(tmp_path / "in", tmp_path / "out", cases=table, negative_controls=(stained,), **HOW)
+    assert [(row.image, row.case) for row in rows_of(tmp_path / "out", "control")] == [("n.png", "P1")]
+    assert {row.case: STAINED in row.flags for row in rows_of(tmp_path / "out", "case")} == {"P1": True, "P2": False}
+
+
+def test_the_same_control_in_two_folders_counts_once_and_has_a_name_of_its_own(folder, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "n.png").write_bytes((folder / "blank" / "n0.png").read_bytes())
+    listener = Deaf()
+    controls = (tmp_path / "one", tmp_path / "two")
+    scored(folder, tmp_path / "out", *controls, listener=listener)
+    assert [row.image for row in rows_of(tmp_path / "out", "control")] == ["one/n", "two/n"]
+    limit = read_run_record(tmp_path / "out" / "run.json")["negative_control"]["limits"][""]
+    assert [field["image"] for field in limit["fields"]] == ["one/n"]
+    assert not [line for line in listener.complaints if "more than one case" in line]

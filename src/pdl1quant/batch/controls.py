@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from pdl1quant.outputs.captions import plural
 from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.files import COMPRESSED, SUFFIXES, result_path
 from pdl1quant.pipeline import ControlMember, blank_limit
-from pdl1quant.slides.cases import folded_case
+from pdl1quant.slides.cases import folded_case, read_cases
 from pdl1quant.slides.discover import discover, output_names
 from pdl1quant.slides.opening import is_whole_slide
 from pdl1quant.stages.score import MIN_FIELDS, highest_limit
@@ -50,10 +51,11 @@ def gather_controls(job: Job) -> tuple[Image, ...]:
     if problems:  # what was meant as a control and is none is not to be passed over
         raise UsageError(f"--negative-control {problems[0].message}")
     stems = output_names(found)
+    n_of_name = Counter(str(item.relative) for item in found)
     return tuple(
         Image(
             path=item.path,
-            name=str(item.relative),
+            name=str(item.relative if n_of_name[str(item.relative)] == 1 else stems[item.path]),
             stem=f"{CONTROL_FOLDER}/{stems[item.path]}",
             case=f"{CONTROL_FOLDER}/{item.case}",
             is_slide=is_whole_slide(item.path, mpp=job.mpp, working_mpp=job.config.working_mpp),
@@ -73,19 +75,36 @@ def control_warnings(job: Job, controls: Sequence[Image]) -> tuple[str, ...]:
     return (f"{which} and in no case: {named(taken)}",)
 
 
-def assigned(controls: Sequence[Image], images: Sequence[Image]) -> tuple[Image, ...]:
-    """The controls, each with the case whose own it is: that whose name its folder has."""
+def assigned(controls: Sequence[Image], images: Sequence[Image], job: Job) -> tuple[Image, ...]:
+    """The controls, each with the case whose own it is: that of the table of cases, else whose name its folder has."""
+    in_table = _in_table(job) if controls else {}
     names = [name for image in images for name in (image.case, *(core.case for core in image.cores)) if name]
     cases = {folded_case(name): name for name in reversed(names)}
+    said = [
+        in_table.get(os.path.realpath(image.path), image.path.parent.absolute().name) for image in controls
+    ]
     return tuple(
-        replace(image, control_of=cases.get(folded_case(image.path.parent.absolute().name), "")) for image in controls
+        replace(image, control_of=cases.get(folded_case(name), "")) for image, name in zip(controls, said, strict=True)
     )
+
+
+def _in_table(job: Job) -> dict[str, str]:
+    """The case of each image that the table names, by where it lies."""
+    if job.cases is None:
+        return {}
+    found, _ = discover(job.paths, exclude=job.output)
+    return {os.path.realpath(path): row.case for path, row in read_cases(job.cases, found).items()}
 
 
 def limits_of(controls: Sequence[tuple[Image, Outcome]], plan: Plan) -> dict[str, BlankLimit]:
     """The limits of blank of scored controls, each content once: by the case whose own they are, empty for all."""
     members: dict[str, list[ControlMember]] = {}
+    seen: set[tuple[str, str]] = set()
     for image, outcome in controls:
+        content = (image.control_of, image.sha256)
+        if image.sha256 and content in seen:
+            continue
+        seen.add(content)
         members.setdefault(image.control_of, []).append(
             ControlMember(
                 name=image.name,

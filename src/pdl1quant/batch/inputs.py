@@ -66,12 +66,12 @@ def gather(
     UsageError
         There is nothing to score, or the tables or the regions do not fit the images.
     """
-    found, problems = discover(paths, exclude=output)
-    if not found:
+    everything, problems = discover(paths, exclude=output)
+    if not everything:
         raise UsageError(problems[0].message if problems else "no images given")
-    found = without_controls(found, controls)
+    found = without_controls(everything, controls)
     stems = output_names(found)
-    table = {} if cases is None else _case_table(cases, found)
+    table = {} if cases is None else _case_table(cases, everything)  # it may name controls, too
     regions = _regions(roi, found, stems)
     images = [
         Image(

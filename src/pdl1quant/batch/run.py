@@ -26,6 +26,7 @@ from pdl1quant.batch.controls import (
     without_own,
 )
 from pdl1quant.batch.inputs import (
+    CONTROL_FOLDER,
     array_warnings,
     by_case,
     gather,
@@ -105,7 +106,7 @@ def run(job: Job, *, listener: Listener) -> Summary:
         working_mpp=job.config.working_mpp,
         controls=controls,
     )
-    controls = assigned(controls, images)
+    controls = assigned(controls, images, job)
     given = [
         path for path in (*job.paths, *job.negative_controls, job.roi, job.cases, job.core_map) if path is not None
     ]
@@ -192,7 +193,8 @@ def _run(
             controls=control_entry(limits, control.images, estimates=control.estimates) if controls else None,
         ),
     )
-    for message in shared_warnings([*work.counted, *control.counted]):
+    counted = [replace(image, case=CONTROL_FOLDER) for image in control.counted]  # of each content one counts
+    for message in shared_warnings([*work.counted, *counted]):
         listener.complain(message)
     has_report = _write_report(job.output, listener)
     n_unscored = sum(row.level in ("image", "control") and row.status in UNSCORED for row in rows)
