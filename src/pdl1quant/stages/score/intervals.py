@@ -10,6 +10,7 @@ t1 is a working value.
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -108,9 +109,11 @@ def tps_interval(blocks: Sequence[Counts], total: Counts, compartment: Compartme
 def cps_interval(blocks: Sequence[Counts], total: Counts, compartment: Compartment, config: ScoreConfig) -> Interval:
     """Interval of the CPS, capped at 100; ``total`` is the sum of ``blocks`` and holds tumour cells.
 
-    The CPS is no share of anything, so Wilson's interval does not hold for it. In its place stands the sum of the
-    bounds of its two parts: the TPS, and the odds i / n of an immune positive among immune positive plus tumour cells,
-    whose share i / (i + n) is Wilson's to bound. Conservative: the widths add as if both parts always erred alike.
+    The CPS is no share of anything, so Wilson's interval does not hold for it. In its place stand the bounds of its two
+    parts: the TPS, and the odds i / n of an immune positive among immune positive plus tumour cells, whose share
+    i / (i + n) is Wilson's to bound. Of independent cells the parts err independently, and their distances to the
+    bounds add as squares (Zou & Donner, Stat Med 2008; 27: 1693-1702); how the parts go together from block to block is
+    in the design effect. Where the likeness is not known, nor is that: those bounds add as if both always erred alike.
     """
     k, n, immune = getattr(total.positive, compartment), total.n_tumour, total.positive.immune
     pairs = [(getattr(b.positive, compartment) + b.positive.immune, b.n_tumour) for b in blocks]
@@ -121,9 +124,9 @@ def cps_interval(blocks: Sequence[Counts], total: Counts, compartment: Compartme
     else:
         found.append(_bootstrap(pairs, config))
     found.append(_sum_of_parts(*(each / effect for each in (k, n, immune))))
-    tumour = [(getattr(b.positive, compartment), b.n_tumour) for b in blocks]
-    beside = [(b.positive.immune, b.positive.immune + b.n_tumour) for b in blocks]
-    found.append(_sum_of_bounds(_alike(tumour, config), _alike(beside, config)))
+    tumour = _alike([(getattr(b.positive, compartment), b.n_tumour) for b in blocks], config)
+    beside = _as_odds(_alike([(b.positive.immune, b.positive.immune + b.n_tumour) for b in blocks], config))
+    found.append((tumour[0] + beside[0], tumour[1] + beside[1]))
     return _envelope(found, cap=100.0)
 
 
@@ -155,13 +158,18 @@ def _at_margins(total: Counts, compartment: Compartment, *, immune: bool) -> lis
 
 
 def _sum_of_parts(k: float, n: float, immune: float) -> Interval:
-    return _sum_of_bounds(_wilson(k, n), _wilson(immune, immune + n))
+    """Bounds of the CPS from Wilson's of its parts, which err independently."""
+    parts = (100 * k / n, 100 * immune / n)
+    bounds = (_wilson(k, n), _as_odds(_wilson(immune, immune + n)))
+    below = math.hypot(*(part - low for part, (low, _) in zip(parts, bounds, strict=True)))
+    above = math.hypot(*(high - part for part, (_, high) in zip(parts, bounds, strict=True)))
+    return sum(parts) - below, sum(parts) + above
 
 
-def _sum_of_bounds(tumour: Interval, immune: Interval) -> Interval:
-    """Bounds of the CPS from those of the TPS and of the share of immune positives, all in per cent."""
-    low, high = (share / max(100 - share, _LEAST_OTHERS) for share in immune)
-    return tumour[0] + 100 * low, tumour[1] + 100 * high
+def _as_odds(share: Interval) -> Interval:
+    """Immune positives per tumour cell from their share among both, in per cent."""
+    low, high = (100 * each / max(100 - each, _LEAST_OTHERS) for each in share)
+    return low, high
 
 
 def _alike(pairs: list[tuple[int, int]], config: ScoreConfig) -> Interval:

@@ -61,8 +61,8 @@ def score(
 
     Calls are made only by a pack that makes them, with an indication, for an adequate case without any of the doubts
     that `why_no_call` names. The CPS has an interval of the same kind as the TPS, and its cut-offs are held against it;
-    as the CPS is no share, the sums of the bounds of its tumour part and of the odds of its immune part stand in for
-    Wilson's and for `alike_interval` (conservative: the parts' widths add). No CPS, no call on it. A TPS below the
+    as the CPS is no share, bounds from those of its tumour part and of the odds of its immune part stand in for
+    Wilson's and for `alike_interval` (`cps_interval`). No CPS, no call on it. A TPS below the
     limit of blank never calls "at least", be it on TPS or CPS; a case is then flagged ``below_blank``.
 
     Parameters
