@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 from batch_runs import Deaf, rows_of, run, tree
 from pdl1quant import CaseMember, ControlMember, analyse_image, blank_limit, estimate_case, sample_image, score_case
 from pdl1quant.batch import find_rules
-from pdl1quant.batch.controls import limits_of
+from pdl1quant.batch.controls import limits_of, without_own
 from pdl1quant.batch.work import Image, Outcome, Plan
 from pdl1quant.cli import cli
 from pdl1quant.config import load_config
@@ -19,6 +19,7 @@ from pdl1quant.model import Counts, PositiveCounts, ResultFlag, Status
 from pdl1quant.outputs.run_record import read_run_record
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.review import open_results, rescore
+from pdl1quant.slides.core_map import CoreKind, MappedCore
 from pdl1quant.slides.images import read_image
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
@@ -294,9 +295,16 @@ def test_an_image_that_may_not_be_what_it_seems_is_no_control(flag):
 def test_cases_without_a_control_of_their_own_are_named(two_cases, tmp_path):
     listener = Deaf()
     run(two_cases / "in", tmp_path / "out", negative_controls=(two_cases / "neg",), listener=listener, **HOW)
-    assert (
-        "no negative control of B: folders of --negative-control have the names of other cases" in listener.complaints
-    )
+    assert "no negative control of B: all that were given are of other cases" in listener.complaints
+
+
+def test_cases_of_cores_without_a_control_are_named_too():
+    of_cases = (("A-1", "P1"), ("A-2", "P2"), ("A-3", "P2"))
+    cores = [MappedCore(name=name, case=case, kind=CoreKind.TISSUE) for name, case in of_cases]
+    liver = MappedCore(name="A-4", case="liver", kind=CoreKind.CONTROL)
+    array = Image(path=Path("a"), name="a", stem="a", case="all", is_slide=True, cores=(*cores, liver))
+    limits = {"P1": blank_limit([ControlMember(name="n", fields=(Counts(n_tumour=500),))], pack=PACK)}
+    assert without_own([array], limits) == ("no negative control of P2: all that were given are of other cases",)
 
 
 def test_a_table_of_cases_may_name_a_control_which_is_that_cases_own(two_cases, tmp_path):

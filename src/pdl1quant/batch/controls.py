@@ -19,6 +19,7 @@ from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.files import COMPRESSED, SUFFIXES, result_path
 from pdl1quant.pipeline import ControlMember, blank_limit
 from pdl1quant.slides.cases import folded_case, read_cases
+from pdl1quant.slides.core_map import CoreKind
 from pdl1quant.slides.discover import discover, output_names
 from pdl1quant.slides.opening import is_whole_slide
 from pdl1quant.stages.score import MIN_FIELDS, highest_limit
@@ -80,9 +81,7 @@ def assigned(controls: Sequence[Image], images: Sequence[Image], job: Job) -> tu
     in_table = _in_table(job) if controls else {}
     names = [name for image in images for name in (image.case, *(core.case for core in image.cores)) if name]
     cases = {folded_case(name): name for name in reversed(names)}
-    said = [
-        in_table.get(os.path.realpath(image.path), image.path.parent.absolute().name) for image in controls
-    ]
+    said = [in_table.get(os.path.realpath(image.path), image.path.parent.absolute().name) for image in controls]
     return tuple(
         replace(image, control_of=cases.get(folded_case(name), "")) for image, name in zip(controls, said, strict=True)
     )
@@ -118,11 +117,15 @@ def limits_of(controls: Sequence[tuple[Image, Outcome]], plan: Plan) -> dict[str
 
 def without_own(images: Sequence[Image], limits: Mapping[str, BlankLimit]) -> tuple[str, ...]:
     """Which cases have no negative control though others do, in one line."""
-    cases = dict.fromkeys(image.case for image in images if not image.cores)
-    bare = [case for case in cases if case not in limits]
+    bare = [case for image in images for case in _cases_on(image) if case not in limits]
     if not limits or "" in limits or not bare:
         return ()
-    return (f"no negative control of {named(bare)}: folders of --negative-control have the names of other cases",)
+    return (f"no negative control of {named(list(dict.fromkeys(bare)))}: all that were given are of other cases",)
+
+
+def _cases_on(image: Image) -> list[str]:
+    """Its case; of a microarray with a map those of its cores of tissue."""
+    return [core.case for core in image.cores if core.kind is CoreKind.TISSUE] if image.cores else [image.case]
 
 
 def control_row(image: Image, outcome: Outcome, *, plan: Plan) -> ScoreRow:
