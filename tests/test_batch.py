@@ -119,7 +119,7 @@ def test_exports_show_the_compartment_that_is_scored(tmp_path):
     blue_membranes = result.cells.assign(membrane_positive=False, cytoplasm_positive=True, positive=True)
     image = Image(path=tmp_path / "a.png", name="a.png", stem="a", case="")
     plan = Plan(output=tmp_path, config=Config(), pack=pack)
-    _write(replace(result, cells=blue_membranes), phantom.rgb, image, plan, regions=())
+    _write(replace(result, cells=blue_membranes), phantom.rgb, image, plan, rois=())
     exported = json.loads((tmp_path / "geojson" / "a.geojson").read_text())
     names = {feature["properties"]["classification"]["name"] for feature in exported["features"]}
     assert "Tumour: Negative" in names
