@@ -71,6 +71,10 @@ def changed(change):
     return make
 
 
+def aside(by):
+    return changed(lambda small: np.pad(small, ((by, 0), (by, 0), (0, 0)), mode="edge")[:-by, :-by])
+
+
 WAYS = {
     "means": resized(cv2.INTER_AREA),
     "first of each block": lambda rgb: rgb[::STEP, ::STEP],
@@ -85,7 +89,10 @@ WAYS = {
     "brighter": changed(lambda small: 1.08 * small),
     "darker": changed(lambda small: 0.92 * small),
     "other gamma": changed(lambda small: 255 * (small / 255) ** 1.2),
-    "a pixel aside": changed(lambda small: np.pad(small, ((1, 0), (1, 0), (0, 0)), mode="edge")[:-1, :-1]),
+    "brighter by a fifth": changed(lambda small: 1.2 * small),
+    "darker by a fifth": changed(lambda small: 0.8 * small),
+    "a pixel aside": aside(1),
+    "four pixels aside": aside(4),
 }
 
 
@@ -138,6 +145,32 @@ def test_a_tile_that_shows_something_else_is_listed_and_white(tmp_path, window, 
     assert listed.sum() < 4 * LOST.width * LOST.height
     assert (region.rgb[window.of(listed)] == 255).all()
     assert np.array_equal(region.rgb[~window.of(listed)], window.of(rgb)[~window.of(listed)])
+
+
+@pytest.mark.parametrize("fill", [(0, 255), (255, 0), (0, 243)])
+def test_what_was_not_scanned_may_be_black_in_one_level_and_white_in_the_other(tmp_path, fill):
+    rgb = tissue(None).copy()
+    there = np.zeros((SIDE, SIDE), bool)
+    there[:, 390:] = True
+    there[700:, 600:] = False
+    small = WAYS["means"](rgb)
+    rgb[there], small[there[::STEP, ::STEP]] = fill
+    assert read_all(write(tmp_path / "slide.tif", rgb, small)).damage == ()
+
+
+@pytest.mark.parametrize("mpp", [0.5, 0.53])
+def test_what_is_said_of_a_place_does_not_depend_on_the_window(tmp_path, mpp):
+    rgb = tissue(None)
+    path = write(tmp_path / "slide.tif", rgb, WAYS["means"](rgb), lost=0)
+    with open_slide(path) as slide:
+        grid = slide.grid(mpp)
+        whole = read_measured(slide, Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid)
+        assert whole.damage
+        for side in (128, 200, 512):
+            for y0 in range(0, grid.height, side):
+                for x0 in range(0, grid.width, side):
+                    window = Rect(x0=x0, y0=y0, x1=min(x0 + side, grid.width), y1=min(y0 + side, grid.height))
+                    assert np.array_equal(read_measured(slide, window, grid).rgb, window.of(whole.rgb))
 
 
 def test_a_slide_of_one_level_is_read_as_it_is(tmp_path):
