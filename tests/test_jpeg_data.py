@@ -88,6 +88,28 @@ def test_tables_may_stand_elsewhere(tile):
     assert not holds_all(spoilt(without, "cut", 0.5), tables=tables)
 
 
+def test_what_follows_the_last_component_is_not_read(tile):
+    data = encoded(tile)
+    scan = data[data.index(b"\xff\xda") :][:14]
+    assert holds_all(data[:-2] + scan * 3 + END)
+    assert holds_all(data + scan * 3)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 4])
+def test_a_scan_that_names_nothing_does_not_hold_all(tile, length):
+    data = encoded(tile)
+    scan = data.index(b"\xff\xda")
+    assert not holds_all(data[: scan + 2] + length.to_bytes(2, "big") + b"\1" * max(0, length - 2) + data[scan + 14 :])
+
+
+def test_units_that_restart_one_by_one_are_not_spared(tile):
+    data = encoded(tile, restart_marker_blocks=1)
+    first = data.index(b"\xff\xda") + 14
+    marker = data.index(b"\xff\xd0", first)
+    assert holds_all(data)
+    assert not holds_all(data[:first] + data[marker:])
+
+
 def test_what_is_not_counted_is_taken_as_it_is(tile):
     assert holds_all(encoded(tile, progressive=True))
 

@@ -105,13 +105,15 @@ def holds_all(data: bytes, *, tables: bytes | None = None) -> bool:
             else:
                 _note(state, marker, body)
         if scan is None:
-            return n_seen > 0 and n_seen >= len(state.frame.components if state.frame else ())
+            return False
         if state.frame is None:
             return False
         if not state.frame.is_counted:
             return True
         at = _count_scan(state, scan[0], data, scan[1])
-        n_seen += scan[0][0]
+        n_seen += len(_pairs(scan[0]))
+        if at is not None and n_seen >= len(state.frame.components):  # each is coded once; decoders look no further
+            return True
     return False
 
 
@@ -181,7 +183,7 @@ def _count_scan(state: _State, header: bytes, data: bytes, start: int) -> int | 
 
 def _pairs(header: bytes) -> list[tuple[int, int]]:
     """Number and tables of each component of a scan."""
-    return list(zip(header[1::2], header[2::2], strict=False))[: header[0]]
+    return list(zip(header[1::2], header[2::2], strict=False))[: header[0]] if header else []
 
 
 def _units(frame: _Frame, alone: tuple[int, int] | None) -> int:
@@ -198,10 +200,11 @@ def _count(data: bytes, start: int, codes: Any, blocks: Int32Array, *, n_units: 
     """Where a scan of so many units ends; None where it lacks some, or holds more."""
     plain = np.frombuffer(data, np.uint8)
     n_seen, at = 0, start
+    spare = SPARE_UNITS if interval >= n_units else min(SPARE_UNITS, interval - 1)  # of one unit each, none is spare
     while n_seen < n_units:
         wanted = min(interval, n_units - n_seen)
         n_whole, n_left, at = count_units(plain, codes, blocks, at, wanted)
-        if n_whole < wanted - SPARE_UNITS or n_left > SPARE_BYTES:
+        if n_whole < wanted - spare or n_left > SPARE_BYTES:
             return None
         n_seen += wanted
         while at + 1 < len(data) and data[at + 1] == _FILL:
