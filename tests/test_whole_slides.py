@@ -10,6 +10,7 @@ import tifffile
 from scipy.spatial import cKDTree
 
 import phantom_slides
+import slide_files
 from factories import make_cells
 from pdl1quant import pipeline
 from pdl1quant.assays import load_pack
@@ -255,6 +256,34 @@ def test_a_missing_tile_makes_the_result_partial_and_cuts_the_cells_around_it(im
     cut = (cells["flags"] & int(Flag.TOUCHES_EDGE)) > 0
     assert cut[near].any()
     assert not cut[~cells["x_px"].between(x0 - 60, x0 + 316)].any()
+
+
+def write_unlike(path, fine, small):
+    """A pyramid whose first level is not made of the picture of the others."""
+    options = slide_files.tiff_options(lossless=True, metadata=None, resolutionunit="CENTIMETER")
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(fine, resolution=(20_000, 20_000), **options)
+        for step in (4, 16):
+            size = (20_000 / step, 20_000 / step)
+            tiff.write(slide_files.reduced(small, step), subfiletype=1, resolution=size, **options)
+    return path
+
+
+@pytest.mark.parametrize("segmenter", SEGMENTERS)
+def test_what_is_lost_by_damage_that_decodes_does_not_depend_on_the_size_of_tiles(image, tmp_path, estimate, segmenter):
+    fine = image.copy()
+    fine[1130:1386, 1134:1646] = 0
+    fine[400:656, 2048:2304] = 255
+    path = write_unlike(tmp_path / "damaged.tif", fine, image)
+    (one, cells), (other, same), (third, too) = (
+        analysed(path, config_of(segmenter, tile_px), estimate=estimate)[:2] for tile_px in (512, 1024, 2048)
+    )
+    assert one.status is Status.PARTIAL
+    assert "2 regions are damaged" in one.error
+    assert one.error == other.error == third.error
+    assert one.blocks == other.blocks == third.blocks
+    pd.testing.assert_frame_equal(cells, same, check_exact=True)
+    pd.testing.assert_frame_equal(cells, too, check_exact=True)
 
 
 def test_cells_outside_the_region_are_flagged_and_far_blocks_are_no_work(path, estimate, by_tile_px, monkeypatch):

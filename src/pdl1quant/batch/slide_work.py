@@ -287,8 +287,10 @@ def _damage_text(damage: Iterable[SlideDamage], grid: SlideGrid) -> str:
         )
     boxes = [each for each in boxes if each.level <= grid.level]
     areas = [shapely.box(each.rect.x0, each.rect.y0, each.rect.x1, each.rect.y1) for each in boxes]
-    n_regions = len(shapely.get_parts(shapely.union_all(areas)))  # tiles and what the index says of them overlap
-    which = "a region is" if n_regions == 1 else f"{n_regions} regions are"
-    place = f"{first.rect.x0}, {first.rect.y0} to {first.rect.x1}, {first.rect.y1}"
-    begin = "from" if len(boxes) == n_regions == 1 else "the first from"
+    # tiles and what the index says of them overlap; how a region is cut into boxes depends on the tiles
+    regions = sorted(shapely.get_parts(shapely.union_all(areas)), key=lambda each: (each.bounds[1], each.bounds[0]))
+    which = "a region is" if len(regions) == 1 else f"{len(regions)} regions are"
+    x0, y0, x1, y1 = map(int, regions[0].bounds)
+    place = f"{x0}, {y0} to {x1}, {y1}"
+    begin = "from" if len(regions) == 1 else "the first from"
     return f"{which} damaged and not scored ({begin} {place}: {first.reason}); copy or export the slide again"
