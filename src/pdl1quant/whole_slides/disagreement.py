@@ -141,7 +141,7 @@ def _same_places(
 
 def _edges(first: int, last: int, scale: float) -> IntpArray:
     """Where pixels of the overview begin and end in a finer grid."""
-    return np.rint(np.arange(first, last + 1) * scale).astype(np.intp)
+    return np.asarray(np.rint(np.arange(first, last + 1) * scale), np.intp)
 
 
 def _apart(pair: _Pair, left_out: BoolArray) -> BoolArray:
@@ -154,7 +154,7 @@ def _apart(pair: _Pair, left_out: BoolArray) -> BoolArray:
     structure = _spread(pair.coarse, MIDDLE_PX)
     empty = (structure >= MIN_STRUCTURE) & (_spread(pair.fine, EMPTY_PX) <= MAX_EMPTY * structure) & ~left_out
     if not (far | empty).any():
-        return far
+        return np.asarray(far, np.bool_)
     squares = pair.squares()  # what seems so in pixels of the overview is looked at in those that are measured
     far &= beyond > _spread(pair.fine, BLOCK_PX, squares=squares)
     empty &= _spread(pair.fine, EMPTY_PX, squares=squares) <= MAX_EMPTY * structure
