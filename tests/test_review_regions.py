@@ -18,7 +18,7 @@ from pdl1quant.outputs.tables import read_cells, write_cells
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.lines import region_lines
 from pdl1quant.report.write import write_report
-from pdl1quant.review import EditKind, MadeCell, rescore, run_regions
+from pdl1quant.review import EditKind, MadeCell, Review, open_results, rescore, run_regions
 from pdl1quant.slides.roi import Roi, RoiKind, fill_region
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from pdl1quant.views.regions import KINDS, RegionView
@@ -306,3 +306,24 @@ def test_an_image_without_regions_shows_none(tmp_path):
     out = make_results(tmp_path)
     view = RegionView(run_regions(open_review(out)), GRIDS)
     assert (view.regions, view.key_at(1, 1), np.asarray(view.levels[0]).any()) == ((), None, False)
+
+
+def test_edits_of_an_image_leave_the_regions_of_one_named_alike_as_they_are(tmp_path):
+    for case in ("A", "B"):
+        for folder in (tmp_path / case, tmp_path / "rois" / case):
+            folder.mkdir(parents=True)
+        draw(tmp_path / "rois" / case / "one.geojson", ("a", "Tumor", (20, 20, 300, 300)))
+    first = draw_phantom(tmp_path / "A" / "one.png")
+    (tmp_path / "B" / "one.png").write_bytes(first.read_bytes() + b" ")
+    run([tmp_path / "A", tmp_path / "B"], tmp_path / "out", config=CONFIG, roi=tmp_path / "rois")
+    results = open_results(tmp_path / "out")
+    assert [(image.name, image.case) for image in results.images] == [("one.png", "A"), ("one.png", "B")]
+    review = Review(results, results.images[0])
+    review.edit(EditKind.DELETE, reviewer="Ada", cells=tumour_in(review, (20, 20, 300, 300))[:1])
+    report = open_run(tmp_path / "out")
+    cases = {row.case: load_case(report, row) for row in report.case_rows}
+    since = {
+        name: ([each.is_edited_since for each in case.regions], [each.is_edited_since for each in case.images])
+        for name, case in cases.items()
+    }
+    assert since == {"A": ([True], [True]), "B": ([False], [False])}

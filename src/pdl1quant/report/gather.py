@@ -122,8 +122,10 @@ class ReportRun:
     """For each of ``image_rows``."""
     reviewed_regions: tuple[ReviewedRow | None, ...]
     """For each of ``region_rows``."""
-    counted_edits: Mapping[tuple[str, str], frozenset[str]]
-    """Hashes of the ledgers that ``reviewed`` counts, by image and its case."""
+    region_images: tuple[ImageResult | None, ...]
+    """The image on which each of ``region_rows`` lies: others may have its name."""
+    counted_edits: Mapping[str, str]
+    """Hashes of the ledgers that ``reviewed`` counts, by the place of the results of their images."""
     estimates: Mapping[str, StainEstimate]
     images_folder: Path | None = None
     roots: tuple[Path, ...] = field(default=())
@@ -167,9 +169,10 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
         region_rows=region_rows,
         reviewed_images=_reviewed_of(image_rows, reviewed),
         reviewed_regions=_reviewed_of(region_rows, reviewed),
+        region_images=_images_of(region_rows, results.images),
         control_rows=tuple(row for row in rows if row.level == "control"),
         reviewed={row.case: row for row in reviewed if row.level in ("case", "array")},
-        counted_edits=_counted_edits(reviewed),
+        counted_edits=_counted_edits(results, reviewed),
         estimates=_ESTIMATES.validate_python(record.get("estimates", {})),
         images_folder=images,
         roots=tuple(path.parent for path in given),
@@ -210,20 +213,18 @@ def load_case(run: ReportRun, row: ScoreRow) -> ReportCase:
     )
 
 
-def _counted_edits(rows: Iterable[ReviewedRow]) -> dict[tuple[str, str], frozenset[str]]:
-    found: dict[tuple[str, str], set[str]] = {}
-    for row in rows:
-        if row.level == "image" and row.edits_sha256:
-            found.setdefault((row.image, row.case), set()).add(row.edits_sha256)
-    return {name: frozenset(digests) for name, digests in found.items()}
+def _counted_edits(results: Results, reviewed: Iterable[ReviewedRow]) -> dict[str, str]:
+    rows = _reviewed_of([image.row for image in results.images], reviewed)
+    pairs = zip(results.images, rows, strict=True)
+    return {image.stem: row.edits_sha256 for image, row in pairs if row is not None and row.edits_sha256}
 
 
 def _reviewed_of(rows: Iterable[ScoreRow], reviewed: Iterable[ReviewedRow]) -> tuple[ReviewedRow | None, ...]:
     """What a review makes of each row; of those that are named alike the first has the first."""
     waiting: dict[tuple[str, ...], deque[ReviewedRow]] = {}
     for each in reviewed:
-        waiting.setdefault((each.level, each.image, each.case, each.region), deque()).append(each)
-    found = (waiting.get((row.level, row.image, row.case, row.region)) for row in rows)
+        waiting.setdefault(_name(each), deque()).append(each)
+    found = (waiting.get(_name(row)) for row in rows)
     return tuple(each.popleft() if each else None for each in found)
 
 
@@ -234,35 +235,39 @@ def _is_edited_since(run: ReportRun, case: str) -> bool:
 
 def _differ(run: ReportRun, images: Iterable[ImageResult]) -> bool:
     """Whether a ledger of some images is another than was counted."""
-    images = tuple(images)
-    now: dict[tuple[str, str], set[str]] = {(image.name, image.case): set() for image in images}
+    stems = {run.results.original_of(image).stem for image in images}  # a duplicate has none of its own
+    return any(run.counted_edits.get(stem, "") != ledger_digest(ledger_path(run.results.out, stem)) for stem in stems)
+
+
+def _images_of(rows: Iterable[ScoreRow], images: Iterable[ImageResult]) -> tuple[ImageResult | None, ...]:
+    """The image on which each region lies; of those that are named alike the first has the first."""
+    waiting: dict[tuple[str, ...], deque[ImageResult]] = {}
     for image in images:
-        now[image.name, image.case] |= {ledger_digest(ledger_path(run.results.out, image.stem))} - {""}
-    return any(run.counted_edits.get(name, frozenset()) != digests for name, digests in now.items())
+        for each in image.regions:
+            waiting.setdefault(_name(each.row), deque()).append(image)
+    found = (waiting.get(_name(row)) for row in rows)
+    return tuple(each.popleft() if each else None for each in found)
+
+
+def _name(row: ScoreRow | ReviewedRow) -> tuple[str, ...]:
+    return row.level, row.image, row.case, row.region
 
 
 def _regions(run: ReportRun, row: ScoreRow) -> tuple[ReportRegion, ...]:
     """Those of the case; of a microarray all that are on its slides, whosever they are."""
-    pairs = zip(run.region_rows, run.reviewed_regions, strict=True)
-    if row.level != "array":
-        found = [each for each in pairs if each[0].case == row.case]
+    found = list(zip(run.region_rows, run.reviewed_regions, run.region_images, strict=True))
+    if row.level == "array":
+        found = [each for each in found if each[2] is not None and each[2].case == row.case]
     else:
-        slides = {each.image for each in run.image_rows if each.case == row.case}
-        found = [each for each in pairs if each[0].image in slides]
-    edited = {name: _differ(run, _with_ledgers(run, name)) for name in {each.image for each, _ in found}}
+        found = [each for each in found if each[0].case == row.case]
+    edited = {id(image): _differ(run, [] if image is None else [image]) for *_, image in found}
     return tuple(
-        ReportRegion(row=each, reviewed=reviewed, is_edited_since=edited[each.image]) for each, reviewed in found
+        ReportRegion(row=each, reviewed=reviewed, is_edited_since=edited[id(image)]) for each, reviewed, image in found
     )
 
 
-def _with_ledgers(run: ReportRun, name: str) -> list[ImageResult]:
-    """The images of that name; of a duplicate the one that was counted, which has the edits."""
-    named = (image for image in run.results.images if image.name == name and image.is_scored)
-    return [run.results.original_of(image) for image in named]
-
-
 def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None, reviewed: ReviewedRow | None) -> ReportImage:
-    is_edited_since = _differ(run, [] if result is None else [run.results.original_of(result)])
+    is_edited_since = _differ(run, [] if result is None else [result])
     if result is None or not result.has_cells:
         return ReportImage(row=row, result=result, reviewed=reviewed, is_edited_since=is_edited_since)
     file = find_cells(run.results, result)
@@ -278,20 +283,20 @@ def _load_image(run: ReportRun, row: ScoreRow, result: ImageResult | None, revie
         path=path,
         artefacts=entry.get("artefacts"),
         notes=tuple(entry.get("notes", ())),
-        regions=read_regions(run.results, result, _regions_on(run, row, is_edited_since=is_edited_since)),
+        regions=read_regions(run.results, result, _regions_on(run, result, is_edited_since=is_edited_since)),
         reviewed=reviewed,
         is_edited_since=is_edited_since,
     )
 
 
-def _regions_on(run: ReportRun, row: ScoreRow, *, is_edited_since: bool) -> list[ReportRegion]:
+def _regions_on(run: ReportRun, image: ImageResult, *, is_edited_since: bool) -> list[ReportRegion]:
     """The regions and cores of an image; a map gives its cores to other cases."""
-    on = [
-        ReportRegion(row=each, reviewed=reviewed, is_edited_since=is_edited_since)
-        for each, reviewed in zip(run.region_rows, run.reviewed_regions, strict=True)
-        if each.image == row.image
+    found = zip(run.region_rows, run.reviewed_regions, run.region_images, strict=True)
+    return [
+        ReportRegion(row=row, reviewed=reviewed, is_edited_since=is_edited_since)
+        for row, reviewed, owner in found
+        if owner is image
     ]
-    return [each for each in on if each.row.level == "core" or each.row.case == row.case]
 
 
 def _companions(extra: Mapping[str, str], roots: tuple[Path, ...]) -> tuple[Companion, ...]:
