@@ -271,6 +271,8 @@ def test_an_interrupted_run_says_how_to_go_on(tiles, tmp_path):
         (["score", "in", "--overwrite"], "run the same command with --resume in place of --overwrite to go on"),
         (["report", "out"], "no file is half-written: run the same command again"),
         (["train", "out", "-o", "model", "--overwrite"], "no file is half-written: run the same command again"),
+        (["verify"], "no file is half-written: run the same command again"),
+        (["verify", "-o", "kit"], "no file is half-written: run it again with a new folder"),
     ],
 )
 def test_a_stopped_command_is_told_what_it_has_itself(arguments, what_to_do, monkeypatch, capsys):

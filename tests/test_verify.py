@@ -91,16 +91,22 @@ def test_the_command_keeps_fields_that_it_can_read_their_truth_and_a_record(tmp_
     assert image.rgb.shape == (256, 256, 3)
 
 
-def test_a_machine_that_measures_otherwise_ends_with_one_line_and_exit_code_1(monkeypatch, capsys):
+@pytest.mark.parametrize(
+    ("options", "n_lines", "how"), [(["-q"], 0, "run it without --quiet"), ([], 5, "see the lines above")]
+)
+def test_a_machine_that_measures_otherwise_ends_with_one_line_and_exit_code_1(
+    options, n_lines, how, monkeypatch, capsys
+):
     monkeypatch.setattr(
         installation, "check_fields", lambda *_, **__: iter([dataclasses.replace(GOOD, found_pct=40.0)])
     )
     with pytest.raises(SystemExit) as end:
-        main(["verify", "-q"])
+        main(["verify", *options])
     assert end.value.code == 1
     said = capsys.readouterr()
-    assert said.out == ""
+    assert said.out.count("\n") == n_lines
     assert said.err.count("\n") == 1
+    assert how in said.err
 
 
 def test_a_folder_with_files_is_refused_before_anything_is_rendered(tmp_path, capsys, monkeypatch):

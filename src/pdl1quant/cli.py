@@ -83,7 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _how_to_go_on(arguments: Sequence[str]) -> str:
-    """What to do after a stop: only `score` goes on where it was."""
+    """What to do after a stop: only `score` goes on where it was, and `verify` takes no folder that holds something."""
+    if "verify" in arguments[:1] and any(each.startswith(("-o", "--output")) for each in arguments):
+        return "no file is half-written: run it again with a new folder"
     if "score" not in arguments[:1]:
         return "no file is half-written: run the same command again"
     how = "in place of --overwrite " if "--overwrite" in arguments else ""
@@ -399,5 +401,6 @@ def verify(output: Path | None, *, config_file: Path | None, overrides: tuple[st
 
     passed = verify_installation(settings, output=output, say=(lambda _: None) if quiet else click.echo)
     if not passed:
-        _complain("not all fields are as they should be; run it without --quiet to see which")
+        how = "run it without --quiet to see which" if quiet else "see the lines above"
+        _complain(f"not all fields are as they should be; {how}")
     return EXIT_OK if passed else EXIT_SOME_FAILED
