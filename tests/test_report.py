@@ -25,10 +25,12 @@ from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
 from pdl1quant.report import plots, sheet, write_report
 from pdl1quant.report.gather import ReportCase, ReportImage, load_case, open_run
 from pdl1quant.report.sheet import sheet_of
+from pdl1quant.report.tiles import write_tiles
 from pdl1quant.report.viewer import show_case
 from pdl1quant.report.words import about_images
 from pdl1quant.report.write import page_name
 from pdl1quant.review import EditKind, rescore
+from pdl1quant.slides.opening import open_slide
 from pdl1quant.stages.score import format_interval, format_tps
 from report_runs import make_cohort
 from review_runs import make_results, open_review, viable
@@ -456,3 +458,18 @@ def test_the_numbers_beside_an_axis_do_not_reach_its_title():
     ticks = re.findall(r'text-anchor="end">([^<]*)<', drawn)
     assert {"1M", "500k", "50k"} <= set(ticks)
     assert max(map(len, ticks)) <= 5
+
+
+def test_a_tile_takes_the_place_of_no_file_of_others(tmp_path):
+    path = phantom_slides.write_slide(tmp_path / "slide.tif", phantom_slides.glass(600, 600))
+    mine = tmp_path / "tiles" / "0_0_0.jpg"
+    mine.parent.mkdir()
+    mine.write_bytes(b"a photograph of mine")
+    with open_slide(path) as slide:
+        with pytest.raises(OutputError, match=r"0_0_0\.jpg: lies where a result goes"):
+            write_tiles(slide, mine.parent, mpp=0.5)
+        assert mine.read_bytes() == b"a photograph of mine"
+        mine.unlink()
+        write_tiles(slide, mine.parent, mpp=0.5)
+        write_tiles(slide, mine.parent, mpp=0.5)  # its own are replaced
+    assert mine.is_file()
