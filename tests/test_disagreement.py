@@ -114,7 +114,7 @@ def read_all(path):
     with open_slide(path) as slide:
         grid = slide.grid(0.5)
         assert slide.grid(8.0).level == len(slide.levels) - 1
-        return read_measured(slide, Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid)
+        return read_measured(slide, Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid, compare=True)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -133,7 +133,7 @@ def test_a_tile_that_shows_something_else_is_listed_and_white(tmp_path, window, 
     other = phantom_slides.glass(256, 256) if lost == "elsewhere" else lost
     path = write(tmp_path / "slide.tif", rgb, WAYS["middle of each block"](rgb), lost=other)
     with open_slide(path) as slide:
-        region = read_measured(slide, window, slide.grid(0.5))
+        region = read_measured(slide, window, slide.grid(0.5), compare=True)
     rgb, box = rgb.copy(), LOST
     box.of(rgb)[...] = other
     boxes = [each.rect for each in region.damage]
@@ -164,13 +164,13 @@ def test_what_is_said_of_a_place_does_not_depend_on_the_window(tmp_path, mpp):
     path = write(tmp_path / "slide.tif", rgb, WAYS["means"](rgb), lost=0)
     with open_slide(path) as slide:
         grid = slide.grid(mpp)
-        whole = read_measured(slide, Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid)
+        whole = read_measured(slide, Rect(x0=0, y0=0, x1=grid.width, y1=grid.height), grid, compare=True)
         assert whole.damage
         for side in (128, 200, 512):
             for y0 in range(0, grid.height, side):
                 for x0 in range(0, grid.width, side):
                     window = Rect(x0=x0, y0=y0, x1=min(x0 + side, grid.width), y1=min(y0 + side, grid.height))
-                    assert np.array_equal(read_measured(slide, window, grid).rgb, window.of(whole.rgb))
+                    assert np.array_equal(read_measured(slide, window, grid, compare=True).rgb, window.of(whole.rgb))
 
 
 def test_a_slide_of_one_level_is_read_as_it_is(tmp_path):

@@ -258,6 +258,10 @@ def test_a_missing_tile_makes_the_result_partial_and_cuts_the_cells_around_it(im
     assert not cut[~cells["x_px"].between(x0 - 60, x0 + 316)].any()
 
 
+def comparing(config):
+    return config.model_copy(update={"tiling": config.tiling.model_copy(update={"compare_levels": True})})
+
+
 def write_unlike(path, fine, small):
     """A pyramid whose first level is not made of the picture of the others."""
     options = slide_files.tiff_options(lossless=True, metadata=None, resolutionunit="CENTIMETER")
@@ -276,7 +280,7 @@ def test_what_is_lost_by_damage_that_decodes_does_not_depend_on_the_size_of_tile
     fine[400:656, 2048:2304] = 255
     path = write_unlike(tmp_path / "damaged.tif", fine, image)
     (one, cells), (other, same), (third, too) = (
-        analysed(path, config_of(segmenter, tile_px), estimate=estimate)[:2] for tile_px in (512, 1024, 2048)
+        analysed(path, comparing(config_of(segmenter, tile_px)), estimate=estimate)[:2] for tile_px in (512, 1024, 2048)
     )
     assert one.status is Status.PARTIAL
     assert "2 regions are damaged" in one.error

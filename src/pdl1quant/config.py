@@ -238,6 +238,9 @@ class TilingConfig(_Section):
     """Whether the outlines of a whole slide's cells are written (``geojson/``)."""
     outlines_compression: Literal["none", "gzip", "zip"] = "none"
     """How they are compressed, to a fifth: QuPath opens ``zip``, most other programs read ``gzip``."""
+    compare_levels: bool = False
+    """Whether all that is measured is held against the overview of the slide, which tells damage that decodes to
+    another picture. Costs a tenth of the time by rules, a twentieth with the network."""
 
 
 class TmaConfig(_Section):

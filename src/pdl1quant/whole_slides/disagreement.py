@@ -67,8 +67,10 @@ class _Pair:
     """Gives means of the squares of the fine pixels, which are seldom asked for."""
 
 
-def read_measured(slide: Slide, rect: Rect, grid: SlideGrid) -> Region:
-    """``slide.read``, with places that disagree with the overview painted white and listed as damage."""
+def read_measured(slide: Slide, rect: Rect, grid: SlideGrid, *, compare: bool) -> Region:
+    """``slide.read``; where it is to ``compare``, places that disagree with the overview are white, and damage."""
+    if not compare:
+        return slide.read(rect, grid)
     overview = slide.grid(OVERVIEW_MPP)
     wide = _widened(rect, grid, overview)
     inside = _inside(wide, grid, overview)

@@ -94,7 +94,10 @@ def measure_tile(
     view
         What was seen of the tile before (`windows`); None where it is to be read, and the segmenter to look at it.
     """
-    region, maps = (read_measured(slide, place.rect, grid), None) if view is None else (view.region, view.maps)
+    if view is None:
+        region, maps = read_measured(slide, place.rect, grid, compare=config.tiling.compare_levels), None
+    else:
+        region, maps = view.region, view.maps
     x0, y0 = place.rect.x0, place.rect.y0
     tile = Tile(
         rgb=region.rgb,

@@ -155,7 +155,7 @@ def sample_slide(slide: Slide, *, config: Config) -> StainSample:
     assumed = only_white(white, config)
     found = tissue.find_tissue(_tile(overview), assumed, config=config.tissue)
     ink = find_ink(overview.rgb, found.shape, estimate=assumed, config=config)
-    windows = _windows(slide, grid, found & ~ink, n=MAX_WINDOWS, ink=ink)
+    windows = _windows(slide, grid, found & ~ink, config=config, n=MAX_WINDOWS, ink=ink)
     samples = [stains.sample_stains(rgb) for rgb in windows]
     pixels = np.concatenate([sample.pixels for sample in samples]) if samples else whole.pixels
     stride = len(pixels) // (5 * stains.MAX_SAMPLES) + 1
@@ -212,7 +212,7 @@ def check_scale(slide: Slide, work: Work, *, estimate: StainEstimate, config: Co
         They contradict it by more than a factor of 2.
     """
     tables, widths, grains = [], [], []
-    for rgb in _windows(slide, work.grid, work.tissue, n=SIZE_WINDOWS):
+    for rgb in _windows(slide, work.grid, work.tissue, config=config, n=SIZE_WINDOWS):
         tile = Tile.whole(rgb, work.grid.mpp)
         od = stains.deconvolve(rgb, estimate)
         found = pipeline.find_cells(tile, od, estimate=estimate, config=config, with_neighbours=False)
@@ -313,11 +313,11 @@ def only_white(white: tuple[float, float, float], config: Config) -> StainEstima
 
 
 def _windows(
-    slide: Slide, grid: SlideGrid, found: BoolArray, *, n: int, ink: BoolArray | None = None
+    slide: Slide, grid: SlideGrid, found: BoolArray, *, config: Config, n: int, ink: BoolArray | None = None
 ) -> Iterable[UInt8Array]:
     """The undamaged ones of `tissue_windows`; ``ink`` is painted over with white."""
     for rect in tissue_windows(grid, found, n=n):
-        region = read_measured(slide, rect, grid)
+        region = read_measured(slide, rect, grid, compare=config.tiling.compare_levels)
         if region.damage:
             continue
         yield region.rgb if ink is None else _without(ink, region.rgb, rect, grid)

@@ -60,7 +60,7 @@ def look_at(slide: Slide, grid: SlideGrid, window: WindowPlace, *, config: Confi
     """Read a window, and let the network say what it sees in its core, of which the pixels are kept, too."""
     x0, y0 = window.rect.x0, window.rect.y0
     core = window.core.moved(-x0, -y0)
-    region = read_measured(slide, window.rect, grid)
+    region = read_measured(slide, window.rect, grid, compare=config.tiling.compare_levels)
     tile = Tile(rgb=region.rgb, mpp=grid.mpp, core=core, inner=core, x_px=float(x0), y_px=float(y0))
     maps = map_tile(tile, config=config.nuclei)
     rgb = np.ascontiguousarray(core.of(region.rgb))  # other arrays are written pixel by pixel
