@@ -32,16 +32,48 @@ def disturb(rgb: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         mix = np.eye(3, dtype=np.float32) + rng.normal(0, 0.05, (3, 3)).astype(np.float32)
         gain = np.exp(rng.normal(0, 0.12)) * np.exp(rng.normal(0, 0.05, 3))
         density = cv2.transform(density, mix * gain[:, None].astype(np.float32))
+        if rng.random() < 0.3:
+            density *= thickness(density.shape[:2], rng)[:, :, None]
         white = rng.normal(0, 0.03) + rng.normal(0, 0.012, 3)
         image = 256 * np.exp(-np.maximum(density - white.astype(np.float32), 0)) - 1
     if rng.random() < 0.35:
         image = cv2.GaussianBlur(np.asarray(image, dtype=np.float32), (0, 0), rng.uniform(0.4, 1.5))
     if rng.random() < 0.2:
         image = resampled(np.asarray(image, dtype=np.float32), float(rng.uniform(0.5, 0.9)))
+    image = lens(np.asarray(image, dtype=np.float32), rng)
     if rng.random() < 0.25:
         image = image + rng.uniform(1, 5) * rng.standard_normal(rgb.shape, dtype=np.float32)
     pixels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
     return pixels if rng.random() < 0.7 else compressed(pixels, int(rng.integers(50, 96)))
+
+
+def thickness(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """How thick the section is from place to place, about 1: (H, W) float32."""
+    coarse = rng.standard_normal((int(rng.integers(2, 9)),) * 2, dtype=np.float32)
+    smooth = cv2.resize(coarse, shape[1::-1], interpolation=cv2.INTER_CUBIC)
+    return np.exp(np.float32(rng.uniform(0.03, 0.2)) * smooth)
+
+
+def lens(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The image (H, W, 3) float32 by another tone curve, sharpening, filter and colour error; often the same."""
+    if rng.random() < 0.25:
+        image = 255 * (np.clip(image, 0, 255) / 255) ** np.float32(np.exp(rng.normal(0, 0.2)))
+    if rng.random() < 0.25:
+        soft = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.6, 1.8))
+        image = image + np.float32(rng.uniform(0.3, 1.8)) * (image - soft)
+    if rng.random() < 0.2:
+        noise = rng.normal(0, 0.05, (3, 3)).astype(np.float32)
+        noise -= noise.mean()
+        noise[1, 1] += 1
+        image = cv2.filter2D(image, -1, noise, borderType=cv2.BORDER_REFLECT)
+    if rng.random() < 0.15:
+        for channel in (0, 2):
+            move = np.hstack([np.eye(2), rng.uniform(-0.7, 0.7, (2, 1))]).astype(np.float32)
+            moved = cv2.warpAffine(
+                np.ascontiguousarray(image[:, :, channel]), move, image.shape[1::-1], borderMode=cv2.BORDER_REFLECT
+            )
+            image = np.dstack([moved, image[:, :, 1:]] if channel == 0 else [image[:, :, :2], moved])
+    return image
 
 
 def resampled(image: np.ndarray, scale: float) -> np.ndarray:

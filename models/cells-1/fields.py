@@ -293,6 +293,34 @@ def sheets(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings
     )
 
 
+def strewn(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """Tumour in single cells and small clusters among immune cells as large as they come, many of them brown."""
+    cell_um = float(rng.uniform(11, 19))
+    return dataclasses.replace(
+        tissue,
+        tumour_share=float(rng.uniform(0.04, 0.4)),
+        gland_share=0.0,
+        papillary=False,
+        nest_um=float(rng.uniform(12, 60)),
+        septum_um=float(rng.uniform(2, 15)),
+        single_cell_share=float(rng.uniform(0.03, 0.25)),
+        tps_pct=float(rng.choice([0.0, rng.uniform(0, 10), rng.uniform(10, 100)], p=[0.3, 0.2, 0.5])),
+        tumour_cell_um=cell_um,
+        tumour_nucleus_um2=float(min(rng.uniform(45, 130), 0.5 * cell_um**2)),
+        tumour_blue=float(rng.uniform(0.7, 1.2)),
+        nucleolus_share=float(rng.uniform(0.1, 0.9)),
+        haematoxylin_od=float(rng.uniform(0.25, 0.9)),
+        background_od=float(rng.uniform(0.02, 0.1)),
+        stroma_spacing=float(rng.uniform(0.85, 1.5)),
+        lymphocyte_share=float(rng.uniform(0.3, 0.9)),
+        pale_lymphocyte_share=float(rng.uniform(0.0, 0.8)),
+        macrophage_share=float(rng.uniform(0.03, 0.4)),
+        positive_immune_share=float(rng.choice([0.0, rng.uniform(0.0, 1.0)], p=[0.25, 0.75])),
+        intraepithelial_share=float(rng.uniform(0.0, 0.2)),
+        cell_defocus=float(rng.uniform(0.1, 0.7)),
+    )
+
+
 def dying(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
     """The same tissue, in some fields with many apoptotic bodies."""
     return dataclasses.replace(
@@ -320,7 +348,7 @@ def cuffed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings
 
 THEMES = {
     each.__name__: each
-    for each in (dark_glands, drowned, netted, inflamed, lymphoid, smudged, unstained, palisades, reactive, sheets)
+    for each in (dark_glands, drowned, netted, inflamed, lymphoid, smudged, unstained, palisades, reactive, sheets, strewn)
 }
 """What some of the fields show; their shares are in the configuration, by these names."""
 CUFFED = ("dark_glands", "drowned", "netted", "palisades")

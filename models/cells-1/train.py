@@ -115,6 +115,11 @@ class Run:
         settings = self.config["training"]
         return min(1.0, max(self.step / settings["steps"], self.minutes / settings["budget_minutes"]))
 
+    @property
+    def is_done(self) -> bool:
+        """Whether it is to end: all done, or ``stop_minutes`` are over."""
+        return self.progress >= 1 or self.minutes >= self.config["training"]["stop_minutes"]
+
     def learn(self, batch: torch.Tensor, rgb: torch.Tensor) -> dict[str, float]:
         """One step over a batch and `as_input` of it; returns the parts of the loss."""
         settings = self.config["training"]
@@ -163,7 +168,7 @@ def train(config: dict[str, Any], work: Path, start_from: Path | None = None) ->
     start, saved = time.monotonic() - 60 * run.minutes, time.monotonic()
     recent: list[dict[str, float]] = []
     for _ in itertools.count():
-        if run.progress >= 1:
+        if run.is_done:
             break
         batch = torch.from_numpy(batches.get())
         recent.append(run.learn(batch, as_input(batch)))
