@@ -348,7 +348,19 @@ def cuffed(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings
 
 THEMES = {
     each.__name__: each
-    for each in (dark_glands, drowned, netted, inflamed, lymphoid, smudged, unstained, palisades, reactive, sheets, strewn)
+    for each in (
+        dark_glands,
+        drowned,
+        netted,
+        inflamed,
+        lymphoid,
+        smudged,
+        unstained,
+        palisades,
+        reactive,
+        sheets,
+        strewn,
+    )
 }
 """What some of the fields show; their shares are in the configuration, by these names."""
 CUFFED = ("dark_glands", "drowned", "netted", "palisades")
