@@ -77,7 +77,9 @@ def test_with_room_the_same_command_writes_what_it_would_have_written(images, tm
 
 def test_a_finished_case_of_those_at_work_has_its_rows(images, tmp_path, monkeypatch):
     """With several workers small cases are worked on together."""
-    monkeypatch.setattr(sys.modules["pdl1quant.batch.run"], "_waves", lambda cases, **_: [list(cases.items())])
+    monkeypatch.setattr(
+        sys.modules["pdl1quant.batch.run"], "_waves", lambda cases, **_: [list(cases.items())] if cases else []
+    )
     Disk(monkeypatch, n_images=2)
     with pytest.raises(FullDiskError):
         run(images, tmp_path / "out")
