@@ -119,8 +119,8 @@ def read_all(path):
 
 @pytest.mark.parametrize(
     ("picture", "way"),
-    [*((picture, way) for picture in (blocks, tissue) for way in WAYS)]
-    + [(picture, way) for picture in (discs, stripes, grains) for way in ("first of each block", "sharpened")],
+    [*((tissue, way) for way in WAYS)]
+    + [(picture, way) for picture in (blocks, discs, stripes, grains) for way in ("first of each block", "sharpened")],
 )
 def test_levels_of_sound_slides_agree_however_they_were_made(tmp_path, picture, way):
     rgb = picture(np.random.default_rng(3))

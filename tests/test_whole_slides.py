@@ -273,14 +273,13 @@ def write_unlike(path, fine, small):
     return path
 
 
-@pytest.mark.parametrize("segmenter", SEGMENTERS)
-def test_what_is_lost_by_damage_that_decodes_does_not_depend_on_the_size_of_tiles(image, tmp_path, estimate, segmenter):
+def test_what_is_lost_by_damage_that_decodes_does_not_depend_on_the_size_of_tiles(image, tmp_path, estimate):
     fine = image.copy()
     fine[1130:1386, 1134:1646] = 0
     fine[400:656, 2048:2304] = 255
     path = write_unlike(tmp_path / "damaged.tif", fine, image)
     (one, cells), (other, same), (third, too) = (
-        analysed(path, comparing(config_of(segmenter, tile_px)), estimate=estimate)[:2] for tile_px in (512, 1024, 2048)
+        analysed(path, comparing(config_of(tile_px=tile_px)), estimate=estimate)[:2] for tile_px in (512, 1024, 2048)
     )
     assert one.status is Status.PARTIAL
     assert "2 regions are damaged" in one.error
