@@ -72,6 +72,24 @@ def test_data_that_are_spoilt_within_do_not(tile, kind, how, place):
     assert may_lack(worse, decoded(worse))
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("padding", [b"\0", b"\xff", b"\xff\0"], ids=["zeros", "fill bytes", "ones"])
+def test_padding_of_any_length_before_the_end_marker_is_sound(tile, kind, padding):
+    data = encoded(tile, **kind)
+    for n_bytes in (33, 5000):
+        padded = data[: -len(END)] + padding * n_bytes + END
+        assert np.array_equal(decoded(padded), decoded(data))
+        assert holds_all(padded)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_padding_in_place_of_the_last_units_is_not(tile, kind):
+    data = encoded(tile, **kind)
+    worse = spoilt(data, "zeros to the end", 0.98)[: -len(END)] + bytes(5000) + END
+    assert np.abs(decoded(worse).astype(int) - decoded(data)).max() > 50
+    assert not holds_all(worse)
+
+
 def test_sound_tiles_need_no_second_look(tile):
     assert not may_lack(encoded(tile), decoded(encoded(tile)))
 

@@ -24,7 +24,11 @@ DAMAGED_WITHIN: Final = "tile is damaged within"
 SPARE_UNITS: Final = 1
 """So many units may be missing: some writers drop the last byte."""
 SPARE_BYTES: Final = 32
-"""So many bytes may be left over."""
+"""So many bytes may be left over, of any kind."""
+PADDING: Final = b"\0\xff"
+"""Some scanners pad the data with these, to any length."""
+BYTES_OF_LAST_CODE: Final = 2
+"""What looks like padding may be the end of the last code: a byte of zeros, or one of ones, which is stored as two."""
 RUN_BYTES: Final = 32
 """So many zeros in a row are hardly codes."""
 MIDDLE_LEVEL: Final = 128
@@ -203,9 +207,12 @@ def _count(data: bytes, start: int, codes: Any, blocks: Int32Array, *, n_units: 
     spare = SPARE_UNITS if interval >= n_units else min(SPARE_UNITS, interval - 1)  # of one unit each, none is spare
     while n_seen < n_units:
         wanted = min(interval, n_units - n_seen)
-        n_whole, n_left, at = count_units(plain, codes, blocks, at, wanted)
+        n_whole, n_left, end = count_units(plain, codes, blocks, at, wanted)
+        if n_left > SPARE_BYTES:
+            n_whole, n_left, _ = count_units(plain[: _end_of_codes(data, at, end)], codes, blocks, at, wanted)
         if n_whole < wanted - spare or n_left > SPARE_BYTES:
             return None
+        at = end
         n_seen += wanted
         while at + 1 < len(data) and data[at + 1] == _FILL:
             at += 1
@@ -214,6 +221,11 @@ def _count(data: bytes, start: int, codes: Any, blocks: Int32Array, *, n_units: 
                 return None
             at += 2
     return at
+
+
+def _end_of_codes(data: bytes, start: int, end: int) -> int:
+    """Where the padding of a stretch begins: the units before it are counted, as zeros in place of data are codes."""
+    return min(end, start + len(data[start:end].rstrip(PADDING)) + BYTES_OF_LAST_CODE)
 
 
 @lru_cache(maxsize=64)
