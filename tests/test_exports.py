@@ -292,6 +292,28 @@ def test_an_image_that_moved_costs_its_own_file_only(out, tmp_path):
     assert len(problems) == 2
 
 
+@pytest.mark.parametrize("to", EXPORTS)
+def test_a_file_of_others_at_the_place_of_an_export_is_named_and_stays(out, to):
+    places = {
+        "csv": "exports/csv/slide.csv",
+        "anndata": "exports/anndata/slide.h5ad",
+        "dicom-seg": "exports/dicom-seg/-a+b.image.dcm",
+        "ro-crate": "ro-crate-metadata.json",
+    }
+    mine = out / places[to]
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine")
+    message = rf"{mine.name}: lies where a result goes, but pdl1quant did not write it; move or rename it"
+    if to == "ro-crate":
+        with pytest.raises(OutputError, match=message):
+            exported(out, to)
+    else:
+        paths, problems = export_results(ExportJob(out=out, to=to))
+        assert len(paths) == 1
+        assert problems == [f"{mine.parent}/{message}"]
+    assert mine.read_text() == "mine"
+
+
 def test_a_folder_that_cannot_be_written_is_said_once(out, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):

@@ -57,6 +57,15 @@ def test_each_figure_comes_in_all_formats(drawn):
     assert drawn.keys() == {f"{stem}.{form}" for stem in stems for form in FORMATS}
 
 
+def test_a_file_of_others_at_the_place_of_a_figure_is_named_and_stays(tmp_path):
+    (tmp_path / "scores.svg").write_text("<svg>mine</svg>")
+    row = ScoreRow(level="case", image="", case="a", status=Status.OK, tps=40.0, tps_low=30.0, tps_high=50.0, n_tumour=300)
+    with pytest.raises(OutputError, match=r"scores\.svg: lies where a result goes, but pdl1quant did not write it"):
+        draw_scores_figure([row], tmp_path / "scores", score_name="TPS", lines_pct=())
+    assert [path.name for path in tmp_path.iterdir()] == ["scores.svg"]
+    assert (tmp_path / "scores.svg").read_text() == "<svg>mine</svg>"
+
+
 def test_same_results_give_the_same_bytes_and_no_date(results, drawn, tmp_path):
     paths, _ = draw_figures(FigureJob(out=results, folder=tmp_path))
     assert {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in paths} == drawn

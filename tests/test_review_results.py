@@ -17,7 +17,7 @@ import pytest
 from batch_runs import draw_phantom, run
 from pdl1quant import batch
 from pdl1quant.config import load_config
-from pdl1quant.errors import Pdl1QuantError, ReviewError, UsageError
+from pdl1quant.errors import OutputError, Pdl1QuantError, ReviewError, UsageError
 from pdl1quant.model import CallResult
 from pdl1quant.outputs.reviewed import reviewed_markdown
 from pdl1quant.outputs.scores_table import read_scores, write_scores
@@ -146,6 +146,16 @@ def test_a_run_that_overwrites_removes_the_stale_table_and_keeps_the_edits(phant
     assert not (real / "scores_reviewed.csv").exists()
     assert rescore(real).n_failed == 0
     assert table_of(real)["one.png"]["n_edits"] == "1"
+
+
+def test_reviewed_scores_of_others_are_named_and_stay(out):
+    rescore(out)
+    rescore(out)
+    mine = out / "scores_reviewed.csv"
+    mine.write_text("case;my score\n1;40\n")
+    with pytest.raises(OutputError, match=r"scores_reviewed\.csv: lies where a result goes, but pdl1quant did not"):
+        rescore(out)
+    assert mine.read_text() == "case;my score\n1;40\n"
 
 
 def test_an_image_with_foreign_edits_fails_alone(out):
@@ -292,9 +302,15 @@ def label_many(out):
 def test_training_reads_the_labels_of_a_review(tmp_path):
     out = make_results(tmp_path, n=400)
     label_many(out)
-    labels = read_labels([write_review_labels(out)])
+    write_review_labels(out)
+    labels = read_labels([write_review_labels(out)])  # its own file is replaced, one of others is not
     assert labels["cell_class"].value_counts().min() >= 20
     assert {path.resolve() for path in labels["path"]} == {tmp_path / "tiles" / f"{name}.png" for name in "ab"}
+    mine = out / "labels_from_reviews.csv"
+    mine.write_text("image,x_px,y_px,cell_class\na.png,1,1,tumour\n")
+    with pytest.raises(OutputError, match=r"labels_from_reviews\.csv: lies where a result goes"):
+        write_review_labels(out)
+    assert mine.read_text().count("\n") == 2
 
 
 def test_images_that_moved_are_asked_for_and_known_by_their_hash(tmp_path):

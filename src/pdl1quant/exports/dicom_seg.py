@@ -14,6 +14,7 @@ from pdl1quant.exports.dicom_image import EXTRA, TILE_PX, dicom_file, make_image
 from pdl1quant.extras import import_extra
 from pdl1quant.model import Rect, SlideGrid
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
+from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.files import RUN_RECORD_NAME, replace_atomically
 from pdl1quant.outputs.palette import classification, outcomes
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
@@ -97,7 +98,9 @@ def write_dicom_seg(source: Source, path: Path) -> None:
     )
     _settle(segmentation, started)
     if made is not None:
-        _write(made, path.with_name(path.name.replace(".seg.dcm", ".image.dcm")))
+        of_image = path.with_name(path.name.replace(".seg.dcm", ".image.dcm"))
+        refuse_foreign(of_image)
+        _write(made, of_image)
     _write(segmentation, path)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pdl1quant import __version__
 from pdl1quant.extras import import_extra
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, plural
+from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.files import (
     CRATE_NAME,
     ENDINGS,
@@ -82,9 +83,11 @@ def write_ro_crate(results: Results) -> Path:
     UsageError
         rocrate is not installed.
     OutputError
-        The file cannot be written.
+        The file cannot be written, or pdl1quant did not write the one that is there.
     """
     out = results.out
+    path = out / CRATE_NAME
+    refuse_foreign(path)
     started = read_run_record(out / RUN_RECORD_NAME)[TIMINGS]["started"]
     crate = import_extra("rocrate.rocrate", package="rocrate", extra=EXTRA).ROCrate()
     crate.name = f"PD-L1 measurements: {results.pack.title}"
@@ -95,7 +98,6 @@ def write_ro_crate(results: Results) -> Path:
         crate.add_file(path, path.relative_to(out).as_posix(), properties=_about(path, out)) for path in _files(out)
     ]
     _add_run(crate, results, files=files, started=started)
-    path = out / CRATE_NAME
     with replace_atomically(path) as partial:
         text = json.dumps(crate.metadata.generate(), indent=2, sort_keys=True, ensure_ascii=False)
         partial.write_text(text + "\n", encoding="utf-8", newline="\n")

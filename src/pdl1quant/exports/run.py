@@ -11,6 +11,7 @@ from pdl1quant.exports.h5ad import write_h5ad
 from pdl1quant.exports.ro_crate import write_ro_crate
 from pdl1quant.exports.source import Source
 from pdl1quant.exports.spreadsheet import write_cells_csv
+from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.files import CRATE_NAME, EXPORTS_NAME, why_unwritable
 from pdl1quant.review import Review, open_results
 from pdl1quant.review.results import load_cells
@@ -51,7 +52,8 @@ class ExportJob:
 def export_results(job: ExportJob, *, say: Callable[[str], None] = lambda _: None) -> tuple[list[Path], list[str]]:
     """Write an export: a file for each image, or a description of the whole folder.
 
-    The same results give the same bytes. An image that cannot be exported costs its own file only.
+    The same results give the same bytes. An image that cannot be exported, or at the place of whose
+    file one of others lies, costs its own file only.
 
     Parameters
     ----------
@@ -86,6 +88,7 @@ def export_results(job: ExportJob, *, say: Callable[[str], None] = lambda _: Non
     for image in chosen:
         path = folder / f"{image.stem}{suffix}"
         try:
+            refuse_foreign(path)
             write(_source(results, image, job), path)
         except Exception as error:  # decoders and DICOM have errors of their own; the others are to be written
             if isinstance(error, UsageError) and not isinstance(error, ReviewError):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdl1quant import __version__
 from pdl1quant.extras import import_extra
+from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -100,14 +101,14 @@ def write_figure(drawn: Any, stem: Path) -> tuple[Path, ...]:
     Raises
     ------
     OutputError
-        A file cannot be written.
+        A file cannot be written, or pdl1quant did not write one that is there; then none is.
     """
-    paths = []
-    for form in FORMATS:
-        path = stem.with_name(f"{stem.name}.{form}")
+    paths = tuple(stem.with_name(f"{stem.name}.{form}") for form in FORMATS)
+    for path in paths:
+        refuse_foreign(path)
+    for form, path in zip(FORMATS, paths, strict=True):
         file = io.BytesIO()
         drawn.savefig(file, format=form, dpi=PNG_DPI, metadata=_METADATA[form])
         with replace_atomically(path) as partial:
             partial.write_bytes(file.getvalue())
-        paths.append(path)
-    return tuple(paths)
+    return paths

@@ -36,6 +36,7 @@ _GENERATOR = b'"generator":"pdl1quant'
 _GENERATOR_WITHIN = 256
 _SCORES_HEADER = b"level,image,case,status,error,"
 _CELLS_HEADER = b"image,case,label,"
+_LABELS_HEADER = b"image,x_px,y_px,cell_class,slide,uncertain_first\n"
 _MARK_WITHIN = 1 << 16  # bytes from either end: above any Parquet footer or TIFF header written here
 
 
@@ -123,6 +124,18 @@ def _locked(out: Path) -> Iterator[None]:
         os.close(folder)
 
 
+def refuse_foreign(path: Path) -> None:
+    """Refuse to write to ``path`` where a file of others lies there.
+
+    Raises
+    ------
+    OutputError
+        There is something that pdl1quant did not write.
+    """
+    if (path.exists() or path.is_symlink()) and not is_result(path):
+        raise foreign_error(path)
+
+
 def foreign_error(path: Path) -> OutputError:
     """What to raise where a file of others lies at the place of a result: it is neither overwritten nor removed."""
     return OutputError(f"{path}: lies where a result goes, but pdl1quant did not write it; move or rename it")
@@ -149,7 +162,7 @@ def is_result(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(_MARK_WITHIN)
         if path.suffix == ".csv":
-            return start.startswith((_SCORES_HEADER, _CELLS_HEADER))
+            return start.startswith((_SCORES_HEADER, _CELLS_HEADER, _LABELS_HEADER))
         if path.suffix == ".geojson":
             return _GENERATOR in start[:_GENERATOR_WITHIN]
         file.seek(max(0, path.stat().st_size - _MARK_WITHIN))

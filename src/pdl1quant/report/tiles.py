@@ -11,7 +11,7 @@ from PIL import Image
 
 from pdl1quant import __version__
 from pdl1quant.model import Rect
-from pdl1quant.outputs.claims import foreign_error, is_result
+from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -76,8 +76,7 @@ def write_tiles(slide: Slide, folder: Path, *, mpp: float) -> Pyramid:
 
 
 def _write(rgb: UInt8Array, path: Path) -> None:
-    if path.exists() and not is_result(path):
-        raise foreign_error(path)
+    refuse_foreign(path)
     stream = io.BytesIO()
     Image.fromarray(rgb).save(stream, "JPEG", quality=_QUALITY, comment=f"pdl1quant {__version__}".encode())
     with replace_atomically(path) as partial:

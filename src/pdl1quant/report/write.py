@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pdl1quant.outputs.claims import foreign_error, is_result
+from pdl1quant.outputs.claims import is_result, refuse_foreign
 from pdl1quant.outputs.files import ENDINGS, REPORT_NAME, REPORTS_NAME, replace_atomically, replace_together
 from pdl1quant.report.controls import control_panel
 from pdl1quant.report.gather import load_case, open_run
@@ -127,8 +127,7 @@ def _remove_pages(out: Path) -> None:
 
 
 def _write(path: Path, html: str) -> Path:
-    if path.exists() and not is_result(path):
-        raise foreign_error(path)
+    refuse_foreign(path)
     with replace_atomically(path) as partial:
         partial.write_bytes(html.encode("utf-8", errors="backslashreplace"))
     return path

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdl1quant.errors import ReviewError
+from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.files import replace_atomically
 from pdl1quant.review.edits import EditKind
 from pdl1quant.review.ledger import ledger_path
@@ -76,6 +77,8 @@ def write_review_labels(out: Path, *, images: Path | None = None) -> Path:
     ------
     ReviewError
         Nobody named a cell, an image moved, or a ledger is for other results.
+    OutputError
+        The file cannot be written, or pdl1quant did not write the one that is there.
     """
     labels = labels_from_reviews(out)
     if labels.empty:
@@ -88,6 +91,7 @@ def write_review_labels(out: Path, *, images: Path | None = None) -> Path:
         places[name] = _relative(path, base)
     path = out / LABELS_NAME
     named = labels.assign(image=labels["image"].map(places))
+    refuse_foreign(path)
     with replace_atomically(path) as partial:
         partial.write_bytes(named.to_csv(index=False, lineterminator="\n").encode())
     return path

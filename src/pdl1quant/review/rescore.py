@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdl1quant.errors import OutputError, ReviewError
 from pdl1quant.model import BrownArea, Counts, ResultFlag, Score, Status
+from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.files import REVIEWED_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
 from pdl1quant.outputs.scores_table import DECIMALS, ScoreRow
@@ -62,9 +63,10 @@ def rescore(out: Path, *, say: Callable[[str], None] = lambda _: None) -> Rescor
     UsageError
         ``out`` is no folder of results, or made by a version whose settings this one does not read.
     OutputError
-        The file cannot be written.
+        The file cannot be written, or pdl1quant did not write the one that is there.
     """
     results = open_results(out)
+    refuse_foreign(out / REVIEWED_NAME)
     done: dict[str, _OfCase] = {}
 
     def of_case(case_row: ScoreRow) -> _OfCase:
