@@ -511,6 +511,19 @@ def test_nothing_is_cut_off_on_paper(visit, tmp_path):
     assert page.evaluate("(box => box.scrollHeight - box.clientHeight)(document.querySelector('.sheet'))") <= 1
 
 
+def test_regions_and_cores_have_their_table_on_paper(visit, drawn, array):
+    for path, n in ((drawn, 2), (array, len(CORES))):
+        page = visit(path)
+        rows = page.locator(".sheet-regions tbody tr")
+        assert rows.count() == n
+        assert not rows.first.is_visible()
+        page.emulate_media(media="print")
+        assert rows.first.is_visible()
+        assert rows.last.is_visible()
+        n_pages = pages_of(page.pdf(prefer_css_page_size=True, print_background=True))
+        assert n_pages <= 2 if path == drawn else n_pages > 3  # a page holds some hundred rows
+
+
 def busy_s(counters):
     """Seconds that the page's thread has worked."""
     metrics = counters.send("Performance.getMetrics")["metrics"]

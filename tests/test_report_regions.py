@@ -242,6 +242,9 @@ def test_regions_are_in_the_viewer_on_the_sheet_and_in_its_legend(tmp_path):
     printed = page.split('<article class="sheet paper-only"')[1].split("</article>")[0]
     assert all(f"</svg>{name}</li>" in printed for name in ("Tumour region", "Region to score", "Region left out"))
     assert "Tumor <b>" not in page
+    table = printed.split('<section class="sheet-regions paper">')[1].split("</section>")[0]
+    assert all(name in table for name in ("Tumor &lt;b&gt;", "scored"))
+    assert "data-region" not in table
 
 
 def test_a_core_says_whose_it_is(tmp_path):
