@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image as PillowImage
 
-from batch_runs import Deaf, rows_of, run, tree
+from batch_runs import Deaf, job_for, rows_of, run, tree
 from pdl1quant import CaseMember, ControlMember, analyse_image, blank_limit, estimate_case, sample_image, score_case
 from pdl1quant.batch import find_rules
-from pdl1quant.batch.controls import limits_of, without_own
+from pdl1quant.batch.controls import assigned, gather_controls, limits_of, without_own
+from pdl1quant.batch.inputs import gather
 from pdl1quant.batch.work import Image, Outcome, Plan
 from pdl1quant.cli import cli
 from pdl1quant.config import load_config
@@ -318,6 +319,28 @@ def test_a_table_of_cases_may_name_a_control_which_is_that_cases_own(two_cases, 
     run(tmp_path / "in", tmp_path / "out", cases=table, negative_controls=(stained,), **HOW)
     assert [(row.image, row.case) for row in rows_of(tmp_path / "out", "control")] == [("n.png", "P1")]
     assert {row.case: STAINED in row.flags for row in rows_of(tmp_path / "out", "case")} == {"P1": True, "P2": False}
+
+
+@pytest.mark.parametrize("name", ["n.png", "a/n.png"])
+def test_a_table_of_cases_may_name_a_control_outside_the_folders_of_cases(two_cases, tmp_path, name):
+    table = tmp_path / "cases.csv"
+    table.write_text(f"image,case\nA/a.png,P1\n{name},P2\nB/a.png,P2\n")
+    job = job_for(two_cases / "in", tmp_path / "out", cases=table, negative_controls=(two_cases / "neg" / "a",))
+    controls = gather_controls(job)
+    images, _ = gather(job.paths, output=job.output, cases=table, controls=controls)
+    assert [(image.name, image.case) for image in images] == [("A/a.png", "P1"), ("B/a.png", "P2")]
+    assert [(image.name, image.control_of) for image in assigned(controls, images, job)] == [("n.png", "P2")]
+
+
+def test_a_name_in_a_table_of_cases_is_first_that_of_an_image(two_cases, tmp_path):
+    draw(tmp_path / "in" / "A" / "n.png", seed=1, tps_pct=80)
+    table = tmp_path / "cases.csv"
+    table.write_text("image,case\nn.png,P1\n")
+    job = job_for(tmp_path / "in", tmp_path / "out", cases=table, negative_controls=(two_cases / "neg",))
+    controls = gather_controls(job)
+    images, _ = gather(job.paths, output=job.output, cases=table, controls=controls)
+    assert [(image.case, image.is_in_table) for image in images] == [("P1", True)]
+    assert [image.control_of for image in assigned(controls, images, job)] == [""]
 
 
 def test_the_same_control_in_two_folders_counts_once_and_has_a_name_of_its_own(folder, tmp_path):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from pdl1quant.batch.inputs import CONTROL_FOLDER
+from pdl1quant.batch.inputs import CONTROL_FOLDER, controls_beside
 from pdl1quant.batch.rows import UNSCORED, image_row, named
 from pdl1quant.batch.work import Image
 from pdl1quant.errors import UsageError
@@ -78,7 +78,7 @@ def control_warnings(job: Job, controls: Sequence[Image]) -> tuple[str, ...]:
 
 def assigned(controls: Sequence[Image], images: Sequence[Image], job: Job) -> tuple[Image, ...]:
     """The controls, each with the case whose own it is: that of the table of cases, else whose name its folder has."""
-    in_table = _in_table(job) if controls else {}
+    in_table = _in_table(job, controls) if controls else {}
     names = [name for image in images for name in (image.case, *(core.case for core in image.cores)) if name]
     cases = {folded_case(name): name for name in reversed(names)}
     said = [in_table.get(os.path.realpath(image.path), image.path.parent.absolute().name) for image in controls]
@@ -87,12 +87,13 @@ def assigned(controls: Sequence[Image], images: Sequence[Image], job: Job) -> tu
     )
 
 
-def _in_table(job: Job) -> dict[str, str]:
+def _in_table(job: Job, controls: Sequence[Image]) -> dict[str, str]:
     """The case of each image that the table names, by where it lies."""
     if job.cases is None:
         return {}
     found, _ = discover(job.paths, exclude=job.output)
-    return {os.path.realpath(path): row.case for path, row in read_cases(job.cases, found).items()}
+    table = read_cases(job.cases, found, controls=controls_beside(found, controls))
+    return {os.path.realpath(path): row.case for path, row in table.items()}
 
 
 def limits_of(controls: Sequence[tuple[Image, Outcome]], plan: Plan) -> dict[str, BlankLimit]:

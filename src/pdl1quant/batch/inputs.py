@@ -8,6 +8,7 @@ import unicodedata
 from contextlib import suppress
 from dataclasses import replace
 from functools import cache
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pdl1quant.batch.rows import named
@@ -22,7 +23,7 @@ from pdl1quant.slides.roi_file import class_doubt, read_geojson_rois, tumour_dou
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path, PurePath, PurePosixPath
+    from pathlib import Path, PurePath
 
     from pdl1quant.slides.roi import Roi
 
@@ -51,7 +52,8 @@ def gather(
     output
         Folder of the results, left out of the search.
     cases
-        Table of cases; images that it leaves out keep the case of their folder (`table_warnings` names them).
+        Table of cases; images that it leaves out keep the case of their folder (`table_warnings` names them). It may
+        name negative controls, wherever they lie.
     core_map
         Which core of a microarray belongs to which case.
     roi
@@ -71,7 +73,7 @@ def gather(
         raise UsageError(problems[0].message if problems else "no images given")
     found = without_controls(everything, controls)
     stems = output_names(found)
-    table = {} if cases is None else _case_table(cases, everything)  # it may name controls, too
+    table = {} if cases is None else _case_table(cases, everything, controls)
     regions = _regions(roi, found, stems)
     images = [
         Image(
@@ -111,6 +113,16 @@ def without_controls(found: Sequence[Found], controls: Sequence[Image]) -> list[
                 "give it as one, too"
             )
     return left
+
+
+def controls_beside(found: Sequence[Found], controls: Sequence[Image]) -> list[Found]:
+    """The negative controls that do not lie among the images found."""
+    taken = {os.path.realpath(item.path) for item in found}
+    return [
+        Found(path=image.path, root=image.path.parent, relative=PurePosixPath(image.name), case="")
+        for image in controls
+        if os.path.realpath(image.path) not in taken
+    ]
 
 
 def skipped_warnings(paths: Sequence[Path], *, output: Path) -> tuple[str, ...]:
@@ -218,8 +230,8 @@ def by_case(images: Sequence[Image]) -> dict[str, tuple[Image, ...]]:
     return {case: tuple(members) for case, members in cases.items()}
 
 
-def _case_table(cases: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
-    table = read_cases(cases, found)
+def _case_table(cases: Path, found: Sequence[Found], controls: Sequence[Image]) -> dict[Path, CaseRow]:
+    table = read_cases(cases, found, controls=controls_beside(found, controls))
     _check_columns(cases, {name for row in table.values() for name in row.extra})
     return table
 

@@ -25,7 +25,7 @@ class CaseRow:
     extra: Mapping[str, str]
 
 
-def read_cases(csv_path: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
+def read_cases(csv_path: Path, found: Sequence[Found], *, controls: Sequence[Found] = ()) -> dict[Path, CaseRow]:
     """Read which image belongs to which case.
 
     ``image`` and ``case`` are required (`read_table`). An image is named by its path below the folder given, else by
@@ -37,6 +37,8 @@ def read_cases(csv_path: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
         The table.
     found
         The images of this run.
+    controls
+        Negative controls that are not among them; one may be named with its folder, too.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def read_cases(csv_path: Path, found: Sequence[Found]) -> dict[Path, CaseRow]:
         unknown, ambiguous or already taken. The message tells the line.
     """
     table = read_table(csv_path, required=("image", "case"))
-    named = NamedImages(found)
+    named = NamedImages(found, controls)
     answer: dict[Path, CaseRow] = {}
     first_lines: dict[Path, int] = {}
     spellings: dict[str, str] = {}
@@ -89,11 +91,19 @@ def folded_case(case: str) -> str:
 
 
 class NamedImages:
-    """The images of a run as a table names them: by the path below the folder given, else by the name of the file."""
+    """The images of a run as a table names them: by the path below the folder given, else by the name of the file.
 
-    def __init__(self, found: Sequence[Found]) -> None:
-        self._by_relative = _index((_plain(str(item.relative)), item.path) for item in found)
-        self._by_name = _index((_plain(item.path.name), item.path) for item in found)
+    What names no image may name a control, by the same, and by its folder and name.
+    """
+
+    def __init__(self, found: Sequence[Found], controls: Sequence[Found] = ()) -> None:
+        self._ways = (
+            _index((_plain(str(item.relative)), item.path) for item in found),
+            _index((_plain(item.path.name), item.path) for item in found),
+            _index((_plain(str(item.relative)), item.path) for item in controls),
+            _index((_plain(f"{item.path.parent.name}/{item.path.name}"), item.path) for item in controls),
+            _index((_plain(item.path.name), item.path) for item in controls),
+        )
 
     def path(self, image: str, *, where: str) -> Path:
         """The image that is called so; ``where`` begins the message of an error.
@@ -104,11 +114,11 @@ class NamedImages:
             There is none, or more than one.
         """
         key = _plain(image)
-        paths = self._by_relative.get(key) or self._by_name.get(key) or []
+        paths = next((way[key] for way in self._ways if key in way), [])
         if len(paths) > 1:
             raise UsageError(f"{where}: {image} is the name of {len(paths)} images; give its path below the folder")
         if not paths:
-            near = difflib.get_close_matches(key, [*self._by_relative, *self._by_name], n=1)
+            near = difflib.get_close_matches(key, [name for way in self._ways for name in way], n=1)
             hint = f"the nearest is {near[0]}" if near else "remove the line or add the image"
             raise UsageError(f"{where}: no image {image} in this run; {hint}")
         return paths[0]
