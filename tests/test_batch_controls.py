@@ -84,6 +84,17 @@ def test_controls_have_rows_of_their_own_and_are_in_no_case(blank_run):
     assert (out / "overlays" / "negative_control" / "n0.png").is_file()
 
 
+def test_the_record_says_of_controls_what_it_says_of_images(blank_run):
+    record = read_run_record(blank_run[0] / "run.json")
+    images, controls = record["images"], record["negative_control"]["images"]
+    assert [(entry["image"], entry["case"]) for entry in controls] == [("n0.png", ""), ("n1.png", "")]
+    for entry in controls:
+        assert entry.keys() == images[0].keys() - {"regions"}
+        assert entry["brown"].keys() == images[0]["brown"].keys()
+    stems = [entry["results"] for entry in (*images, *controls)]
+    assert all(record["timings"]["seconds_by_image"][stem] > 0 for stem in stems)
+
+
 def test_with_a_blank_control_the_call_stands(blank_run):
     out, listener = blank_run
     (row,) = rows_of(out, "case")

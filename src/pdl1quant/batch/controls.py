@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from pdl1quant.batch.inputs import CONTROL_FOLDER, controls_beside
+from pdl1quant.batch.record import image_entry
 from pdl1quant.batch.rows import UNSCORED, image_row, named
 from pdl1quant.batch.work import Image
 from pdl1quant.errors import UsageError
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pdl1quant.batch.job import Job
     from pdl1quant.batch.work import Outcome, Plan
     from pdl1quant.config import Config
-    from pdl1quant.model import RulePack
+    from pdl1quant.model import BrownArea, RulePack
     from pdl1quant.outputs.scores_table import ScoreRow
 
 _LIMITS = TypeAdapter(dict[str, BlankLimit])
@@ -168,13 +169,25 @@ def remove_results(out: Path, stems: Iterable[str]) -> None:
 
 
 def control_entry(
-    limits: Mapping[str, BlankLimit], images: Iterable[Image], *, estimates: Mapping[str, StainEstimate]
+    limits: Mapping[str, BlankLimit],
+    images: Iterable[Image],
+    *,
+    estimates: Mapping[str, StainEstimate],
+    artefacts: Mapping[str, Mapping[str, float]],
+    brown: Mapping[str, BrownArea],
+    notes: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
-    """What ``run.json`` says of the controls: limits by case (empty: of all), images, and their staining by folder."""
+    """What ``run.json`` says of the controls: limits by case (empty: of all), images, and their staining by folder.
+
+    The other arguments are those of `pdl1quant.batch.record.record_of`; an image's case is the one whose own it is.
+    """
     return {
         "limits": _LIMITS.dump_python(dict(limits), mode="json"),
         "images": [
-            {"image": image.name, "results": image.stem, "case": image.control_of, "sha256": image.sha256 or None}
+            {
+                **image_entry(image, artefacts.get(image.stem), brown.get(image.stem), notes.get(image.stem, ())),
+                "case": image.control_of,
+            }
             for image in images
         ],
         "estimates": _ESTIMATES.dump_python(dict(estimates), mode="json"),

@@ -103,7 +103,7 @@ def record_of(
         "libraries": {name: _version(name) for name in libraries},
         "images": [
             {
-                **_image_entry(image, artefacts.get(image.stem), brown.get(image.stem), notes.get(image.stem, ())),
+                **image_entry(image, artefacts.get(image.stem), brown.get(image.stem), notes.get(image.stem, ())),
                 **_region_entries(regions.get(image.stem, ())),
             }
             for image in images
@@ -134,9 +134,10 @@ def _version(library: str) -> str | None:
         return None
 
 
-def _image_entry(
+def image_entry(
     image: Image, artefacts: Mapping[str, float] | None, brown: BrownArea | None, notes: Sequence[str]
 ) -> dict[str, Any]:
+    """What the record says of an image, but of its regions."""
     return {
         "image": image.name,
         "results": image.stem,

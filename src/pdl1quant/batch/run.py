@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.batch.case_work import CaseWork
@@ -184,13 +184,13 @@ def _run(
             work.images,
             estimates=work.estimates,
             started=started,
-            seconds=work.seconds,
+            seconds=control.seconds | work.seconds,
             artefacts=work.artefacts,
             brown=work.brown,
             regions=work.regions,
             arrays=work.arrays,
             notes=work.notes,
-            controls=control_entry(limits, control.images, estimates=control.estimates) if controls else None,
+            controls=_control_entry(limits, control) if controls else None,
         ),
     )
     counted = [replace(image, case=CONTROL_FOLDER) for image in control.counted]  # of each content one counts
@@ -201,6 +201,12 @@ def _run(
     summary = Summary(output=job.output, rows=tuple(rows), n_unscored=n_unscored, has_report=has_report)
     listener.end(summary)
     return summary
+
+
+def _control_entry(limits: Mapping[str, BlankLimit], work: CaseWork) -> dict[str, Any]:
+    return control_entry(
+        limits, work.images, estimates=work.estimates, artefacts=work.artefacts, brown=work.brown, notes=work.notes
+    )
 
 
 def _score_controls(work: CaseWork, controls: Sequence[Image], *, n_images: int) -> dict[str, BlankLimit]:
