@@ -14,9 +14,9 @@ import pytest
 
 from batch_runs import Deaf, claim, draw_tile, draw_tiles, rows_of, run, tree
 from pdl1quant import batch
-from pdl1quant.batch.ledger import LEDGER_NAME
 from pdl1quant.config import Config
 from pdl1quant.errors import UsageError
+from pdl1quant.outputs.files import PROGRESS_NAME
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def test_a_killed_run_can_be_resumed(tiles, tmp_path):
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
-        if (out / LEDGER_NAME).exists() and (out / LEDGER_NAME).read_bytes().count(b'"image"') >= 2:
+        if (out / PROGRESS_NAME).exists() and (out / PROGRESS_NAME).read_bytes().count(b'"image"') >= 2:
             os.kill(process.pid, signal.SIGKILL)
             break
         time.sleep(0.005)
     process.wait()
-    with (out / LEDGER_NAME).open("ab") as ledger:
+    with (out / PROGRESS_NAME).open("ab") as ledger:
         ledger.write(b'{"image": "case A/ti')
     run(tiles, out, resume=True)
     assert tree(tmp_path / "whole") == tree(out)

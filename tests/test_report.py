@@ -20,6 +20,7 @@ from pdl1quant.config import load_config
 from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.exports import ExportJob, export_results
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
+from pdl1quant.outputs.files import PROGRESS_NAME
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
 from pdl1quant.report import plots, sheet, write_report
@@ -267,6 +268,12 @@ def test_page_names_are_harmless(case):
 
 def test_folder_without_results_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no results of a finished run"):
+        write_report(tmp_path)
+
+
+def test_results_of_a_run_that_was_stopped_say_how_to_go_on(tmp_path):
+    (tmp_path / PROGRESS_NAME).write_text("{}\n")
+    with pytest.raises(UsageError, match=r"its run has not ended \(run\.json is missing\); .* with --resume to go on"):
         write_report(tmp_path)
 
 

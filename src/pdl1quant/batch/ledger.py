@@ -19,13 +19,11 @@ from pdl1quant.batch.work import Outcome
 from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.model import StainEstimate
 from pdl1quant.outputs.captions import plural
-from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, replace_atomically, write_error
+from pdl1quant.outputs.files import PROGRESS_NAME, RUN_RECORD_NAME, SCORES_NAME, replace_atomically, write_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
-
-LEDGER_NAME = ".pdl1quant-progress.jsonl"
 
 _FLUSH_SECONDS = 1.0
 _OPTIONS = ("assay", "indication", "mpp", "white", "labels", "tma")
@@ -42,7 +40,7 @@ class Ledger:
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
-        self._path = folder / LEDGER_NAME
+        self._path = folder / PROGRESS_NAME
         self._flushed = 0.0
         self._settings = {"pdl1quant": "progress", **settings}
         self._earlier_estimates: dict[str, tuple[frozenset[str], StainEstimate]] = {}

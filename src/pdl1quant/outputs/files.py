@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SCORES_NAME = "scores.csv"
 REVIEWED_NAME = "scores_reviewed.csv"
 RUN_RECORD_NAME = "run.json"
+PROGRESS_NAME = ".pdl1quant-progress.jsonl"
+"""What a run has done so far."""
 REPORT_NAME = "report.html"
 REPORTS_NAME = "report"
 FIGURES_NAME = "figures"

@@ -24,7 +24,7 @@ from pdl1quant.model import (
     Status,
 )
 from pdl1quant.outputs.cells_in_parts import CellsFile, open_cells
-from pdl1quant.outputs.files import RUN_RECORD_NAME, SCORES_NAME, result_path
+from pdl1quant.outputs.files import PROGRESS_NAME, RUN_RECORD_NAME, SCORES_NAME, result_path
 from pdl1quant.outputs.run_record import read_run_record
 from pdl1quant.outputs.scores_table import HOW_TO_RENEW, ScoreRow, as_written, read_scores
 from pdl1quant.outputs.tables import SCHEMA, read_cells_of
@@ -187,7 +187,7 @@ def open_results(out: Path) -> Results:
     Raises
     ------
     UsageError
-        It is no folder of results.
+        It is no folder of results, or its run has not ended.
     ReviewError
         Another version of pdl1quant made it, whose settings are not those of today.
     OutputError
@@ -195,6 +195,11 @@ def open_results(out: Path) -> Results:
     """
     for name in (RUN_RECORD_NAME, SCORES_NAME):
         if not (out / name).is_file():
+            if (out / PROGRESS_NAME).is_file():
+                raise UsageError(
+                    f"{out}: its run has not ended ({name} is missing); wait for it, or give the same score command "
+                    "with --resume to go on where it was stopped"
+                )
             raise UsageError(f"{out}: no results of a finished run ({name} is missing); give the folder after -o")
     record = read_run_record(out / RUN_RECORD_NAME)
     rows = read_scores(out / SCORES_NAME)
