@@ -59,7 +59,9 @@ def test_each_figure_comes_in_all_formats(drawn):
 
 def test_a_file_of_others_at_the_place_of_a_figure_is_named_and_stays(tmp_path):
     (tmp_path / "scores.svg").write_text("<svg>mine</svg>")
-    row = ScoreRow(level="case", image="", case="a", status=Status.OK, tps=40.0, tps_low=30.0, tps_high=50.0, n_tumour=300)
+    row = ScoreRow(
+        level="case", image="", case="a", status=Status.OK, tps=40.0, tps_low=30.0, tps_high=50.0, n_tumour=300
+    )
     with pytest.raises(OutputError, match=r"scores\.svg: lies where a result goes, but pdl1quant did not write it"):
         draw_scores_figure([row], tmp_path / "scores", score_name="TPS", lines_pct=())
     assert [path.name for path in tmp_path.iterdir()] == ["scores.svg"]
