@@ -382,8 +382,27 @@ def test_regions_of_the_run_are_outlined_with_names_and_can_only_be_looked_at(be
     work = bench(drawn)
     layer, names = work.desk.layer(DRAWN), work.desk.layer(OF_NAMES)
     assert (layer.visible, layer.contour > 0, layer.editable, names.editable) == (True, True, False, False)
-    assert set(names.text.values) == {*NAMES, "hole"}
+    assert set(names.features["region"]) == {*NAMES, "hole"}
     assert "region: a 2, kind: Tumour region" in layer.get_status((90, 40), world=True)["value"]
+
+
+def test_names_of_crowded_regions_do_not_cover_each_other_and_the_chosen_one_is_there(bench, drawn):
+    from pdl1quant.napari.layers import NAMES as OF_NAMES
+    from pdl1quant.napari.region_names import BLANK
+
+    work = bench(drawn)
+    names, camera = work.desk.layer(OF_NAMES), work.viewer.scene.camera
+    all_names = names.features["region"].tolist()
+
+    def written():
+        return [name for name in names.text.values if name != BLANK]
+
+    camera.zoom = 20
+    assert written() == all_names
+    camera.zoom = 0.05
+    assert written() == all_names[:1]  # of the largest one
+    work.desk.choose_region(("roi", all_names[-1]))
+    assert written() == all_names[-1:]
 
 
 def test_the_score_of_a_region_is_shown_where_it_is_chosen_and_follows_edits(bench, drawn):

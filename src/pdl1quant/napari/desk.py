@@ -19,6 +19,7 @@ from pdl1quant.napari.layers import (
     CENTRES,
     DRAWN,
     HEAT,
+    NAMES,
     REGIONS,
     SELECTED,
     STALE,
@@ -32,6 +33,7 @@ from pdl1quant.napari.layers import (
     selected_looks,
     to_layer,
 )
+from pdl1quant.napari.region_names import spread_names
 from pdl1quant.review import EditKind, excluding_text, joined_cell, open_results, split_cells
 from pdl1quant.views import added_cell, measured_cell, open_scene
 
@@ -85,6 +87,7 @@ class Desk(QObject):
         self._offered: int | None = None
         self._passed_over: set[int] = set()
         self._split_at: list[Float64Array] = []
+        viewer.scene.camera.events.zoom.connect(self._spread_names)
 
     @property
     def review(self) -> Review | None:
@@ -118,6 +121,7 @@ class Desk(QObject):
             self._show_machine(shown=not self.is_blind)
             self.to_cells()
             self.viewer.reset_view()
+            self._spread_names()
             self.opened.emit()
             waiting = [f"{image.name}: {self._drawing.waiting} drawn: Include, Exclude or Only takes it"]
             self.said.emit("\n".join([*scene.notes, *(waiting if self._drawing.waiting else [])]))
@@ -203,7 +207,14 @@ class Desk(QObject):
         self.region = key
         if goes_there and key is not None and self.scene is not None:
             look_at_region(self.viewer, self.scene, key)
+        self._spread_names()
         self.region_chosen.emit()
+
+    def _spread_names(self) -> None:
+        """Show names of regions as far as they are clear of each other; that of the chosen region always."""
+        if (layer := self.layer(NAMES)) is not None:
+            chosen = None if self.region is None else self.region[1]
+            spread_names(layer, zoom=self.viewer.scene.camera.zoom, first=chosen)
 
     def lasso(self, points: Float64Array) -> None:
         """Select the cells inside a drawn line, (n, 2) y, x in um."""

@@ -9,6 +9,7 @@ import pandas as pd
 from napari.layers import Layer
 
 from pdl1quant.napari import colours
+from pdl1quant.napari.region_names import NAME, NAME_SIZE
 from pdl1quant.outputs.regions import STYLES
 from pdl1quant.review import RoiRule, ellipse_ring, rings_of
 from pdl1quant.slides.roi import CENTRE
@@ -51,8 +52,7 @@ RULE, REGION, NOT_TAKEN = "rule", "region", ""
 NOT_TAKEN_RGB = "#ffb000"
 RULE_RGB = {RoiRule.INCLUDE: "#0a46f5", RoiRule.EXCLUDE: "#141414", RoiRule.ONLY: "#c80fb4"}
 MAX_NAMES = 400
-"""So many names are written beside their regions, those of the largest; they hide more, and are hidden at first."""
-NAME_SIZE = 13
+"""So many names are written in their regions, those of the largest; they hide more, and are hidden at first."""
 REGION_PX = 500.0
 """On the screen, the longer side of a region that is gone to."""
 
@@ -259,9 +259,11 @@ def _drawn_layers(view: RegionView, grid: SlideGrid, placed: dict[str, Any]) -> 
     meta = {**placed, "name": DRAWN, "colormap": colours.region_colours(), "opacity": 1.0, "features": features}
     shown = np.argsort([-each.geometry.area for each in view.regions], kind="stable")[:MAX_NAMES]
     boxes = np.array([view.regions[number].geometry.bounds for number in shown.tolist()])
-    text = {"string": [names[number] for number in shown.tolist()], "size": NAME_SIZE, "anchor": "upper_left"}
+    written = [names[number] for number in shown.tolist()]
+    text = {"string": written, "size": NAME_SIZE, "anchor": "upper_left"}
     text |= {"color": [np.array(STYLES[view.regions[number].kind].rgb) / 255 for number in shown.tolist()]}
     named = {**placed, "name": NAMES, "size": 1.0, "face_color": "transparent", "border_color": "transparent"}
+    named["features"] = {NAME: written}
     named["visible"] = len(view.regions) <= MAX_NAMES
     return [
         (_one_or_all(levels), meta | {"multiscale": len(levels) > 1}, "labels"),
