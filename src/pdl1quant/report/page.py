@@ -22,6 +22,7 @@ from pdl1quant.outputs.palette import KINDS
 from pdl1quant.outputs.regions import STYLES
 from pdl1quant.report import words
 from pdl1quant.report.controls import own_controls
+from pdl1quant.report.method import method
 from pdl1quant.report.sheet import shared_flags
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], images: 
             scored_by=run.record.get("pdl1quant", ""),
             network=str(results.config.nuclei.model_sha256),
             settings=run.record.get("settings", {}),
-            method=words.method(results.pack, results.config, results.indication, has_control=bool(results.limits)),
+            method=method(results.pack, results.config, results.indication, has_control=bool(results.limits)),
             kinds=KINDS,
             styles=tuple(STYLES.values()),
             research_use_only=RESEARCH_USE_ONLY,

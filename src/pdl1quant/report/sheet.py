@@ -13,6 +13,7 @@ from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
 from pdl1quant.report.controls import blank_text
 from pdl1quant.report.figures import Figures, figures_of
 from pdl1quant.report.lines import ImageLine, RegionLine, image_line, interval_of, region_lines
+from pdl1quant.report.method import how_vectors_were_got, how_white_was_got
 from pdl1quant.slides.raster import Note
 from pdl1quant.stages.score import cells_asked_for, format_tps
 
@@ -292,12 +293,12 @@ def _swatches(estimate: StainEstimate) -> list[Swatch]:
     def colour(vector: Sequence[float]) -> str:
         return _hex(white * 10 ** (-_SWATCH_OD * np.asarray(vector)))
 
-    got = words.how_vectors_were_got(estimate)
+    got = how_vectors_were_got(estimate)
     return [
         Swatch(
             name="Empty glass",
             colour=_hex(white),
-            text=f"{', '.join(f'{level:.0f}' for level in estimate.white)} (RGB); {words.how_white_was_got(estimate)}",
+            text=f"{', '.join(f'{level:.0f}' for level in estimate.white)} (RGB); {how_white_was_got(estimate)}",
         ),
         Swatch(
             name="Haematoxylin", colour=colour(estimate.haematoxylin), text=f"{_vector(estimate.haematoxylin)}; {got}"
