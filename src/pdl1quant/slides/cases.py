@@ -92,8 +92,8 @@ class NamedImages:
     """The images of a run as a table names them: by the path below the folder given, else by the name of the file."""
 
     def __init__(self, found: Sequence[Found]) -> None:
-        self._by_relative = _index((_plain(str(item.relative)), item.path) for item in found)
-        self._by_name = _index((_plain(item.path.name), item.path) for item in found)
+        self._by_relative = _index((plain_path(str(item.relative)), item.path) for item in found)
+        self._by_name = _index((plain_path(item.path.name), item.path) for item in found)
 
     def path(self, image: str, *, where: str) -> Path:
         """The image that is called so; ``where`` begins the message of an error.
@@ -103,7 +103,7 @@ class NamedImages:
         UsageError
             There is none, or more than one.
         """
-        key = _plain(image)
+        key = plain_path(image)
         paths = self._by_relative.get(key) or self._by_name.get(key) or []
         if len(paths) > 1:
             raise UsageError(f"{where}: {image} is the name of {len(paths)} images; give its path below the folder")
@@ -121,6 +121,6 @@ def _index(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
     return index
 
 
-def _plain(image: str) -> str:
-    """One spelling for a path: forward slashes, no leading ``./``, composed letters."""
+def plain_path(image: str) -> str:
+    """One spelling for the path of an image: forward slashes, no leading ``./``, composed letters."""
     return unicodedata.normalize("NFC", image.replace("\\", "/")).removeprefix("./")
