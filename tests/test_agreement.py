@@ -144,6 +144,19 @@ def test_kappa_with_nearly_all_cases_on_one_side_has_no_interval():
     assert "one side" in kappa.why
 
 
+@pytest.mark.parametrize(
+    ("scores", "value"),
+    [
+        ([[0.5, 0.0], [0.5, 0.0], [0.0, 0.5], [0.5, 0.0]], -1.0),
+        ([[0.5, 0.0], [0.0, 0.5], [0.0, 0.5], [0.5, 0.0]], -2.0),
+    ],
+)
+def test_an_icc_below_0_may_have_no_interval(scores, value):
+    icc = absolute_icc(np.array(scores))
+    assert (icc.value, icc.low, icc.high) == (pytest.approx(value), None, None)
+    assert "readers differ more than cases" in icc.why
+
+
 def test_gaps_are_refused():
     with pytest.raises(UsageError, match="without gaps"):
         absolute_icc(np.array([[1.0, np.nan], [2, 3], [4, 5]]))

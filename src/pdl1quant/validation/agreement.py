@@ -32,6 +32,8 @@ _SEED = 28_8
 _SAMPLES = 2000
 _MAX_UNDEFINED = 0.05
 """Share of the bootstrap's samples that may have no value before its percentiles stand for something else."""
+_MIN_FREEDOM = 0.01
+"""With fewer degrees of freedom, which only an ICC below 0 can have, quantiles of F are beyond all numbers."""
 _DRAWN_AT_ONCE = 2_000_000
 """Scores of a bootstrap that are held in memory at a time."""
 
@@ -110,7 +112,10 @@ def absolute_icc(scores: Float64Array) -> Estimate:
     a = k * icc / (n * (1 - icc))
     b = 1 + k * icc * (n - 1) / (n * (1 - icc))
     mixed = a * between_readers + b * error
-    freedom = mixed**2 / ((a * between_readers) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
+    spread = (a * between_readers) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1))
+    freedom = mixed**2 / spread if spread > 0 else 0.0
+    if freedom < _MIN_FREEDOM:
+        return Estimate(value=icc, n=n, why="readers differ more than cases do: no interval")
     rest = k * between_readers + (k * n - k - n) * error
     below, above = (float(stats.f.ppf(1 - _TAIL, *each)) for each in ((n - 1, freedom), (freedom, n - 1)))
     low = n * (between_cases - below * error) / (below * rest + n * between_cases)
