@@ -16,7 +16,6 @@ from pdl1quant.errors import UsageError
 from pdl1quant.model import ResultFlag, Status
 from pdl1quant.outputs.claims import foreign_error, is_result
 from pdl1quant.outputs.files import AGREEMENT_NAME, SCORES_NAME, replace_atomically, replace_together
-from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.report.gather import open_run
 from pdl1quant.report.words import FLAG_TEXTS
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from pdl1quant.agreement.matching import Matched
     from pdl1quant.agreement.reader_scores import ReaderScore, ReaderTable, ScoreKind
     from pdl1quant.outputs.scores_table import ScoreRow
+    from pdl1quant.report.gather import ReportRun
     from pdl1quant.review import Results
 
 PAIRS_NAME = "pairs.csv"
@@ -112,47 +112,59 @@ def compare_readers(job: AgreementJob, *, say: Callable[[str], None] = lambda _:
         raise UsageError(f"no level {job.level!r}; choose from {', '.join(LEVELS)}")
     run = open_run(job.out)
     table = read_reader_scores(job.readers, kind=KINDS["tps"] if job.column is None else find_kind(job.column))
-    matched = match_names(table, read_scores(job.out / SCORES_NAME), level=job.level)
-    agreements, left_out = [], []
-    for kind in table.kinds:
-        cases, rest = _cases_of(kind, matched, table.readers)
-        left_out += rest
-        readers = [name for number, name in enumerate(table.readers) if any(_has(case, number) for case in cases)]
-        if not readers:
-            continue
-        columns = [table.readers.index(name) for name in readers]
-        agreements.append(
-            measure_agreement(
-                [_of_readers(case, columns) for case in cases],
-                kind=_called(kind, run.results),
-                readers=readers,
-                cut_offs=cut_offs_of(kind, run.results, given=job.cut_offs),
-            )
-        )
-    if not agreements:
-        raise UsageError(f"{table.file}: {_why_nothing(left_out)}; look at {SCORES_NAME} for what was scored")
+    rows = [row for row in run.case_rows if row.level == "case"]
+    matched = match_names(table, [*rows, *run.image_rows, *run.region_rows], level=job.level)
+    agreements, left_out = _measure(matched, table, run.results, given=job.cut_offs)
     found = Agreement(
         level=matched.level,
         file=table.file,
-        agreements=tuple(agreements),
-        left_out=tuple(left_out),
+        agreements=agreements,
+        left_out=left_out,
         unmatched=matched.unmatched,
         unread=matched.unread,
         notes=tuple(_notes(table)),
     )
-    folder = job.folder or job.out / AGREEMENT_NAME
-    paths = tuple(folder / name for name in (PAGE_NAME, PAIRS_NAME, STATISTICS_NAME))
+    found = replace(found, paths=_write(run, found, job.folder or job.out / AGREEMENT_NAME))
+    for line in (*summary_lines(found), *map(str, found.paths)):
+        say(line)
+    return found
+
+
+def _measure(
+    matched: Matched, table: ReaderTable, results: Results, *, given: Sequence[float]
+) -> tuple[tuple[KindAgreement, ...], tuple[LeftOut, ...]]:
+    """Each score that was read: readers who said nothing of it, or only of what is left out, are not in it."""
+    agreements: list[KindAgreement] = []
+    left_out: list[LeftOut] = []
+    for kind in table.kinds:
+        cases, rest = _cases_of(kind, matched, table.readers)
+        left_out += rest
+        columns = [number for number in range(len(table.readers)) if any(_has(case, number) for case in cases)]
+        if columns:
+            agreements.append(
+                measure_agreement(
+                    [_of_readers(case, columns) for case in cases],
+                    kind=_called(kind, results),
+                    readers=[table.readers[number] for number in columns],
+                    cut_offs=cut_offs_of(kind, results, given=given),
+                )
+            )
+    if not agreements:
+        raise UsageError(f"{table.file}: {_why_nothing(left_out)}; look at {SCORES_NAME} for what was scored")
+    return tuple(agreements), tuple(left_out)
+
+
+def _write(run: ReportRun, found: Agreement, folder: Path) -> tuple[Path, ...]:
+    page, pairs, statistics = paths = tuple(folder / name for name in (PAGE_NAME, PAIRS_NAME, STATISTICS_NAME))
     for path in paths:
         if path.exists() and not is_result(path):
             raise foreign_error(path)
     with replace_together():
-        with replace_atomically(paths[0]) as partial:
+        with replace_atomically(page) as partial:
             partial.write_bytes(agreement_page(run, found).encode("utf-8", errors="backslashreplace"))
-        write_pairs(found.agreements, found.left_out, paths[1])
-        write_statistics(found.agreements, paths[2])
-    for line in (*summary_lines(found), *map(str, paths)):
-        say(line)
-    return replace(found, paths=paths)
+        write_pairs(found.agreements, found.left_out, pairs)
+        write_statistics(found.agreements, statistics)
+    return paths
 
 
 def cut_offs_of(kind: ScoreKind, results: Results, *, given: Sequence[float] = ()) -> tuple[float, ...]:

@@ -150,9 +150,9 @@ METHOD: Final = (
         "Intervals",
         (
             "95 %. Those of Spearman's correlation and of kappas are percentiles of 2,000 samples of the cases "
-            f"with a fixed seed. A dash: not defined; statistics.csv has the reason. Fewer than {FEW_CASES} cases "
-            "are said, as their intervals may be too narrow. Images or cores of one patient are not independent: "
-            "their intervals are too narrow, too."
+            "with a fixed seed. A dash: not defined; statistics.csv has the reason. Scores that are mostly low make "
+            f"intervals a little too narrow; fewer than {FEW_CASES} cases, which are said, much. Images or cores of "
+            "one patient are not independent: theirs are too narrow, too."
         ),
     ),
     (
