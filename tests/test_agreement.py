@@ -138,6 +138,12 @@ def test_full_agreement_is_one_and_says_why_it_has_no_interval():
     assert (kappa.value, kappa.low) == (1.0, None)
 
 
+def test_kappa_with_whom_nothing_is_below_the_cut_off_is_0_without_an_interval():
+    kappa = cohen_kappa(CrossTable(both=22, first_only=0, second_only=4, neither=0))
+    assert (kappa.value, kappa.low, kappa.high) == (0.0, None, None)
+    assert "puts all cases on one side" in kappa.why
+
+
 def test_kappa_with_nearly_all_cases_on_one_side_has_no_interval():
     kappa = cohen_kappa(CrossTable(both=1, first_only=0, second_only=0, neither=29))
     assert (kappa.value, kappa.low, kappa.high) == (1.0, None, None)

@@ -168,7 +168,7 @@ def _nothing_found(table: ReaderTable, rows: Sequence[ScoreRow], level: str) -> 
     held = (
         f"the nearest is {near}" if near else f"those are {', '.join(known[:_SHOWN_NAMES])}" if known else "it has none"
     )
-    return f"{table.file}: no name in it ({some}) is of a {level} of this run; {held}; mend the names, or say --level"
+    return f"{table.file}: no name in it ({some}) is among the {level}s of this run; {held}; mend them, or say --level"
 
 
 def _told(name: str, image: str) -> str:

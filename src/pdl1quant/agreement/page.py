@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from pdl1quant.agreement.measures import AtCutOff, KindAgreement, Pair, ScoredCase
+    from pdl1quant.agreement.reader_scores import ScoreKind
     from pdl1quant.agreement.run import Agreement, LeftOut
     from pdl1quant.report.gather import ReportRun
     from pdl1quant.validation.agreement import Estimate
@@ -143,7 +144,7 @@ def _section(agreement: KindAgreement, left_out: Sequence[LeftOut]) -> Section:
         all_readers=None if everyone is None else _all_line(everyone.icc),
         at=tuple(_at_lines(agreement, number) for number in range(len(agreement.cut_offs))),
         shared=tuple(sorted_flags(tuple(shared))),
-        cases=tuple(_case_line(case, shared) for case in sorted(agreement.cases, key=_how_far, reverse=True)),
+        cases=tuple(_case_line(case, kind, shared) for case in sorted(agreement.cases, key=_how_far, reverse=True)),
         left_out=tuple((row_name(each.row), each.why) for each in left_out if each.kind.name == kind.name),
     )
 
@@ -228,13 +229,13 @@ def _reasons(estimates: Sequence[Estimate]) -> str:
     return "; ".join(dict.fromkeys(each.why for each in estimates if each.why))
 
 
-def _case_line(case: ScoredCase, shared: frozenset[str]) -> CaseLine:
+def _case_line(case: ScoredCase, kind: ScoreKind, shared: frozenset[str]) -> CaseLine:
     away = case.score - case.median
-    low, high = case.row.tps_low, case.row.tps_high
+    low, high = kind.interval_of(case.row)
     return CaseLine(
         name=row_name(case.row),
         score=format_tps(case.score),
-        interval=format_interval(low, high, dash="\N{EN DASH}") if case.score == case.row.tps else "",
+        interval=format_interval(low, high, dash="\N{EN DASH}"),
         readers=tuple(
             "\N{EN DASH}" if math.isnan(value) else text for value, text in zip(case.readers, case.texts, strict=True)
         ),

@@ -40,6 +40,7 @@ _DRAWN_AT_ONCE = 2_000_000
 _FEW = f"fewer than {MIN_CASES} cases"
 _CONSTANT = "every case has the same score"
 _NO_SPREAD = "no case differs, so there is nothing to take an interval from"
+_ALWAYS_THE_SAME = "one of the two puts all cases on one side, so every sample of them has this value"
 _ONE_SIDED = "too few cases on one side for an interval"
 
 
@@ -281,7 +282,7 @@ def _with_percentiles(value: float, drawn: Float64Array, *, n: int) -> Estimate:
         return Estimate(value=value, n=n, why=_ONE_SIDED)
     low, high = (float(each) for each in np.percentile(defined, [100 * _TAIL, 100 * (1 - _TAIL)]))
     if high - low < 1e-12:
-        return Estimate(value=value, n=n, why=_NO_SPREAD)
+        return Estimate(value=value, n=n, why=_NO_SPREAD if value == 1 else _ALWAYS_THE_SAME)
     return Estimate(value=value, low=min(low, value), high=max(high, value), n=n)
 
 
