@@ -204,13 +204,23 @@ def test_a_core_full_of_brown_without_cells_says_so_and_the_others_do_not():
     )
     _, tally = on_slide(first, second)
     squares = np.array(
-        [[5, 0, 1000, 0], [5, 40, 1000, 200], [6, 40, 1024, 1024], *([7, n, 1024, 1024] for n in range(40, 46))]
+        [
+            [5, 0, 1000, 0, 1024, 999],
+            [5, 40, 1000, 200, 600, 500],
+            [6, 40, 1024, 1024, 0, 0],
+            *([7, n, 1024, 1024, 100, 100] for n in range(40, 46)),
+        ]
     )
     tally.add_brown(squares.astype(np.int32), GRID)
     found = scores_of(tally)
     assert ResultFlag.BROWN_WITHOUT_CELLS in found["A-2"].score.flags
     assert ResultFlag.BROWN_WITHOUT_CELLS not in found["A-1"].score.flags
-    assert found["A-2"].brown == BrownArea(area_um2=(1000 + 7 * 1024) / 4, without_cell_um2=(200 + 7 * 1024) / 4)
+    assert found["A-2"].brown == BrownArea(
+        area_um2=(1000 + 7 * 1024) / 4,
+        without_cell_um2=(200 + 7 * 1024) / 4,
+        tissue_um2=(600 + 6 * 100) / 4,
+        of_tissue_um2=(500 + 6 * 100) / 4,
+    )
 
 
 def test_a_region_has_from_its_image_that_no_brown_was_seen():
