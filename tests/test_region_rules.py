@@ -164,24 +164,22 @@ def test_a_cell_beside_the_tumour_counts_by_the_class_that_a_reviewer_gives_it()
 
 def test_brown_counts_in_squares_whose_middle_is_scored_and_in_each_region_that_holds_it():
     """Squares of 32 px: their middles lie at x = 16, 48, 240."""
-    squares = np.array([[0, 0, 100, 40], [0, 1, 10, 4], [0, 7, 1, 1]], np.int32)
+    first, second, third = (100, 40, 800, 90), (10, 4, 70, 7), (1, 1, 6, 0)
+    squares = np.array([[0, 0, *first], [0, 1, *second], [0, 7, *third]], np.int32)
+    left, right = (110, 44, 870, 97), (11, 5, 76, 7)
     for rois, expected, of_regions in (
-        ((), (111, 45), []),
-        ((strip("include", 0, 50),), (110, 44), [(110, 44)]),
-        ((strip("include", 0, 4000), strip("exclude", 0, 25)), (11, 5), [(11, 5)]),
-        ((strip("include", 0, 4000), strip("tumour", 40, 50)), (10, 4), [(10, 4), (10, 4)]),
-        (
-            (strip("include", 0, 40, is_core=True), strip("include", 40, 100, is_core=True)),
-            (110, 44),
-            [(100, 40), (10, 4)],
-        ),
+        ((), (111, 45, 876, 97), []),
+        ((strip("include", 0, 50),), left, [left]),
+        ((strip("include", 0, 4000), strip("exclude", 0, 25)), right, [right]),
+        ((strip("include", 0, 4000), strip("tumour", 40, 50)), second, [second, second]),
+        ((strip("include", 0, 40, is_core=True), strip("include", 40, 100, is_core=True)), left, [first, second]),
     ):
         for parts in ([squares], [squares[2:], squares[:1], squares[1:2]]):  # tiles in any order
             _, tally = on_slide(*rois)
             for part in parts:
                 tally.add_brown(part, GRID)
-            assert tuple(tally.brown_px) == expected
-            assert [tuple(each) for each in tally.regions.brown_px] == of_regions
+            assert tuple(tally.areas_px) == expected
+            assert [tuple(each) for each in tally.regions.areas_px] == of_regions
 
 
 @pytest.mark.parametrize("kind", ["include", "tumour"])
@@ -189,8 +187,8 @@ def test_regions_are_put_together_once_and_not_for_each_tile(monkeypatch, kind):
     tally = Tally(slide=SLIDE, config=CONFIG, pack=PACK, rois=(strip(kind, 0, 500), strip("exclude", 0, 100)))
     monkeypatch.setattr(shapely, "union_all", None)  # of hundreds it takes a third of a second
     for column in (1, 5, 30):
-        tally.add_brown(np.array([[0, column, 10, 4]], np.int32), GRID)
-    assert tally.brown_px.tolist() == [10, 4]
+        tally.add_brown(np.array([[0, column, 10, 4, 70, 7]], np.int32), GRID)
+    assert tally.areas_px.tolist() == [10, 4, 70, 7]
 
 
 def scores_of(tally, **more):
