@@ -11,7 +11,7 @@ from factories import make_scored_cells, random_cells
 from pdl1quant.assays import load_pack
 from pdl1quant.batch import work
 from pdl1quant.config import Config
-from pdl1quant.model import BrownArea, CellClass, Counts, Flag, Rect, ResultFlag, Status
+from pdl1quant.model import ArtefactKind, ArtefactMap, BrownArea, CellClass, Counts, Flag, Rect, ResultFlag, Status
 from pdl1quant.review.edits import EditKind
 from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import quality
@@ -180,6 +180,17 @@ def test_brown_counts_in_squares_whose_middle_is_scored_and_in_each_region_that_
                 tally.add_brown(part, GRID)
             assert tuple(tally.areas_px) == expected
             assert [tuple(each) for each in tally.regions.areas_px] == of_regions
+
+
+def test_neither_brown_nor_tissue_of_a_square_in_an_artefact_counts():
+    """Places of 16 px: the middle of the second square, x = 48, lies in the fourth of them."""
+    numbers = np.zeros((HEIGHT // 16, WIDTH // 16), np.uint8)
+    numbers[:, 3] = ArtefactKind.PEN.number
+    artefacts = ArtefactMap(numbers=numbers, columns=WIDTH / 16, rows=HEIGHT / 16)
+    tally = Tally(slide=SLIDE, config=CONFIG, pack=PACK, rois=(strip("include", 0, 4000),), artefacts=artefacts)
+    tally.add_brown(np.array([[0, 0, 100, 40, 800, 90], [0, 1, 10, 4, 70, 7], [0, 2, 1, 1, 6, 0]], np.int32), GRID)
+    assert tally.areas_px.tolist() == [101, 41, 806, 90]
+    assert scores_of(tally)["include"].score.dab_area_pct == pytest.approx(100 * 90 / 806)
 
 
 @pytest.mark.parametrize("kind", ["include", "tumour"])
