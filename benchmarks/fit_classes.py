@@ -41,7 +41,8 @@ def describe(seed: int, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndar
     if parts.n_cells < 2:
         return None
     black = stains.pigment_residual_od(estimate, config.quality.pigment_od)
-    cells = measure.measure_cells(tile, od, parts, stains=config.stains, pigment_residual_od=black).cells
+    t1 = config.positivity.dab_od
+    cells = measure.measure_cells(tile, od, parts, stains=config.stains, t1=t1, pigment_residual_od=black).cells
     found, true = cells[["x_px", "y_px"]].to_numpy(), phantom.cells[["x_px", "y_px"]].to_numpy()
     matches = match_points(true, found, max_distance=MATCH_PX)
     names = np.full(len(cells), "none", dtype=object)

@@ -34,7 +34,7 @@ def measured(phantom):
     estimate = estimate_stains([sample_stains(tile.rgb)], config=StainsConfig())
     od = deconvolve(tile.rgb, estimate)
     parts = grow_cells(Segmentation(nuclei=phantom.nucleus), od, mpp=0.5, config=CellsConfig())
-    return measure_cells(tile, od, parts, stains=StainsConfig(), pigment_residual_od=0.1).cells, estimate
+    return measure_cells(tile, od, parts, stains=StainsConfig(), t1=0.2, pigment_residual_od=0.1).cells, estimate
 
 
 @pytest.fixture(scope="module")

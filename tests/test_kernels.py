@@ -330,14 +330,27 @@ def test_membrane_is_where_another_label_is_seen(seed, height, width, radius):
 
 def test_brown_is_counted_per_block():
     random = np.random.default_rng(3)
-    dab, cell = random.random((70, 50)).astype(np.float32), random.integers(0, 2, (70, 50)).astype(np.int32)
-    counted = sums.brown_per_block(dab, cell, ((3, 5), (2, 0), (66, 44)), np.float32(0.5), 32)
-    assert counted.shape == (3, 2, 2)
-    dab, cell = dab[3:69, 5:49], cell[2:68, :44]
-    for row, column in np.ndindex(3, 2):
-        block = np.s_[32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
-        brown = dab[block] >= 0.5
-        assert counted[row, column].tolist() == [brown.sum(), (brown & (cell[block] == 0)).sum()]
+    dab, residual = random.random((2, 70, 50)).astype(np.float32)
+    cell, tissue = random.integers(0, 2, (70, 50)).astype(np.int32), random.random((9, 6)) < 0.7
+    row_of, column_of = (np.arange(66) // 8).astype(np.int32), (np.arange(44) // 8).astype(np.int32)
+    lost = np.array([[10, 4, 40, 9], [0, 43, 3, 44]], np.int32)
+    for boxes in (lost, lost[:0]):
+        counted = sums.brown_per_block(
+            (dab, residual, cell),
+            ((3, 5), (2, 0), (66, 44)),
+            (tissue, row_of, column_of, boxes),
+            (np.float32(0.5), np.float32(0.8)),
+            32,
+        )
+        assert counted.shape == (3, 2, 4)
+        brown, bare = dab[3:69, 5:49] >= 0.5, cell[2:68, :44] == 0
+        clear = tissue[np.ix_(row_of, column_of)] & (residual[3:69, 5:49] < 0.8)
+        for y0, x0, y1, x1 in boxes:
+            clear[y0:y1, x0:x1] = False
+        for row, column in np.ndindex(3, 2):
+            block = np.s_[32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
+            wanted = [each[block].sum() for each in (brown, brown & bare, clear, clear & brown)]
+            assert counted[row, column].tolist() == wanted
 
 
 # --- sums ------------------------------------------------------------------------------------------------------------

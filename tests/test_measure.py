@@ -14,11 +14,12 @@ from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from scenes import disc, ellipse, labels_of, paint_rgb, plain_od
 
 PIGMENT_RESIDUAL_OD = 0.1
+T1 = 0.2
 
 
 def measured(tile, od, nuclei):
     parts = grow_cells(Segmentation(nuclei=nuclei), od, mpp=tile.mpp, config=CellsConfig())
-    return measure_cells(tile, od, parts, stains=StainsConfig(), pigment_residual_od=PIGMENT_RESIDUAL_OD), parts
+    return measure_cells(tile, od, parts, stains=StainsConfig(), t1=T1, pigment_residual_od=PIGMENT_RESIDUAL_OD), parts
 
 
 def painted(nuclei, *, mpp=0.5, rgb=None, **od):
@@ -52,6 +53,7 @@ def in_loop(tile, od, parts):
             "cell_area_um2": cell.sum() * um2,
             "cytoplasm_area_um2": cytoplasm.sum() * um2,
             "membrane_area_um2": membrane.sum() * um2,
+            "dab_area_um2": ((od.dab >= np.float32(T1)) & (od.residual < PIGMENT_RESIDUAL_OD) & cell).sum() * um2,
             "nucleus_haematoxylin_od_mean": od.haematoxylin[nucleus].mean(),
             "nucleus_haematoxylin_od_sd": od.haematoxylin[nucleus].astype(float).std(),
             "nucleus_dab_od_mean": od.dab[nucleus].mean(),
@@ -168,7 +170,7 @@ def test_profile_tells_on_which_side_the_brown_lies():
     _, parts = painted(nuclei)
     profile = measure_cells(
         Tile.whole(paint_rgb(shape=(60, 60)), 0.5), plain_od(0.0, dab), parts, stains=StainsConfig(),
-        pigment_residual_od=PIGMENT_RESIDUAL_OD,
+        t1=T1, pigment_residual_od=PIGMENT_RESIDUAL_OD,
     ).membrane  # fmt: skip
     sectors = profile.dab_od[0]
     right = np.abs(np.arange(MEMBRANE_SECTORS) + 0.5 - MEMBRANE_SECTORS / 2) > MEMBRANE_SECTORS / 4 + 1
@@ -188,6 +190,6 @@ def test_profile_names_the_touching_neighbour_only():
 def test_measuring_leaves_its_input(field):
     tile, od, parts, _, _ = field
     before = od.dab.copy(), od.haematoxylin.copy(), parts.cell.copy(), tile.rgb.copy()
-    measure_cells(tile, od, parts, stains=StainsConfig(), pigment_residual_od=PIGMENT_RESIDUAL_OD)
+    measure_cells(tile, od, parts, stains=StainsConfig(), t1=T1, pigment_residual_od=PIGMENT_RESIDUAL_OD)
     for old, new in zip(before, (od.dab, od.haematoxylin, parts.cell, tile.rgb), strict=True):
         assert np.array_equal(old, new)

@@ -11,7 +11,7 @@ from factories import make_scored_cells, random_cells
 from pdl1quant.assays import load_pack
 from pdl1quant.batch import work
 from pdl1quant.config import Config
-from pdl1quant.model import BrownArea, CellClass, Counts, Flag, Rect, ResultFlag, Status
+from pdl1quant.model import ArtefactKind, ArtefactMap, BrownArea, CellClass, Counts, Flag, Rect, ResultFlag, Status
 from pdl1quant.review.edits import EditKind
 from pdl1quant.slides.roi import Roi, RoiKind
 from pdl1quant.stages import quality
@@ -164,24 +164,33 @@ def test_a_cell_beside_the_tumour_counts_by_the_class_that_a_reviewer_gives_it()
 
 def test_brown_counts_in_squares_whose_middle_is_scored_and_in_each_region_that_holds_it():
     """Squares of 32 px: their middles lie at x = 16, 48, 240."""
-    squares = np.array([[0, 0, 100, 40], [0, 1, 10, 4], [0, 7, 1, 1]], np.int32)
+    first, second, third = (100, 40, 800, 90), (10, 4, 70, 7), (1, 1, 6, 0)
+    squares = np.array([[0, 0, *first], [0, 1, *second], [0, 7, *third]], np.int32)
+    left, right = (110, 44, 870, 97), (11, 5, 76, 7)
     for rois, expected, of_regions in (
-        ((), (111, 45), []),
-        ((strip("include", 0, 50),), (110, 44), [(110, 44)]),
-        ((strip("include", 0, 4000), strip("exclude", 0, 25)), (11, 5), [(11, 5)]),
-        ((strip("include", 0, 4000), strip("tumour", 40, 50)), (10, 4), [(10, 4), (10, 4)]),
-        (
-            (strip("include", 0, 40, is_core=True), strip("include", 40, 100, is_core=True)),
-            (110, 44),
-            [(100, 40), (10, 4)],
-        ),
+        ((), (111, 45, 876, 97), []),
+        ((strip("include", 0, 50),), left, [left]),
+        ((strip("include", 0, 4000), strip("exclude", 0, 25)), right, [right]),
+        ((strip("include", 0, 4000), strip("tumour", 40, 50)), second, [second, second]),
+        ((strip("include", 0, 40, is_core=True), strip("include", 40, 100, is_core=True)), left, [first, second]),
     ):
         for parts in ([squares], [squares[2:], squares[:1], squares[1:2]]):  # tiles in any order
             _, tally = on_slide(*rois)
             for part in parts:
                 tally.add_brown(part, GRID)
-            assert tuple(tally.brown_px) == expected
-            assert [tuple(each) for each in tally.regions.brown_px] == of_regions
+            assert tuple(tally.areas_px) == expected
+            assert [tuple(each) for each in tally.regions.areas_px] == of_regions
+
+
+def test_neither_brown_nor_tissue_of_a_square_in_an_artefact_counts():
+    """Places of 16 px: the middle of the second square, x = 48, lies in the fourth of them."""
+    numbers = np.zeros((HEIGHT // 16, WIDTH // 16), np.uint8)
+    numbers[:, 3] = ArtefactKind.PEN.number
+    artefacts = ArtefactMap(numbers=numbers, columns=WIDTH / 16, rows=HEIGHT / 16)
+    tally = Tally(slide=SLIDE, config=CONFIG, pack=PACK, rois=(strip("include", 0, 4000),), artefacts=artefacts)
+    tally.add_brown(np.array([[0, 0, 100, 40, 800, 90], [0, 1, 10, 4, 70, 7], [0, 2, 1, 1, 6, 0]], np.int32), GRID)
+    assert tally.areas_px.tolist() == [101, 41, 806, 90]
+    assert scores_of(tally)["include"].score.dab_area_pct == pytest.approx(100 * 90 / 806)
 
 
 @pytest.mark.parametrize("kind", ["include", "tumour"])
@@ -189,8 +198,8 @@ def test_regions_are_put_together_once_and_not_for_each_tile(monkeypatch, kind):
     tally = Tally(slide=SLIDE, config=CONFIG, pack=PACK, rois=(strip(kind, 0, 500), strip("exclude", 0, 100)))
     monkeypatch.setattr(shapely, "union_all", None)  # of hundreds it takes a third of a second
     for column in (1, 5, 30):
-        tally.add_brown(np.array([[0, column, 10, 4]], np.int32), GRID)
-    assert tally.brown_px.tolist() == [10, 4]
+        tally.add_brown(np.array([[0, column, 10, 4, 70, 7]], np.int32), GRID)
+    assert tally.areas_px.tolist() == [10, 4, 70, 7]
 
 
 def scores_of(tally, **more):
@@ -204,13 +213,23 @@ def test_a_core_full_of_brown_without_cells_says_so_and_the_others_do_not():
     )
     _, tally = on_slide(first, second)
     squares = np.array(
-        [[5, 0, 1000, 0], [5, 40, 1000, 200], [6, 40, 1024, 1024], *([7, n, 1024, 1024] for n in range(40, 46))]
+        [
+            [5, 0, 1000, 0, 1024, 999],
+            [5, 40, 1000, 200, 600, 500],
+            [6, 40, 1024, 1024, 0, 0],
+            *([7, n, 1024, 1024, 100, 100] for n in range(40, 46)),
+        ]
     )
     tally.add_brown(squares.astype(np.int32), GRID)
     found = scores_of(tally)
     assert ResultFlag.BROWN_WITHOUT_CELLS in found["A-2"].score.flags
     assert ResultFlag.BROWN_WITHOUT_CELLS not in found["A-1"].score.flags
-    assert found["A-2"].brown == BrownArea(area_um2=(1000 + 7 * 1024) / 4, without_cell_um2=(200 + 7 * 1024) / 4)
+    assert found["A-2"].brown == BrownArea(
+        area_um2=(1000 + 7 * 1024) / 4,
+        without_cell_um2=(200 + 7 * 1024) / 4,
+        tissue_um2=(600 + 6 * 100) / 4,
+        of_tissue_um2=(500 + 6 * 100) / 4,
+    )
 
 
 def test_a_region_has_from_its_image_that_no_brown_was_seen():

@@ -11,7 +11,8 @@ import phantom_slides
 from batch_runs import BROWN, Deaf, draw_phantom, draw_tile, rows_of, run
 from pdl1quant.config import load_config
 from pdl1quant.console import case_lines
-from pdl1quant.model import Flag, ResultFlag, Status
+from pdl1quant.model import BrownArea, Flag, ResultFlag, Status
+from pdl1quant.outputs.run_record import read_run_record
 from pdl1quant.outputs.tables import read_cells
 from test_whole_slides import without_tile
 
@@ -54,6 +55,11 @@ def test_halves_of_a_region_add_up_to_the_slide(halves):
     assert north.n_tumour > 50
     for name in ("n_tumour", "n_tumour_positive"):
         assert getattr(north, name) + getattr(south, name) == getattr(image, name)
+    (entry,) = read_run_record(halves / "run.json")["images"]
+    one, other = (BrownArea(**region["brown"]) for region in entry["regions"])
+    assert one + other == BrownArea(**entry["brown"])
+    assert north.dab_area_pct == pytest.approx(one.dab_area_pct, abs=1e-4)
+    assert north.tumour_dab_area_pct > 0
     assert north.tps == pytest.approx(100 * north.n_tumour_positive / north.n_tumour, abs=1e-3)
     assert north.tps_low <= north.tps <= north.tps_high
     cells = read_cells(halves / "cells" / "slide.parquet")
@@ -84,6 +90,7 @@ def test_rows_of_image_and_case_know_nothing_of_the_regions(slide, halves, tmp_p
     (row,) = rows_of(tmp_path / "out", "roi")
     (image,) = rows_of(tmp_path / "out", "image")
     names = ("n_tumour", "tps", "tps_low", "ic_area_pct", "brown_without_cells_pct")
+    names += ("tissue_mm2", "dab_area_pct", "tumour_dab_area_pct")
     assert all(getattr(row, name) == getattr(image, name) is not None for name in names)
 
 

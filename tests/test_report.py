@@ -25,6 +25,7 @@ from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
 from pdl1quant.report import plots, sheet, write_report
 from pdl1quant.report.gather import ReportCase, ReportImage, load_case, open_run
+from pdl1quant.report.lines import area_text
 from pdl1quant.report.sheet import sheet_of
 from pdl1quant.report.tiles import write_tiles
 from pdl1quant.report.viewer import show_case
@@ -418,7 +419,19 @@ def test_drawn_regions_have_a_row_each(tmp_path):
         line = table.split(f">{html.escape(row.region)}</th>")[1].split("</tr>")[0]
         assert f'<td class="num">{row.n_tumour}</td>' in line
         assert f'<td class="num">{format_tps(row.tps)}</td>' in line
+        assert f'<td class="num">{row.dab_area_pct:.1f}</td>' in line
     assert len(rows) == 2
+    (image, case) = (row for row in read_scores(tmp_path / "out" / "scores.csv") if row.level != "roi")
+    assert f'<td class="num">{image.dab_area_pct:.1f}</td>' in page.split('aria-label="Images of the case"')[1]
+    for name, value in (("tissue", case.dab_area_pct), ("in tumour cells", case.tumour_dab_area_pct)):
+        assert f"<dt>Stained {name}</dt><dd>{value:.1f} %</dd>" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(None, "\N{EN DASH}"), (0.0, "0.0 %"), (0.04, "< 0.1 %"), (12.34, "12.3 %"), (100.0, "100.0 %")]
+)
+def test_a_share_of_an_area_is_none_only_where_there_is_none(value, text):
+    assert area_text(value, unit=" %") == text
 
 
 def test_more_cells_than_a_page_may_hold_are_left_out_and_said(scored):

@@ -14,6 +14,7 @@ from shapely.geometry import Point, box
 import gui
 import phantom_slides
 from batch_runs import draw_phantom, run
+from pdl1quant.agreement import AgreementJob, compare_readers
 from pdl1quant.config import load_config
 from pdl1quant.model import ResultFlag
 from pdl1quant.outputs.regions import OutlinedRegion
@@ -476,6 +477,17 @@ def test_axe_finds_no_serious_fault(visit, alone, cohort, drawn, which):
     found = axe.Axe().run(page).response["violations"]
     serious = [(each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in NO_SERIOUS]
     assert serious == []
+
+
+def test_the_page_of_readers_is_quiet_fits_a_phone_and_has_no_fault_for_axe(visit, plain, tmp_path):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    rows = [f"{case},{number},{9 * number}" for number, case in enumerate(NAMES[:6]) if case != HOSTILE]
+    (tmp_path / "readers.csv").write_text("\n".join(["name,Ada,<b>Ben</b>", *rows]), encoding="utf-8")
+    job = AgreementJob(out=plain.parent, readers=tmp_path / "readers.csv", folder=tmp_path / "page")
+    page = visit(compare_readers(job).paths[0], width=400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.locator("figcaption").all_inner_texts() == ["Ada", "<b>Ben</b>"]
+    assert axe.Axe().run(page).response["violations"] == []
 
 
 def pages_of(pdf):

@@ -18,8 +18,9 @@ from pdl1quant.config import load_config
 from pdl1quant.model import BrownArea, Flag, MembraneProfile, Rect, ResultFlag, SlideGrid, Status
 from pdl1quant.slides.opening import is_whole_slide, open_slide
 from pdl1quant.slides.roi import Roi, RoiKind
-from pdl1quant.stages import classify, features, positivity, quality
+from pdl1quant.stages import classify, features, positivity, quality, stains
 from pdl1quant.whole_slides import judging, survey
+from pdl1quant.whole_slides.ground import PackedGround
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.measuring import TileCells, measure_tile
 from slide_runs import analysed
@@ -73,6 +74,8 @@ def test_cells_and_blocks_are_the_same_for_tiles_of_any_size(by_tile_px, segment
     assert one.blocks == other.blocks
     assert one.score == other.score
     assert one.brown == other.brown != BrownArea()
+    assert 0 < one.score.dab_area_pct < 100
+    assert 0 < one.score.tumour_dab_area_pct < 100
 
 
 @pytest.mark.parametrize("segmenter", SEGMENTERS)
@@ -81,12 +84,31 @@ def test_a_slide_has_the_cells_of_the_image_in_one_piece(by_tile_px, image, esti
     config = config_of(segmenter)
     result = pipeline.analyse_image(image, mpp=phantom_slides.MPP, estimate=estimate, config=config, pack=PACK)
     assert slide.brown.share_without_cell == pytest.approx(result.brown.share_without_cell, abs=1e-3)
+    assert slide.score.tumour_dab_area_pct == pytest.approx(result.score.tumour_dab_area_pct, rel=1e-12)
+    assert slide.score.dab_area_pct == pytest.approx(result.score.dab_area_pct, abs=0.5)  # outlines of 8 and 4 um
     whole = result.cells
     columns = ["cell_class", "positive", "membrane_positive", "cytoplasm_positive", "dab_grade", "flags"]
     far, match = cKDTree(cells[["x_px", "y_px"]]).query(whole[["x_px", "y_px"]])
     alike = (whole[columns].astype(str).to_numpy() == cells[columns].astype(str).to_numpy()[match]).all(axis=1)
     different = int((~alike | (far > 0)).sum()) + abs(len(cells) - len(whole))
     assert different == 0
+
+
+def test_stained_area_of_a_slide_is_that_of_its_pixels_in_its_tissue(by_tile_px, path, image, estimate):
+    """To the pixel, whatever tiles they were counted in."""
+    slide, _ = by_tile_px("watershed", 1024)
+    config = config_of()
+    with open_slide(path) as opened:
+        tissue = survey.plan_work(opened, estimate=estimate, config=config).tissue
+    rows, columns = (
+        (2 * np.arange(side) + 1) * n // (2 * side) for side, n in zip((HEIGHT, WIDTH), tissue.shape, strict=True)
+    )
+    od = stains.deconvolve(image, estimate)
+    clear = od.residual < np.float32(stains.pigment_residual_od(estimate, config.quality.pigment_od))
+    clear &= tissue[np.ix_(rows, columns)]
+    stained = clear & (od.dab >= np.float32(config.positivity.dab_od))
+    assert sum(slide.artefacts.values()) == 0
+    assert (slide.brown.tissue_um2, slide.brown.of_tissue_um2) == (clear.sum() * 0.25, stained.sum() * 0.25)
 
 
 def test_too_small_a_halo_shows(path, by_tile_px, estimate, monkeypatch):
@@ -101,10 +123,11 @@ def test_neither_the_order_of_tiles_nor_the_height_of_bands_changes_a_cell(path,
     with open_slide(path) as slide:
         work = survey.plan_work(slide, estimate=estimate, config=config)
         places = work.places(config)
-        tiles = [
-            (n, measure_tile(slide, work.grid, place, blocks=work.blocks, estimate=estimate, config=config).owned)
-            for n, place in enumerate(places)
-        ]
+        how = {"blocks": work.blocks, "estimate": estimate, "config": config}
+        tiles = []
+        for n, place in enumerate(places):
+            ground = PackedGround.cut(work.tissue, place.core, work.grid)
+            tiles.append((n, measure_tile(slide, work.grid, place, ground=ground, **how).owned))
     monkeypatch.setattr(judging, "WIDE_PX", WIDTH - 1)
     for band_px in (judging.BAND_PX, 600):
         monkeypatch.setattr(judging, "WIDE_BAND_PX", band_px)
@@ -147,7 +170,7 @@ def test_a_band_sees_what_those_around_its_cells_are_named_by(monkeypatch, class
         class_scores=np.zeros((n, 5), np.float32),
         foreign=np.zeros((0, 2)),
         damage=(),
-        brown=np.zeros((0, 4), np.int32),
+        brown=np.zeros((0, 6), np.int32),
     )
 
     def judge(measured, *_, **__):
@@ -178,7 +201,7 @@ def test_a_blank_slide_has_no_tissue_and_no_tiles(tmp_path):
     result, cells, _ = analysed(path, config_of())
     assert result.status is Status.NO_TISSUE
     assert cells.empty
-    assert result.score.tps is None
+    assert result.score.tps is result.score.tissue_mm2 is result.score.dab_area_pct is None
 
 
 def test_white_of_what_was_not_scanned_is_not_that_of_the_glass(tmp_path):
@@ -285,6 +308,7 @@ def test_what_is_lost_by_damage_that_decodes_does_not_depend_on_the_size_of_tile
     assert "2 regions are damaged" in one.error
     assert one.error == other.error == third.error
     assert one.blocks == other.blocks == third.blocks
+    assert one.brown == other.brown == third.brown
     pd.testing.assert_frame_equal(cells, same, check_exact=True)
     pd.testing.assert_frame_equal(cells, too, check_exact=True)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import click
 
-from pdl1quant.cli_exports import OUTPUT_FOLDER, export, figures
+from pdl1quant.cli_exports import OUTPUT_FOLDER, compare, export, figures
 from pdl1quant.cli_review import report, rescore, review, review_case, review_import
 from pdl1quant.errors import Pdl1QuantError, UsageError
 
@@ -42,8 +42,8 @@ FREQUENT_SETTINGS = (
 """Settings with an option of their own; ``--set`` reaches all."""
 
 ORDER = (
-    "score", "inspect", "report", "figures", "export", "review", "review-import", "review-case", "rescore", "train",
-    "verify", "assays", "config",
+    "score", "inspect", "report", "compare", "figures", "export", "review", "review-import", "review-case", "rescore",
+    "train", "verify", "assays", "config",
 )  # fmt: skip
 """Commands as ``pdl1quant --help`` lists them."""
 
@@ -339,6 +339,7 @@ cli.add_command(report)
 cli.add_command(rescore)
 cli.add_command(review_case)
 cli.add_command(review_import)
+cli.add_command(compare)
 cli.add_command(figures)
 cli.add_command(export)
 

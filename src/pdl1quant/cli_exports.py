@@ -1,4 +1,7 @@
-"""Commands that make something of finished results: figures and exports. Each parses, calls one function and prints."""
+"""Commands that make something of finished results: figures, exports, a comparison with readers.
+
+Each parses, calls one function and prints.
+"""
 
 from __future__ import annotations
 
@@ -91,3 +94,45 @@ def export(
     for problem in problems:
         click.echo(f"pdl1quant: {problem}", err=True)
     return _EXIT_SOME_FAILED if problems else 0
+
+
+@click.command(short_help="Say how far scores and readers agree.")
+@click.argument("out", type=_RESULTS, metavar="OUT")
+@click.option(
+    "--readers",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="CSV or Parquet: columns name, reader, score (and column: tps, cps, ...); or name and a column per reader.",
+)
+@click.option("-o", "--output", "folder", type=_FOLDER, help="Folder for page and tables.  [default: OUT/agreement]")
+@click.option(
+    "--level",
+    type=click.Choice(["case", "image", "core", "roi"]),
+    help="What the names are of.  [default: the one whose names fit]",
+)
+@click.option("--column", metavar="NAME", help="Score that was read, where FILE does not say: tps, cps, ic ...")
+@click.option(
+    "--cut-off",
+    "cut_offs",
+    multiple=True,
+    type=float,
+    metavar="VALUE",
+    help="Compare at this value; may be given often.  [default: lines of the rule pack, cut-offs of the indication]",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
+def compare(
+    out: Path,
+    *,
+    readers: Path,
+    folder: Path | None,
+    level: str | None,
+    column: str | None,
+    cut_offs: tuple[float, ...],
+    quiet: bool,
+) -> None:
+    """Say how far the scores of results OUT agree with those of readers, and the readers with one another."""
+    from pdl1quant.agreement import AgreementJob, compare_readers  # noqa: PLC0415  the science is slow to import
+
+    job = AgreementJob(out=out, readers=readers, folder=folder, level=level, column=column, cut_offs=cut_offs)
+    compare_readers(job, say=(lambda _: None) if quiet else click.echo)

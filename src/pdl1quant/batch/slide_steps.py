@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pdl1quant.config import Config
     from pdl1quant.model import BoolArray, Slide, SlideGrid, StainEstimate
     from pdl1quant.tiling import TilePlace, WindowPlace
+    from pdl1quant.whole_slides.ground import PackedGround
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class TileTask:
     place: TilePlace
     windows: tuple[WindowPlace, ...]
     blocks: BoolArray
+    ground: PackedGround
     estimate: StainEstimate
     keep_labels: bool
     turns: bool
@@ -79,6 +81,7 @@ def _measure(slide: Slide, task: TileTask) -> TileCells:
         grid,
         task.place,
         blocks=task.blocks,
+        ground=task.ground,
         estimate=task.estimate,
         config=source.config,
         view=source.store.get(task.windows, inner),

@@ -37,6 +37,7 @@ from pdl1quant.slides.opening import open_slide
 from pdl1quant.slides.roi import RoiKind, of_kind
 from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.tiling import WindowPlace
+from pdl1quant.whole_slides.ground import PackedGround
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.painting import Painter
 from pdl1quant.whole_slides.regions import outlined_regions
@@ -166,6 +167,7 @@ def _tasks(
 ) -> list[TileTask | WindowTask]:
     """The steps of an agenda as they are sent to workers."""
     assert task.estimate is not None
+    tissue = work.tissue
     return [
         WindowTask(source=source, window=step, turns=turns)
         if isinstance(step, WindowPlace)
@@ -174,6 +176,7 @@ def _tasks(
             place=places[step],
             windows=agenda.needs[step],
             blocks=work.blocks,
+            ground=PackedGround.cut(tissue, places[step].core, work.grid),
             estimate=task.estimate,
             keep_labels=task.plan.keep_labels,
             turns=turns,

@@ -67,6 +67,7 @@ MEANINGS = {
     REPORT_NAME: "Report of the run, for a browser",
     "report": "Report of one case, for a browser",
     "exports": "Cells of one image in the format of another program",
+    "agreement": "How far the scores agree with those of readers",
     EDITS: "Corrections, scores and signatures of a review, in their order",
 }
 

@@ -9,13 +9,15 @@ import numpy as np
 from pdl1quant.kernels.compiled import compiled
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Float32Array, Float64Array, Int32Array, UInt8Array
+    from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array, UInt8Array
 
 NUCLEUS, CYTOPLASM, MEMBRANE = 0, 1, 2
 """Parts of a cell, in the order of the sums."""
-PIXELS, HAEMATOXYLIN, DAB, RESIDUAL, SQUARES, SATURATED, BLACK = 0, 3, 6, 9, 12, 15, 18
+PIXELS, HAEMATOXYLIN, DAB, RESIDUAL, SQUARES, SATURATED, BLACK, BROWN = 0, 3, 6, 9, 12, 15, 18, 21
 """First of the three columns (one per part) of each sum."""
-N_SUMS = 21
+N_SUMS = 24
+N_AREAS = 4
+"""Areas that `brown_per_block` counts."""
 
 
 @compiled
@@ -23,17 +25,18 @@ def part_sums(
     parts: tuple[Int32Array, Int32Array, Int32Array],
     od: tuple[Float32Array, Float32Array, Float32Array],
     rgb: UInt8Array,
-    levels: tuple[int, np.float32],
+    levels: tuple[int, np.float32, np.float32],
     n: int,
 ) -> Float64Array:
     """(n + 1, ``N_SUMS``) sums over the nucleus, cytoplasm and membrane of each label.
 
     Of pixels, haematoxylin, DAB, residual, haematoxylin squared, pixels with a channel at or below the level of
-    saturation, and pixels with a residual at or above the level of black.
+    saturation, pixels with a residual at or above the level of black, and those of the others with a DAB at or above
+    the level of brown.
     """
     nucleus, membrane, cell = parts
     haematoxylin, dab, residual = od
-    saturated, black = levels
+    saturated, black, brown = levels
     height, width = cell.shape
     sums = np.zeros((n + 1, N_SUMS))
     for y in range(height):
@@ -49,7 +52,9 @@ def part_sums(
             own[RESIDUAL + part] += residual[y, x]
             own[SQUARES + part] += blue * blue
             own[SATURATED + part] += min(rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2]) <= saturated
-            own[BLACK + part] += residual[y, x] >= black
+            is_black = residual[y, x] >= black
+            own[BLACK + part] += is_black
+            own[BROWN + part] += dab[y, x] >= brown and not is_black
     return sums
 
 
@@ -79,43 +84,72 @@ def edge_gradients(labels: Int32Array, values: Float32Array, n: int) -> Float64A
 
 @compiled
 def brown_per_block(
-    dab: Float32Array,
-    cell: Int32Array,
+    planes: tuple[Float32Array, Float32Array, Int32Array],
     places: tuple[tuple[int, int], tuple[int, int], tuple[int, int]],
-    threshold: np.float32,
+    ground: tuple[BoolArray, Int32Array, Int32Array, Int32Array],
+    levels: tuple[np.float32, np.float32],
     block_px: int,
 ) -> Int32Array:
-    """(rows, columns, 2) int32: of each square block the pixels of at least that DAB OD, and those of them in no cell.
+    """(rows, columns, ``N_AREAS``) int32: pixels of each square block.
+
+    Those that are brown; those of them in no cell; those of tissue that are not black; and those of these that are
+    brown.
 
     Parameters
     ----------
-    dab, cell
-        Density and labels, each (H, W) of its own.
+    planes
+        DAB, residual and labels of cells, each (H, W); the first two of one size.
     places
-        Row and column at which what is counted begins in ``dab`` and in ``cell``, and its height and width. Parts of
-        the arrays in their place would be thrice as slow: the step between their pixels is then not known to be 1.
-    threshold
-        Log10 OD.
+        Row and column at which what is counted begins in the densities and in the labels, and its height and width.
+        Parts of the arrays in their place would be thrice as slow: the step between their pixels is then not known to
+        be 1.
+    ground
+        Mask of the tissue; in which of its rows and columns each row and column of what is counted lies; and boxes
+        (k, 4: y0, x0, y1, x1) of what is counted that are no tissue.
+    levels
+        Log10 OD from which DAB is brown, and residual from which a pixel is black.
     block_px
         Side of a block; they begin at the first corner, and the last ones of a row and a column are cut.
     """
-    (dab_y, dab_x), (cell_y, cell_x), (height, width) = places
-    counted = np.zeros((-(-height // block_px), -(-width // block_px), 2), np.int32)
+    dab, residual, cell = planes
+    (od_y, od_x), (cell_y, cell_x), (height, width) = places
+    _, rows, _, lost = ground
+    brown_od, black_od = levels
+    counted = np.zeros((-(-height // block_px), -(-width // block_px), N_AREAS), np.int32)
+    line = np.zeros(width, np.int32)
     for y in range(height):
+        if y == 0 or len(lost) or rows[y] != rows[y - 1]:
+            _ground_line(ground, y, line)
         for column in range(counted.shape[1]):
             first, end = column * block_px, min(width, (column + 1) * block_px)
-            levels, labels = (
-                dab[dab_y + y, dab_x + first : dab_x + end],
-                cell[cell_y + y, cell_x + first : cell_x + end],
-            )
-            brown, bare = np.int32(0), np.int32(0)
+            od = slice(od_x + first, od_x + end)
+            brown_at, black_at = dab[od_y + y, od], residual[od_y + y, od]
+            labels, is_ground = cell[cell_y + y, cell_x + first : cell_x + end], line[first:end]
+            brown, bare, clear, stained = np.int32(0), np.int32(0), np.int32(0), np.int32(0)
             for x in range(end - first):
-                is_brown = np.int32(levels[x] >= threshold)
+                is_brown = np.int32(brown_at[x] >= brown_od)
+                is_clear = is_ground[x] & np.int32(black_at[x] < black_od)
                 brown += is_brown
                 bare += is_brown & np.int32(labels[x] == 0)
-            counted[y // block_px, column, 0] += brown
-            counted[y // block_px, column, 1] += bare
+                clear += is_clear
+                stained += is_clear & is_brown
+            block = counted[y // block_px, column]
+            block[0] += brown
+            block[1] += bare
+            block[2] += clear
+            block[3] += stained
     return counted
+
+
+@compiled
+def _ground_line(ground: tuple[BoolArray, Int32Array, Int32Array, Int32Array], y: int, line: Int32Array) -> None:
+    """Write 1 where a row of pixels is tissue, else 0."""
+    tissue, rows, columns, lost = ground
+    for x in range(len(line)):
+        line[x] = np.int32(tissue[rows[y], columns[x]])
+    for box in range(len(lost)):
+        if lost[box, 0] <= y < lost[box, 2]:
+            line[lost[box, 1] : lost[box, 3]] = 0
 
 
 @compiled

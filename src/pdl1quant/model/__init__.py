@@ -32,6 +32,7 @@ from pdl1quant.model.pixels import (
     StainEstimate,
     StainOD,
     Tile,
+    TissueGround,
     UInt8Array,
 )
 from pdl1quant.model.protocols import Segmenter, Slide
@@ -102,5 +103,6 @@ __all__ = [
     "StainOD",
     "Status",
     "Tile",
+    "TissueGround",
     "UInt8Array",
 ]

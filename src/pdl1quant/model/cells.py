@@ -94,6 +94,9 @@ CELL_COLUMNS: tuple[CellColumn, ...] = (
     CellColumn("cell_area_um2", "float32", "um2", "area of the cell with its nucleus"),
     CellColumn("cytoplasm_area_um2", "float32", "um2", "area of the cell without nucleus and membrane"),
     CellColumn("membrane_area_um2", "float32", "um2", "area of the band at the cell's edge"),
+    CellColumn(
+        "dab_area_um2", "float32", "um2", "area of the cell at or above the DAB threshold, what pigment covers left out"
+    ),
     CellColumn("nucleus_length_um", "float32", "um", "major axis of the ellipse with the nucleus' second moments"),
     CellColumn("nucleus_width_um", "float32", "um", "minor axis of the ellipse with the nucleus' second moments"),
     CellColumn("nucleus_regularity", "float32", "", "area of the nucleus / area of that ellipse, 0-1; low = ragged"),

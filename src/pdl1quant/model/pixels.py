@@ -121,6 +121,20 @@ class StainOD:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TissueGround:
+    """What of a rectangle of pixels (H, W) is tissue: a coarser mask, and where in it each pixel lies.
+
+    ``tissue`` is (rows, columns) bool, ``row`` (H,) and ``column`` (W,) int32 are places in it. ``lost`` (k, 4) int32
+    are boxes y0, x0, y1, x1 of pixels that could not be read, and are no tissue.
+    """
+
+    tissue: BoolArray
+    row: Int32Array
+    column: Int32Array
+    lost: Int32Array
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StainEstimate:
     """What one case (slide, or folder of tiles) tells of its own staining; measured once, then used for all its tiles.
 

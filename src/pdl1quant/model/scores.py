@@ -49,7 +49,9 @@ class Counts:
     ``positive`` is counted at the threshold t1, ``positive_strict`` at t1 + margin, ``positive_lenient`` at
     t1 - margin. ``grade_1`` to ``grade_3`` count viable tumour cells by DAB bin of the pack's compartment.
     ``immune`` counts lymphocytes and macrophages, without those far from tumour; areas are those of positive cells in
-    um2, within the drawn tumour region where there is one.
+    um2, within the drawn tumour region where there is one. ``tumour_cells_area_um2`` is that of all viable tumour
+    cells without what pigment covers, and ``tumour_cells_dab_area_um2`` what of it is at or above t1, wherever in the
+    cell; cells of which nobody measured it are in neither.
     """
 
     n_cells: int = 0
@@ -67,6 +69,8 @@ class Counts:
     immune_positive_area_um2: float = 0.0
     tumour_area_um2: float = 0.0
     """Area of the tissue in the tumour region that a person drew; 0 without one."""
+    tumour_cells_area_um2: float = 0.0
+    tumour_cells_dab_area_um2: float = 0.0
 
     def __add__(self, other: Counts) -> Counts:
         return _add(self, other)
@@ -221,6 +225,9 @@ class Score:
     cps_high: float | None = None
     ic_area_pct: float | None = None
     tap_area_pct: float | None = None
+    tissue_mm2: float | None = None
+    dab_area_pct: float | None = None
+    tumour_dab_area_pct: float | None = None
     h_score: float | None = None
     evaluable: bool | None = None
     calls: tuple[Call, ...] = ()
@@ -259,22 +266,36 @@ class RegionScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrownArea:
-    """Tissue at or above t1 in what is scored, and the part of it that lies in no cell; um2."""
+    """What is at or above t1 in what is scored, the part of it that lies in no cell, and the stained tissue; um2.
+
+    ``tissue_um2`` is the tissue that was analysed: of the tissue mask what is neither black (pigment) nor an artefact
+    nor could not be read; ``of_tissue_um2`` is what of that is at or above t1. The first two areas know of no such
+    mask: brown is looked for everywhere.
+    """
 
     area_um2: float = 0.0
     without_cell_um2: float = 0.0
+    tissue_um2: float = 0.0
+    of_tissue_um2: float = 0.0
 
     @classmethod
-    def of_px(cls, brown_px: Int64Array, *, px_um2: float) -> BrownArea:
-        """From (2,) brown pixels and those of them in no cell, of ``px_um2`` each."""
-        brown, bare = brown_px.tolist()
-        return cls(area_um2=brown * px_um2, without_cell_um2=bare * px_um2)
+    def of_px(cls, areas_px: Int64Array, *, px_um2: float) -> BrownArea:
+        """From (4,) pixels of each area, in the order of the fields, of ``px_um2`` each."""
+        brown, bare, tissue, stained = (n * px_um2 for n in areas_px.tolist())
+        return cls(area_um2=brown, without_cell_um2=bare, tissue_um2=tissue, of_tissue_um2=stained)
 
     def __add__(self, other: BrownArea) -> BrownArea:
-        return BrownArea(
-            area_um2=self.area_um2 + other.area_um2,
-            without_cell_um2=self.without_cell_um2 + other.without_cell_um2,
-        )
+        return BrownArea(**{name: getattr(self, name) + getattr(other, name) for name in self.__dataclass_fields__})
+
+    @property
+    def tissue_mm2(self) -> float | None:
+        """The tissue that was analysed; None without any."""
+        return self.tissue_um2 / 1e6 if self.tissue_um2 else None
+
+    @property
+    def dab_area_pct(self) -> float | None:
+        """Share of the analysed tissue that is at or above t1, 0-100; None without tissue."""
+        return 100.0 * self.of_tissue_um2 / self.tissue_um2 if self.tissue_um2 else None
 
     @property
     def share_without_cell(self) -> float | None:
@@ -290,8 +311,8 @@ class SlideResult:
     ``compartments`` are label images at ``working_mpp``, kept only when asked for; ``tissue`` is a mask over the whole
     image, of any size, and None for a slide. ``shape_px`` is (height, width) of
     the input image and ``mpp`` its pixel size in um. ``artefacts`` are shares (0-1) of the tissue; None where nobody
-    looked for them. ``brown`` is the area that is brown, in cells and elsewhere; ``brown_squares`` (k, 4) says
-    where, by squares (`stages.quality.find_brown`), and is None for a slide.
+    looked for them. ``brown`` is the area that is brown, in cells and elsewhere, and that of the tissue;
+    ``brown_squares`` (k, 6) says where, by squares (`stages.quality.find_brown`), and is None for a slide.
     """
 
     status: Status

@@ -37,6 +37,16 @@ _GENERATOR_WITHIN = 256
 _SCORES_HEADER = b"level,image,case,status,error,"
 _CELLS_HEADER = b"image,case,label,"
 _LABELS_HEADER = b"image,x_px,y_px,cell_class,slide,uncertain_first\n"
+PAIRS_HEADER = "column,level,image,case,region,reader,score"
+STATISTICS_HEADER = "column,compared,first,second,measure"
+"""What the tables of a comparison with readers begin with."""
+_TABLE_HEADERS = (
+    _SCORES_HEADER,
+    _CELLS_HEADER,
+    _LABELS_HEADER,
+    PAIRS_HEADER.encode(),
+    STATISTICS_HEADER.encode(),
+)
 _MARK_WITHIN = 1 << 16  # bytes from either end: above any Parquet footer or TIFF header written here
 
 
@@ -162,7 +172,7 @@ def is_result(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(_MARK_WITHIN)
         if path.suffix == ".csv":
-            return start.startswith((_SCORES_HEADER, _CELLS_HEADER, _LABELS_HEADER))
+            return start.startswith(_TABLE_HEADERS)
         if path.suffix == ".geojson":
             return _GENERATOR in start[:_GENERATOR_WITHIN]
         file.seek(max(0, path.stat().st_size - _MARK_WITHIN))

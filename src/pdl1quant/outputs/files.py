@@ -27,6 +27,7 @@ REPORT_NAME = "report.html"
 REPORTS_NAME = "report"
 FIGURES_NAME = "figures"
 EXPORTS_NAME = "exports"
+AGREEMENT_NAME = "agreement"
 CRATE_NAME = "ro-crate-metadata.json"
 SUFFIXES = {
     "cells": ".parquet",
@@ -46,6 +47,7 @@ ENDINGS: dict[str, tuple[str, ...]] = {
     FIGURES_NAME: (".pdf", ".svg", ".png"),
     EXPORTS_NAME: (".csv", ".h5ad", ".dcm"),
     REPORTS_NAME: (".html", ".jpg"),
+    AGREEMENT_NAME: (".html", ".csv"),
 }
 """Folders of results, and of what is made of them and goes with them -> endings of their files."""
 

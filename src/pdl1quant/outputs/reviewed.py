@@ -46,6 +46,22 @@ REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("reviewed_cps_high", "float", "", "upper end of its interval"),
     ScoreColumn("h_score", "float", "", "automated"),
     ScoreColumn("reviewed_h_score", "float", "", "after all edits that hold"),
+    ScoreColumn("dab_area_pct", "float", "%", "automated: stained share of the tissue, a research measure and no TPS"),
+    ScoreColumn(
+        "reviewed_dab_area_pct",
+        "float",
+        "%",
+        "edits of cells do not move it; empty with a region of the review, for its pixels are not looked at again",
+    ),
+    ScoreColumn(
+        "tumour_dab_area_pct", "float", "%", "automated: stained share of viable tumour cells, at the t1 of the run"
+    ),
+    ScoreColumn(
+        "reviewed_tumour_dab_area_pct",
+        "float",
+        "%",
+        "after all edits that hold, by what was measured of each cell at the t1 of the run; a moved t1 does not show",
+    ),
     ScoreColumn("brown_without_cells_pct", "float", "%", "automated: share of an image's brown area in no cell"),
     ScoreColumn(
         "reviewed_brown_without_cells_pct",
@@ -101,6 +117,10 @@ class ReviewedRow:
     reviewed_cps_high: float | None = None
     h_score: float | None = None
     reviewed_h_score: float | None = None
+    dab_area_pct: float | None = None
+    reviewed_dab_area_pct: float | None = None
+    tumour_dab_area_pct: float | None = None
+    reviewed_tumour_dab_area_pct: float | None = None
     brown_without_cells_pct: float | None = None
     reviewed_brown_without_cells_pct: float | None = None
     reviewed_evaluable: bool | None = None

@@ -76,6 +76,27 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "positive immune cells in the drawn tumour region: their area per that of its tissue",
     ),
     ScoreColumn("tap_area_pct", "float", "%", "the same of positive tumour and immune cells"),
+    ScoreColumn(
+        "tissue_mm2",
+        "float",
+        "mm2",
+        "analysed tissue of what is scored, of which dab_area_pct is a share: without glass, pen, folds and other "
+        "artefacts of a slide, black pigment and what could not be read; empty without any",
+    ),
+    ScoreColumn(
+        "dab_area_pct",
+        "float",
+        "%",
+        "stained area: share of that tissue, cells or not, whose DAB OD is at or above the threshold t1 of the score. "
+        "A research measure of apparent OD, and no TPS; after a change of t1 score again, as only the pixels tell it",
+    ),
+    ScoreColumn(
+        "tumour_dab_area_pct",
+        "float",
+        "%",
+        "the same within viable tumour cells: share of their area that is stained, wherever in the cell, without black "
+        "pigment. A research measure, and no TPS; empty without such cells",
+    ),
     ScoreColumn("h_score", "float", "", "sum of grade times per cent of tumour cells, 0-300; bins, not 1+/2+/3+"),
     ScoreColumn("evaluable", "bool", "", "whether the case has enough viable tumour cells; empty for an image"),
     ScoreColumn(
@@ -134,6 +155,9 @@ class ScoreRow:
     cps_high: float | None = None
     ic_area_pct: float | None = None
     tap_area_pct: float | None = None
+    tissue_mm2: float | None = None
+    dab_area_pct: float | None = None
+    tumour_dab_area_pct: float | None = None
     h_score: float | None = None
     evaluable: bool | None = None
     calls: tuple[str, ...] = ()

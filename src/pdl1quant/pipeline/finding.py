@@ -57,6 +57,12 @@ def find_cells(
     parts = cell_stage.grow_cells(seen, od, mpp=tile.mpp, config=config.cells)
     black = stains.pigment_residual_od(estimate, config.quality.pigment_od)
     measured = measure.measure_cells(
-        tile, od, parts, stains=config.stains, pigment_residual_od=black, with_neighbours=with_neighbours
+        tile,
+        od,
+        parts,
+        stains=config.stains,
+        t1=config.positivity.dab_od,
+        pigment_residual_od=black,
+        with_neighbours=with_neighbours,
     )
     return FoundCells(measured=measured, parts=parts, class_scores=seen.class_scores)

@@ -123,7 +123,14 @@ def analyse_image(
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
     if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
         result_flags.add(ResultFlag.NO_DAB_SEEN)
-    squares = _scored_squares(quality.find_brown(od.dab, parts.cell, t1=config.positivity.dab_od), roi, tile=tile)
+    squares = quality.find_brown(
+        od,
+        parts.cell,
+        ground=tissue.ground_of(found_tissue, tile),
+        t1=config.positivity.dab_od,
+        pigment_residual_od=stains.pigment_residual_od(estimate, config.quality.pigment_od),
+    )
+    squares = _scored_squares(squares, roi, tile=tile)
     brown = BrownArea.of_px(squares[:, 2:].sum(axis=0), px_um2=tile.mpp**2)
     blocks = scoring.count_blocks(cells, block_um=config.score.block_um, mpp_x=mpp, mpp_y=mpp, config=config, pack=pack)
     if roi is not None and roi.tumour is not None:
@@ -138,6 +145,7 @@ def analyse_image(
         has_tumour_roi=roi is not None and roi.tumour is not None,
         has_nests=has_nests,
         flags=result_flags,
+        brown=brown,
     )
     status = Status.OK if found_tissue.any() or len(cells) else Status.NO_TISSUE
     if status is Status.OK and ResultFlag.PARTIAL in score.flags:

@@ -113,6 +113,7 @@ def score_case(
         has_nests=any(member.has_nests for member in members),
         flags=known,
         blank=blank,
+        brown=brown,
     )
 
 
@@ -142,6 +143,7 @@ def score_blocks(
     has_nests: bool = True,
     flags: Iterable[ResultFlag],
     blank: BlankLimit | None = None,
+    brown: BrownArea | None = None,
 ) -> Score:
     """The score of blocks of one image or case, as its segmenter and classifier allow; see `stages.score.score`."""
     return scoring.score(
@@ -156,4 +158,5 @@ def score_blocks(
         has_nests=has_nests,
         flags=flags,
         blank=blank,
+        brown=brown,
     )

@@ -39,6 +39,7 @@ class ImageLine:
     tps: str
     interval: str
     n_tumour: int | None
+    dab_area: str
     pixel: str
     reviewed: ReviewedCells
 
@@ -54,6 +55,7 @@ class RegionLine:
     tps: str
     interval: str
     n_tumour: int
+    dab_area: str
     case: str
     shown_name: str
     """As it stands beside its outline."""
@@ -72,6 +74,7 @@ def image_line(image: ReportImage) -> ImageLine:
         tps=format_tps(row.tps),
         interval=interval_of(row.tps_low, row.tps_high),
         n_tumour=row.n_tumour,
+        dab_area=area_text(row.dab_area_pct),
         pixel=_pixel(image),
         reviewed=_reviewed(image.reviewed, is_edited_since=image.is_edited_since),
     )
@@ -87,6 +90,13 @@ def interval_of(low: float | None, high: float | None) -> str:
     return format_interval(low, high, dash="\N{EN DASH}")
 
 
+def area_text(value: float | None, *, unit: str = "") -> str:
+    """A share of an area (per cent) as it is printed; a dash where there is none."""
+    if value is None:
+        return "\N{EN DASH}"
+    return ("< 0.1" if 0 < value < 0.1 else f"{value:.1f}") + unit
+
+
 def _region(region: ReportRegion) -> RegionLine:
     row = region.row
     return RegionLine(
@@ -97,6 +107,7 @@ def _region(region: ReportRegion) -> RegionLine:
         tps=format_tps(row.tps),
         interval=interval_of(row.tps_low, row.tps_high),
         n_tumour=row.n_tumour or 0,
+        dab_area=area_text(row.dab_area_pct),
         case=row.case,
         shown_name=words.shortened(row.region),
         is_core=row.level == "core",

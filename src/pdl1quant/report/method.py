@@ -110,7 +110,9 @@ def method(
                 "CPS = 100 x positive viable tumour cells, lymphocytes and macrophages / viable tumour cells, at most "
                 "100. H-score, 0 to 300: per cent of tumour cells of grade 1 + 2 x grade 2 + 3 x grade 3. IC and TAP "
                 "area, for research: per cent of the drawn tumour that positive immune cells cover, or these and "
-                "positive tumour cells. A dash: not defined; the flags say why."
+                "positive tumour cells. Stained tissue (in tables: stained), for research and no TPS: per cent of the "
+                f"analysed tissue at or above {positivity.dab_od:g}, cells or not; stained in tumour cells: the same "
+                "of the area of viable tumour cells. A dash: not defined; the flags say why."
             ),
         ),
         (

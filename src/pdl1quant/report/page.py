@@ -40,7 +40,7 @@ _NO_FILES = "data: blob:"
 def case_page(run: ReportRun, sheet: Sheet, *, controls: Sequence[ControlPanel] = (), home: str = "") -> str:
     """The page of one case, with its viewer; ``home`` is the address of the cohort's page, if there is one."""
     scripts = ("vendor/openseadragon.min.js", "regions.js", "region_panel.js", "viewer.js")
-    return _rendered(
+    return rendered_page(
         "case.html",
         run,
         scripts=scripts,
@@ -61,7 +61,7 @@ def cohort_page(run: ReportRun, sheets: Sequence[Sheet], *, control: ControlPane
     sheets = [each for each in sheets if not each.is_shared_out]
     shared = shared_flags(sheets)
     flags = words.sorted_flags(tuple({flag.name for sheet in sheets for flag in sheet.flags}))
-    return _rendered(
+    return rendered_page(
         "cohort.html",
         run,
         scripts=("cohort.js",),
@@ -82,7 +82,10 @@ def cohort_page(run: ReportRun, sheets: Sequence[Sheet], *, control: ControlPane
     )
 
 
-def _rendered(template: str, run: ReportRun, *, scripts: Sequence[str], images: str, **values: Any) -> str:
+def rendered_page(
+    template: str, run: ReportRun, *, scripts: Sequence[str] = (), images: str = _NO_FILES, **values: Any
+) -> str:
+    """A page from a template of ours, with what all pages have; ``images`` are the sources that its policy allows."""
     style = _asset("report.css")
     texts = [_asset(name) for name in scripts]
     results = run.results

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup, escape
 
+from pdl1quant.report.axes import Frame, legend, px, svg
 from pdl1quant.stages.score import format_tps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from pdl1quant.model import Float64Array, IntpArray
 
@@ -63,7 +64,7 @@ def interval_bar(
     parts = [f'<line class="axis" x1="{left}" x2="{right}" y1="{axis}" y2="{axis}"/>']
     top = 6 if large else 2
     for line in lines:
-        x = _n(place(line))
+        x = px(place(line))
         parts.append(f'<line class="reference" x1="{x}" x2="{x}" y1="{top}" y2="{axis}"/>')
     middle = (top + axis) / 2
     if tps is not None:
@@ -71,60 +72,60 @@ def interval_bar(
             half = 9 if large else 5
             span = max(2.0, place(high) - place(low))
             parts.append(
-                f'<rect class="interval" x="{_n(place(low))}" y="{_n(middle - half)}" width="{_n(span)}"'
+                f'<rect class="interval" x="{px(place(low))}" y="{px(middle - half)}" width="{px(span)}"'
                 f' height="{2 * half}" rx="2"/>'
             )
         half = 14 if large else 8
-        x = _n(place(tps))
-        parts.append(f'<line class="estimate" x1="{x}" x2="{x}" y1="{_n(middle - half)}" y2="{_n(middle + half)}"/>')
+        x = px(place(tps))
+        parts.append(f'<line class="estimate" x1="{x}" x2="{x}" y1="{px(middle - half)}" y2="{px(middle + half)}"/>')
     if large:
         shown = sorted({0.0, 100.0, *lines, *([25.0] if 25.0 not in lines else [])})
         parts += [
-            f'<text class="tick" x="{_n(place(tick))}" y="{axis + 18}" text-anchor="middle">{tick:g}</text>'
+            f'<text class="tick" x="{px(place(tick))}" y="{axis + 18}" text-anchor="middle">{tick:g}</text>'
             for tick in shown
         ]
         parts.append(f'<text class="tick" x="{right + 5}" y="{axis - 4}">%</text>')
-    return _svg(parts, width=width, height=height, label=label, css="bar large" if large else "bar")
+    return svg(parts, width=width, height=height, label=label, css="bar large" if large else "bar")
 
 
 def share_bar(value: float | None, *, css: str) -> Markup:
     """A share, 0-100, as a bar on a linear scale."""
     parts = ['<rect class="track" x="0" y="3" width="200" height="10" rx="2"/>']
     if value is not None:
-        parts.append(f'<rect class="{css}" x="0" y="3" width="{_n(2 * value)}" height="10" rx="2"/>')
+        parts.append(f'<rect class="{css}" x="0" y="3" width="{px(2 * value)}" height="10" rx="2"/>')
     label = "not defined" if value is None else f"{format_tps(value)} per cent"
-    return _svg(parts, width=200, height=16, label=label, css="share")
+    return svg(parts, width=200, height=16, label=label, css="share")
 
 
 def threshold_curve(lines: Sequence[Line], *, t1: float, margin: float, references: Sequence[float]) -> Markup:
     """TPS of each compartment against the DAB threshold, with t1 and its margin."""
-    frame = _Frame(x_max=CURVE_OD[-1], y_max=100.0)
+    frame = Frame(x_max=CURVE_OD[-1], y_max=100.0)
     parts = [
         (
-            f'<rect class="margin" x="{_n(frame.x(t1 - margin))}" y="{frame.top}"'
-            f' width="{_n(frame.x(t1 + margin) - frame.x(t1 - margin))}" height="{frame.bottom - frame.top}"/>'
+            f'<rect class="margin" x="{px(frame.x(t1 - margin))}" y="{frame.top}"'
+            f' width="{px(frame.x(t1 + margin) - frame.x(t1 - margin))}" height="{frame.bottom - frame.top}"/>'
         ),
         *frame.axes(x_ticks=(0, 0.2, 0.4, 0.6, 0.8), y_ticks=(0, 25, 50, 75, 100)),
         *frame.titles("DAB threshold (apparent OD)", "TPS, %"),
     ]
     for value in references:
-        y = _n(frame.y(value))
+        y = px(frame.y(value))
         parts.append(f'<line class="reference" x1="{frame.left}" x2="{frame.right}" y1="{y}" y2="{y}"/>')
     for line in lines:
         if len(line.values):
             pairs = zip(CURVE_OD, line.values.tolist(), strict=True)
-            path = " ".join(f"{_n(frame.x(od))},{_n(frame.y(value))}" for od, value in pairs)
+            path = " ".join(f"{px(frame.x(od))},{px(frame.y(value))}" for od, value in pairs)
             parts.append(f'<polyline class="curve {line.css}" points="{path}"/>')
-    x = _n(frame.x(t1))
+    x = px(frame.x(t1))
     parts.append(f'<line class="cut" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
-    parts.append(f'<text class="note" x="{_n(frame.x(t1) + 4)}" y="{frame.top + 20}">t1 {t1:g}</text>')
-    parts += _legend([(f"curve {line.css}", line.name) for line in lines], x=frame.left, y=frame.height - 8)
+    parts.append(f'<text class="note" x="{px(frame.x(t1) + 4)}" y="{frame.top + 20}">t1 {t1:g}</text>')
+    parts += legend([(f"curve {line.css}", line.name) for line in lines], x=frame.left, y=frame.height - 8)
     told = "; ".join(
         f"{line.name} {format_tps(float(np.interp(t1, CURVE_OD, line.values)))} % at {t1:g}"
         for line in lines
         if len(line.values)
     )
-    return _svg(
+    return svg(
         parts, width=frame.width, height=frame.height, label=f"TPS against the DAB threshold: {told}", css="plot"
     )
 
@@ -140,7 +141,7 @@ def od_histogram(
 ) -> Markup:
     """How many viable tumour cells, and other cells, fall into each of the `bins`; with the cut-offs of the grades."""
     most = max(1, int(tumour.max(initial=0)), int(others.max(initial=0)))
-    frame = _Frame(x_max=OD_MAX, y_max=float(most), y_root=True)
+    frame = Frame(x_max=OD_MAX, y_max=float(most), y_root=True)
     parts = [
         *frame.axes(x_ticks=(0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2), y_ticks=_root_ticks(most)),
         *frame.titles("DAB of the scored compartment (apparent OD)", "cells (square-root scale)"),
@@ -150,24 +151,24 @@ def od_histogram(
         if n:
             width = frame.x(_BIN_OD) - frame.x(0) - 1
             parts.append(
-                f'<rect class="bin" x="{_n(frame.x(low))}" y="{_n(frame.y(n))}" width="{_n(width)}"'
-                f' height="{_n(base - frame.y(n))}"/>'
+                f'<rect class="bin" x="{px(frame.x(low))}" y="{px(frame.y(n))}" width="{px(width)}"'
+                f' height="{px(base - frame.y(n))}"/>'
             )
     steps = []
     for low, n in zip(_EDGES.tolist(), others.tolist(), strict=False):
-        steps += [f"{_n(frame.x(low))},{_n(frame.y(n))}", f"{_n(frame.x(low + _BIN_OD))},{_n(frame.y(n))}"]
+        steps += [f"{px(frame.x(low))},{px(frame.y(n))}", f"{px(frame.x(low + _BIN_OD))},{px(frame.y(n))}"]
     parts.append(f'<polyline class="curve others" points="{" ".join(steps)}"/>')
     for number, cut in enumerate(cuts, start=1):
-        x = _n(frame.x(cut))
+        x = px(frame.x(cut))
         parts.append(f'<line class="cut" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
-        parts.append(f'<text class="note" x="{_n(frame.x(cut) + 3)}" y="{frame.top + 10}">{number}: {cut:g}</text>')
-    parts += _legend(
+        parts.append(f'<text class="note" x="{px(frame.x(cut) + 3)}" y="{frame.top + 10}">{number}: {cut:g}</text>')
+    parts += legend(
         [("bin", f"tumour ({n_tumour:,})"), ("curve others", f"other cells ({n_others:,})")],
         x=frame.left,
         y=frame.height - 8,
     )
     label = f"Histogram of DAB OD of {n_tumour} viable tumour cells and {n_others} other cells"
-    return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
+    return svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
 
 
 def spread(spots: Sequence[Spot], *, total: float | None, title: str) -> Markup:
@@ -177,37 +178,37 @@ def spread(spots: Sequence[Spot], *, total: float | None, title: str) -> Markup:
 
 
 def _spread_rows(spots: Sequence[Spot], *, total: float | None, title: str) -> Markup:
-    frame = _Frame(x_max=100.0, y_max=1.0, left=128, bottom_room=44)
+    frame = Frame(x_max=100.0, y_max=1.0, left=128, bottom_room=44)
     parts = [
         *frame.axes(x_ticks=(0, 25, 50, 75, 100), y_ticks=()),
         *frame.titles("TPS, %  (number: tumour cells)", ""),
     ]
     if total is not None:
-        x = _n(frame.x(total))
+        x = px(frame.x(total))
         parts.append(f'<line class="total" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
     step = (frame.bottom - frame.top) / max(1, len(spots))
     for number, spot in enumerate(spots):
         y = frame.top + (number + 0.5) * step
         name = spot.name if len(spot.name) <= 17 else f"{spot.name[:8]}…{spot.name[-8:]}"
         parts.append(
-            f'<text class="tick" x="{frame.left - 10}" y="{_n(y + 3.5)}" text-anchor="end">{escape(name)}</text>'
+            f'<text class="tick" x="{frame.left - 10}" y="{px(y + 3.5)}" text-anchor="end">{escape(name)}</text>'
         )
         if spot.low is not None and spot.high is not None:
             parts.append(
-                f'<line class="whisker" x1="{_n(frame.x(spot.low))}" x2="{_n(frame.x(spot.high))}"'
-                f' y1="{_n(y)}" y2="{_n(y)}"/>'
+                f'<line class="whisker" x1="{px(frame.x(spot.low))}" x2="{px(frame.x(spot.high))}"'
+                f' y1="{px(y)}" y2="{px(y)}"/>'
             )
-        parts.append(f'<circle class="spot" cx="{_n(frame.x(spot.tps))}" cy="{_n(y)}" r="3.5"/>')
+        parts.append(f'<circle class="spot" cx="{px(frame.x(spot.tps))}" cy="{px(y)}" r="3.5"/>')
         at, anchor = (frame.right - 2, "end") if (spot.high or spot.tps) < 84 else (frame.left + 4, "start")
-        parts.append(f'<text class="note" x="{at}" y="{_n(y + 3.5)}" text-anchor="{anchor}">{spot.n:,}</text>')
+        parts.append(f'<text class="note" x="{at}" y="{px(y + 3.5)}" text-anchor="{anchor}">{spot.n:,}</text>')
     label = f"{title}: " + "; ".join(f"{spot.name} {format_tps(spot.tps)} %" for spot in spots)
-    return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
+    return svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
 
 
 def _spread_histogram(spots: Sequence[Spot], *, total: float | None, title: str) -> Markup:
     edges = np.arange(0.0, 100.1, 5.0)
     counts, _ = np.histogram([spot.tps for spot in spots], edges)
-    frame = _Frame(x_max=100.0, y_max=float(max(1, counts.max())), bottom_room=44)
+    frame = Frame(x_max=100.0, y_max=float(max(1, counts.max())), bottom_room=44)
     parts = [
         *frame.axes(x_ticks=(0, 25, 50, 75, 100), y_ticks=_count_ticks(int(counts.max()))),
         *frame.titles(f"TPS, %  ({len(spots):,} in all)", "how many"),
@@ -216,15 +217,15 @@ def _spread_histogram(spots: Sequence[Spot], *, total: float | None, title: str)
         if n:
             width = frame.x(5) - frame.x(0) - 1
             parts.append(
-                f'<rect class="bin" x="{_n(frame.x(low))}" y="{_n(frame.y(n))}" width="{_n(width)}"'
-                f' height="{_n(frame.y(0) - frame.y(n))}"/>'
+                f'<rect class="bin" x="{px(frame.x(low))}" y="{px(frame.y(n))}" width="{px(width)}"'
+                f' height="{px(frame.y(0) - frame.y(n))}"/>'
             )
     if total is not None:
-        x = _n(frame.x(total))
+        x = px(frame.x(total))
         parts.append(f'<line class="total" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
     middle = float(np.median([spot.tps for spot in spots]))
     label = f"{title}: {len(spots)}, median {format_tps(middle)} %"
-    return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
+    return svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
 
 
 def rates(rates_pct: Sequence[float], *, limit: float | None, cut_off: float | None) -> Markup:
@@ -233,82 +234,24 @@ def rates(rates_pct: Sequence[float], *, limit: float | None, cut_off: float | N
     x_max = next(end for end in (2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if 1.2 * most <= end or end == 100.0)
     edges = np.linspace(0.0, x_max, 21)
     counts, _ = np.histogram(np.minimum(rates_pct, x_max), edges)
-    frame = _Frame(x_max=x_max, y_max=float(max(1, counts.max())), bottom_room=44)
+    frame = Frame(x_max=x_max, y_max=float(max(1, counts.max())), bottom_room=44)
     parts = [
         *frame.axes(x_ticks=np.linspace(0.0, x_max, 5).tolist(), y_ticks=_count_ticks(int(counts.max()))),
         *frame.titles("brown without the antibody, % of tumour cells", "fields"),
     ]
-    width = _n(frame.x(x_max / 20) - frame.x(0) - 1)
+    width = px(frame.x(x_max / 20) - frame.x(0) - 1)
     for low, n in zip(edges.tolist(), counts.tolist(), strict=False):
         if n:
-            height = _n(frame.y(0) - frame.y(n))
+            height = px(frame.y(0) - frame.y(n))
             parts.append(
-                f'<rect class="bin" x="{_n(frame.x(low))}" y="{_n(frame.y(n))}" width="{width}" height="{height}"/>'
+                f'<rect class="bin" x="{px(frame.x(low))}" y="{px(frame.y(n))}" width="{width}" height="{height}"/>'
             )
     for css, value in (("reference", cut_off), ("total", limit)):
         if value is not None:
-            x = _n(frame.x(value))
+            x = px(frame.x(value))
             parts.append(f'<line class="{css}" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
     label = f"Rates of {len(rates_pct)} fields of the negative control, 0 to {max(rates_pct):.2f} %"
-    return _svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
-
-
-class _Frame:
-    """The axes of a plot: where values lie in the drawing."""
-
-    def __init__(
-        self, *, x_max: float, y_max: float, left: int = 54, bottom_room: int = 60, y_root: bool = False
-    ) -> None:
-        self.width, self.height = 400, 264
-        self.left, self.right, self.top = left, self.width - 10, 8
-        self.bottom = self.height - bottom_room
-        self._x_max, self._y_max = x_max, y_max
-        self._y_power = 0.5 if y_root else 1.0
-
-    def x(self, value: float) -> float:
-        return self.left + (self.right - self.left) * min(1.0, max(0.0, value / self._x_max))
-
-    def y(self, value: float) -> float:
-        share = float(min(1.0, max(0.0, value / self._y_max)) ** self._y_power)
-        return self.bottom - (self.bottom - self.top) * share
-
-    def axes(self, *, x_ticks: Iterable[float], y_ticks: Iterable[float]) -> list[str]:
-        parts = [f'<line class="axis" x1="{self.left}" x2="{self.right}" y1="{self.bottom}" y2="{self.bottom}"/>']
-        for tick in x_ticks:
-            x = _n(self.x(tick))
-            parts.append(f'<line class="axis" x1="{x}" x2="{x}" y1="{self.bottom}" y2="{self.bottom + 4}"/>')
-            parts.append(f'<text class="tick" x="{x}" y="{self.bottom + 16}" text-anchor="middle">{tick:g}</text>')
-        for tick in y_ticks:
-            y, below = _n(self.y(tick)), _n(self.y(tick) + 3.5)
-            if tick:
-                parts.append(f'<line class="grid" x1="{self.left}" x2="{self.right}" y1="{y}" y2="{y}"/>')
-            parts.append(f'<text class="tick" x="{self.left - 6}" y="{below}" text-anchor="end">{_tick(tick)}</text>')
-        return parts
-
-    def titles(self, x_title: str, y_title: str) -> list[str]:
-        middle = (self.left + self.right) / 2
-        parts = [
-            f'<text class="title" x="{_n(middle)}" y="{self.bottom + 32}" text-anchor="middle">{escape(x_title)}</text>'
-        ]
-        if y_title:
-            y = (self.top + self.bottom) / 2
-            parts.append(
-                f'<text class="title" x="11" y="{_n(y)}" transform="rotate(-90 11 {_n(y)})"'
-                f' text-anchor="middle">{escape(y_title)}</text>'
-            )
-        return parts
-
-
-def _legend(entries: Sequence[tuple[str, str]], *, x: float, y: float) -> list[str]:
-    parts = []
-    for css, name in entries:
-        if css == "bin":
-            parts.append(f'<rect class="bin" x="{_n(x)}" y="{_n(y - 8)}" width="16" height="8"/>')
-        else:
-            parts.append(f'<line class="{css}" x1="{_n(x)}" x2="{_n(x + 18)}" y1="{_n(y - 4)}" y2="{_n(y - 4)}"/>')
-        parts.append(f'<text class="tick" x="{_n(x + 22)}" y="{_n(y)}">{escape(name)}</text>')
-        x += 40 + 5.9 * len(name)
-    return parts
+    return svg(parts, width=frame.width, height=frame.height, label=label, css="plot")
 
 
 def _interval_label(tps: float | None, low: float | None, high: float | None) -> str:
@@ -333,23 +276,3 @@ def _root_ticks(most: int) -> list[float]:
             ticks.append(tick)
             least = math.sqrt(tick / most)
     return ticks
-
-
-def _tick(value: float) -> str:
-    """A round number in the room beside an axis: 2,000, 50k, 1M."""
-    if value >= 1e6:
-        return f"{value / 1e6:g}M"
-    return f"{value / 1000:g}k" if value >= 10_000 else f"{value:,g}"
-
-
-def _svg(parts: Iterable[str], *, width: int, height: int, label: str, css: str) -> Markup:
-    head = (
-        f'<svg class="{css}" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img"'
-        f' aria-label="{escape(label)}">'
-    )
-    return Markup(head + "".join(parts) + "</svg>")  # noqa: S704  texts above are escaped, the rest are numbers
-
-
-def _n(value: float) -> str:
-    """A coordinate with one decimal, without a trailing zero."""
-    return f"{value:.1f}".removesuffix(".0")

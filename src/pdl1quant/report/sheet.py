@@ -12,7 +12,7 @@ from pdl1quant.report import plots, words
 from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
 from pdl1quant.report.controls import blank_text
 from pdl1quant.report.figures import Figures, figures_of
-from pdl1quant.report.lines import ImageLine, RegionLine, image_line, interval_of, region_lines
+from pdl1quant.report.lines import ImageLine, RegionLine, area_text, image_line, interval_of, region_lines
 from pdl1quant.report.method import how_vectors_were_got, how_white_was_got
 from pdl1quant.slides.raster import Note
 from pdl1quant.stages.score import cells_asked_for, format_tps
@@ -82,6 +82,8 @@ class Sheet:
     blank: str
     """The limit of blank that holds for it; empty without any."""
     cps: str
+    areas: tuple[tuple[str, str], ...]
+    """Shares of areas, by name."""
     flags: tuple[words.FlagText, ...]
     figures: Figures
     images: tuple[ImageLine, ...]
@@ -159,6 +161,7 @@ def sheet_of(
         calls=calls_of(row, pack=pack, indication=indication),
         blank=blank_text(run, row.case),
         cps=_with_interval(row.cps, row.cps_low, row.cps_high, unit=""),
+        areas=_areas(row),
         flags=tuple(words.sorted_flags(row.flags)),
         figures=figures_of(case, config=run.results.config, pack=pack),
         images=tuple(map(image_line, case.images)),
@@ -187,6 +190,16 @@ def sheet_of(
 def _with_interval(value: float | None, low: float | None, high: float | None, *, unit: str = " %") -> str:
     interval = interval_of(low, high)
     return format_tps(value) + (f"{unit} ({interval})" if interval else "" if value is None else unit)
+
+
+def _areas(row: ScoreRow) -> tuple[tuple[str, str], ...]:
+    found = {
+        "IC area": row.ic_area_pct,
+        "TAP area": row.tap_area_pct,
+        "Stained tissue": row.dab_area_pct,
+        "Stained in tumour cells": row.tumour_dab_area_pct,
+    }
+    return tuple((name, area_text(value, unit=" %")) for name, value in found.items())
 
 
 def _is_shared_out(run: ReportRun, case: ReportCase) -> bool:

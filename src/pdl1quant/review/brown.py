@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pdl1quant.model import BrownArea, Flag
+from pdl1quant.model import Flag
 
 if TYPE_CHECKING:
-    from pdl1quant.model import IntpArray
+    from pdl1quant.model import BrownArea, IntpArray
     from pdl1quant.review.state import CellState
 
 _NOT_LOOKED_AT = int(Flag.OUTSIDE_ROI | Flag.BESIDE_TUMOUR | Flag.ARTEFACT)
@@ -32,4 +33,4 @@ def reviewed_brown(found: BrownArea, state: CellState, rows: IntpArray | None = 
         is_there[rows] = True
         is_counted &= is_there[state.n_automated :]
     covered = float(bare[is_counted].sum())
-    return BrownArea(area_um2=found.area_um2, without_cell_um2=max(0.0, found.without_cell_um2 - covered))
+    return replace(found, without_cell_um2=max(0.0, found.without_cell_um2 - covered))

@@ -155,7 +155,8 @@ def score_blocks(
     is_partial
         Whether images of the case, or parts of them, are missing.
     brown
-        Brown area as reviewed; where it is not known, what the run said of it stays.
+        Brown area as reviewed, and that of the tissue; where it is not known, what the run said of brown in no cell
+        stays.
     blank
         What the negative controls of the run say.
     """
@@ -179,4 +180,5 @@ def score_blocks(
         has_nests=has_nests,
         flags=[*kept, *((ResultFlag.PARTIAL,) if is_partial else ())],
         blank=blank,
+        brown=brown,
     )

@@ -59,7 +59,7 @@ class ImageResult:
     roi_sha256: str = ""
     """Hash of the regions that were drawn for it; empty without any."""
     brown: BrownArea | None = None
-    """Area that is brown, and that of it in no cell; None where the run did not write it down."""
+    """Area that is brown, that of it in no cell, and of the tissue; None where the run did not write it down."""
     regions: tuple[RegionResult, ...] = ()
     """What was drawn on it and has a score of its own, and the cores of a microarray."""
 

@@ -98,11 +98,11 @@ class NamedImages:
 
     def __init__(self, found: Sequence[Found], controls: Sequence[Found] = ()) -> None:
         self._ways = (
-            _index((_plain(str(item.relative)), item.path) for item in found),
-            _index((_plain(item.path.name), item.path) for item in found),
-            _index((_plain(str(item.relative)), item.path) for item in controls),
-            _index((_plain(f"{item.path.parent.name}/{item.path.name}"), item.path) for item in controls),
-            _index((_plain(item.path.name), item.path) for item in controls),
+            _index((plain_path(str(item.relative)), item.path) for item in found),
+            _index((plain_path(item.path.name), item.path) for item in found),
+            _index((plain_path(str(item.relative)), item.path) for item in controls),
+            _index((plain_path(f"{item.path.parent.name}/{item.path.name}"), item.path) for item in controls),
+            _index((plain_path(item.path.name), item.path) for item in controls),
         )
 
     def path(self, image: str, *, where: str) -> Path:
@@ -113,7 +113,7 @@ class NamedImages:
         UsageError
             There is none, or more than one.
         """
-        key = _plain(image)
+        key = plain_path(image)
         paths = next((way[key] for way in self._ways if key in way), [])
         if len(paths) > 1:
             raise UsageError(f"{where}: {image} is the name of {len(paths)} images; give its path below the folder")
@@ -131,6 +131,6 @@ def _index(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
     return index
 
 
-def _plain(image: str) -> str:
-    """One spelling for a path: forward slashes, no leading ``./``, composed letters."""
+def plain_path(image: str) -> str:
+    """One spelling for the path of an image: forward slashes, no leading ``./``, composed letters."""
     return unicodedata.normalize("NFC", image.replace("\\", "/")).removeprefix("./")

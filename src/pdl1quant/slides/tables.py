@@ -56,7 +56,9 @@ class UserTable:
             yield TableRow(where=where, line=line, cells=dict(zip(self.columns, cells, strict=True)))
 
 
-def read_table(csv_path: Path, *, required: Sequence[str], optional: Sequence[str] = ()) -> UserTable:
+def read_table(
+    csv_path: Path, *, required: Sequence[str] = (), one_of: Sequence[str] = (), optional: Sequence[str] = ()
+) -> UserTable:
     """Read a table: UTF-8 with or without byte-order mark, or UTF-16 with one; separated by ``,``, ``;`` or tabs.
 
     Columns without a name are passed over: empty ones, and the first one, whatever it holds.
@@ -65,8 +67,8 @@ def read_table(csv_path: Path, *, required: Sequence[str], optional: Sequence[st
     ----------
     csv_path
         The table.
-    required, optional
-        Columns that are found whatever their capitals; the first ones have to be there.
+    required, one_of, optional
+        Columns that are found whatever their capitals; the first ones have to be there, and one of the second.
 
     Raises
     ------
@@ -76,8 +78,8 @@ def read_table(csv_path: Path, *, required: Sequence[str], optional: Sequence[st
     """
     name = csv_path.name
     text = _text(csv_path)
-    needs = f"it needs the columns {' and '.join(required)}"
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, required), strict=True)
+    needs = f"it needs the columns {' and '.join(required)}" if required else f"it needs a column {' or '.join(one_of)}"
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, required, one_of), strict=True)
     try:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
@@ -85,10 +87,12 @@ def read_table(csv_path: Path, *, required: Sequence[str], optional: Sequence[st
     if not lines:
         raise UsageError(f"{name}: empty; {needs}")
     where = f"{name}, line {lines[0][0]}"
-    columns = [_column(cell, {*required, *optional}) for cell in lines[0][1]]
+    columns = [_column(cell, {*required, *one_of, *optional}) for cell in lines[0][1]]
     for column in required:
         if column not in columns:
             raise UsageError(f"{where}: no column {column!r}; {needs}")
+    if one_of and not set(columns).intersection(one_of):
+        raise UsageError(f"{where}: no column {' or '.join(one_of)}; {needs}")
     lines = _without_nameless_columns(name, columns, lines)
     columns = [column for column in columns if column]
     twice = sorted({column for column in columns if columns.count(column) > 1})
@@ -112,12 +116,13 @@ def _text(csv_path: Path) -> str:
     return f"\n{rest}" if said.lower().startswith("sep=") else text  # a line that Excel writes and reads
 
 
-def _delimiter(text: str, required: Sequence[str]) -> str:
+def _delimiter(text: str, required: Sequence[str], one_of: Sequence[str]) -> str:
     """The one of which the header has the columns that are needed; spreadsheets write any of three."""
     header = text.lstrip()[:_MAX_HEADER].splitlines()[:1]
+    known = (*required, *one_of)
     for delimiter in _DELIMITERS:
-        columns = {_column(cell, required) for cells in csv.reader(header, delimiter=delimiter) for cell in cells}
-        if columns.issuperset(required):
+        columns = {_column(cell, known) for cells in csv.reader(header, delimiter=delimiter) for cell in cells}
+        if columns.issuperset(required) and (not one_of or columns.intersection(one_of)):
             return delimiter
     return _DELIMITERS[0]
 

@@ -14,6 +14,7 @@ from pdl1quant.kernels.labels import raw_moments
 from pdl1quant.kernels.places import around
 from pdl1quant.kernels.sums import (
     BLACK,
+    BROWN,
     CYTOPLASM,
     DAB,
     HAEMATOXYLIN,
@@ -67,6 +68,7 @@ def measure_cells(
     parts: Compartments,
     *,
     stains: StainsConfig,
+    t1: float,
     pigment_residual_od: float,
     with_neighbours: bool = True,
 ) -> Measured:
@@ -82,6 +84,8 @@ def measure_cells(
         Compartments with labels 1..n.
     stains
         Settings: the level of saturation.
+    t1
+        Log10 OD from which a pixel is brown.
     pigment_residual_od
         Residual from which a pixel is pigment; from ``stains.pigment_residual_od``, infinite where none can be told.
     with_neighbours
@@ -97,7 +101,7 @@ def measure_cells(
         (parts.nucleus, parts.membrane, parts.cell),
         (od.haematoxylin, od.dab, od.residual),
         np.ascontiguousarray(tile.rgb),
-        (stains.saturated_level, np.float32(pigment_residual_od)),
+        (stains.saturated_level, np.float32(pigment_residual_od), np.float32(t1)),
         parts.n_cells,
     )[1:]
     shape = ellipse_of(moments[1:])
@@ -126,6 +130,7 @@ def _geometry(tile: Tile, shape: Ellipse, moments: Float64Array, sums: Float64Ar
         "cytoplasm_area_um2": sums[:, PIXELS + CYTOPLASM] * um2,
         "membrane_area_um2": sums[:, PIXELS + MEMBRANE] * um2,
         "cell_area_um2": _whole(sums, PIXELS) * um2,
+        "dab_area_um2": _whole(sums, BROWN) * um2,
         "nucleus_length_um": shape.length * tile.mpp,
         "nucleus_width_um": shape.width * tile.mpp,
         "nucleus_regularity": np.minimum(shape.regularity, 1.0),

@@ -20,6 +20,7 @@ from pdl1quant.model import (
     RoiMasks,
     StainEstimate,
     StainOD,
+    TissueGround,
     UInt8Array,
 )
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pdl1quant.config import QualityConfig
-    from pdl1quant.model import Float32Array, Float64Array
+    from pdl1quant.model import Float64Array
 
 DARK_BACKGROUND = 60
 """Median of the brightest channel below which an image is no bright-field image (fluorescence, dark frame)."""
@@ -256,33 +257,48 @@ def flag_beyond(
 
 
 def find_brown(
-    dab: Float32Array,
+    od: StainOD,
     cell: Int32Array,
     *,
+    ground: TissueGround,
     t1: float,
+    pigment_residual_od: float,
     places: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = None,
 ) -> Int32Array:
-    """Brown of squares of ``BROWN_PX``, in cells and elsewhere.
+    """Brown of squares of ``BROWN_PX``, in cells and elsewhere, and the tissue of which it is a share.
+
+    Saturated pixels count by the density that they show, as they do in cells.
 
     Parameters
     ----------
-    dab, cell
-        DAB OD and labels of cells, each (H, W) at the working resolution.
+    od, cell
+        Stain densities and labels of cells, each (H, W) at the working resolution.
+    ground
+        What of that which is looked at is tissue.
     t1
         Log10 OD from which a pixel is brown.
+    pigment_residual_od
+        Residual from which a pixel is pigment, and no tissue that is asked; as in `measure.measure_cells`.
     places
-        What of ``dab`` and ``cell`` is looked at, as `kernels.sums.brown_per_block` takes it; None where they are of
+        What of ``od`` and ``cell`` is looked at, as `kernels.sums.brown_per_block` takes it; None where they are of
         one size, and all of them.
 
     Returns
     -------
-    (k, 4) int32
-        A row for each square that holds brown: its row and column, its brown pixels, and those of them in no cell.
-        Squares begin where what is looked at begins.
+    (k, 6) int32
+        A row for each square that holds brown or tissue: its row and column, its brown pixels, those of them in no
+        cell, its pixels of tissue without pigment, and the brown ones of these. Squares begin where what is looked at
+        begins.
     """
     height, width = cell.shape
-    counted = brown_per_block(dab, cell, places or ((0, 0), (0, 0), (height, width)), np.float32(t1), BROWN_PX)
-    at = np.argwhere(counted[:, :, 0] > 0)
+    counted = brown_per_block(
+        (od.dab, od.residual, cell),
+        places or ((0, 0), (0, 0), (height, width)),
+        (ground.tissue, ground.row, ground.column, ground.lost),
+        (np.float32(t1), np.float32(pigment_residual_od)),
+        BROWN_PX,
+    )
+    at = np.argwhere(counted.any(axis=2))
     return np.hstack([at, counted[at[:, 0], at[:, 1]]]).astype(np.int32)
 
 

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 
 from pdl1quant.kernels.labels import large_islands
+from pdl1quant.model import TissueGround
 
 if TYPE_CHECKING:
     from pdl1quant.config import TissueConfig
-    from pdl1quant.model import BoolArray, StainEstimate, Tile, UInt8Array
+    from pdl1quant.model import BoolArray, Int32Array, StainEstimate, Tile, UInt8Array
 
 STEP_UM = 4.0
 """Tissue is outlined on a grid this coarse; half a nucleus."""
@@ -50,6 +51,27 @@ def _is_stained(rgb: UInt8Array, estimate: StainEstimate, config: TissueConfig) 
         smooth = np.asarray(cv2.GaussianBlur(od, (0, 0), sigma))
         found[top : top + STRIP_PX] = smooth[top - first : top - first + STRIP_PX] >= config.min_od
     return found
+
+
+def places_in_mask(first: int, end: int, *, side_px: int, n_places: int) -> Int32Array:
+    """(end - first,) the place of a mask in which the centre of each of these pixels lies.
+
+    Along a side of ``side_px`` pixels, which ``n_places`` places cover evenly. By whole numbers alone: it does not
+    depend on the tile in which a pixel is met.
+    """
+    centre = 2 * np.arange(first, end, dtype=np.int64) + 1
+    return (centre * n_places // (2 * side_px)).astype(np.int32)
+
+
+def ground_of(tissue: BoolArray, tile: Tile) -> TissueGround:
+    """Which pixels of a whole image are tissue, from `find_tissue`."""
+    (height, width), (rows, columns) = tile.rgb.shape[:2], tissue.shape
+    return TissueGround(
+        tissue=tissue,
+        row=places_in_mask(0, height, side_px=height, n_places=rows),
+        column=places_in_mask(0, width, side_px=width, n_places=columns),
+        lost=np.zeros((0, 4), np.int32),
+    )
 
 
 def tissue_area_um2(tissue: BoolArray, tile: Tile) -> float:

@@ -100,7 +100,8 @@ def measured_cell(scene: Scene, made: MadeCell, *, nucleus_um2: float, of_nucleu
     seen = Segmentation(nuclei=nucleus.astype(np.int32), cells=cell)
     parts = cell_stage.grow_cells(seen, od, mpp=grid.mpp, config=config.cells)
     black = stains.pigment_residual_od(scene.estimate, config.quality.pigment_od)
-    measured = measure.measure_cells(tile, od, parts, stains=config.stains, pigment_residual_od=black)
+    t1 = config.positivity.dab_od
+    measured = measure.measure_cells(tile, od, parts, stains=config.stains, t1=t1, pigment_residual_od=black)
     classes = pd.Categorical([str(made.cell_class)], categories=[str(each) for each in CellClass])
     judged = positivity.call_positive(
         measured.cells.assign(cell_class=classes),

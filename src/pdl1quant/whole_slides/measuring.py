@@ -29,8 +29,11 @@ if TYPE_CHECKING:
         SlideDamage,
         SlideGrid,
         StainEstimate,
+        StainOD,
+        TissueGround,
     )
     from pdl1quant.tiling import TilePlace
+    from pdl1quant.whole_slides.ground import PackedGround
     from pdl1quant.whole_slides.windows import View
 
 
@@ -40,8 +43,8 @@ class TileCells:
 
     ``membrane.neighbour`` counts rows of ``cells`` first and then those of ``foreign`` (m, 2: x, y), the centres of
     neighbours that other tiles own. ``outlines`` are (n,) pairs of GeoJSON geometries of cell and nucleus, if asked
-    for; ``painted`` the same for their pixels, packed (`painting`). ``brown`` (k, 4) int32 are the squares of brown of
-    its blocks of work (`quality.find_brown`), in rows and columns of the slide.
+    for; ``painted`` the same for their pixels, packed (`painting`). ``brown`` (k, 6) int32 are the squares of brown and
+    tissue of its blocks of work (`quality.find_brown`), in rows and columns of the slide.
     """
 
     cells: pd.DataFrame
@@ -75,6 +78,7 @@ def measure_tile(
     place: TilePlace,
     *,
     blocks: BoolArray,
+    ground: PackedGround,
     estimate: StainEstimate,
     config: Config,
     view: View | None = None,
@@ -89,6 +93,8 @@ def measure_tile(
         What to read, and what is owned of it.
     blocks
         (rows, columns) bool: blocks that are work; cells elsewhere are nobody's.
+    ground
+        The tissue of what is owned.
     estimate, config
         Staining of the case, and settings.
     view
@@ -122,19 +128,36 @@ def measure_tile(
         class_scores=scores,
         foreign=cells.loc[foreign, ["x_px", "y_px"]].to_numpy(np.float64),
         damage=tuple(each for each in region.damage if _touches(grid.covering(each.rect), place.core)),
-        brown=_brown_squares(place, od.dab, found.parts, blocks, t1=config.positivity.dab_od),
+        brown=_brown_squares(
+            place,
+            od,
+            found.parts,
+            blocks=blocks,
+            ground=ground.unpacked(place.core, grid, damage=region.damage),
+            t1=config.positivity.dab_od,
+            pigment_residual_od=stains.pigment_residual_od(estimate, config.quality.pigment_od),
+        ),
     )
     return MeasuredTile(owned=own, parts=found.parts)
 
 
 def _brown_squares(
-    place: TilePlace, dab: Float32Array, parts: Compartments, blocks: BoolArray, *, t1: float
+    place: TilePlace,
+    od: StainOD,
+    parts: Compartments,
+    *,
+    blocks: BoolArray,
+    ground: TissueGround,
+    t1: float,
+    pigment_residual_od: float,
 ) -> Int32Array:
     """`TileCells.brown`; a core begins at the corner of a block, and so of a square."""
     core, rect, inner = place.core, place.rect, place.inner
     in_rect, in_inner = ((core.y0 - other.y0, core.x0 - other.x0) for other in (rect, inner))
     places = in_rect, in_inner, (core.height, core.width)
-    squares = quality.find_brown(dab, parts.cell, t1=t1, places=places)
+    squares = quality.find_brown(
+        od, parts.cell, ground=ground, t1=t1, pigment_residual_od=pigment_residual_od, places=places
+    )
     squares[:, :2] += np.array([core.y0, core.x0], np.int32) // quality.BROWN_PX
     row, column = (squares[:, :2] * quality.BROWN_PX // BLOCK_PX).T
     return np.asarray(squares[blocks[row, column]])

@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from pdl1quant import pipeline
+from pdl1quant.kernels.sums import N_AREAS
 from pdl1quant.model import EXCLUDING_FLAGS, BrownArea, CellClass, Counts, Flag, RegionScore, ResultFlag, Status
 from pdl1quant.slides.roi import CENTRE, near_in_core
 from pdl1quant.stages import quality
@@ -92,14 +93,14 @@ class RegionTally:
     config: Config
     pack: RulePack
     blocks: tuple[Blocks, ...] = field(init=False)
-    brown_px: Int64Array = field(init=False)
-    """(regions, 2): brown pixels of the working grid, and those of them in no cell."""
+    areas_px: Int64Array = field(init=False)
+    """(regions, 4) pixels of the working grid: the areas of `BrownArea`, in their order."""
     has_near: BoolArray = field(init=False)
     """(regions,): whether one of its immune cells is not far from tumour."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "blocks", tuple({} for _ in self.regions))
-        object.__setattr__(self, "brown_px", np.zeros((len(self.regions), 2), np.int64))
+        object.__setattr__(self, "areas_px", np.zeros((len(self.regions), N_AREAS), np.int64))
         object.__setattr__(self, "has_near", np.zeros(len(self.regions), bool))
 
     def add(self, cells: pd.DataFrame) -> None:
@@ -181,7 +182,7 @@ class RegionTally:
                 continue
             inside = self._around(region, every, reach_um=0.0)
             inside = inside[shapely.contains_xy(region.geometry, x[inside], y[inside])]
-            self.brown_px[number] += squares[inside, 2:].sum(axis=0)
+            self.areas_px[number] += squares[inside, 2:].sum(axis=0)
 
     def _around(self, region: Region, points: _Points, *, reach_um: float) -> IntpArray:
         """Rows, rising, of points in the box of a region that is wider by ``reach_um``."""
@@ -221,12 +222,12 @@ class RegionTally:
                 region,
                 [counted[key] for key in sorted(counted)],
                 has_nests=has_tumour_roi or (next(of_cores) if region.level == "core" else bool(has_near)),
-                brown=BrownArea.of_px(brown_px, px_um2=px_um2),
+                brown=BrownArea.of_px(areas_px, px_um2=px_um2),
                 flags=known | ({ResultFlag.PARTIAL} if shapely.intersects(region.geometry, boxes) else set()),
                 has_tumour_roi=has_tumour_roi,
             )
-            for region, counted, brown_px, has_near in zip(
-                self.regions, self.blocks, self.brown_px, self.has_near, strict=True
+            for region, counted, areas_px, has_near in zip(
+                self.regions, self.blocks, self.areas_px, self.has_near, strict=True
             )
         )
 
@@ -252,6 +253,7 @@ class RegionTally:
             has_tumour_roi=has_tumour_roi,
             has_nests=has_nests,
             flags={*flags, *quality.check_brown(brown, n_tumour=counts.n_tumour)},
+            brown=brown,
         )
         status = Status.OK if counts.n_cells or region.has_tissue or ResultFlag.PARTIAL in flags else Status.NO_TISSUE
         if status is Status.OK and ResultFlag.PARTIAL in score.flags:

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 
 from pdl1quant import pipeline
+from pdl1quant.kernels.sums import N_AREAS
 from pdl1quant.model import BrownArea, Counts, ResultFlag, SlideResult, Status
 from pdl1quant.slides.roi import (
     DrawnRegion,
@@ -69,8 +70,8 @@ class Tally:
     heat: Blocks = field(default_factory=dict)
     damage: dict[SlideDamage, None] = field(default_factory=dict)
     n_cells: int = 0
-    brown_px: Int64Array = field(default_factory=lambda: np.zeros(2, np.int64))
-    """Brown pixels of the working grid, and those of them in no cell."""
+    areas_px: Int64Array = field(default_factory=lambda: np.zeros(N_AREAS, np.int64))
+    """Pixels of the working grid: the areas of `BrownArea`, in their order."""
     saw_dab: bool = False
     tumour_area_um2: float = field(init=False)
     """Area of the tissue in drawn tumour regions, without what is excluded; 0 without any."""
@@ -140,7 +141,7 @@ class Tally:
         x, y = x * grid.downsample_x, y * grid.downsample_y
         if self.rois:
             counts &= (self.tumour if self.has_tumour_roi else self.limits).holds(x, y)
-        self.brown_px += squares[counts, 2:].sum(axis=0)
+        self.areas_px += squares[counts, 2:].sum(axis=0)
         self.regions.add_brown(squares[counts], x[counts], y[counts])
 
     def _flagged(self, cells: pd.DataFrame) -> pd.DataFrame:
@@ -186,7 +187,7 @@ def finish(
     has_nest = [ground.has_nest for ground in tally.grounds]
     boxes = [each.rect for each in tally.damage]
     px_um2 = slide.mpp_x * work.grid.downsample_x * slide.mpp_y * work.grid.downsample_y
-    brown = BrownArea.of_px(tally.brown_px, px_um2=px_um2)
+    brown = BrownArea.of_px(tally.areas_px, px_um2=px_um2)
     found |= {*quality.check_brown(brown, n_tumour=sum(each.n_tumour for each in blocks))}
     if has_tumour_roi:
         blocks = (*blocks, Counts(tumour_area_um2=tally.tumour_area_um2))
@@ -199,6 +200,7 @@ def finish(
         has_tumour_roi=has_tumour_roi,
         has_nests=has_tumour_roi or any(has_nest),
         flags=found,
+        brown=brown,
     )
     lost = any(each.level <= work.grid.level for each in tally.damage)  # smaller levels were made from finer ones
     status = Status.OK if work.packed_tissue.any() or tally.n_cells or lost else Status.NO_TISSUE

@@ -16,6 +16,7 @@ from pdl1quant.model import (
     Counts,
     Flag,
     Float32Array,
+    Float64Array,
     PositiveCounts,
     RulePack,
 )
@@ -36,6 +37,8 @@ COUNTED_COLUMNS = (
     "cell_class",
     "flags",
     "cell_area_um2",
+    "dab_area_um2",
+    "pigment_share",
     "membrane_dab_od_run",
     "cytoplasm_dab_od_mean",
     "cell_dab_od_mean",
@@ -300,9 +303,11 @@ def _tally(
     def number(mask: BoolArray) -> list[int]:
         return [int(n) for n in np.bincount(group[mask], minlength=n_groups)]
 
+    def summed(area: Float64Array, mask: BoolArray) -> list[float]:
+        return [float(a) for a in np.bincount(group[mask], weights=area[mask], minlength=n_groups)]
+
     def area_um2(mask: BoolArray) -> list[float]:
-        area = np.nan_to_num(cells["cell_area_um2"].to_numpy(dtype=np.float64)[mask])
-        return [float(a) for a in np.bincount(group[mask], weights=area, minlength=n_groups)]
+        return summed(np.nan_to_num(cells["cell_area_um2"].to_numpy(dtype=np.float64)), mask)
 
     def positives(at: PositiveCells) -> list[PositiveCounts]:
         table = {each.value: number(tumour & at.within(each)) for each in Compartment}
@@ -325,6 +330,8 @@ def _tally(
     tumour_area = area_um2(tumour & recorded.within(pack.compartment))
     within = (flags & int(Flag.BESIDE_TUMOUR)) == 0
     immune_area = area_um2(immune & within & recorded.within(Compartment.CYTOPLASM))
+    clear_area, dab_area = _stained_areas(cells)
+    whole_area, stained_area = summed(clear_area, tumour), summed(dab_area, tumour)
     return tuple(
         Counts(
             **{name: values[i] for name, values in integers.items()},
@@ -333,9 +340,26 @@ def _tally(
             positive_lenient=lenient[i],
             tumour_positive_area_um2=tumour_area[i],
             immune_positive_area_um2=immune_area[i],
+            tumour_cells_area_um2=whole_area[i],
+            tumour_cells_dab_area_um2=stained_area[i],
         )
         for i in range(n_groups)
     )
+
+
+_STEPS_PER_UM2 = 1024.0
+"""Areas are rounded to such parts of a um2: sums of them are exact, and so the same in any order."""
+
+
+def _stained_areas(cells: pd.DataFrame) -> tuple[Float64Array, Float64Array]:
+    """(n,) um2 of each cell that no pigment covers, and what of that is at or above t1; 0 where either is not known."""
+    whole, pigment, stained = (
+        cells[name].to_numpy(dtype=np.float64) for name in ("cell_area_um2", "pigment_share", "dab_area_um2")
+    )
+    clear = np.rint(whole * (1 - pigment) * _STEPS_PER_UM2) / _STEPS_PER_UM2
+    stained = np.minimum(np.rint(stained * _STEPS_PER_UM2) / _STEPS_PER_UM2, clear)
+    is_known = np.isfinite(clear) & np.isfinite(stained)
+    return np.where(is_known, clear, 0.0), np.where(is_known, stained, 0.0)
 
 
 def threshold_curve(cells: pd.DataFrame, thresholds: Sequence[float], *, config: PositivityConfig) -> pd.DataFrame:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pdl1quant.config import ScoreConfig
-    from pdl1quant.model import BlankLimit, Indication, RulePack
+    from pdl1quant.model import BlankLimit, BrownArea, Indication, RulePack
 
 _MAX_CPS = 100.0
 
@@ -49,15 +49,16 @@ def score(
     has_nests: bool = True,
     flags: Iterable[ResultFlag] = (),
     blank: BlankLimit | None = None,
+    brown: BrownArea | None = None,
 ) -> Score:
     """Score one image or case from the counts of its blocks.
 
-    Percentages are unrounded. Without viable tumour cells every score is None. CPS is None without a macrophage
-    class, and where immune cells are seen and neither drawn tumour nor a nest to which they might belong; the area
-    scores are None without the area of a tumour ROI. The interval is the envelope of Wilson's, the block
-    bootstrap's (not with fewer than ``min_blocks`` tumour blocks), Wilson's on the effective number of cells, that of
-    blocks whose likeness is not known (`alike_interval`) and the scores at t1 plus and minus the margin; it does not
-    depend on the order of the blocks. Adequacy is judged per case only.
+    Percentages are unrounded. Without viable tumour cells every score is None but the stained area of the tissue. CPS
+    is None without a macrophage class, and where immune cells are seen and neither drawn tumour nor a nest to which
+    they might belong; the areas of positive cells are None without that of a tumour ROI. The interval is the envelope
+    of Wilson's, the block bootstrap's (not with fewer than ``min_blocks`` tumour blocks), Wilson's on the effective
+    number of cells, that of blocks whose likeness is not known (`alike_interval`) and the scores at t1 plus and minus
+    the margin; it does not depend on the order of the blocks. Adequacy is judged per case only.
 
     Calls are made only by a pack that makes them, with an indication, for an adequate case without any of the doubts
     that `why_no_call` names. The CPS has an interval of the same kind as the TPS, and its cut-offs are held against it;
@@ -87,6 +88,8 @@ def score(
     blank
         What the negative controls say (`limit_of_blank`); its flags are those of a case. The limit is the larger of
         its own and ``limit_of_blank_pct`` of ``config``.
+    brown
+        Brown and tissue of what is scored; None where it is not known.
     """
     total = sum(blocks, Counts())
     noted = set(flags) | _circumstances(
@@ -102,9 +105,15 @@ def score(
         noted.add(ResultFlag.TOO_FEW_CELLS)
     if level == "case" and blank is not None:
         noted |= set(blank.flags)
+    tissue_mm2, dab_area_pct = (None, None) if brown is None else (brown.tissue_mm2, brown.dab_area_pct)
     if total.n_tumour == 0:
         return Score(
-            score_compartment=pack.compartment, score_name=pack.score_name, evaluable=evaluable, flags=_sorted(noted)
+            score_compartment=pack.compartment,
+            score_name=pack.score_name,
+            tissue_mm2=tissue_mm2,
+            dab_area_pct=dab_area_pct,
+            evaluable=evaluable,
+            flags=_sorted(noted),
         )
     noted.add(ResultFlag.UNCALIBRATED)
     if has_few_blocks(blocks, config):
@@ -137,6 +146,9 @@ def score(
         cps_high=cps_high,
         ic_area_pct=_area_pct(total.immune_positive_area_um2, area_um2),
         tap_area_pct=_area_pct(total.tumour_positive_area_um2 + total.immune_positive_area_um2, area_um2),
+        tissue_mm2=tissue_mm2,
+        dab_area_pct=dab_area_pct,
+        tumour_dab_area_pct=_area_pct(total.tumour_cells_dab_area_um2, total.tumour_cells_area_um2),
         h_score=100.0 * (total.grade_1 + 2 * total.grade_2 + 3 * total.grade_3) / total.n_tumour,
         evaluable=evaluable,
         calls=calls,
@@ -214,9 +226,9 @@ def _cps(total: Counts, compartment: Compartment) -> float:
     return float(min(100.0 * positive / total.n_tumour, _MAX_CPS))
 
 
-def _area_pct(positive_um2: float, tumour_area_um2: float) -> float | None:
+def _area_pct(part_um2: float, whole_um2: float) -> float | None:
     # Cells belong to the region of their centroid, so their outlines can reach a little beyond it.
-    return min(100.0 * positive_um2 / tumour_area_um2, 100.0) if tumour_area_um2 > 0 else None
+    return min(100.0 * part_um2 / whole_um2, 100.0) if whole_um2 > 0 else None
 
 
 def highest_limit(config: ScoreConfig, blank: BlankLimit | None) -> float | None:
