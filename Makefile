@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 PIP = $(BIN)/python $(PIP_INSTALL)
 
-.PHONY: demo test newest lint pages pictures notebooks site clean python
+.PHONY: demo test newest lint kernels pages pictures notebooks site clean python
 
 demo: $(VENV)/.installed
 	$(BIN)/pdl1quant score sample_slides/ihc sample_slides/phantoms -o $(DEMO) --overwrite
@@ -18,13 +18,18 @@ demo: $(VENV)/.installed
 	@echo "The scores:                 $(DEMO)/scores.csv (docs/columns.md explains each column)"
 	@echo "What was drawn in phantoms: sample_slides/README.md"
 
-test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) tests
+test: $(VENV)/.installed-dev
+	$(MAKE) --jobs=2 lint kernels
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests
 	$(BIN)/python -m pytest -n $(WORKERS) --nbmake notebooks
+
+# compiled once, on the other processor while mypy reads: else each process of the tests compiles them for itself
+kernels: $(VENV)/.installed-dev
+	$(BIN)/python tests/compile_kernels.py
 
 # the core as a newcomer has it: no more than what it needs, and pandas 3, which the packages of some extras still refuse
 newest: $(NEWEST)/.installed
-	$(NEWEST)/bin/python -m pytest -n $(WORKERS) tests/test_pipeline.py tests/test_classify.py tests/test_positivity.py \
+	$(NEWEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile tests/test_pipeline.py tests/test_classify.py tests/test_positivity.py \
 	  tests/test_outputs_tables.py tests/test_batch.py tests/test_report.py tests/test_cli.py
 
 lint: $(VENV)/.installed-dev

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,14 @@ class Deaf:
 
 def draw_tile(path, *, seed=0, size=128, colours=(BLUE, BROWN)):
     """Blue nuclei on glass, every second one ringed by brown."""
+    rgb = _tile(seed, size, tuple(tuple(each.tolist()) for each in colours))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    PillowImage.fromarray(rgb).save(path)
+    return path
+
+
+@cache
+def _tile(seed, size, colours):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size]
     blue, brown = np.full((size, size), 0.02), np.zeros((size, size))
@@ -65,18 +74,20 @@ def draw_tile(path, *, seed=0, size=128, colours=(BLUE, BROWN)):
         distance = np.hypot(y - row - rng.uniform(-3, 3), x - column - rng.uniform(-3, 3))
         blue += 0.6 * (distance < 7)
         brown += 0.5 * (distance >= 7) * (distance < 12) * (number % 2)
-    od = blue[..., None] * colours[0] + brown[..., None] * colours[1]
+    od = blue[..., None] * np.array(colours[0]) + brown[..., None] * np.array(colours[1])
     rgb = 243 * 10**-od + rng.normal(0, 1, od.shape)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    PillowImage.fromarray(rgb.clip(0, 255).astype(np.uint8)).save(path)
-    return path
+    return rgb.clip(0, 255).astype(np.uint8)
 
 
-def draw_phantom(path):
+def draw_phantom(path, *, seed=1):
     """Rendered tissue with tumour cells, half of them brown."""
-    phantom = render_phantom(PhantomSettings(size_px=192), seed=1)
-    PillowImage.fromarray(phantom.rgb).save(path)
+    PillowImage.fromarray(_phantom(seed)).save(path)
     return path
+
+
+@cache
+def _phantom(seed):
+    return render_phantom(PhantomSettings(size_px=192), seed=seed).rgb
 
 
 def draw_tiles(folder):

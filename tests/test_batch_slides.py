@@ -33,18 +33,19 @@ def slide(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scored(slide, tmp_path_factory):
     out = tmp_path_factory.mktemp("scored") / "out"
-    run(slide, out, config=CONFIG, mpp=None)
+    run(slide, out, config=CONFIG, mpp=None, keep_labels=True)
     return out
 
 
 def results(out):
-    return {path.relative_to(out): path.read_bytes() for kind in ("cells", "geojson", "maps", "overlays")
+    return {path.relative_to(out): path.read_bytes() for kind in ("cells", "geojson", "labels", "maps", "overlays")
             for path in sorted((out / kind).rglob("*")) if path.is_file()}  # fmt: skip
 
 
 def test_two_workers_write_the_same_bytes_as_one(slide, scored, tmp_path):
-    run(slide, tmp_path / "out", config=CONFIG, mpp=None, workers=2)
+    run(slide, tmp_path / "out", config=CONFIG, mpp=None, keep_labels=True, workers=2)
     assert results(tmp_path / "out") == results(scored)
+    assert {path.parts[0] for path in results(scored)} == {"cells", "geojson", "labels", "maps", "overlays"}
     assert (tmp_path / "out" / "scores.csv").read_bytes() == (scored / "scores.csv").read_bytes()
 
 
@@ -116,7 +117,7 @@ def test_a_finished_slide_is_not_scored_again(slide, scored, tmp_path, monkeypat
         raise AssertionError
 
     monkeypatch.setattr(slide_steps, "measure_tile", fail)
-    run(slide, tmp_path / "out", config=CONFIG, mpp=None, resume=True)
+    run(slide, tmp_path / "out", config=CONFIG, mpp=None, keep_labels=True, resume=True)
     assert results(tmp_path / "out") == results(scored)
 
 
@@ -127,9 +128,9 @@ def test_an_interrupted_slide_leaves_no_half_files_and_is_scored_on_resume(slide
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(slide, tmp_path / "out", config=CONFIG, mpp=None, listener=Impatient())
+        run(slide, tmp_path / "out", config=CONFIG, mpp=None, keep_labels=True, listener=Impatient())
     assert results(tmp_path / "out") == {}
-    run(slide, tmp_path / "out", config=CONFIG, mpp=None, resume=True)
+    run(slide, tmp_path / "out", config=CONFIG, mpp=None, keep_labels=True, resume=True)
     assert results(tmp_path / "out") == results(scored)
 
 
@@ -189,15 +190,11 @@ def test_a_slide_that_is_excluded_as_a_whole_is_told_to_be_left_out(slide, tmp_p
 
 
 def test_label_pyramid_paints_each_cell_of_the_table_once_whatever_the_tiles(slide, scored, tmp_path):
-    planes = {}
-    for tile_px, workers in ((512, 1), (1024, 2)):
-        tiling = CONFIG.tiling.model_copy(update={"tile_px": tile_px, "outlines": False})
-        out = tmp_path / f"{tile_px}"
-        config = CONFIG.model_copy(update={"tiling": tiling})
-        run(slide, out, config=config, mpp=None, keep_labels=True, workers=workers)
-        planes[tile_px] = tifffile.imread(out / "labels" / "slide.ome.tif")
-    np.testing.assert_array_equal(planes[512], planes[1024])
-    nucleus, cell, cytoplasm, membrane = planes[512]
+    tiling = CONFIG.tiling.model_copy(update={"tile_px": 1024, "outlines": False})
+    run(slide, tmp_path / "out", config=CONFIG.model_copy(update={"tiling": tiling}), mpp=None, keep_labels=True)
+    planes, same = (tifffile.imread(out / "labels" / "slide.ome.tif") for out in (scored, tmp_path / "out"))
+    np.testing.assert_array_equal(planes, same)
+    nucleus, cell, cytoplasm, membrane = planes
     cells = read_cells(scored / "cells" / "slide.parquet")
     assert np.array_equal(np.unique(cell), np.arange(len(cells) + 1))
     assert np.array_equal(nucleus + cytoplasm + membrane, cell)

@@ -63,7 +63,7 @@ def test_another_stain_is_refused_and_does_not_shape_the_case(tiles, tmp_path):
     run(tiles / "case A", tmp_path / "without")
     draw_tile(tiles / "case A" / "eosin.png", colours=(PINK, PINK))
     listener = Deaf()
-    summary = run(tiles / "case A", tmp_path / "with", listener=listener, workers=2)
+    summary = run(tiles / "case A", tmp_path / "with", listener=listener)
     (pink,) = [row for row in summary.rows if row.image == "eosin.png"]
     assert pink.status is Status.REFUSED
     assert "not haematoxylin and DAB" in pink.error

@@ -11,15 +11,14 @@ import time
 import tomllib
 
 import pytest
-from PIL import Image as PillowImage
 
 import pdl1quant.cli as cli_module
+from batch_runs import draw_phantom
 from pdl1quant import __version__, batch, console
 from pdl1quant.cli import FREQUENT_SETTINGS
 from pdl1quant.config import Config, config_from
 from pdl1quant.model import ResultFlag
 from pdl1quant.outputs.scores_table import read_scores
-from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
 WRONG_USAGE = 2
 INTERRUPTED = 130
@@ -31,8 +30,7 @@ def tiles(tmp_path):
     folder = tmp_path / "tiles"
     folder.mkdir()
     for number in range(3):
-        phantom = render_phantom(PhantomSettings(size_px=192), seed=number)
-        PillowImage.fromarray(phantom.rgb).save(folder / f"tile_{number}.png")
+        draw_phantom(folder / f"tile_{number}.png", seed=number)
     return folder
 
 
@@ -248,6 +246,7 @@ def test_an_interrupted_run_says_how_to_go_on(tiles, tmp_path):
         (tiles / f"tile_{number}.png").write_bytes((tiles / f"tile_{number % 3}.png").read_bytes() + bytes(number))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "pdl1quant", "score", tiles, "-o", out, "--mpp", "0.5", "--workers", "2"]
+    command += ["--set", "nuclei.segmenter=watershed"]  # starts sooner
     before = signal.signal(
         signal.SIGINT, signal.default_int_handler
     )  # tests in the background may ignore it: so would it

@@ -20,7 +20,7 @@ from factories import make_cells, make_scored_cells
 from pdl1quant.cli import cli
 from pdl1quant.config import Config, PositivityConfig
 from pdl1quant.errors import OutputError, UsageError
-from pdl1quant.figures import FigureJob, draw_figures
+from pdl1quant.figures import FigureJob, draw_figures, drawing
 from pdl1quant.figures.drawing import FORMATS
 from pdl1quant.figures.overlay import round_length, smooth_rings
 from pdl1quant.figures.scores import draw_scores_figure
@@ -44,12 +44,32 @@ def results(tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Half as fine as for a paper: drawing and packing pixels is what takes time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(drawing, "PNG_DPI", 150)
+        yield
+
+
 @pytest.fixture(scope="module")
 def drawn(results, tmp_path_factory):
     folder = tmp_path_factory.mktemp("figures")
     paths, problems = draw_figures(FigureJob(out=results, folder=folder))
     assert problems == []
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def command(results):
+    """What the command said of the same figures, which lie in the results now."""
+    return CliRunner().invoke(cli, ["figures", str(results)], standalone_mode=False)
+
+
+@pytest.fixture
+def only_png(monkeypatch):
+    """A format for what is the same in each: three take three times as long."""
+    monkeypatch.setattr(drawing, "FORMATS", ("png",))
 
 
 def test_each_figure_comes_in_all_formats(drawn):
@@ -68,28 +88,31 @@ def test_a_file_of_others_at_the_place_of_a_figure_is_named_and_stays(tmp_path):
     assert (tmp_path / "scores.svg").read_text() == "<svg>mine</svg>"
 
 
-def test_same_results_give_the_same_bytes_and_no_date(results, drawn, tmp_path):
-    paths, _ = draw_figures(FigureJob(out=results, folder=tmp_path))
-    assert {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in paths} == drawn
+@pytest.mark.usefixtures("command")
+def test_same_results_give_the_same_bytes_and_no_date(results, drawn):
+    folder = results / "figures"
+    again = [path for path in folder.rglob("*") if path.is_file()]
+    assert {path.relative_to(folder).as_posix(): path.read_bytes() for path in again} == drawn
     for content in drawn.values():
         assert not re.search(rb"CreationDate|dc:date|20\d\d-\d\d-\d\d", content)
 
 
-def test_default_folder_lies_in_the_results_and_the_command_names_what_it_wrote(results):
-    done = CliRunner().invoke(cli, ["figures", str(results)], standalone_mode=False)
-    assert done.return_value == 0
-    assert "scores  (pdf, svg, png)" in done.output
+def test_default_folder_lies_in_the_results_and_the_command_names_what_it_wrote(results, command):
+    assert command.return_value == 0
+    assert "scores  (pdf, svg, png)" in command.output
     assert (results / "figures" / "scores.svg").is_file()
 
 
+@pytest.mark.usefixtures("command")
 def test_a_new_run_takes_earlier_figures_away(results, tmp_path):
     out = shutil.copytree(results, tmp_path / "out")
-    draw_figures(FigureJob(out=out))
+    assert (out / "figures" / "threshold" / "fields.pdf").is_file()
     (out / "figures" / "mine.svg").write_text("<svg/>")
     claim(out, overwrite=True)
     assert [path.name for path in (out / "figures").rglob("*") if path.is_file()] == ["mine.svg"]
 
 
+@pytest.mark.usefixtures("only_png")
 def test_an_image_that_moved_costs_its_own_figure_only(results, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     job = FigureJob(out=results, folder=tmp_path, images=tmp_path / "elsewhere")
@@ -99,6 +122,7 @@ def test_an_image_that_moved_costs_its_own_figure_only(results, tmp_path):
     assert "give the folder it moved to" in problems[0]
 
 
+@pytest.mark.usefixtures("only_png")
 def test_a_place_outside_the_image_is_named_not_moved(results, tmp_path):
     paths, problems = draw_figures(FigureJob(out=results, folder=tmp_path, at_px=(-500.0, 99999.0)))
     assert not [path for path in paths if path.parent.name == "overlay"]
@@ -184,13 +208,16 @@ def test_scale_bar_has_a_round_length(limit, length):
 
 
 @pytest.mark.parametrize("n", [1, 7, 300])
+@pytest.mark.usefixtures("only_png")
 def test_scores_of_few_and_many_cases_are_drawn(tmp_path, n):
     rows = [
         ScoreRow(level="case", image="", case=f"case {k} ü $", status=Status.OK, tps=k % 101, tps_low=0, tps_high=100,
                  n_tumour=100) for k in range(n)
     ]  # fmt: skip
     paths = draw_scores_figure(rows, tmp_path / "scores", score_name="TPS", lines_pct=(1, 50))
-    assert [path.suffix for path in paths] == [".pdf", ".svg", ".png"]
+    assert [path.name for path in paths] == ["scores.png"]
+    with Image.open(paths[0]) as picture:
+        assert picture.size[0] > 1000
 
 
 @pytest.mark.parametrize("t1", [0.2, 0.21, 0.35, 0.1234567])

@@ -46,28 +46,30 @@ def test_manifest_is_valid():
     assert manifest.name == "pdl1quant"
 
 
-def test_results_become_layers(make_napari_viewer, out):
-    viewer = make_napari_viewer(show=True)
-    layers = shown(viewer, out)
+@pytest.fixture(scope="module")
+def layers(out):
+    """Of results in a viewer without a window, which takes the longest to open."""
+    from napari.components import ViewerModel
+
+    return shown(ViewerModel(), out)
+
+
+def test_results_become_layers(layers):
     assert list(layers) == [
         "Slide", "Haematoxylin OD", "DAB OD", "Tissue", "Heat map", "Cells", "Centroids",
     ]  # fmt: skip
     assert {name for name, layer in layers.items() if layer.visible} == {"Slide", "Cells"}
-    assert all(str(layer.units[0]) == "micrometer" for layer in viewer.layers)
+    assert all(str(layer.units[0]) == "micrometer" for layer in layers.values())
 
 
-def test_each_layer_can_be_shown(make_napari_viewer, out):
+def test_each_layer_can_be_shown_and_cells_have_the_colours_of_the_pictures(make_napari_viewer, out):
     viewer = make_napari_viewer(show=True)
-    for layer in shown(viewer, out).values():
+    layers = shown(viewer, out)
+    for layer in layers.values():
         for other in viewer.layers:
             other.visible = other is layer
         seen = viewer.screenshot(canvas_only=True, flash=False)
         assert np.ptp(seen[..., :3]) > 40, layer.name
-
-
-def test_cells_have_the_colours_of_the_pictures(make_napari_viewer, out):
-    viewer = make_napari_viewer(show=True)
-    layers = shown(viewer, out)
     for name, layer in layers.items():
         layer.visible = name == "Cells"
     layers["Cells"].contour, layers["Cells"].opacity = 0, 1.0
@@ -75,8 +77,7 @@ def test_cells_have_the_colours_of_the_pictures(make_napari_viewer, out):
     assert {kind.rgb for kind in KINDS if kind.name in {"Tumour, negative", "Tumour, grade 3", "Stroma"}} <= seen
 
 
-def test_centroids_are_where_cells_are(make_napari_viewer, out):
-    layers = shown(make_napari_viewer(), out)
+def test_centroids_are_where_cells_are(layers):
     labels = np.asarray(layers["Cells"].data)
     points = layers["Centroids"].data.round().astype(int)
     assert (labels[points[:, 0], points[:, 1]] > 0).mean() > 0.99

@@ -53,17 +53,13 @@ def run(widget, qtbot):
         qtbot.mouseClick(widget.score.start, Qt.LeftButton)
 
 
-def test_the_form_holds_every_setting_with_its_default(widget):
+def test_the_form_holds_every_setting_with_its_default_and_what_it_holds_is_what_is_run(widget):
     form = widget.score.settings
     assert form.config == Config()
     shown = {line.split(" = ")[0].strip("# ") for line in config_toml(Config()).splitlines() if "=" in line}
     shown -= {"model_sha256", "classifier_sha256"}
     assert {name.split(".")[-1] for name in form.fields} >= {name for name in shown if name.isidentifier()}
     assert all(widget.tooltip for widget in form.fields.values())
-
-
-def test_what_the_form_holds_is_what_is_run(widget):
-    form = widget.score.settings
     form.fields["positivity.dab_od"].value = 0.3
     form.fields["nuclei.segmenter"].value = "watershed"
     form.fields["stains.dab"].value = "0.3, 0.6, 0.7"
@@ -125,20 +121,21 @@ def test_a_stopped_run_ends_and_says_so(widget, qtbot):
     assert widget.desk.scene is None
 
 
-@pytest.mark.parametrize(
-    ("harm", "message"),
-    [
-        (lambda box: box.output.setText(""), "where the results go"),
-        (lambda box: box.region.setCurrentIndex(1), "no shape is drawn"),
-        (lambda box: box.image.clear(), "opened from a file"),
-        (lambda box: box.settings.fields["score.limit_of_blank_pct"].__setattr__("value", "many"), "is no number"),
-    ],
-)
-def test_what_is_missing_is_said_in_a_line(widget, harm, message):
-    harm(widget.score)
-    widget.score.score()
-    assert message in widget.message.text()
-    assert widget.score.start.isEnabled()
+def test_what_is_missing_is_said_in_a_line(widget):
+    box = widget.score
+    output, limit = box.output.text(), box.settings.fields["score.limit_of_blank_pct"]
+    harms = [
+        (lambda: box.output.setText(""), lambda: box.output.setText(output), "where the results go"),
+        (lambda: box.region.setCurrentIndex(1), lambda: box.region.setCurrentIndex(0), "no shape is drawn"),
+        (lambda: setattr(limit, "value", "many"), lambda: setattr(limit, "value", ""), "is no number"),
+        (box.image.clear, lambda: None, "opened from a file"),
+    ]
+    for harm, mend, message in harms:
+        harm()
+        box.score()
+        assert message in widget.message.text()
+        assert box.start.isEnabled()
+        mend()
 
 
 def test_an_image_without_a_pixel_size_is_refused_in_a_line(widget, qtbot):

@@ -17,7 +17,7 @@ from batch_runs import run
 from pdl1quant.batch import slide_pictures
 from pdl1quant.config import load_config
 from pdl1quant.exports import ExportJob, export_results
-from pdl1quant.figures import FigureJob, draw_figures
+from pdl1quant.figures import FigureJob, draw_figures, drawing
 from pdl1quant.outputs.tables import read_cells
 from pdl1quant.report import write_report
 from pdl1quant.report.pixels import plain_picture
@@ -130,7 +130,9 @@ def test_overview_and_labels_have_square_pixels(out):
     check_shape(labels.shape[1:], pixels["PhysicalSizeX"])
 
 
-def test_a_figure_of_oblong_pixels_is_that_of_square_ones(slides, tmp_path):
+def test_a_figure_of_oblong_pixels_is_that_of_square_ones(slides, tmp_path, monkeypatch):
+    monkeypatch.setattr(drawing, "FORMATS", ("png",))
+    monkeypatch.setattr(drawing, "PNG_DPI", 150)
     drawn = {}
     for name, out in slides.items():
         at_px = 250 / MPP_X, 175 / (MPP_X if name == "square" else MPP_Y)
