@@ -79,6 +79,37 @@ def test_heights_and_hills_are_those_of_numpy(seed, height, width):
     assert np.array_equal(hills, expected)
 
 
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 2, 8]))
+def test_blocks_and_what_lies_around_them_are_those_of_numpy(seed, height, width, side):
+    rng = np.random.default_rng(seed)
+    rgb = rng.integers(0, 256, (height * side, width * side, 3), dtype=np.uint8)
+    nucleus = rng.random(rgb.shape[:2], dtype=np.float32)
+    brown, mean, around = np.empty((3, height, width), np.float32)
+    heights.fill_blocks(rgb, nucleus, side, brown, mean)
+    blocks = rgb.reshape(height, side, width, side, 3).mean(axis=(1, 3))
+    assert np.allclose(brown, (blocks[:, :, 0] + 8) / (blocks[:, :, 2] + 8), rtol=1e-6)
+    assert np.allclose(mean, nucleus.reshape(height, side, width, side).mean(axis=(1, 3)), rtol=1e-5)
+    heights.fill_around(mean, around)
+    assert np.allclose(around, ndimage.uniform_filter(mean, 3, mode="nearest"), rtol=1e-5)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, st.integers(1, 6), st.integers(1, 6), st.sampled_from([2, 8]))
+def test_sharpening_moves_probabilities_away_from_what_lies_around(seed, height, width, side):
+    rng = np.random.default_rng(seed)
+    nucleus = rng.random((height * side, width * side), dtype=np.float32)
+    share, mean = rng.random((2, height, width), dtype=np.float32)
+    weight, level = (cv2.resize(plane, nucleus.shape[::-1], interpolation=cv2.INTER_LINEAR) for plane in (share, mean))
+    expected = np.clip(nucleus + weight * (nucleus - level), 0, 1)
+    sharp = nucleus.copy()
+    heights.sharpen(sharp, share, mean, side)
+    assert np.allclose(sharp, expected, atol=1e-5)
+    same = nucleus.copy()
+    heights.sharpen(same, np.zeros_like(share), mean, side)
+    assert np.array_equal(same, nucleus)
+
+
 # --- labels ----------------------------------------------------------------------------------------------------------
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, SIDES, SIDES)

@@ -1,4 +1,4 @@
-"""How deep in a nucleus a pixel lies, by what a network says of it."""
+"""How likely nucleus a pixel is, and how deep in one it lies, by what a network says of it and of those around it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import numpy as np
 from pdl1quant.kernels.compiled import compiled
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Float32Array
+    from pdl1quant.model import Float32Array, UInt8Array
+
+_DARK = 8
+"""Added to levels before they are compared: noise in black is no colour."""
 
 
 @compiled
@@ -38,3 +41,68 @@ def raise_hills(
         for column in range(hills.shape[1]):
             height = max(hills[row, column], others[row, column], lowest)
             hills[row, column] = height if nucleus[row, column] >= least else np.float32(0)
+
+
+@compiled
+def fill_blocks(rgb: UInt8Array, nucleus: Float32Array, side: int, brown: Float32Array, mean: Float32Array) -> None:
+    """Fill two planes (h / side, w / side) from square blocks of an image (h, w, 3) and of a probability (h, w).
+
+    ``brown`` gets how many times as much red as blue a block sends, ``mean`` its mean probability.
+    """
+    for row in range(brown.shape[0]):
+        for column in range(brown.shape[1]):
+            red, blue, total = 0, 0, 0.0
+            for y in range(row * side, row * side + side):
+                for x in range(column * side, column * side + side):
+                    red += rgb[y, x, 0]
+                    blue += rgb[y, x, 2]
+                    total += nucleus[y, x]
+            dark = _DARK * side * side
+            brown[row, column] = (red + dark) / (blue + dark)
+            mean[row, column] = total / (side * side)
+
+
+@compiled
+def fill_around(plane: Float32Array, around: Float32Array) -> None:
+    """Fill ``around`` with the mean of each place of ``plane``, (h, w), and of its eight neighbours; edges repeat."""
+    height, width = plane.shape
+    for row in range(height):
+        for column in range(width):
+            total = 0.0
+            for y in range(row - 1, row + 2):
+                for x in range(column - 1, column + 2):
+                    total += plane[min(max(y, 0), height - 1), min(max(x, 0), width - 1)]
+            around[row, column] = total / 9
+
+
+@compiled
+def sharpen(nucleus: Float32Array, share: Float32Array, mean: Float32Array, side: int) -> None:
+    """Move each probability (h, w) away from the mean around it by ``share`` times its distance; in place, kept in 0-1.
+
+    ``share`` and ``mean`` (h / side, w / side) hold for the centres of their blocks, between them is interpolated.
+    """
+    last_row, last_column = share.shape[0] - 1, share.shape[1] - 1
+    for y in range(nucleus.shape[0]):
+        down = (y + 0.5) / side - 0.5
+        above = int(np.floor(down))
+        down -= above
+        upper, lower = max(above, 0), min(above + 1, last_row)
+        for x in range(nucleus.shape[1]):
+            across = (x + 0.5) / side - 0.5
+            before = int(np.floor(across))
+            left, right = max(before, 0), min(before + 1, last_column)
+            if share[upper, left] + share[upper, right] + share[lower, left] + share[lower, right] == 0:
+                continue
+            across -= before
+            weight = _between(share, upper, lower, left, right, down, across)
+            level = _between(mean, upper, lower, left, right, down, across)
+            moved = nucleus[y, x] + weight * (nucleus[y, x] - level)
+            nucleus[y, x] = min(max(moved, 0.0), 1.0)
+
+
+@compiled
+def _between(plane: Float32Array, upper: int, lower: int, left: int, right: int, down: float, across: float) -> float:
+    """Bilinear."""
+    above = plane[upper, left] + across * (plane[upper, right] - plane[upper, left])
+    below = plane[lower, left] + across * (plane[lower, right] - plane[lower, left])
+    return float(above + down * (below - above))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from pdl1quant.kernels.heights import fill_heights, raise_hills
+from pdl1quant.kernels.heights import fill_around, fill_blocks, fill_heights, raise_hills, sharpen
 from pdl1quant.model import Rect
 from pdl1quant.networks.session import run_model
 from pdl1quant.planes import like
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 MIN_NUCLEUS = 0.25
 """A pixel is nucleus from this probability on; faint and blurred nuclei get less than crisp ones."""
+BLOCK_UM = 4.0
+"""Side of the blocks (at most; a power of 2 in pixels) in which it is looked for brown, each with those around it."""
+BROWN, ALL_BROWN = np.float32(1.4), np.float32(2.2)
+"""Red over blue from which a place is brown, and where it wholly is. There the network doubts every nucleus, ..."""
+BROWN_CONTRAST = np.float32(2.0)
+"""... so the distance of a probability from the mean around it counts so many times more."""
 MIN_CELL = 0.5
 """A pixel is cell from this probability on."""
 LOWEST = np.float32(1e-3)
@@ -115,6 +121,7 @@ def predict(model: Model, tile: Tile) -> Maps:
     else:
         padded = rgb
     nuclei, cells = _run(model, padded)
+    _tell_apart_in_brown(nuclei[0], padded, mpp=card.mpp, step=step)
     whole = (rgb.shape[1] + left + right, rgb.shape[0] + top + bottom)
     inner = tile.inner or Rect(x0=0, y0=0, x1=width, y1=height)
 
@@ -147,6 +154,23 @@ def _about(inner: Rect, *, width: int, height: int, mpp: float) -> Rect:
         x1=min(inner.x1 + margin_px, width),
         y1=min(inner.y1 + margin_px, height),
     )
+
+
+def _tell_apart_in_brown(nucleus: Float32Array, rgb: UInt8Array, *, mpp: float, step: int) -> None:
+    """Sharpen the probability of nuclei (H, W) where the image is densely brown, in place; sides are multiples of step.
+
+    A pixel depends on what lies up to five halves of a block beside it.
+    """
+    side = math.gcd(step, 1 << max(0, math.floor(math.log2(BLOCK_UM / mpp))))
+    brown, mean = np.empty((2, rgb.shape[0] // side, rgb.shape[1] // side), np.float32)
+    fill_blocks(rgb, nucleus, side, brown, mean)
+    if brown.max(initial=0) <= BROWN:
+        return
+    share, level = np.empty_like(brown), np.empty_like(mean)
+    fill_around(brown, share)
+    fill_around(mean, level)
+    share = BROWN_CONTRAST * np.clip((share - BROWN) / (ALL_BROWN - BROWN), np.float32(0), np.float32(1))
+    sharpen(nucleus, share, level, side)
 
 
 def _hills(nucleus: Float32Array, depth: Float32Array, *, mpp: float) -> Float32Array:

@@ -25,7 +25,7 @@ from pdl1quant.kernels.labels import (
     runs_meet,
     runs_of,
 )
-from pdl1quant.model import Segmentation
+from pdl1quant.model import CellClass, Segmentation
 from pdl1quant.networks.card import load_model, model_files, model_folder
 from pdl1quant.networks.files import check_hash
 from pdl1quant.networks.maps import INSIDE, predict
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pdl1quant.basins import Borders
     from pdl1quant.config import NucleiConfig
     from pdl1quant.model import (
+        BoolArray,
         Float32Array,
         Float64Array,
         Int32Array,
@@ -61,7 +62,12 @@ MIN_SHARE = 0.2
 MAX_INSIDE_UM = 32.0
 """A longer or wider inside is that of no one cell, whether or not the rest of it shows."""
 MAX_GROWTH_UM = 8.0
-"""No cell reaches farther beyond its nucleus and inside."""
+"""No cell reaches farther beyond its nucleus and inside, ..."""
+LYMPHOCYTE_GROWTH_UM = 2.0
+"""... and no lymphocyte farther beyond its nucleus: else it takes the membrane of the tumour cell beside it."""
+MIN_LYMPHOCYTE = 0.5
+"""Score of a lymphocyte from which it is held to be one here."""
+_LYMPHOCYTE = list(CellClass).index(CellClass.LYMPHOCYTE)
 
 
 def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: NucleiConfig) -> Segmentation:
@@ -118,11 +124,13 @@ def give_back_maps(*, config: NucleiConfig) -> None:
 def segment_maps(maps: Maps, *, mpp: float, config: NucleiConfig) -> Segmentation:
     """Nuclei and cells of what the network said of a tile with ``mpp`` um per pixel."""
     nuclei, n = _split(maps.hills, mpp=mpp, config=config)
-    return Segmentation(
-        nuclei=nuclei,
-        cells=None if maps.cells is None else _grow(nuclei, n, maps.cells, mpp=mpp),
-        class_scores=_mean_scores(nuclei, n, maps.scores) if maps.scores else None,
-    )
+    scores = _mean_scores(nuclei, n, maps.scores) if maps.scores else None
+    if maps.cells is None:
+        return Segmentation(nuclei=nuclei, class_scores=scores)
+    slight = np.zeros(n + 1, bool)
+    if scores is not None:
+        slight[1:] = scores[:, _LYMPHOCYTE] >= MIN_LYMPHOCYTE
+    return Segmentation(nuclei=nuclei, cells=_grow(nuclei, slight, maps.cells, mpp=mpp), class_scores=scores)
 
 
 def _split(hills: Float32Array, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array, int]:
@@ -161,12 +169,12 @@ def _widened(labels: Int32Array, *, radius_px: int) -> Int32Array:
     return widen(labels, np.asarray(around, dtype=np.uint8))
 
 
-def _grow(nuclei: Int32Array, n: int, kinds: UInt8Array, *, mpp: float) -> Int32Array:
-    """Cell labels: each nucleus takes the inside of its cell, then what is nearest to that."""
-    if n == 0:
+def _grow(nuclei: Int32Array, slight: BoolArray, kinds: UInt8Array, *, mpp: float) -> Int32Array:
+    """Cell labels: each nucleus takes the inside of its cell, then what is nearest to that; ``slight`` ones a rim."""
+    if len(slight) == 1:
         return nuclei.copy()
-    seeds = _with_insides(nuclei, n, kinds, max_side_px=MAX_INSIDE_UM / mpp)
-    reach_px = np.full(n + 1, MAX_GROWTH_UM / mpp, np.float32)
+    seeds = _with_insides(nuclei, slight, kinds, max_side_px=MAX_INSIDE_UM / mpp)
+    reach_px = np.where(slight, np.float32(LYMPHOCYTE_GROWTH_UM / mpp), np.float32(MAX_GROWTH_UM / mpp))
     return _in_one_piece(take_nearest(nuclei, nearest_label(seeds), reach_px, kinds), nuclei)
 
 
@@ -180,19 +188,20 @@ def _in_one_piece(cells: Int32Array, nuclei: Int32Array) -> Int32Array:
     return cells
 
 
-def _with_insides(nuclei: Int32Array, n: int, kinds: UInt8Array, *, max_side_px: float) -> Int32Array:
-    """Nuclei with each piece of cell inside that holds one of them, and not several, and is not too large.
+def _with_insides(nuclei: Int32Array, slight: BoolArray, kinds: UInt8Array, *, max_side_px: float) -> Int32Array:
+    """Nuclei, but for slight ones, with each piece of cell inside that holds one of them alone, and is not too large.
 
     Cut off by the border of a tile, a piece that spans many cells might show but one nucleus.
     """
     runs = runs_of((kinds == INSIDE).view(np.uint8))
-    pairs, size = overlaps(runs, nuclei, n)
+    pairs, size = overlaps(runs, nuclei, len(slight) - 1)
     nucleus, piece = pairs[:, 0], pairs[:, 1]
-    counted = size >= MIN_SHARE * label_areas(nuclei, n)[nucleus]
+    counted = size >= MIN_SHARE * label_areas(nuclei, len(slight) - 1)[nucleus]
     piece, nucleus = piece[counted], nucleus[counted]
     owner = np.zeros(len(runs[0]), np.int32)
     owner[piece] = nucleus
     owner[np.bincount(piece, minlength=len(owner)) != 1] = 0
+    owner[slight[owner]] = 0
     owner[runs_extent(runs) > max_side_px] = 0
     seeds = nuclei.copy()
     fill_runs(seeds, runs[:3], owner[runs[3]])
