@@ -56,6 +56,16 @@ def test_kernels_run_where_compiled_code_cannot_be_kept(tmp_path):
     assert python(code, cwd=tmp_path) == "12"
 
 
+def test_division_by_zero_in_a_kernel_is_that_of_numpy():
+    """No test before each division: loops with one go many pixels at a time."""
+
+    @compiled
+    def share(part, whole):
+        return part / whole
+
+    assert share(1.0, 0.0) == np.inf
+
+
 def test_kernel_keeps_name_and_docstring():
     @compiled
     def area(x):
@@ -385,6 +395,23 @@ def test_brown_is_counted_per_block():
 
 
 # --- sums ------------------------------------------------------------------------------------------------------------
+@given(SEEDS)
+def test_neighbours_of_sectors_are_what_each_pixel_of_the_band_sees(seed):
+    """At the border of the image, too; the last pixel of a sector that sees one counts."""
+    cell, across = random_labels(seed, (9, 11), 2), np.array([(0, -2), (2, 0), (-2, 2), (0, 4)], np.int32)
+    band = np.where(random_labels(seed + 1, cell.shape, 1) > 0, cell, 0).astype(np.int32)
+    centres = np.array([[4.3, 4.2], [6.1, 3.4]])
+    wanted = np.zeros((2, 4), np.int32)
+    for y, x in np.argwhere(band > 0):
+        ways = [(y + down, x + right) for down, right in across if 0 <= y + down < 9 and 0 <= x + right < 11]
+        others = [cell[way] for way in ways if cell[way] not in (0, cell[y, x])]
+        right, below = np.array([x, y]) - centres[band[y, x] - 1]
+        sector = int(np.degrees(np.arctan2(below, right)) % 360 // 90)
+        wanted[band[y, x] - 1, sector] = others[0] if others else wanted[band[y, x] - 1, sector]
+    _, found = sums.sector_sums((band, cell), np.zeros(cell.shape, np.float32), centres, across, 4)
+    np.testing.assert_array_equal(found, wanted)
+
+
 def test_sectors_turn_from_east_to_south_and_see_the_nearest_neighbour():
     band = np.zeros((21, 21), np.int32)
     band[[18, 18, 2, 2], [18, 2, 2, 18]] = 1

@@ -59,6 +59,6 @@ def _jit(function: FunctionType) -> Any:
     from numba import njit  # noqa: PLC0415 - heavy, and needed only where pixels are computed
 
     try:
-        return njit(function, cache=True, nogil=True)
+        return njit(function, cache=True, nogil=True, error_model="numpy")
     except RuntimeError:  # neither the folder of the source nor a cache of the user can be written
-        return njit(function, nogil=True)
+        return njit(function, nogil=True, error_model="numpy")

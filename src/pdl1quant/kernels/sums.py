@@ -9,7 +9,7 @@ import numpy as np
 from pdl1quant.kernels.compiled import compiled
 
 if TYPE_CHECKING:
-    from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array, UInt8Array
+    from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array, Int64Array, UInt8Array
 
 NUCLEUS, CYTOPLASM, MEMBRANE = 0, 1, 2
 """Parts of a cell, in the order of the sums."""
@@ -184,22 +184,50 @@ def sector_sums(
     """
     band, cell = parts
     height, width = band.shape
+    reach, flat = np.abs(across).max() if across.size > 0 else 0, cell.ravel()
+    steps = across[:, 0] * width + across[:, 1]
     sums = np.zeros((len(centres), n_sectors, 2))
     neighbour = np.zeros((len(centres), n_sectors), np.int32)
+    columns, sectors = np.empty(width, np.int32), np.empty(width, np.int32)
+    right, below = np.empty(width, np.float32), np.empty(width, np.float32)
     for y in range(height):
-        for x in range(width):
-            label = band[y, x]
-            if label == 0:
-                continue
-            row = label - 1
-            turn = _turn(np.float32(x - centres[row, 0]), np.float32(y - centres[row, 1]))
-            sector = min(int(turn * np.float32(n_sectors)), n_sectors - 1)
+        n = _columns_of(band[y], columns)
+        for at in range(n):
+            row = band[y, columns[at]] - 1
+            right[at], below[at] = columns[at] - centres[row, 0], y - centres[row, 1]
+        for at in range(n):  # without a branch: many at a time
+            sectors[at] = min(np.int32(_turn(right[at], below[at]) * np.float32(n_sectors)), np.int32(n_sectors - 1))
+        for at in range(n):
+            x, sector = columns[at], sectors[at]
+            row = band[y, x] - 1
             sums[row, sector, 0] += 1
             sums[row, sector, 1] += values[y, x]
-            other = _opposite(cell, y, x, across)
-            if other > 0:
-                neighbour[row, sector] = other
+            if reach <= y < height - reach and reach <= x < width - reach:
+                other = _opposite_within(flat, y * width + x, steps)
+            else:
+                other = _opposite(cell, y, x, across)
+            neighbour[row, sector] = other if other > 0 else neighbour[row, sector]
     return sums, neighbour
+
+
+@compiled
+def _columns_of(labels: Int32Array, columns: Int32Array) -> int:
+    """Fill in which pixels of a row have a label; how many."""
+    n = 0
+    for x in range(len(labels)):
+        columns[n] = x
+        n += labels[x] > 0
+    return n
+
+
+@compiled
+def _opposite_within(cell: Int32Array, at: int, steps: Int64Array) -> int:
+    """As `_opposite`, away from the border, by flat index and steps: all are looked at, the nearest last."""
+    own, found = cell[at], np.int32(0)
+    for step in range(len(steps) - 1, -1, -1):
+        other = cell[at + steps[step]]
+        found = other if (other > 0) & (other != own) else found
+    return int(found)
 
 
 @compiled
