@@ -163,6 +163,52 @@ def test_an_icc_below_0_may_have_no_interval(scores, value):
     assert "readers differ more than cases" in icc.why
 
 
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [([0.0, 10, 20, 30, 40], [10.0, 15, 20, 25, 30]), ([0.0, 10, 20], [20.0, 10, 0])],
+    ids=["half the scale", "reversed"],
+)
+def test_scores_on_one_line_have_no_interval_of_no_width(first, second):
+    first, second = np.array(first), np.array(second)
+    ccc = concordance(first, second)
+    assert (ccc.low, ccc.high) == (None, None)
+    assert "all cases lie on one line" in ccc.why
+
+
+def test_an_icc_of_cases_with_one_mean_has_no_interval_of_no_width():
+    icc = absolute_icc(np.array([[0.0, 40], [10, 30], [20, 20], [30, 10], [40, 0]]))
+    assert (icc.value, icc.low, icc.high) == (pytest.approx(-5 / 3), None, None)
+    assert "the same mean" in icc.why
+
+
+def test_differences_that_rounding_alone_tells_apart_are_the_same():
+    first = np.array([0.0, 10, 20, 30])
+    limits = limits_of_agreement(first + 0.1, first)
+    assert limits.lower.value == limits.upper.value == pytest.approx(0.1)
+    assert limits.mean.why == "all differences are the same"
+
+
+@pytest.mark.parametrize(
+    ("second", "why"),
+    [
+        ([5.0, 6, 7, 8, 9], "every sample of the cases has this value"),
+        ([9.0, 8, 7, 6, 5], "every sample of the cases has this value"),
+        ([0.0, 0, 0, 0, 9], "too few different scores"),
+    ],
+    ids=["same order", "reversed", "tied"],
+)
+def test_a_rank_correlation_without_interval_gives_a_reason_of_its_own(second, why):
+    estimate = rank_correlation(np.arange(5.0), np.array(second))
+    assert estimate.low is None
+    assert why in estimate.why
+
+
+def test_a_kappa_of_many_readers_gives_its_own_reason():
+    kappa = fleiss_kappa(np.array([[2, 1]] * 12))
+    assert (kappa.value, kappa.low) == (pytest.approx(-0.5), None)
+    assert "every sample of the cases has this value" in kappa.why
+
+
 def test_gaps_are_refused():
     with pytest.raises(UsageError, match="without gaps"):
         absolute_icc(np.array([[1.0, np.nan], [2, 3], [4, 5]]))

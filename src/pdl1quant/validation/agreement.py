@@ -34,14 +34,21 @@ _MAX_UNDEFINED = 0.05
 """Share of the bootstrap's samples that may have no value before its percentiles stand for something else."""
 _MIN_FREEDOM = 0.01
 """With fewer degrees of freedom, which only an ICC below 0 can have, quantiles of F are beyond all numbers."""
+_LEAST_HALF = 1e-6
+"""Half an interval of Fisher's z no wider than that is the root of what rounding leaves of 0."""
 _DRAWN_AT_ONCE = 2_000_000
 """Scores of a bootstrap that are held in memory at a time."""
 
 _FEW = f"fewer than {MIN_CASES} cases"
 _CONSTANT = "every case has the same score"
 _NO_SPREAD = "no case differs, so there is nothing to take an interval from"
-_ALWAYS_THE_SAME = "one of the two puts all cases on one side, so every sample of them has this value"
+_ALWAYS_THE_SAME = "every sample of the cases has this value, so there is nothing to take an interval from"
+_ONE_PUTS_ALL = "one of the two puts all cases on one side, so every sample of them has this value"
 _ONE_SIDED = "too few cases on one side for an interval"
+_NO_SCATTER = "all cases lie on one line, so there is no scatter to take an interval from"
+_MOSTLY_TIED = "too few different scores for an interval"
+_LEAST_SPREAD = 1e-9
+"""Differences and intervals no wider than that are rounding, not scatter."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +128,10 @@ def absolute_icc(scores: Float64Array) -> Estimate:
     below, above = (float(stats.f.ppf(1 - _TAIL, *each)) for each in ((n - 1, freedom), (freedom, n - 1)))
     low = n * (between_cases - below * error) / (below * rest + n * between_cases)
     high = n * (above * between_cases - error) / (rest + n * above * between_cases)
-    return Estimate(value=icc, low=min(low, icc), high=min(1.0, max(high, icc)), n=n)
+    low, high = min(low, icc), min(1.0, max(high, icc))
+    if high - low < _LEAST_SPREAD:
+        return Estimate(value=icc, n=n, why="all cases have the same mean: no interval")
+    return Estimate(value=icc, low=low, high=high, n=n)
 
 
 def concordance(first: Float64Array, second: Float64Array) -> Estimate:
@@ -137,11 +147,15 @@ def concordance(first: Float64Array, second: Float64Array) -> Estimate:
     if (first == second).all():
         return Estimate(value=1.0, n=n, why=_NO_SPREAD)
     u2 = shift**2 / (sd_1 * sd_2)
-    if abs(r) < 1e-9 or abs(value) > 1 - 1e-12:
+    if abs(r) < 1e-9:
         return Estimate(value=value, n=n, why="its interval is not defined without any correlation")
+    if abs(value) > 1 - 1e-12:
+        return Estimate(value=value, n=n, why=_NO_SCATTER)
     variance = (1 - r**2) * value**2 * (1 - value**2) / r**2
     variance += 2 * value**3 * (1 - value) * u2 / r - 0.5 * value**4 * u2**2 / r**2
     half = _z() * math.sqrt(max(0.0, variance) / (n - 2)) / (1 - value**2)
+    if half < _LEAST_HALF:
+        return Estimate(value=value, n=n, why=_NO_SCATTER)
     return Estimate(value=value, low=math.tanh(math.atanh(value) - half), high=math.tanh(math.atanh(value) + half), n=n)
 
 
@@ -153,7 +167,7 @@ def limits_of_agreement(first: Float64Array, second: Float64Array) -> Limits:
         return Limits(mean=nothing, lower=nothing, upper=nothing)
     differences = first - second
     mean, sd = float(differences.mean()), float(differences.std(ddof=1))
-    if np.ptp(differences) == 0:
+    if np.ptp(differences) < _LEAST_SPREAD:
         same = Estimate(value=mean, n=n, why="all differences are the same")
         return Limits(mean=same, lower=same, upper=same)
     t = float(stats.t.ppf(1 - _TAIL, n - 1))
@@ -183,7 +197,7 @@ def rank_correlation(first: Float64Array, second: Float64Array) -> Estimate:
     for start in range(0, _SAMPLES, step):
         sample = pairs[rng.integers(0, n, (min(step, _SAMPLES - start), n))]
         drawn.append(_rank_correlations(sample[..., 0], sample[..., 1]))
-    return _with_percentiles(value, np.concatenate(drawn), n=n)
+    return _with_percentiles(value, np.concatenate(drawn), n=n, same=_ALWAYS_THE_SAME, sparse=_MOSTLY_TIED)
 
 
 def cross_table(first: Float64Array, second: Float64Array, cut_off: float) -> CrossTable:
@@ -222,7 +236,8 @@ def cohen_kappa(table: CrossTable) -> Estimate:
     if math.isnan(value):
         return Estimate(value=None, n=table.n, why="both put all cases on the same side of the cut-off")
     drawn = np.random.default_rng(_SEED).multinomial(table.n, counts[0] / table.n, size=_SAMPLES)
-    return _with_percentiles(value, _cohen_kappas(drawn.astype(np.float64)), n=table.n)
+    same = _NO_SPREAD if table.first_only == table.second_only == 0 else _ONE_PUTS_ALL
+    return _with_percentiles(value, _cohen_kappas(drawn.astype(np.float64)), n=table.n, same=same, sparse=_ONE_SIDED)
 
 
 def fleiss_kappa(counts: Int64Array) -> Estimate:
@@ -249,7 +264,8 @@ def fleiss_kappa(counts: Int64Array) -> Estimate:
     if math.isnan(value):
         return Estimate(value=None, n=n, why="all readers put all cases into one category")
     drawn = np.random.default_rng(_SEED).multinomial(n, times / n, size=_SAMPLES)
-    return _with_percentiles(value, _fleiss_kappas(drawn, patterns), n=n)
+    same = _NO_SPREAD if (patterns.max(axis=1) == readers[0]).all() else _ALWAYS_THE_SAME
+    return _with_percentiles(value, _fleiss_kappas(drawn, patterns), n=n, same=same, sparse=_ONE_SIDED)
 
 
 def _paired(first: Float64Array, second: Float64Array) -> int:
@@ -275,14 +291,17 @@ def _share(k: int, n: int, *, why: str) -> Estimate:
     return Estimate(value=100 * k / n, low=low, high=high, n=n)
 
 
-def _with_percentiles(value: float, drawn: Float64Array, *, n: int) -> Estimate:
-    """The estimate with the percentiles of a bootstrap, in which samples without a value are nan."""
+def _with_percentiles(value: float, drawn: Float64Array, *, n: int, same: str, sparse: str) -> Estimate:
+    """The estimate with the percentiles of a bootstrap, in which samples without a value are nan.
+
+    ``same`` is the reason for no interval where all samples have one value, ``sparse`` where too many have none.
+    """
     defined = drawn[~np.isnan(drawn)]
     if defined.size < (1 - _MAX_UNDEFINED) * drawn.size:
-        return Estimate(value=value, n=n, why=_ONE_SIDED)
+        return Estimate(value=value, n=n, why=sparse)
     low, high = (float(each) for each in np.percentile(defined, [100 * _TAIL, 100 * (1 - _TAIL)]))
     if high - low < 1e-12:
-        return Estimate(value=value, n=n, why=_NO_SPREAD if value == 1 else _ALWAYS_THE_SAME)
+        return Estimate(value=value, n=n, why=same)
     return Estimate(value=value, low=min(low, value), high=max(high, value), n=n)
 
 
