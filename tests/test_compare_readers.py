@@ -176,6 +176,27 @@ def test_wide_long_and_parquet_tables_say_the_same(out, tmp_path):
             assert (out / "long" / written).read_bytes() == (out / "wide" / written).read_bytes()
 
 
+def test_numbers_of_rows_that_pandas_keeps_are_no_reader(tmp_path):
+    said = pd.DataFrame({"name": NAMES, "Ada": [str(number) for number in range(len(NAMES))]})
+    said.sample(frac=1, random_state=0).to_parquet(tmp_path / "readers.parquet")
+    assert read_reader_scores(tmp_path / "readers.parquet").readers == ("Ada",)
+
+
+def test_a_column_of_remarks_is_refused_as_no_reader(tmp_path):
+    file = write_wide(tmp_path / "readers.csv", {"Case A": ["1", ""], "Case B": ["2", "folded"]}, ["Ada", "Remark"])
+    with pytest.raises(UsageError, match="line 3, column 'Remark': 'folded' is no score.*take the column out"):
+        read_reader_scores(file)
+
+
+def test_a_line_of_a_column_per_reader_may_say_which_score_it_is(tmp_path):
+    (tmp_path / "readers.csv").write_text("name,Ada,column\nCase A,1,cps\nCase A,2,\n")
+    scores = read_reader_scores(tmp_path / "readers.csv").scores
+    assert [(score.kind.name, score.value) for score in scores] == [("cps", 1), ("tps", 2)]
+    (tmp_path / "readers.csv").write_text("name,Ada,column\nCase A,1,tpx\n")
+    with pytest.raises(UsageError, match="line 2: no score 'tpx'"):
+        read_reader_scores(tmp_path / "readers.csv")
+
+
 # --- whose it is -----------------------------------------------------------------------------------------------------
 def test_cases_are_known_whatever_their_capitals_and_spaces_and_unknown_names_are_listed(out, tmp_path):
     said = {"CASE  A": ["1"], "caseb": ["2"], "Case C": ["3"], "Nobody": ["4"]}
@@ -311,6 +332,14 @@ def test_few_cases_and_gaps_are_said(out, tmp_path):
     assert any("4 places were left empty" in line for line in lines)
     assert "fewer than 10 say little" in page_of(out)
     assert lines.count("It measures agreement on these cases; it is no clinical validation.") == 1
+
+
+@pytest.mark.parametrize(("texts", "note"), [(["<1"], "1 score written"), (["<1", "<0.5"], "2 scores written")])
+def test_scores_below_a_bound_are_counted(out, tmp_path, texts, note):
+    said = {name: [text] for name, text in zip(NAMES, [*texts, "5", "9"], strict=False)}
+    (told,) = compare(out, write_wide(tmp_path / "readers.csv", said, ["Ada"])).notes
+    assert told.startswith(note)
+    assert told.endswith(f"count{'s' if len(texts) == 1 else ''} as half of the bound, < 1 as 0.5.")
 
 
 def test_shares_in_place_of_per_cent_are_noticed(out, tmp_path):

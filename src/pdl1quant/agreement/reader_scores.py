@@ -15,7 +15,7 @@ from pdl1quant.errors import UsageError
 from pdl1quant.slides.tables import UserTable, read_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pdl1quant.outputs.scores_table import ScoreRow
@@ -29,6 +29,8 @@ NAME_COLUMNS = ("name", "core", "image", "case")
 """Columns that may hold the names, the first one found; ``image`` beside ``name`` or ``core`` says on which slide."""
 _COLUMN = "column"
 _PARQUET = b"PAR1"
+_INDEX = re.compile(r"__index_level_\d+__")
+"""Columns in which pandas keeps the numbers of the rows."""
 
 _NOT_READ = frozenset({"", "-", "na", "n/a", "n.a.", "nan", "none", "null", "ne", "n.e.", "not evaluable"})
 _SCORE = re.compile(r"(<)?\s*([+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?)\s*%?")
@@ -131,8 +133,8 @@ def read_reader_scores(path: Path, *, kind: ScoreKind | None = None) -> ReaderTa
     """Read the scores of readers.
 
     The names stand in a column ``name`` (or ``case``, ``image``, ``core``). With columns ``reader`` and ``score`` each
-    line is one score, and ``column`` may say which; else each other column is a reader. ``image`` beside names of cores
-    or regions says on which slide they lie.
+    line is one score; else each other column is a reader. ``column`` may say in either which score it is, ``image``
+    beside names of cores or regions on which slide they lie.
 
     Parameters
     ----------
@@ -169,7 +171,7 @@ def read_score(text: str, kind: ScoreKind, *, where: str) -> float | None:
     UsageError
         It is none, or lies outside of what the score can be; ``where`` begins the message.
     """
-    plain = " ".join(unicodedata.normalize("NFKC", text).lower().translate(_DASHES).split())
+    plain = _plain(text)
     if plain in _NOT_READ:
         return None
     match = _SCORE.fullmatch(plain)
@@ -183,6 +185,10 @@ def read_score(text: str, kind: ScoreKind, *, where: str) -> float | None:
     if not 0 < value <= MAX_BOUND:
         raise UsageError(f"{where}: {text!r} may be any of many scores (only < 1 is read); write one number")
     return value / 2
+
+
+def _plain(text: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", text).lower().translate(_DASHES).split())
 
 
 def _read(path: Path) -> UserTable:
@@ -201,6 +207,7 @@ def _read_parquet(path: Path) -> UserTable:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
         raise UsageError(f"{path.name}: no readable Parquet ({str(error).splitlines()[0]}); write it anew") from error
+    table = table.drop_columns([name for name in table.column_names if _INDEX.fullmatch(name)])
     known = (*NAME_COLUMNS, *LONG_COLUMNS, _COLUMN)
     columns = [name.lower() if name.lower() in known else name for name in map(str.strip, table.column_names)]
     if not set(columns).intersection(NAME_COLUMNS):
@@ -222,11 +229,7 @@ def _long_scores(table: UserTable, named_by: str, kind: ScoreKind) -> Iterator[R
         name, reader = row.cells[named_by].strip(), _plain_name(row.cells["reader"])
         if not name or not reader:
             raise UsageError(f"{row.where}: no {'reader' if name else named_by}; fill it in or remove the line")
-        said = row.cells.get(_COLUMN, "").strip()
-        try:
-            found = find_kind(said) if said else kind
-        except UsageError as error:
-            raise UsageError(f"{row.where}: {error}") from None
+        found = _kind_of(row, kind)
         yield _score(row, named_by, name=name, reader=reader, kind=found, text=row.cells["score"])
 
 
@@ -234,14 +237,37 @@ def _wide_scores(table: UserTable, named_by: str, kind: ScoreKind) -> Iterator[R
     readers = [name for name in table.columns if name not in (*NAME_COLUMNS, *LONG_COLUMNS, _COLUMN)]
     if not readers:
         raise UsageError(f"{table.name}: no column of a reader beside {named_by!r}; add one for each")
+    _check_columns(table, readers)
     for row in table.rows():
         name = row.cells[named_by].strip()
         if not name:
             raise UsageError(f"{row.where}: no {named_by}; fill it in or remove the line")
+        found = _kind_of(row, kind)
         for reader in readers:
             text = row.cells[reader]
             where = f"{row.where}, column {reader!r}"
-            yield _score(row, named_by, name=name, reader=_plain_name(reader), kind=kind, text=text, where=where)
+            yield _score(row, named_by, name=name, reader=_plain_name(reader), kind=found, text=text, where=where)
+
+
+def _check_columns(table: UserTable, readers: Sequence[str]) -> None:
+    """Refuse a column of words, such as remarks: it is no reader's."""
+    for reader in readers:
+        said = [(row.where, row.cells[reader].strip()) for row in table.rows() if row.cells[reader].strip()]
+        if said and not any(_plain(text) in _NOT_READ or _SCORE.fullmatch(_plain(text)) for _, text in said):
+            where, text = said[0]
+            raise UsageError(
+                f"{where}, column {reader!r}: {text!r} is no score, nor is anything else in it; take the column out, "
+                "each beside the names is a reader's"
+            )
+
+
+def _kind_of(row: TableRow, kind: ScoreKind) -> ScoreKind:
+    """The score that a line names, else ``kind``."""
+    said = row.cells.get(_COLUMN, "").strip()
+    try:
+        return find_kind(said) if said else kind
+    except UsageError as error:
+        raise UsageError(f"{row.where}: {error}") from None
 
 
 def _score(

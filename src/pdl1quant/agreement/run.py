@@ -269,7 +269,8 @@ def _notes(table: ReaderTable) -> list[str]:
             notes.append(f"All scores of {reader} lie between 0 and 1: if these are shares, write them in per cent.")
     n_below = sum(score.text.startswith("<") for score in table.scores)
     if n_below:
-        notes.append(f"{n_below} score{'' if n_below == 1 else 's'} written as < 1 (or less) count as half of it: 0.5.")
+        counts = "score written as < 1 (or less) counts" if n_below == 1 else "scores written as < 1 (or less) count"
+        notes.append(f"{n_below} {counts} as half of the bound, < 1 as 0.5.")
     n_empty = sum(score.value is None for score in table.scores)
     if n_empty:
         notes.append(f"{n_empty} place{' was' if n_empty == 1 else 's were'} left empty: not read, and in no measure.")
