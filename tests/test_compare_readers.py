@@ -184,7 +184,7 @@ def test_numbers_of_rows_that_pandas_keeps_are_no_reader(tmp_path):
 
 def test_a_column_of_remarks_is_refused_as_no_reader(tmp_path):
     file = write_wide(tmp_path / "readers.csv", {"Case A": ["1", ""], "Case B": ["2", "folded"]}, ["Ada", "Remark"])
-    with pytest.raises(UsageError, match="line 3, column 'Remark': 'folded' is no score.*take the column out"):
+    with pytest.raises(UsageError, match=r"line 3, column 'Remark': 'folded' is no score.*take the column out"):
         read_reader_scores(file)
 
 

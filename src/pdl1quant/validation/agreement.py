@@ -116,22 +116,7 @@ def absolute_icc(scores: Float64Array) -> Estimate:
     if total <= 0:
         return Estimate(value=None, n=n, why="the error is larger than all spread between cases")
     icc = (between_cases - error) / total
-    # Degrees of freedom of the error and the readers' bias together, by Satterthwaite.
-    a = k * icc / (n * (1 - icc))
-    b = 1 + k * icc * (n - 1) / (n * (1 - icc))
-    mixed = a * between_readers + b * error
-    spread = (a * between_readers) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1))
-    freedom = mixed**2 / spread if spread > 0 else 0.0
-    if freedom < _MIN_FREEDOM:
-        return Estimate(value=icc, n=n, why="readers differ more than cases do: no interval")
-    rest = k * between_readers + (k * n - k - n) * error
-    below, above = (float(stats.f.ppf(1 - _TAIL, *each)) for each in ((n - 1, freedom), (freedom, n - 1)))
-    low = n * (between_cases - below * error) / (below * rest + n * between_cases)
-    high = n * (above * between_cases - error) / (rest + n * above * between_cases)
-    low, high = min(low, icc), min(1.0, max(high, icc))
-    if high - low < _LEAST_SPREAD:
-        return Estimate(value=icc, n=n, why="all cases have the same mean: no interval")
-    return Estimate(value=icc, low=low, high=high, n=n)
+    return _with_mcgraw_wong(icc, (between_cases, between_readers, error), n=n, k=k)
 
 
 def concordance(first: Float64Array, second: Float64Array) -> Estimate:
@@ -266,6 +251,27 @@ def fleiss_kappa(counts: Int64Array) -> Estimate:
     drawn = np.random.default_rng(_SEED).multinomial(n, times / n, size=_SAMPLES)
     same = _NO_SPREAD if (patterns.max(axis=1) == readers[0]).all() else _ALWAYS_THE_SAME
     return _with_percentiles(value, _fleiss_kappas(drawn, patterns), n=n, same=same, sparse=_ONE_SIDED)
+
+
+def _with_mcgraw_wong(icc: float, mean_squares: tuple[float, float, float], *, n: int, k: int) -> Estimate:
+    """The ICC(2,1) with its interval; ``mean_squares`` are those of cases, of readers and of the error."""
+    between_cases, between_readers, error = mean_squares
+    # Degrees of freedom of the error and the readers' bias together, by Satterthwaite.
+    a = k * icc / (n * (1 - icc))
+    b = 1 + k * icc * (n - 1) / (n * (1 - icc))
+    mixed = a * between_readers + b * error
+    spread = (a * between_readers) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1))
+    freedom = mixed**2 / spread if spread > 0 else 0.0
+    if freedom < _MIN_FREEDOM:
+        return Estimate(value=icc, n=n, why="readers differ more than cases do: no interval")
+    rest = k * between_readers + (k * n - k - n) * error
+    below, above = (float(stats.f.ppf(1 - _TAIL, *each)) for each in ((n - 1, freedom), (freedom, n - 1)))
+    low = n * (between_cases - below * error) / (below * rest + n * between_cases)
+    high = n * (above * between_cases - error) / (rest + n * above * between_cases)
+    low, high = min(low, icc), min(1.0, max(high, icc))
+    if high - low < _LEAST_SPREAD:
+        return Estimate(value=icc, n=n, why="all cases have the same mean: no interval")
+    return Estimate(value=icc, low=low, high=high, n=n)
 
 
 def _paired(first: Float64Array, second: Float64Array) -> int:
