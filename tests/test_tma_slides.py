@@ -76,6 +76,9 @@ def test_cores_add_up_to_the_slide_and_what_lies_between_is_outside(scored):
     cells = read_cells(scored / "cells" / "array.parquet")
     shred = np.hypot(cells["x_px"] - 1150, cells["y_px"] - 1150) <= 80
     assert sum(row.n_tumour for row in rows) == image.n_tumour
+    assert sum(row.tissue_mm2 for row in rows) == pytest.approx(image.tissue_mm2, abs=5e-4)  # written with 4 decimals
+    stained = sum(row.tissue_mm2 * row.dab_area_pct for row in rows)
+    assert stained / sum(row.tissue_mm2 for row in rows) == pytest.approx(image.dab_area_pct, abs=0.05)
     assert ((cells["flags"][shred] & int(Flag.OUTSIDE_ROI)) > 0).all()
 
 
@@ -331,7 +334,7 @@ def test_without_edits_cores_and_their_cases_are_reviewed_as_the_run_scored_them
     assert [level for level, _ in rows] == ["image", *["core"] * 5, "array", "case", "case"]
     for name, row in rows.items():
         told = automated[name]
-        for each in (*NUMBERS, "brown_without_cells_pct"):
+        for each in (*NUMBERS, "brown_without_cells_pct", "dab_area_pct", "tumour_dab_area_pct"):
             assert getattr(row, f"reviewed_{each}") == pytest.approx(getattr(told, each), abs=1e-4), (name, each)
         assert (row.reviewed_flags, row.n, row.n_edits) == (told.flags, told.n_cells, 0), name
         assert row.reviewed_evaluable == told.evaluable
