@@ -275,6 +275,7 @@ def test_a_reader_who_says_what_the_run_says_agrees_in_full(out, tmp_path):
     for name in ("icc_2_1", "ccc", "spearman"):
         assert measure(out, name, second="Ada")["estimate"] == "1.0000"
     assert measure(out, "mean_difference", second="Ada")["estimate"] == "0.0000"
+    assert not re.search(">[-+\N{MINUS SIGN}]0[.]0<", page_of(out))  # no difference has no sign
     for cut_off in ("1", "5", "10", "50"):
         assert measure(out, "overall_agreement_pct", second="Ada", cut_off=cut_off)["estimate"] == "100.0000"
 

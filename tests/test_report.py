@@ -25,7 +25,7 @@ from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.outputs.tables import read_cells, read_cells_of, write_cells
 from pdl1quant.report import plots, sheet, write_report
 from pdl1quant.report.gather import ReportCase, ReportImage, load_case, open_run
-from pdl1quant.report.lines import area_text
+from pdl1quant.report.lines import area_text, tissue_text
 from pdl1quant.report.sheet import sheet_of
 from pdl1quant.report.tiles import write_tiles
 from pdl1quant.report.viewer import show_case
@@ -425,6 +425,18 @@ def test_drawn_regions_have_a_row_each(tmp_path):
     assert f'<td class="num">{image.dab_area_pct:.1f}</td>' in page.split('aria-label="Images of the case"')[1]
     for name, value in (("tissue", case.dab_area_pct), ("in tumour cells", case.tumour_dab_area_pct)):
         assert f"<dt>Stained {name}</dt><dd>{value:.1f} %</dd>" in page
+    assert f"<dt>Tissue</dt><dd>{case.tissue_mm2:.3g} mm²</dd>" in page
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "\N{EN DASH}"), (0.0, "< 0.001 mm²"), (0.057, "0.057 mm²"), (12.34, "12.3 mm²"), (99.96, "100 mm²"),
+        (123.4, "123 mm²"), (1234.5, "1,234 mm²"),
+    ],
+)  # fmt: skip
+def test_tissue_is_printed_without_powers_of_ten(value, text):
+    assert tissue_text(value) == text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import escape
 
+from pdl1quant.agreement.wording import signed
 from pdl1quant.report.axes import Frame, legend, px, svg
 from pdl1quant.stages.score import format_tps
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pdl1quant.agreement.reader_scores import ScoreKind
     from pdl1quant.validation.agreement import Estimate, Limits
 
-MINUS = "\N{MINUS SIGN}"
 _SIDE = 400
 _TICKS = {100.0: (0, 1, 5, 10, 25, 50, 75, 100), 300.0: (0, 10, 50, 100, 200, 300)}
 _LINEAR_TICKS = {100.0: (0, 25, 50, 75, 100), 300.0: (0, 100, 200, 300)}
@@ -95,7 +95,7 @@ def differences(points: Sequence[Point], limits: Limits, *, kind: ScoreKind, ref
             parts.append(f'<line class="{css}" x1="{frame.left}" x2="{frame.right}" y1="{px(y)}" y2="{px(y)}"/>')
             parts.append(
                 f'<text class="note" x="{frame.right - 4}" y="{px(y - 4)}" text-anchor="end">'
-                f"{f'{limit.value:+.1f}'.replace('-', MINUS)}</text>"
+                f"{signed(limit.value)}</text>"
             )
     for point in points:
         middle, away = (point.score + point.reference) / 2, point.score - point.reference

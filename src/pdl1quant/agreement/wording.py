@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pdl1quant.agreement.measures import FEW_CASES, Compared
-from pdl1quant.agreement.plots import MINUS
 from pdl1quant.agreement.reader_scores import MEDIAN
 from pdl1quant.outputs.captions import plural
 
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from pdl1quant.validation.agreement import Estimate, Limits
 
 IS_NO_VALIDATION: Final = "It measures agreement on these cases; it is no clinical validation."
+MINUS: Final = "\N{MINUS SIGN}"
 _NONE: Final = "\N{EN DASH}"
 _SHOWN_NAMES: Final = 5
 

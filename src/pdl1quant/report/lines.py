@@ -97,6 +97,15 @@ def area_text(value: float | None, *, unit: str = "") -> str:
     return ("< 0.1" if 0 < value < 0.1 else f"{value:.1f}") + unit
 
 
+def tissue_text(mm2: float | None) -> str:
+    """An area of tissue as it is printed: three digits, whole mm2 from 100 on; a dash where there is none."""
+    if mm2 is None:
+        return "\N{EN DASH}"
+    if mm2 < 0.001:
+        return "< 0.001 mm²"
+    return f"{mm2:,.0f} mm²" if mm2 >= 100 else f"{mm2:.3g} mm²"
+
+
 def _region(region: ReportRegion) -> RegionLine:
     row = region.row
     return RegionLine(

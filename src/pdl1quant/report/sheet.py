@@ -12,7 +12,7 @@ from pdl1quant.report import plots, words
 from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
 from pdl1quant.report.controls import blank_text
 from pdl1quant.report.figures import Figures, figures_of
-from pdl1quant.report.lines import ImageLine, RegionLine, area_text, image_line, interval_of, region_lines
+from pdl1quant.report.lines import ImageLine, RegionLine, area_text, image_line, interval_of, region_lines, tissue_text
 from pdl1quant.report.method import how_vectors_were_got, how_white_was_got
 from pdl1quant.slides.raster import Note
 from pdl1quant.stages.score import cells_asked_for, format_tps
@@ -83,7 +83,7 @@ class Sheet:
     """The limit of blank that holds for it; empty without any."""
     cps: str
     areas: tuple[tuple[str, str], ...]
-    """Shares of areas, by name."""
+    """Areas and shares of them in words, by name."""
     flags: tuple[words.FlagText, ...]
     figures: Figures
     images: tuple[ImageLine, ...]
@@ -199,7 +199,8 @@ def _areas(row: ScoreRow) -> tuple[tuple[str, str], ...]:
         "Stained tissue": row.dab_area_pct,
         "Stained in tumour cells": row.tumour_dab_area_pct,
     }
-    return tuple((name, area_text(value, unit=" %")) for name, value in found.items())
+    shares = tuple((name, area_text(value, unit=" %")) for name, value in found.items())
+    return (*shares, ("Tissue", tissue_text(row.tissue_mm2)))
 
 
 def _is_shared_out(run: ReportRun, case: ReportCase) -> bool:
