@@ -256,6 +256,20 @@ def test_cases_that_are_not_evaluable_or_not_scored_are_left_out_and_counted(out
     assert [row["case"] for row in pairs if row["left_out"]][::3] == ["Case B", *NOT_EVALUABLE]
 
 
+def test_the_same_image_twice_is_no_second_case(out, tmp_path):
+    rows = [
+        replace(row, flags=(*row.flags, "duplicate")) if row.image == "field_2.png" else row
+        for row in read_scores(out / "scores.csv")
+    ]
+    write_scores(rows, out / "scores.csv")
+    said = {f"field_{number}": ["5"] for number in range(4)}
+    found = compare(out, write_wide(tmp_path / "readers.csv", said, ["Ada"]))
+    assert [case.row.image for case in found.agreements[0].cases] == ["field_0.png", "field_1.png", "field_3.png"]
+    assert [(each.row.image, each.why.partition(",")[0]) for each in found.left_out] == [
+        ("field_2.png", "the same image as another of its case")
+    ]
+
+
 def test_doubtful_scores_are_compared_and_marked(out, tmp_path):
     found = compare(out, write_wide(tmp_path / "readers.csv", said_of(out)))
     marks = {case.row.case: case.marks for case in found.agreements[0].cases}

@@ -229,6 +229,8 @@ def why_left_out(row: ScoreRow, value: float | None) -> str:
     """Why a row is not compared, in a few words; empty where it is."""
     if row.status not in _SCORED:
         return f"not scored: {row.error or str(row.status).replace('_', ' ')}"
+    if row.level != "case" and ResultFlag.DUPLICATE in row.flags:
+        return "the same image as another of its case, which counts: give the readers' scores under that name"
     if row.evaluable is False:
         return "not evaluable: fewer viable tumour cells than the assay asks for"
     if value is None:

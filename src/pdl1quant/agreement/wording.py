@@ -158,8 +158,9 @@ METHOD: Final = (
     (
         "What is left out, what is marked",
         (
-            "Cases that were not scored, or are not evaluable, are left out and counted. Scores with a flag that "
-            "may move them (tumour not confirmed by a person, partly judged, and others) are compared and marked."
+            "Cases that were not scored, or are not evaluable, and images that repeat another are left out and "
+            "counted. Scores with a flag that may move them (tumour not confirmed by a person, partly judged, and "
+            "others) are compared and marked."
         ),
     ),
 )

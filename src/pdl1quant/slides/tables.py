@@ -92,7 +92,7 @@ def read_table(
         if column not in columns:
             raise UsageError(f"{where}: no column {column!r}; {needs}")
     if one_of and not set(columns).intersection(one_of):
-        raise UsageError(f"{where}: no column {' or '.join(one_of)}; {needs}")
+        raise UsageError(f"{where}: no column {' or '.join(one_of)}; call the one with the names so")
     lines = _without_nameless_columns(name, columns, lines)
     columns = [column for column in columns if column]
     twice = sorted({column for column in columns if columns.count(column) > 1})
