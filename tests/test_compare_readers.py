@@ -357,6 +357,20 @@ def test_scores_below_a_bound_are_counted(out, tmp_path, texts, note):
     assert told.endswith(f"count{'s' if len(texts) == 1 else ''} as half of the bound, < 1 as 0.5.")
 
 
+def test_the_kappa_of_two_readers_is_of_the_kind_of_that_of_the_program(out, tmp_path):
+    """Fleiss' of two readers is Scott's pi: another number than Cohen's, which the program is measured by."""
+    said = {name: (str(9 * number), str(4 * number), "20") for number, name in enumerate(NAMES) if number < 12}
+    for n, measured, pair in ((2, "cohen_kappa", ("Dr. Ada", "Dr. Béla")), (3, "fleiss_kappa", ("all readers",) * 2)):
+        file = write_wide(tmp_path / "readers.csv", {name: texts[:n] for name, texts in said.items()}, READERS[:n])
+        lines = []
+        compare_readers(AgreementJob(out=out, readers=file, cut_offs=(25,)), say=lines.append)
+        (line,) = [line for line in lines if line.startswith("  at 25")]
+        told = line.partition("readers with one another: ")[2].partition("kappa ")
+        value = float(measure(out, measured, *pair, cut_off="25")["estimate"])
+        assert told[0] == ("" if n == 2 else "Fleiss' ")
+        assert told[2].split(" ")[0] == f"{value:.2f}"
+
+
 def test_shares_in_place_of_per_cent_are_noticed(out, tmp_path):
     said = {name: ["0.35", "35"] for name in NAMES}
     found = compare(out, write_wide(tmp_path / "readers.csv", said, ["Ada", "Ben"]))

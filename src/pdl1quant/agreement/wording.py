@@ -11,7 +11,7 @@ from pdl1quant.outputs.captions import plural
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pdl1quant.agreement.measures import Pair
+    from pdl1quant.agreement.measures import AllReaders, KindAgreement, Pair
     from pdl1quant.agreement.run import Agreement
     from pdl1quant.validation.agreement import Estimate, Limits
 
@@ -19,6 +19,7 @@ IS_NO_VALIDATION: Final = "It measures agreement on these cases; it is no clinic
 MINUS: Final = "\N{MINUS SIGN}"
 _NONE: Final = "\N{EN DASH}"
 _SHOWN_NAMES: Final = 5
+_PAIR: Final = 2
 
 
 def coefficient(estimate: Estimate) -> str:
@@ -85,7 +86,7 @@ def summary_lines(found: Agreement) -> Iterator[str]:
         for number, at in enumerate(main.at):
             told = f"  at {at.cut_off:g}: same side {percentage(at.overall)}, kappa {coefficient(at.kappa)}"
             if everyone is not None:
-                told += f"; readers with one another: kappa {coefficient(everyone.kappas[number][1])}"
+                told += f"; readers with one another: {_readers_kappa(agreement, everyone, number)}"
             yield _plain(told)
     yield from found.notes
     if found.unmatched:
@@ -93,6 +94,14 @@ def summary_lines(found: Agreement) -> Iterator[str]:
     if found.unread:
         yield f"{plural(len(found.unread), found.level)} of the run that no reader scored"
     yield IS_NO_VALIDATION
+
+
+def _readers_kappa(agreement: KindAgreement, everyone: AllReaders, number: int) -> str:
+    """That of all at a cut-off; of two Cohen's, as beside it that of the program, for Fleiss' of two is another."""
+    if len(agreement.readers) > _PAIR:
+        return f"Fleiss' kappa {coefficient(everyone.kappas[number][1])}"
+    (pair,) = (each for each in agreement.pairs if each.compared is Compared.READER_PAIR)
+    return f"kappa {coefficient(pair.at[number].kappa)}"
 
 
 COMPARED_TITLES: Final = {
