@@ -19,7 +19,7 @@ from pdl1quant.stages.score import count_by_block, count_cells
 from pdl1quant.tiling import BLOCK_PX
 from pdl1quant.whole_slides import region_tally
 from pdl1quant.whole_slides.blocks import blocks_in
-from pdl1quant.whole_slides.judging import Band
+from pdl1quant.whole_slides.judging import MARGIN_UM, Band
 from pdl1quant.whole_slides.region_tally import RegionTally
 from pdl1quant.whole_slides.regions import Ground, Region, regions_of
 from pdl1quant.whole_slides.scoring import Tally
@@ -83,12 +83,27 @@ def test_regions_to_include_limit_the_stroma_and_excluded_ones_never_count():
 
 
 def test_the_stroma_beside_a_tumour_region_is_measured():
-    columns = np.flatnonzero(blocks_in((TUMOUR,), SLIDE, GRID)[0])
+    columns = np.flatnonzero(blocks_in((TUMOUR,), SLIDE, GRID, margin_um=0)[0])
     assert columns.tolist() == list(range(2000 // BLOCK_PX + 1))
-    columns = np.flatnonzero(blocks_in((TUMOUR, strip("exclude", 1024, 1600)), SLIDE, GRID)[0])
+    columns = np.flatnonzero(blocks_in((TUMOUR, strip("exclude", 1024, 1600)), SLIDE, GRID, margin_um=0)[0])
     assert columns.tolist() == [0, 1, 2, 3, 4, 6, 7]  # touching its border
-    columns = np.flatnonzero(blocks_in((TUMOUR, strip("include", 0, 1300)), SLIDE, GRID)[0])
+    columns = np.flatnonzero(blocks_in((TUMOUR, strip("include", 0, 1300)), SLIDE, GRID, margin_um=0)[0])
     assert columns.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("rois", "last_px"),
+    [
+        ((TUMOUR,), 1000 + 1000),
+        ((strip("include", 0, 1279.5),), 1279.5),
+        ((strip("include", 0, 2000), strip("exclude", 700, 2000)), 700),
+        ((strip("include", 0, 700, is_core=True),), 700),
+    ],
+    ids=["beside tumour", "region", "beside what is left out", "core"],
+)
+def test_cells_at_which_those_look_that_count_are_measured(rois, last_px):
+    columns = np.flatnonzero(blocks_in(rois, SLIDE, GRID, margin_um=MARGIN_UM)[0])
+    assert columns.tolist() == list(range(int(last_px + MARGIN_UM / MPP) // BLOCK_PX + 1))
 
 
 def test_areas_are_of_cells_and_of_tissue_in_the_drawn_tumour_alone():
@@ -135,7 +150,7 @@ def test_tumour_drawn_between_the_cores_of_a_microarray_does_not_count():
     rois = (strip("tumour", 0, 1200), first, second, empty)
     assert scored(counts_of(*rois)) == (2, 1, 1, 2)  # not at 850, and no immune cell of the core without tumour
     assert on_slide(*rois)[1].tumour_area_um2 == pytest.approx((800 + 300) * HEIGHT * MPP**2)
-    columns = np.flatnonzero(blocks_in(rois, SLIDE, GRID)[0])
+    columns = np.flatnonzero(blocks_in(rois, SLIDE, GRID, margin_um=0)[0])
     assert columns.tolist() == list(range(2400 // BLOCK_PX + 1))  # each core has a row
     assert scored(counts_of(first, second, empty, strip("include", 0, 1000))) == (1, 1, 0, 1)
 

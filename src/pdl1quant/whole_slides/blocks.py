@@ -52,10 +52,11 @@ def _raise(into: UInt8Array, index: IntpArray, lines: UInt8Array) -> None:
     into[blocks] = np.maximum(into[blocks], np.maximum.reduceat(lines, first, axis=0))
 
 
-def blocks_in(rois: Sequence[Roi], slide: Slide, grid: SlideGrid) -> BoolArray:
-    """The blocks that hold some of what is to be scored, or of the stroma beside it; all of them without regions.
+def blocks_in(rois: Sequence[Roi], slide: Slide, grid: SlideGrid, *, margin_um: float) -> BoolArray:
+    """The blocks within ``margin_um`` of what is to be scored or of the stroma beside it; all of them without regions.
 
-    Of a microarray the cores are measured as a whole, drawn on or not, for each has a row.
+    The margin holds the cells at which those that count look. Of a microarray the cores are measured as a whole, drawn
+    on or not, for each has a row.
 
     Raises
     ------
@@ -78,10 +79,9 @@ def blocks_in(rois: Sequence[Roi], slide: Slide, grid: SlideGrid) -> BoolArray:
         raise RefusedError(why_nothing(rois, whole, what="slide"))
     cores = [roi for roi in rois if roi.is_core]
     counts = scored_region((*cores, *of_kind(rois, RoiKind.EXCLUDE)) if cores else limiting_rois(rois), whole)
-    shapely.prepare(counts)
-    found = shapely.intersects(counts, boxes)
+    sides = {"mpp_x": slide.mpp_x, "mpp_y": slide.mpp_y}
+    boxes_um = shapely.transform(boxes, lambda points: points * (slide.mpp_x, slide.mpp_y))
+    found = within_reach(counts, boxes_um, reach_um=margin_um, **sides)
     if of_kind(rois, RoiKind.TUMOUR) and not cores:
-        sides = {"mpp_x": slide.mpp_x, "mpp_y": slide.mpp_y}
-        boxes_um = shapely.transform(boxes, lambda points: points * (slide.mpp_x, slide.mpp_y))
-        found &= within_reach(region, boxes_um, reach_um=quality.STROMA_REACH_UM, **sides)
-    return np.asarray(found).reshape(rows, columns)
+        found &= within_reach(region, boxes_um, reach_um=quality.STROMA_REACH_UM + margin_um, **sides)
+    return found.reshape(rows, columns)

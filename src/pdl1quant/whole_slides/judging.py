@@ -64,6 +64,11 @@ class _Gathered:
     outlines: tuple[tuple[str, str], ...]
 
 
+def margin_um(config: Config) -> float:
+    """How far a cell looks at others at most."""
+    return CLASSIFIER_MARGIN_UM if config.cells.classifier else MARGIN_UM
+
+
 def judge_bands(
     measured: Iterable[tuple[int, TileCells]],
     places: Sequence[TilePlace],
@@ -91,7 +96,7 @@ def judge_bands(
     Band
         From the top of the slide to its end; bands without cells are left out. ``label`` counts from 1 on.
     """
-    margin_px = int(np.ceil((CLASSIFIER_MARGIN_UM if config.cells.classifier else MARGIN_UM) / grid.mpp))
+    margin_px = int(np.ceil(margin_um(config) / grid.mpp))
     band_px = BAND_PX if grid.width <= WIDE_PX else WIDE_BAND_PX
     waiting = set(range(len(places)))
     held: dict[int, TileCells] = {}

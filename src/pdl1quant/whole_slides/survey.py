@@ -27,6 +27,7 @@ from pdl1quant.whole_slides.agreement import check_levels
 from pdl1quant.whole_slides.arrays import array_cores
 from pdl1quant.whole_slides.blocks import blocks_in, blocks_of
 from pdl1quant.whole_slides.disagreement import read_measured
+from pdl1quant.whole_slides.judging import margin_um
 from pdl1quant.whole_slides.masking import find_ink, mask_artefacts
 from pdl1quant.whole_slides.reading import OVERVIEW_MPP, damaged_mask, read_mended
 
@@ -192,7 +193,8 @@ def plan_work(
     if is_array:
         work = look_for_artefacts(slide, work, estimate=estimate, config=config)
         rois = (*rois, *array_cores(slide, found, work.artefacts, config=config))
-    return replace(work, blocks=work.blocks & blocks_in(rois, slide, grid), rois=tuple(rois))
+    drawn = blocks_in(rois, slide, grid, margin_um=margin_um(config))
+    return replace(work, blocks=work.blocks & drawn, rois=tuple(rois))
 
 
 def look_for_artefacts(slide: Slide, work: Work, *, estimate: StainEstimate, config: Config) -> Work:
