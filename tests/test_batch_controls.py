@@ -319,16 +319,19 @@ def test_cases_of_cores_without_a_control_are_named_too():
     assert without_own([array], limits) == ("no negative control of P2: all that were given are of other cases",)
 
 
-def test_a_table_of_cases_may_name_a_control_which_is_that_cases_own(two_cases, tmp_path):
+def test_a_table_of_cases_may_name_a_control_which_is_that_cases_own(folder, two_cases, tmp_path):
     for name in ("A/a.png", "B/a.png"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "in" / name).write_bytes((two_cases / "in" / name).read_bytes())
     stained = tmp_path / "in" / "A" / "n.png"
     stained.write_bytes((two_cases / "neg" / "a" / "n.png").read_bytes())
     table = tmp_path / "cases.csv"
-    table.write_text("image,case\nA/a.png,P1\nA/n.png,P1\nB/a.png,P2\n")
-    run(tmp_path / "in", tmp_path / "out", cases=table, negative_controls=(stained,), **HOW)
-    assert [(row.image, row.case) for row in rows_of(tmp_path / "out", "control")] == [("n.png", "P1")]
+    table.write_text("image,case\nA/a.png,P1\nA/n.png,P1\nB/a.png,P2\nn0.png,P7\n")
+    controls, listener = (stained, folder / "blank" / "n0.png"), Deaf()
+    run(tmp_path / "in", tmp_path / "out", cases=table, negative_controls=controls, listener=listener, **HOW)
+    found = {row.image: row.case for row in rows_of(tmp_path / "out", "control")}
+    assert found == {"n.png": "P1", "n0.png": ""}
+    assert sum("so it counts for all cases: n0.png (P7)" in line for line in listener.complaints) == 1
     assert {row.case: STAINED in row.flags for row in rows_of(tmp_path / "out", "case")} == {"P1": True, "P2": False}
 
 
@@ -340,7 +343,21 @@ def test_a_table_of_cases_may_name_a_control_outside_the_folders_of_cases(two_ca
     controls = gather_controls(job)
     images, _ = gather(job.paths, output=job.output, cases=table, controls=controls)
     assert [(image.name, image.case) for image in images] == [("A/a.png", "P1"), ("B/a.png", "P2")]
-    assert [(image.name, image.control_of) for image in assigned(controls, images, job)] == [("n.png", "P2")]
+    assert [(image.name, image.control_of) for image in assigned(controls, images, job)[0]] == [("n.png", "P2")]
+
+
+def test_a_control_of_a_case_without_an_image_counts_for_all_and_is_named(two_cases, tmp_path):
+    table = tmp_path / "cases.csv"
+    table.write_text("image,case\nA/a.png,P1\nn.png,P 7\nB/a.png,P2\n")
+    job = job_for(two_cases / "in", tmp_path / "out", cases=table, negative_controls=(two_cases / "neg" / "a",))
+    controls = gather_controls(job)
+    images, _ = gather(job.paths, output=job.output, cases=table, controls=controls)
+    ((control,), (said,)) = assigned(controls, images, job)
+    assert control.control_of == ""
+    how = "to a case without an image in this run, so it counts for all cases"
+    assert said == f"cases.csv: gives 1 negative control {how}: n.png (P 7)"
+    table.write_text("image,case\nA/a.png,P1\nn.png,P1\nB/a.png,P2\n")
+    assert assigned(controls, images, job)[1] == ()
 
 
 def test_a_name_in_a_table_of_cases_is_first_that_of_an_image(two_cases, tmp_path):
@@ -351,7 +368,7 @@ def test_a_name_in_a_table_of_cases_is_first_that_of_an_image(two_cases, tmp_pat
     controls = gather_controls(job)
     images, _ = gather(job.paths, output=job.output, cases=table, controls=controls)
     assert [(image.case, image.is_in_table) for image in images] == [("P1", True)]
-    assert [image.control_of for image in assigned(controls, images, job)] == [""]
+    assert [image.control_of for image in assigned(controls, images, job)[0]] == [""]
 
 
 def test_the_same_control_in_two_folders_counts_once_and_has_a_name_of_its_own(folder, tmp_path):

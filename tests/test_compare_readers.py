@@ -425,6 +425,10 @@ def test_the_same_input_gives_the_same_bytes_and_only_own_files_are_replaced(out
     paths[1].write_text("mine\n")
     with pytest.raises(OutputError, match=r"pairs\.csv: lies where a result goes"):
         compare(out, write_wide(file, {name: ["5"] for name in NAMES}, ["Ada"]))
+    paths[1].unlink()
+    paths[1].symlink_to(tmp_path / "nowhere.csv")
+    with pytest.raises(OutputError, match=r"pairs\.csv: lies where a result goes"):
+        compare(out, file)
     assert [paths[0].read_bytes(), paths[2].read_bytes()] == [first[0], first[2]]
 
 

@@ -96,7 +96,7 @@ def test_blocks_and_what_lies_around_them_are_those_of_numpy(seed, height, width
     rgb = rng.integers(0, 256, (height * side, width * side, 3), dtype=np.uint8)
     nucleus = rng.random(rgb.shape[:2], dtype=np.float32)
     brown, mean, around = np.empty((3, height, width), np.float32)
-    heights.fill_blocks(rgb, nucleus, side, brown, mean)
+    heights.fill_blocks(rgb, nucleus, side, 0, 0, brown, mean)
     blocks = rgb.reshape(height, side, width, side, 3).mean(axis=(1, 3))
     assert np.allclose(brown, (blocks[:, :, 0] + 8) / (blocks[:, :, 2] + 8), rtol=1e-6)
     assert np.allclose(mean, nucleus.reshape(height, side, width, side).mean(axis=(1, 3)), rtol=1e-5)
@@ -113,11 +113,33 @@ def test_sharpening_moves_probabilities_away_from_what_lies_around(seed, height,
     weight, level = (cv2.resize(plane, nucleus.shape[::-1], interpolation=cv2.INTER_LINEAR) for plane in (share, mean))
     expected = np.clip(nucleus + weight * (nucleus - level), 0, 1)
     sharp = nucleus.copy()
-    heights.sharpen(sharp, share, mean, side)
+    heights.sharpen(sharp, side, 0, 0, share, mean)
     assert np.allclose(sharp, expected, atol=1e-5)
     same = nucleus.copy()
-    heights.sharpen(same, np.zeros_like(share), mean, side)
+    heights.sharpen(same, side, 0, 0, np.zeros_like(share), mean)
     assert np.array_equal(same, nucleus)
+
+
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES, st.integers(0, 7), st.integers(0, 7))
+def test_a_part_of_an_image_has_the_blocks_of_the_whole(seed, height, width, top, left):
+    """All that lie in it; and at the same blocks it is sharpened alike, to the last bit."""
+    rng, side = np.random.default_rng(seed), 8
+    shape = -(-(top + height) // side), -(-(left + width) // side)
+    rgb = rng.integers(0, 256, (shape[0] * side, shape[1] * side, 3), dtype=np.uint8)
+    nucleus = rng.random(rgb.shape[:2], dtype=np.float32)
+    part = np.s_[top : top + height, left : left + width]
+    filled = []
+    for one, other, *at in ((rgb, nucleus, 0, 0), (rgb[part], nucleus[part], top, left)):
+        planes = np.empty((2, *shape), np.float32)
+        heights.fill_blocks(np.ascontiguousarray(one), np.ascontiguousarray(other), side, *at, *planes)
+        filled.append(planes)
+    inner = np.s_[:, -(-top // side) : (top + height) // side, -(-left // side) : (left + width) // side]
+    assert np.array_equal(filled[0][inner], filled[1][inner])
+    sharp, cut = nucleus.copy(), nucleus[part].copy()
+    heights.sharpen(sharp, side, 0, 0, *filled[0])
+    heights.sharpen(cut, side, top, left, *filled[0])
+    assert np.array_equal(sharp[part], cut)
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------

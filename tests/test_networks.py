@@ -285,13 +285,42 @@ def test_only_dense_brown_sharpens_what_the_network_says(toy):
     probabilities = []
     for rgb in (brown, grey):
         probability = run_model(model, rgb)[0][0].copy()
-        maps._tell_apart_in_brown(probability, rgb, mpp=0.5, step=4)
+        maps._tell_apart_in_brown(probability, rgb, mpp=0.5, at_px=(0, 0))
         probabilities.append((run_model(model, rgb)[0][0], probability))
     (said, sharp), (same, still) = probabilities
     assert np.array_equal(same, still)
     inside = np.broadcast_to(spots[:, :, 0], said.shape)
     assert (sharp[inside] > said[inside]).mean() > 0.95
     assert (sharp[~inside] <= said[~inside]).mean() > 0.9
+
+
+def test_what_is_brown_is_looked_for_in_the_same_blocks_whatever_the_strides_of_a_model(toy):
+    """Of a model with strides of 1 px, too, and in a part of the image that begins within a block."""
+    y, x = np.mgrid[:128, :160]
+    spots = ((y % 32 - 16) ** 2 + (x % 32 - 16) ** 2 < 36)[:, :, None]
+    rgb = np.where(spots, [228, 163, 83], [255, 190, 110]).astype(np.uint8)
+    model = load_model(toy)
+    fine, coarse = (replace(model, card=model.card.model_copy(update={"multiple_px": px})) for px in (1, 32))
+    hills = maps.predict(coarse, Tile.whole(rgb, 0.5)).hills
+    assert np.array_equal(maps.predict(fine, Tile.whole(rgb, 0.5)).hills, hills)
+    core = Rect(x0=0, y0=0, x1=154, y1=126)
+    part = maps.predict(fine, Tile(rgb=np.ascontiguousarray(rgb[2:, 6:]), mpp=0.5, core=core, x_px=6, y_px=2)).hills
+    far = 8 + 20 + 8  # the reach of the toy, five halves of a block, smoothing
+    assert hills[far:-far, far:-far].max() > 0
+    assert np.array_equal(part[far:, far:], hills[2 + far :, 6 + far :])
+
+
+def test_dense_brown_beyond_the_reach_changes_no_hill():
+    """Of the shipped network: what it sees, the blocks beside it and the smoothing lie within the reach of its card."""
+    dark = PhantomSettings(size_px=512, pattern="both", tps_pct=100, dab_od=1.7)
+    model, rgb = load_model(shipped_folder()), render_phantom(dark, seed=12).rgb[:128]
+    changed, first = rgb.copy(), 100
+    changed[:, :first] = changed[:, :first][:, ::-1]
+    before, after = (maps.predict(model, Tile.whole(each, 0.5)).hills for each in (rgb, changed))
+    first += model.card.reach_px
+    assert before[:, first:].max() > 0
+    assert np.array_equal(before[:, first:], after[:, first:])
+    assert not np.array_equal(before, after)
 
 
 @pytest.mark.parametrize(("score", "reach_um"), [(0.9, 2.0), (0.4, 8.0)])

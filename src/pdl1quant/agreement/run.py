@@ -14,7 +14,7 @@ from pdl1quant.agreement.tables import write_pairs, write_statistics
 from pdl1quant.agreement.wording import summary_lines
 from pdl1quant.errors import UsageError
 from pdl1quant.model import ResultFlag, Status
-from pdl1quant.outputs.claims import foreign_error, is_result
+from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.files import AGREEMENT_NAME, SCORES_NAME, replace_atomically, replace_together
 from pdl1quant.report.gather import open_run
 from pdl1quant.report.words import FLAG_TEXTS
@@ -157,8 +157,7 @@ def _measure(
 def _write(run: ReportRun, found: Agreement, folder: Path) -> tuple[Path, ...]:
     page, pairs, statistics = paths = tuple(folder / name for name in (PAGE_NAME, PAIRS_NAME, STATISTICS_NAME))
     for path in paths:
-        if path.exists() and not is_result(path):
-            raise foreign_error(path)
+        refuse_foreign(path)
     with replace_together():
         with replace_atomically(page) as partial:
             partial.write_bytes(agreement_page(run, found).encode("utf-8", errors="backslashreplace"))

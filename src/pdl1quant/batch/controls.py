@@ -77,15 +77,30 @@ def control_warnings(job: Job, controls: Sequence[Image]) -> tuple[str, ...]:
     return (f"{which} and in no case: {named(taken)}",)
 
 
-def assigned(controls: Sequence[Image], images: Sequence[Image], job: Job) -> tuple[Image, ...]:
-    """The controls, each with the case whose own it is: that of the table of cases, else whose name its folder has."""
+def assigned(controls: Sequence[Image], images: Sequence[Image], job: Job) -> tuple[tuple[Image, ...], tuple[str, ...]]:
+    """The controls, each with the case whose own it is: that of the table of cases, else whose name its folder has.
+
+    Also which the table gives to a case that has no image in the run, in one line: they count for all cases.
+    """
     in_table = _in_table(job, controls) if controls else {}
     names = [name for image in images for name in (image.case, *(core.case for core in image.cores)) if name]
     cases = {folded_case(name): name for name in reversed(names)}
-    said = [in_table.get(os.path.realpath(image.path), image.path.parent.absolute().name) for image in controls]
-    return tuple(
-        replace(image, control_of=cases.get(folded_case(name), "")) for image, name in zip(controls, said, strict=True)
+    found, astray = [], []
+    for image in controls:
+        given = in_table.get(os.path.realpath(image.path))
+        name = image.path.parent.absolute().name if given is None else given
+        found.append(replace(image, control_of=cases.get(folded_case(name), "")))
+        if given is not None and not found[-1].control_of:
+            astray.append(f"{image.name} ({given})")
+    if job.cases is None or not astray:
+        return tuple(found), ()
+    of_whom = (
+        "a case without an image in this run, so it counts"
+        if len(astray) == 1
+        else ("cases without an image in this run, so they count")
     )
+    which = plural(len(astray), "negative control")
+    return tuple(found), (f"{job.cases.name}: gives {which} to {of_whom} for all cases: {named(astray)}",)
 
 
 def _in_table(job: Job, controls: Sequence[Image]) -> dict[str, str]:

@@ -106,14 +106,14 @@ def run(job: Job, *, listener: Listener) -> Summary:
         working_mpp=job.config.working_mpp,
         controls=controls,
     )
-    controls = assigned(controls, images, job)
+    controls, astray = assigned(controls, images, job)
     given = [
         path for path in (*job.paths, *job.negative_controls, job.roi, job.cases, job.core_map) if path is not None
     ]
     names = [image.stem for image in (*images, *controls)]
     with claim_output(job.output, overwrite=job.overwrite, resume=job.resume, inputs=given, names=names):
         try:
-            return _run(job, images, problems, controls, listener=listener)
+            return _run(job, images, problems, controls, astray=astray, listener=listener)
         except FullDiskError as error:
             how = "with --resume in place of --overwrite" if job.overwrite else "with --resume"
             raise FullDiskError(
@@ -128,9 +128,10 @@ def _run(
     problems: Sequence[Problem],
     controls: Sequence[Image],
     *,
+    astray: Sequence[str],
     listener: Listener,
 ) -> Summary:
-    """The run itself, in a folder that is its own."""
+    """The run itself, in a folder that is its own; ``astray`` says what `assigned` does of controls."""
     everything = [image.stem for image in (*images, *controls)]
     ledger = Ledger(job.output, settings_of(job))
     if job.resume:
@@ -146,6 +147,7 @@ def _run(
         *complaints((row.image, row.error) for row in rows),
         *skipped_warnings(job.paths, output=job.output),
         *control_warnings(job, controls),
+        *astray,
         *table_warnings(images, job.cases),
         *spelling_warnings(images),
         *region_warnings(images, job.roi),

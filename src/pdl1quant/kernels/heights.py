@@ -44,22 +44,26 @@ def raise_hills(
 
 
 @compiled
-def fill_blocks(rgb: UInt8Array, nucleus: Float32Array, side: int, brown: Float32Array, mean: Float32Array) -> None:
-    """Fill two planes (h / side, w / side) from square blocks of an image (h, w, 3) and of a probability (h, w).
+def fill_blocks(
+    rgb: UInt8Array, nucleus: Float32Array, side: int, top: int, left: int, brown: Float32Array, mean: Float32Array
+) -> None:
+    """Fill two planes from square blocks of an image (h, w, 3) and of a probability (h, w).
 
+    The first pixel lies ``top`` rows and ``left`` columns into the first block; blocks at the border may be cut.
     ``brown`` gets how many times as much red as blue a block sends, ``mean`` its mean probability.
     """
+    height, width = nucleus.shape
     for row in range(brown.shape[0]):
         for column in range(brown.shape[1]):
-            red, blue, total = 0, 0, 0.0
-            for y in range(row * side, row * side + side):
-                for x in range(column * side, column * side + side):
+            red, blue, total, n = 0, 0, 0.0, 0
+            for y in range(max(row * side - top, 0), min((row + 1) * side - top, height)):
+                for x in range(max(column * side - left, 0), min((column + 1) * side - left, width)):
                     red += rgb[y, x, 0]
                     blue += rgb[y, x, 2]
                     total += nucleus[y, x]
-            dark = _DARK * side * side
-            brown[row, column] = (red + dark) / (blue + dark)
-            mean[row, column] = total / (side * side)
+                    n += 1
+            brown[row, column] = (red + _DARK * n) / (blue + _DARK * n)
+            mean[row, column] = total / n
 
 
 @compiled
@@ -76,26 +80,26 @@ def fill_around(plane: Float32Array, around: Float32Array) -> None:
 
 
 @compiled
-def sharpen(nucleus: Float32Array, share: Float32Array, mean: Float32Array, side: int) -> None:
+def sharpen(nucleus: Float32Array, side: int, top: int, left: int, share: Float32Array, mean: Float32Array) -> None:
     """Move each probability (h, w) away from the mean around it by ``share`` times its distance; in place, kept in 0-1.
 
-    ``share`` and ``mean`` (h / side, w / side) hold for the centres of their blocks, between them is interpolated.
+    ``share`` and ``mean`` hold for the centres of the blocks of `fill_blocks`, between them is interpolated.
     """
     last_row, last_column = share.shape[0] - 1, share.shape[1] - 1
     for y in range(nucleus.shape[0]):
-        down = (y + 0.5) / side - 0.5
+        down = (y + top + 0.5) / side - 0.5
         above = int(np.floor(down))
         down -= above
         upper, lower = max(above, 0), min(above + 1, last_row)
         for x in range(nucleus.shape[1]):
-            across = (x + 0.5) / side - 0.5
+            across = (x + left + 0.5) / side - 0.5
             before = int(np.floor(across))
-            left, right = max(before, 0), min(before + 1, last_column)
-            if share[upper, left] + share[upper, right] + share[lower, left] + share[lower, right] == 0:
+            first, last = max(before, 0), min(before + 1, last_column)
+            if share[upper, first] + share[upper, last] + share[lower, first] + share[lower, last] == 0:
                 continue
             across -= before
-            weight = _between(share, upper, lower, left, right, down, across)
-            level = _between(mean, upper, lower, left, right, down, across)
+            weight = _between(share, upper, lower, first, last, down, across)
+            level = _between(mean, upper, lower, first, last, down, across)
             moved = nucleus[y, x] + weight * (nucleus[y, x] - level)
             nucleus[y, x] = min(max(moved, 0.0), 1.0)
 

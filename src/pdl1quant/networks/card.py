@@ -87,7 +87,8 @@ class ModelCard(Card):
     multiple_px: int = Field(ge=1, le=256)
     """Sides of the input are multiples of this."""
     reach_px: int = Field(ge=0, le=2048)
-    """Farther pixels do not change an output."""
+    """Farther pixels do not change an output, nor, with ``depth``, what lies within 14 um of it: so far what is made of
+    a pixel hangs on those around it (`maps.predict`)."""
     context_px: int | None = Field(default=None, ge=0, le=2048)
     """Farther pixels change hardly a cell, as measured: a window of a slide reads so much more than it gives on each
     side; ``reach_px`` where nobody measured."""

@@ -113,15 +113,15 @@ def predict(model: Model, tile: Tile) -> Maps:
         size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
         rgb = np.asarray(cv2.resize(tile.rgb, size, interpolation=cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC))
     step = card.multiple_px
-    top = round(tile.y_px / tile.downsample_y * ratio) % step
-    left = round(tile.x_px / tile.downsample_x * ratio) % step
+    y_px, x_px = round(tile.y_px / tile.downsample_y * ratio), round(tile.x_px / tile.downsample_x * ratio)
+    top, left = y_px % step, x_px % step
     bottom, right = -(top + rgb.shape[0]) % step, -(left + rgb.shape[1]) % step
     if max(top, left, bottom, right) > 0:
         padded = np.asarray(cv2.copyMakeBorder(rgb, top, bottom, left, right, cv2.BORDER_REFLECT), dtype=np.uint8)
     else:
         padded = rgb
     nuclei, cells = _run(model, padded)
-    _tell_apart_in_brown(nuclei[0], padded, mpp=card.mpp, step=step)
+    _tell_apart_in_brown(nuclei[0], padded, mpp=card.mpp, at_px=(y_px - top, x_px - left))
     whole = (rgb.shape[1] + left + right, rgb.shape[0] + top + bottom)
     inner = tile.inner or Rect(x0=0, y0=0, x1=width, y1=height)
 
@@ -156,21 +156,23 @@ def _about(inner: Rect, *, width: int, height: int, mpp: float) -> Rect:
     )
 
 
-def _tell_apart_in_brown(nucleus: Float32Array, rgb: UInt8Array, *, mpp: float, step: int) -> None:
-    """Sharpen the probability of nuclei (H, W) where the image is densely brown, in place; sides are multiples of step.
+def _tell_apart_in_brown(nucleus: Float32Array, rgb: UInt8Array, *, mpp: float, at_px: tuple[int, int]) -> None:
+    """Sharpen the probability of nuclei (H, W) where the image is densely brown, in place.
 
-    A pixel depends on what lies up to five halves of a block beside it.
+    The blocks lie on the grid of the slide, on which the first pixel lies at ``at_px`` (row, column). A pixel depends
+    on what lies up to five halves of a block beside it.
     """
-    side = math.gcd(step, 1 << max(0, math.floor(math.log2(BLOCK_UM / mpp))))
-    brown, mean = np.empty((2, rgb.shape[0] // side, rgb.shape[1] // side), np.float32)
-    fill_blocks(rgb, nucleus, side, brown, mean)
+    side = 1 << max(0, math.floor(math.log2(BLOCK_UM / mpp)))
+    top, left = (at % side for at in at_px)
+    brown, mean = np.empty((2, -(-(top + rgb.shape[0]) // side), -(-(left + rgb.shape[1]) // side)), np.float32)
+    fill_blocks(rgb, nucleus, side, top, left, brown, mean)
     if brown.max(initial=0) <= BROWN:
         return
     share, level = np.empty_like(brown), np.empty_like(mean)
     fill_around(brown, share)
     fill_around(mean, level)
     share = BROWN_CONTRAST * np.clip((share - BROWN) / (ALL_BROWN - BROWN), np.float32(0), np.float32(1))
-    sharpen(nucleus, share, level, side)
+    sharpen(nucleus, side, top, left, share, level)
 
 
 def _hills(nucleus: Float32Array, depth: Float32Array, *, mpp: float) -> Float32Array:
