@@ -244,7 +244,7 @@ def test_the_report_shows_what_a_review_makes_of_images_and_regions(out):
     line = lines["one.png", "a 2"]
     assert told["a 2"][-1] == f"Reviewed: TPS {line.tps} % ({line.interval}); {line.n_tumour} tumour cells; 1 edit"
     assert told["gone"][-1] == "Reviewed: TPS not defined; 0 tumour cells; 0 edits"
-    assert write_report(out).report.read_text().count("Reviewed TPS %") == 2
+    assert write_report(out).report.read_text().count("Reviewed TPS %") == 3  # images; regions on screen, in print
     review.edit(EditKind.DELETE, reviewer="Ada", cells=ids[:1])
     case = load_case(opened, opened.case_rows[0])
     marks = {each.image: each.reviewed.mark for each in region_lines(case)}
