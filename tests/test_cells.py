@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pdl1quant import score_image
 from pdl1quant.config import CellsConfig
-from pdl1quant.model import Segmentation
-from pdl1quant.stages.cells import SMALL_NUCLEUS_UM2, grow_cells
+from pdl1quant.model import CellClass, Segmentation
+from pdl1quant.stages.cells import MAX_SPILL_UM, SMALL_NUCLEUS_UM2, grow_cells
+from pdl1quant.validation.detection import match_points
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from scenes import disc, labels_of, plain_od
 
@@ -92,6 +94,95 @@ def test_cells_that_the_segmenter_found_are_kept():
     parts = grow_cells(Segmentation(nuclei=nuclei, cells=cells), plain_od(shape=SHAPE), mpp=0.5, config=CONFIG)
     assert np.array_equal(parts.cell, cells)
     check_compartments(parts, nuclei)
+
+
+# --- the border of a pale cell with a brown one ----------------------------------------------------------------------
+BROWN_FROM = 50
+"""Column from which all is brown in `side_by_side`."""
+
+
+def side_by_side(border, *, pale=0.05, brown=1.5, scores=None, mpp=0.5, deep=0):
+    """Column at which the second of two cells begins, whose labels meet at ``border``, after the brown moved it.
+
+    The nuclei lie in columns 20-35 and 64-79; ``deep`` moves the first one to the right.
+    """
+    nuclei, cells = np.zeros((2, 40, 100), np.int32)
+    nuclei[12:28, 20 + deep : 36 + deep], nuclei[12:28, 64:80] = 1, 2
+    cells[4:36, 4:border], cells[4:36, border:96] = 1, 2
+    dab = np.where(np.arange(100) < BROWN_FROM, np.float32(pale), np.float32(brown)) * np.ones((40, 1), np.float32)
+    seen = Segmentation(nuclei=nuclei, cells=cells, class_scores=scores)
+    parts = grow_cells(seen, plain_od(0.0, dab), mpp=mpp, config=CONFIG)
+    check_compartments(parts, nuclei)
+    assert np.array_equal(parts.cell > 0, cells > 0)
+    assert cells[4, border] == 2, "the labels given are left as they are"
+    return np.unique(np.argmax(parts.cell[4:36] == 2, axis=1)).tolist()
+
+
+@pytest.mark.parametrize("border", [51, 55, 58])
+def test_pale_cell_that_reached_into_a_brown_one_ends_where_the_brown_begins(border):
+    assert side_by_side(border) == [BROWN_FROM]
+
+
+def test_pale_cell_gives_back_no_more_than_a_stated_depth():
+    assert side_by_side(62) == [62 - round(MAX_SPILL_UM / 0.5)]
+    assert side_by_side(62, mpp=0.25) == [62 - min(62 - BROWN_FROM, round(MAX_SPILL_UM / 0.25))]
+
+
+@pytest.mark.parametrize(("pale", "brown"), [(0.05, 0.4), (0.9, 1.3), (1.5, 0.05), (0.6, 0.6)])
+def test_cells_alike_keep_their_border(pale, brown):
+    assert side_by_side(55, pale=pale, brown=brown) == [55]
+
+
+def test_lymphocytes_take_nothing():
+    lymphocyte = list(CellClass).index(CellClass.LYMPHOCYTE)
+    scores = np.zeros((2, len(CellClass)), np.float32)
+    scores[1, lymphocyte] = 1.0
+    assert side_by_side(55, scores=scores) == [55]
+    assert side_by_side(55, scores=scores[::-1].copy()) == [BROWN_FROM]
+
+
+def test_nucleus_in_the_brown_stays_with_its_cell():
+    assert side_by_side(56, deep=19) == [BROWN_FROM, 55]
+
+
+def test_of_two_brown_neighbours_the_browner_one_takes():
+    nuclei, cells = np.zeros((2, 40, 100), np.int32)
+    nuclei[16:24, 10:18], nuclei[4:12, 70:78], nuclei[28:36, 70:78] = 1, 2, 3
+    cells[:, :53], cells[:20, 53:], cells[20:, 53:] = 1, 2, 3
+    dab = np.full((40, 100), 0.05, np.float32)
+    dab[:20, 50:], dab[20:, 50:] = 0.9, 1.8
+    parts = grow_cells(Segmentation(nuclei=nuclei, cells=cells), plain_od(0.0, dab), mpp=0.5, config=CONFIG)
+    assert (parts.cell[:19, 50:] == 2).all()
+    assert (parts.cell[20:, 50:] == 3).all()
+    assert (parts.cell[:, :50] == 1).all()
+
+
+def test_what_a_pale_cell_has_beyond_the_brown_is_lost_with_it():
+    """A strip across the cell is its neighbour's: what lies behind has no nucleus, and belongs to nobody."""
+    nuclei, cells = np.zeros((2, 30, 60), np.int32)
+    nuclei[8:14, 34:39], nuclei[24:29, 50:58] = 1, 2
+    cells[:22, 33:40], cells[22:, 20:60], cells[:22, 40:60] = 1, 2, 2
+    dab = np.full((30, 60), 0.05, np.float32)
+    dab[22:], dab[:, 40:], dab[17:20, 33:40] = 1.5, 1.5, 1.5
+    parts = grow_cells(Segmentation(nuclei=nuclei, cells=cells), plain_od(0.0, dab), mpp=0.5, config=CONFIG)
+    assert (parts.cell[:16, 33:40] == 1).all()
+    assert (parts.cell[17:20, 33:40] == 2).all()
+    assert (parts.cell[20:22, 33:40] == 0).all()
+
+
+def test_negative_cells_among_densely_brown_ones_stay_negative():
+    settings = {"pattern": "both", "tps_pct": 50, "dab_od": 1.7, "bleed_through": 0.8, "membrane_um": 1.6}
+    phantom = render_phantom(PhantomSettings(size_px=512, tumour_blue=0.6, **settings), seed=912)
+    result = score_image(phantom.rgb, phantom.mpp)
+    truth = phantom.cells
+    matches = match_points(
+        truth[["x_px", "y_px"]].to_numpy(), result.cells[["x_px", "y_px"]].to_numpy(), max_distance=6.0
+    )
+    negative = ((truth["cell_class"] == "tumour") & truth["viable"] & ~truth["positive"]).to_numpy()[matches.truth]
+    found = result.cells.iloc[matches.found[negative]]
+    called = found["positive"][(found["cell_class"] == "tumour").to_numpy()]
+    assert len(called) > 50
+    assert called.mean() <= 0.03
 
 
 # --- growth ----------------------------------------------------------------------------------------------------------

@@ -377,3 +377,13 @@ def runs_meet(runs: tuple[Int32Array, Int32Array, Int32Array], image: Int32Array
                 found[run] = 1
                 break
     return found
+
+
+def in_one_piece(cells: Int32Array, nuclei: Int32Array) -> Int32Array:
+    """Cells without the fragments that hold nothing of a nucleus; in place."""
+    rows, starts, stops, fragment = runs_of(cells)
+    holds = np.zeros(len(rows), bool)
+    holds[fragment[runs_meet((rows, starts, stops), nuclei) > 0]] = True
+    loose = ~holds[fragment]
+    paint_runs(cells, (rows[loose], starts[loose], stops[loose]), 0)
+    return cells

@@ -12,6 +12,8 @@ from typing import TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from pdl1quant.model.cells import CellClass
+
 UInt8Array: TypeAlias = NDArray[np.uint8]
 Float32Array: TypeAlias = NDArray[np.float32]
 Float64Array: TypeAlias = NDArray[np.float64]
@@ -19,6 +21,10 @@ Int32Array: TypeAlias = NDArray[np.int32]
 Int64Array: TypeAlias = NDArray[np.int64]
 IntpArray: TypeAlias = NDArray[np.intp]
 BoolArray: TypeAlias = NDArray[np.bool_]
+
+MIN_LYMPHOCYTE = 0.5
+"""Score of a lymphocyte from which a nucleus is held to be one while its cell is grown."""
+_LYMPHOCYTE = list(CellClass).index(CellClass.LYMPHOCYTE)
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -162,6 +168,13 @@ class Segmentation:
     nuclei: Int32Array
     cells: Int32Array | None = None
     class_scores: Float32Array | None = None
+
+    def held_lymphocytes(self, n: int) -> BoolArray:
+        """(n + 1,) which labels are held to be lymphocytes before cells are measured; none without scores."""
+        held = np.zeros(n + 1, bool)
+        if self.class_scores is not None:
+            held[1:] = self.class_scores[:, _LYMPHOCYTE] >= MIN_LYMPHOCYTE
+        return held
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ their nuclei to the borders that the network sees.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import cv2
@@ -17,15 +18,14 @@ from pdl1quant.kernels.extent import nearest_label, take_nearest, widen
 from pdl1quant.kernels.labels import (
     fill_runs,
     groups_of,
+    in_one_piece,
     label_areas,
     overlaps,
-    paint_runs,
     renumber,
     runs_extent,
-    runs_meet,
     runs_of,
 )
-from pdl1quant.model import CellClass, Segmentation
+from pdl1quant.model import Segmentation
 from pdl1quant.networks.card import load_model, model_files, model_folder
 from pdl1quant.networks.files import check_hash
 from pdl1quant.networks.maps import INSIDE, predict
@@ -65,9 +65,6 @@ MAX_GROWTH_UM = 8.0
 """No cell reaches farther beyond its nucleus and inside, ..."""
 LYMPHOCYTE_GROWTH_UM = 2.0
 """... and no lymphocyte farther beyond its nucleus: else it takes the membrane of the tumour cell beside it."""
-MIN_LYMPHOCYTE = 0.5
-"""Score of a lymphocyte from which it is held to be one here."""
-_LYMPHOCYTE = list(CellClass).index(CellClass.LYMPHOCYTE)
 
 
 def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: NucleiConfig) -> Segmentation:
@@ -125,12 +122,10 @@ def segment_maps(maps: Maps, *, mpp: float, config: NucleiConfig) -> Segmentatio
     """Nuclei and cells of what the network said of a tile with ``mpp`` um per pixel."""
     nuclei, n = _split(maps.hills, mpp=mpp, config=config)
     scores = _mean_scores(nuclei, n, maps.scores) if maps.scores else None
+    seen = Segmentation(nuclei=nuclei, class_scores=scores)
     if maps.cells is None:
-        return Segmentation(nuclei=nuclei, class_scores=scores)
-    slight = np.zeros(n + 1, bool)
-    if scores is not None:
-        slight[1:] = scores[:, _LYMPHOCYTE] >= MIN_LYMPHOCYTE
-    return Segmentation(nuclei=nuclei, cells=_grow(nuclei, slight, maps.cells, mpp=mpp), class_scores=scores)
+        return seen
+    return dataclasses.replace(seen, cells=_grow(nuclei, seen.held_lymphocytes(n), maps.cells, mpp=mpp))
 
 
 def _split(hills: Float32Array, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array, int]:
@@ -175,17 +170,7 @@ def _grow(nuclei: Int32Array, slight: BoolArray, kinds: UInt8Array, *, mpp: floa
         return nuclei.copy()
     seeds = _with_insides(nuclei, slight, kinds, max_side_px=MAX_INSIDE_UM / mpp)
     reach_px = np.where(slight, np.float32(LYMPHOCYTE_GROWTH_UM / mpp), np.float32(MAX_GROWTH_UM / mpp))
-    return _in_one_piece(take_nearest(nuclei, nearest_label(seeds), reach_px, kinds), nuclei)
-
-
-def _in_one_piece(cells: Int32Array, nuclei: Int32Array) -> Int32Array:
-    """Cells without the fragments that do not touch the rest of them; in place."""
-    rows, starts, stops, fragment = runs_of(cells)
-    holds = np.zeros(len(rows), bool)
-    holds[fragment[runs_meet((rows, starts, stops), nuclei) > 0]] = True
-    loose = ~holds[fragment]
-    paint_runs(cells, (rows[loose], starts[loose], stops[loose]), 0)
-    return cells
+    return in_one_piece(take_nearest(nuclei, nearest_label(seeds), reach_px, kinds), nuclei)
 
 
 def _with_insides(nuclei: Int32Array, slight: BoolArray, kinds: UInt8Array, *, max_side_px: float) -> Int32Array:

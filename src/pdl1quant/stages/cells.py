@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 
 from pdl1quant.basins import share_out
+from pdl1quant.kernels.ceding import cede_brown
 from pdl1quant.kernels.extent import nearest_label, slopes, split_cells, take_nearest
-from pdl1quant.kernels.labels import label_areas
+from pdl1quant.kernels.labels import in_one_piece, label_areas
 from pdl1quant.kernels.settling import settle
 from pdl1quant.model import Compartments, Float32Array, Int32Array, Segmentation, StainOD, UInt8Array
 from pdl1quant.planes import like
@@ -37,6 +38,10 @@ NEAR_UM = 1.0
 """Whatever lies this close to a nucleus belongs to its cell."""
 TOP = 100.0
 """Height of a nucleus; above any cost."""
+MIN_STEP_OD, PALE_SHARE = 0.5, 0.6
+"""A cell is much browner than one that has so much less DAB outside its nucleus, and at most this share of its own."""
+MAX_SPILL_UM = 4.0
+"""So deep may a pale cell have reached into a brown one."""
 SMALL_NUCLEUS_UM2 = 30.0
 """Nuclei below this are grown like lymphocytes (typical lymphocyte nucleus: 6 um across, 28 um2)."""
 
@@ -47,7 +52,8 @@ def grow_cells(seen: Segmentation, od: StainOD, *, mpp: float, config: CellsConf
     Parameters
     ----------
     seen
-        Nuclei (H, W) int32, labels 1..n; cells, when the segmenter found them, are kept as they are.
+        Nuclei (H, W) int32, labels 1..n; cells, when the segmenter found them, are kept but for their borders with
+        much browner ones, which are moved to where the brown begins.
     od
         Stain densities of the tile.
     mpp
@@ -66,11 +72,22 @@ def grow_cells(seen: Segmentation, od: StainOD, *, mpp: float, config: CellsConf
     if n == 0:
         empty = np.zeros_like(nucleus)
         return Compartments(nucleus=nucleus, cell=empty, cytoplasm=empty, membrane=empty, n_cells=0)
-    cell = seen.cells if seen.cells is not None else _grow(nucleus, n, od.dab, mpp=mpp, config=config)
+    if seen.cells is None:
+        cell = _grow(nucleus, n, od.dab, mpp=mpp, config=config)
+    else:
+        cell = _without_spill(seen.cells, seen, od.dab, n, mpp=mpp)
     width_px = max(1, round(config.membrane_width_um / mpp))
     around = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * width_px + 1, 2 * width_px + 1))
     membrane, cytoplasm = split_cells(cell, nucleus, np.asarray(around, dtype=np.uint8))
     return Compartments(nucleus=nucleus, cell=cell, cytoplasm=cytoplasm, membrane=membrane, n_cells=n)
+
+
+def _without_spill(cell: Int32Array, seen: Segmentation, dab: Float32Array, n: int, *, mpp: float) -> Int32Array:
+    """Cells whose border with a much browner one lies where the brown begins; lymphocytes take nothing."""
+    may_take = ~seen.held_lymphocytes(n)
+    depth_px = round(MAX_SPILL_UM / mpp)
+    ceded = cede_brown(cell, seen.nuclei, dab, may_take=may_take, step=(MIN_STEP_OD, PALE_SHARE), depth_px=depth_px)
+    return cell if ceded is cell else in_one_piece(ceded, seen.nuclei)
 
 
 def _grow(nucleus: Int32Array, n: int, dab: Float32Array, *, mpp: float, config: CellsConfig) -> Int32Array:
