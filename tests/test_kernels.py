@@ -244,6 +244,27 @@ def test_runs_can_be_painted_and_held_against_another_image():
     assert image.tolist() == [[7, 7, 0, 7], [0, 7, 0, 7]]
 
 
+@settings(max_examples=25, deadline=None)
+@given(SEEDS, SIDES, SIDES, st.integers(1, 6))
+def test_what_one_cell_alone_surrounds_is_filled_up_to_an_area(seed, height, width, most):
+    image = random_labels(seed, (height, width), 2)
+    expected = image.copy()
+    pieces, n = ndimage.label(image == 0)
+    for piece in range(1, n + 1):
+        hole = np.pad(pieces == piece, 1)
+        about = np.pad(image, 1, constant_values=-1)[ndimage.binary_dilation(hole) & ~hole]
+        if hole.sum() <= most and len(set(about)) == 1 and about[0] > 0:
+            expected[pieces == piece] = about[0]
+    assert np.array_equal(labels.fill_holes(image, most), expected)
+
+
+def test_holes_of_one_cell_are_filled_and_gaps_between_two_are_not():
+    image = np.array([[1, 1, 1, 1, 2, 2], [1, 0, 0, 1, 0, 2], [1, 1, 1, 1, 2, 2], [0, 1, 1, 1, 2, 0]], np.int32)
+    filled = [[1, 1, 1, 1, 2, 2], [1, 1, 1, 1, 0, 2], [1, 1, 1, 1, 2, 2], [0, 1, 1, 1, 2, 0]]
+    assert labels.fill_holes(image.copy(), 1).tolist() == image.tolist()
+    assert labels.fill_holes(image, 2).tolist() == filled
+
+
 # --- ascent ----------------------------------------------------------------------------------------------------------
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, SIDES, SIDES)

@@ -342,6 +342,21 @@ def test_lymphocytes_are_nuclei_with_a_rim(score, reach_um):
     assert cell - from_there == pytest.approx(reach_um, abs=0.6)
 
 
+@pytest.mark.parametrize(("radius_px", "is_filled"), [(4, True), (6, False)])
+def test_no_hole_of_a_cell_is_taken_for_its_border(radius_px, is_filled):
+    """Beside the nucleus, where the network doubts that this is cell: 12 um2, and 28."""
+    y, x = np.mgrid[:81, :81] - 40
+    away, hole = np.hypot(x, y), np.hypot(x - 14, y) < radius_px
+    said = maps.Maps(
+        hills=np.clip(1 - away / 7, 0, 1).astype(np.float32),
+        cells=np.where((away < 22) & ~hole, maps.CELL, 0).astype(np.uint8),
+        scores=(),
+    )
+    cells = network.segment_maps(said, mpp=0.5, config=CONFIG).cells
+    assert (cells[(away < 22) & ~hole] == 1).all()
+    assert (cells[hole] == is_filled).all()
+
+
 def test_shipped_model_is_small_and_free():
     model = load_model(shipped_folder())
     assert model.weights.stat().st_size < 10e6

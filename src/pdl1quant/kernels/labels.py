@@ -387,3 +387,37 @@ def in_one_piece(cells: Int32Array, nuclei: Int32Array) -> Int32Array:
     loose = ~holds[fragment]
     paint_runs(cells, (rows[loose], starts[loose], stops[loose]), 0)
     return cells
+
+
+def fill_holes(cells: Int32Array, max_area_px: float) -> Int32Array:
+    """Cells with what one of them alone surrounds, corners apart, up to an area; in place.
+
+    What touches the border of the image is no hole.
+    """
+    runs = runs_of((cells == 0).view(np.uint8))
+    area = np.bincount(runs[3], weights=runs[2] - runs[1], minlength=len(runs[0]))
+    owner = _owners(cells, runs)
+    owner[area > max_area_px] = 0
+    fill_runs(cells, runs[:3], np.maximum(owner, 0)[runs[3]])
+    return cells
+
+
+@compiled
+def _owners(labels: Int32Array, runs: tuple[Int32Array, Int32Array, Int32Array, Int32Array]) -> Int32Array:
+    """(k,) the one label about the component that begins with each of k stretches of 0; -1 for several, 0 for none."""
+    rows, starts, stops, component = runs
+    height, width = labels.shape
+    owner = np.zeros(rows.size, np.int32)
+    for run in range(rows.size):
+        y, start, stop, first = rows[run], starts[run], stops[run], component[run]
+        if y == 0 or y == height - 1 or start == 0 or stop == width:
+            owner[first] = -1
+        if owner[first] < 0:
+            continue
+        label = labels[y, start - 1]
+        alone = labels[y, stop] == label and (owner[first] == 0 or owner[first] == label)
+        for x in range(start, stop):
+            for beside in (labels[y - 1, x], labels[y + 1, x]):
+                alone &= not (beside > 0 and beside != label)
+        owner[first] = label if alone else -1
+    return owner

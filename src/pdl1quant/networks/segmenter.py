@@ -16,6 +16,7 @@ import numpy as np
 from pdl1quant.basins import borders, climb
 from pdl1quant.kernels.extent import nearest_label, take_nearest, widen
 from pdl1quant.kernels.labels import (
+    fill_holes,
     fill_runs,
     groups_of,
     in_one_piece,
@@ -65,6 +66,8 @@ MAX_GROWTH_UM = 8.0
 """No cell reaches farther beyond its nucleus and inside, ..."""
 LYMPHOCYTE_GROWTH_UM = 2.0
 """... and no lymphocyte farther beyond its nucleus: else it takes the membrane of the tumour cell beside it."""
+MAX_HOLE_UM2 = 25.0
+"""What the network takes for no cell in the midst of one, up to this area, is cell: else its rim would be membrane."""
 
 
 def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: NucleiConfig) -> Segmentation:
@@ -170,7 +173,8 @@ def _grow(nuclei: Int32Array, slight: BoolArray, kinds: UInt8Array, *, mpp: floa
         return nuclei.copy()
     seeds = _with_insides(nuclei, slight, kinds, max_side_px=MAX_INSIDE_UM / mpp)
     reach_px = np.where(slight, np.float32(LYMPHOCYTE_GROWTH_UM / mpp), np.float32(MAX_GROWTH_UM / mpp))
-    return in_one_piece(take_nearest(nuclei, nearest_label(seeds), reach_px, kinds), nuclei)
+    cells = in_one_piece(take_nearest(nuclei, nearest_label(seeds), reach_px, kinds), nuclei)
+    return fill_holes(cells, MAX_HOLE_UM2 / mpp**2)
 
 
 def _with_insides(nuclei: Int32Array, slight: BoolArray, kinds: UInt8Array, *, max_side_px: float) -> Int32Array:
