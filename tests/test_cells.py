@@ -141,6 +141,15 @@ def test_lymphocytes_take_nothing():
     assert side_by_side(55, scores=scores[::-1].copy()) == [BROWN_FROM]
 
 
+def test_macrophages_take_from_a_smaller_step_on():
+    macrophage = list(CellClass).index(CellClass.MACROPHAGE)
+    scores = np.zeros((2, len(CellClass)), np.float32)
+    assert side_by_side(55, brown=0.45, scores=scores) == [55]
+    scores[1, macrophage] = 0.6
+    assert side_by_side(55, brown=0.45, scores=scores) == [BROWN_FROM]
+    assert side_by_side(55, brown=0.2, scores=scores) == [55]
+
+
 def test_nucleus_in_the_brown_stays_with_its_cell():
     assert side_by_side(56, deep=19) == [BROWN_FROM, 55]
 

@@ -10,7 +10,7 @@ from pdl1quant.kernels.compiled import compiled
 from pdl1quant.planes import like
 
 if TYPE_CHECKING:
-    from pdl1quant.model import BoolArray, Float32Array, Float64Array, Int32Array
+    from pdl1quant.model import Float32Array, Float64Array, Int32Array
 
 NOBODY = np.int32(0)
 
@@ -20,8 +20,8 @@ def cede_brown(
     nuclei: Int32Array,
     dab: Float32Array,
     *,
-    may_take: BoolArray,
-    step: tuple[float, float],
+    step_od: Float64Array,
+    pale_share: float,
     depth_px: int,
 ) -> Int32Array:
     """Cells (H, W) after brown pixels at the edge of pale ones went to the brown cell beside them.
@@ -32,11 +32,11 @@ def cede_brown(
         Labels 0..n; what is nucleus stays with its cell.
     dab
         OD of DAB.
-    may_take
-        (n + 1,) which cells may take pixels.
-    step
-        How much browner (OD) than the one that cedes a cell has to be, outside the nucleus and on average; and up to
-        what share of its DAB the other is pale.
+    step_od
+        (n + 1,) how much browner than another cell, outside the nucleus and on average, each has to be to take from it;
+        infinite for cells that take nothing.
+    pale_share
+        Up to what share of its DAB the other is pale.
     depth_px
         How deep, in steps along rows and columns, a cell may take.
 
@@ -45,16 +45,16 @@ def cede_brown(
     Int32Array
         The image given where nothing is ceded. A cell may have lost touch with parts of itself.
     """
-    level = _means_outside(cells, nuclei, dab, len(may_take))
-    brown = np.where(may_take, level, np.nan)
-    if not np.fmax.reduce(brown) - np.fmin.reduce(level) >= step[0]:  # so it is where one of them is NaN
+    level = _means_outside(cells, nuclei, dab, len(step_od))
+    if not np.fmax.reduce(level) - np.fmin.reduce(level) >= step_od.min():  # so it is where one of them is NaN
         return cells
-    wanted, places, n_places = _first_claims((cells, nuclei), dab, (level, brown), step)
+    rule = level, step_od, pale_share
+    wanted, places, n_places = _first_claims((cells, nuclei), dab, rule)
     if n_places == 0:
         return cells
     ceded = like(cells)
     np.copyto(ceded, cells)
-    _take((ceded, nuclei), dab, (level, brown), (step, depth_px), (wanted, places, n_places))
+    _take((ceded, nuclei), dab, rule, (wanted, places, n_places), depth_px)
     return ceded
 
 
@@ -72,20 +72,16 @@ def _means_outside(cells: Int32Array, nuclei: Int32Array, dab: Float32Array, n: 
 
 
 @compiled
-def _claimed(
-    levels: tuple[Float64Array, Float64Array], owner: int, taker: int, od: np.float32, step: tuple[float, float]
-) -> bool:
+def _claimed(rule: tuple[Float64Array, Float64Array, float], owner: int, taker: int, od: np.float32) -> bool:
     """Whether a pixel with this OD is the taker's rather than its owner's."""
-    pale, brown = levels[0][owner], levels[1][taker]
-    return brown - pale >= step[0] and pale <= step[1] * brown and od + od >= pale + brown
+    level, step_od, pale_share = rule
+    pale, brown = level[owner], level[taker]
+    return bool(brown - pale >= step_od[taker] and pale <= pale_share * brown and od + od >= pale + brown)
 
 
 @compiled
 def _first_claims(
-    labels: tuple[Int32Array, Int32Array],
-    dab: Float32Array,
-    levels: tuple[Float64Array, Float64Array],
-    step: tuple[float, float],
+    labels: tuple[Int32Array, Int32Array], dab: Float32Array, rule: tuple[Float64Array, Float64Array, float]
 ) -> tuple[Int32Array, Int32Array, int]:
     """Who wants each pixel (H, W) that lies beside it, 0 is nobody; the flat places of those; how many there are."""
     cells, nuclei = labels
@@ -105,10 +101,10 @@ def _first_claims(
             for other, there in ((row[min(x + 1, width - 1)], (y, x + 1)), (next_row[x], (y + 1, x))):
                 if other <= 0 or other == own:
                     continue
-                if _claimed(levels, own, other, dab[y, x], step) and nuclei[y, x] == 0:
-                    n_places = _note((wanted, levels[1]), (y, x), other, places, n_places)
-                elif _claimed(levels, other, own, dab[there], step) and nuclei[there] == 0:
-                    n_places = _note((wanted, levels[1]), there, own, places, n_places)
+                if _claimed(rule, own, other, dab[y, x]) and nuclei[y, x] == 0:
+                    n_places = _note((wanted, rule[0]), (y, x), other, places, n_places)
+                elif _claimed(rule, other, own, dab[there]) and nuclei[there] == 0:
+                    n_places = _note((wanted, rule[0]), there, own, places, n_places)
         meets[width - 1] = False
     return wanted, places, n_places
 
@@ -118,13 +114,13 @@ def _note(
     claims: tuple[Int32Array, Float64Array], at: tuple[int, int], taker: int, places: Int32Array, n_places: int
 ) -> int:
     """Note a claim; of two that want a pixel the browner one gets it. Returns how many places there are then."""
-    wanted, brown = claims
+    wanted, level = claims
     before = wanted[at]
     if before == 0:
         wanted[at] = taker
         places[n_places] = at[0] * wanted.shape[1] + at[1]
         return n_places + 1
-    if brown[taker] > brown[before]:
+    if level[taker] > level[before]:
         wanted[at] = taker
     return n_places
 
@@ -133,13 +129,12 @@ def _note(
 def _take(
     labels: tuple[Int32Array, Int32Array],
     dab: Float32Array,
-    levels: tuple[Float64Array, Float64Array],
-    rule: tuple[tuple[float, float], int],
+    rule: tuple[Float64Array, Float64Array, float],
     claims: tuple[Int32Array, Int32Array, int],
+    depth_px: int,
 ) -> None:
     """Give the claimed pixels away, and round by round what lies behind them; what was given away stays so."""
     cells, nuclei = labels
-    step, depth_px = rule
     wanted, places, n_places = claims
     height, width = cells.shape
     first = 0
@@ -155,6 +150,6 @@ def _take(
                 owner, taker = cells[there], cells[y, x]
                 if owner <= 0 or owner == taker or given or nuclei[there] > 0:
                     continue
-                if _claimed(levels, owner, taker, dab[there], step):
-                    n_places = _note((wanted, levels[1]), there, taker, places, n_places)
+                if _claimed(rule, owner, taker, dab[there]):
+                    n_places = _note((wanted, rule[0]), there, taker, places, n_places)
         first = end

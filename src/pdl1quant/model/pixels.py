@@ -22,9 +22,8 @@ Int64Array: TypeAlias = NDArray[np.int64]
 IntpArray: TypeAlias = NDArray[np.intp]
 BoolArray: TypeAlias = NDArray[np.bool_]
 
-MIN_LYMPHOCYTE = 0.5
-"""Score of a lymphocyte from which a nucleus is held to be one while its cell is grown."""
-_LYMPHOCYTE = list(CellClass).index(CellClass.LYMPHOCYTE)
+HELD_FROM = 0.5
+"""Score of a class from which a cell is held for one of it while cells are grown."""
 
 _T = TypeVar("_T", bound=np.generic)
 
@@ -169,11 +168,11 @@ class Segmentation:
     cells: Int32Array | None = None
     class_scores: Float32Array | None = None
 
-    def held_lymphocytes(self, n: int) -> BoolArray:
-        """(n + 1,) which labels are held to be lymphocytes before cells are measured; none without scores."""
+    def held_for(self, cell_class: CellClass, n: int) -> BoolArray:
+        """(n + 1,) which labels are held for a class while cells are grown, by score alone; none without scores."""
         held = np.zeros(n + 1, bool)
         if self.class_scores is not None:
-            held[1:] = self.class_scores[:, _LYMPHOCYTE] >= MIN_LYMPHOCYTE
+            held[1:] = self.class_scores[:, list(CellClass).index(cell_class)] >= HELD_FROM
         return held
 
 

@@ -26,7 +26,7 @@ from pdl1quant.kernels.labels import (
     runs_extent,
     runs_of,
 )
-from pdl1quant.model import Segmentation
+from pdl1quant.model import CellClass, Segmentation
 from pdl1quant.networks.card import load_model, model_files, model_folder
 from pdl1quant.networks.files import check_hash
 from pdl1quant.networks.maps import INSIDE, predict
@@ -128,7 +128,7 @@ def segment_maps(maps: Maps, *, mpp: float, config: NucleiConfig) -> Segmentatio
     seen = Segmentation(nuclei=nuclei, class_scores=scores)
     if maps.cells is None:
         return seen
-    return dataclasses.replace(seen, cells=_grow(nuclei, seen.held_lymphocytes(n), maps.cells, mpp=mpp))
+    return dataclasses.replace(seen, cells=_grow(nuclei, seen.held_for(CellClass.LYMPHOCYTE, n), maps.cells, mpp=mpp))
 
 
 def _split(hills: Float32Array, *, mpp: float, config: NucleiConfig) -> tuple[Int32Array, int]:

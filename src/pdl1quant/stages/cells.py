@@ -16,7 +16,7 @@ from pdl1quant.kernels.ceding import cede_brown
 from pdl1quant.kernels.extent import nearest_label, slopes, split_cells, take_nearest
 from pdl1quant.kernels.labels import in_one_piece, label_areas
 from pdl1quant.kernels.settling import settle
-from pdl1quant.model import Compartments, Float32Array, Int32Array, Segmentation, StainOD, UInt8Array
+from pdl1quant.model import CellClass, Compartments, Float32Array, Int32Array, Segmentation, StainOD, UInt8Array
 from pdl1quant.planes import like
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ NEAR_UM = 1.0
 TOP = 100.0
 """Height of a nucleus; above any cost."""
 MIN_STEP_OD, PALE_SHARE = 0.5, 0.6
-"""A cell is much browner than one that has so much less DAB outside its nucleus, and at most this share of its own."""
+"""A cell is much browner than one that has so much less DAB outside its nucleus, and at most this share of it, ..."""
+MACROPHAGE_STEP_OD = 0.2
+"""... a macrophage from this step on. What is held for a lymphocyte takes nothing: it ends 2 um beyond its nucleus."""
 MAX_SPILL_UM = 4.0
 """So deep may a pale cell have reached into a brown one."""
 SMALL_NUCLEUS_UM2 = 30.0
@@ -83,10 +85,12 @@ def grow_cells(seen: Segmentation, od: StainOD, *, mpp: float, config: CellsConf
 
 
 def _without_spill(cell: Int32Array, seen: Segmentation, dab: Float32Array, n: int, *, mpp: float) -> Int32Array:
-    """Cells whose border with a much browner one lies where the brown begins; lymphocytes take nothing."""
-    may_take = ~seen.held_lymphocytes(n)
+    """Cells whose border with a much browner one lies where the brown begins."""
+    step_od = np.full(n + 1, MIN_STEP_OD)
+    step_od[seen.held_for(CellClass.MACROPHAGE, n)] = MACROPHAGE_STEP_OD
+    step_od[seen.held_for(CellClass.LYMPHOCYTE, n)] = np.inf
     depth_px = round(MAX_SPILL_UM / mpp)
-    ceded = cede_brown(cell, seen.nuclei, dab, may_take=may_take, step=(MIN_STEP_OD, PALE_SHARE), depth_px=depth_px)
+    ceded = cede_brown(cell, seen.nuclei, dab, step_od=step_od, pale_share=PALE_SHARE, depth_px=depth_px)
     return cell if ceded is cell else in_one_piece(ceded, seen.nuclei)
 
 
