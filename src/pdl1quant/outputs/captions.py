@@ -72,7 +72,7 @@ def plural(n: int, noun: str) -> str:
 def score_text(score: Score) -> str:
     """The score as it may be reported: ``TPS (cytoplasm) 42 % (35-50)``.
 
-    Whole per cent; above 0 and below 1 ``< 1``; an undefined score is ``not defined``.
+    Whole per cent, as `format_tps` rounds it; an undefined score is ``not defined``.
     """
     if score.tps is None:
         return f"{score.score_name}: not defined"
