@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import pdl1quant
 from pdl1quant.cli import cli
 from pdl1quant.model import Flag, ResultFlag, Status
 from pdl1quant.outputs.settings_page import settings_markdown
@@ -47,6 +48,19 @@ def test_library_snippet_of_the_readme_runs(capsys):
     for snippet in snippets:
         exec(compile(snippet, "README.md", "exec"), {})  # noqa: S102  the claim is that it runs
     assert "TPS (cytoplasm)" in capsys.readouterr().out
+
+
+def test_page_on_python_has_every_public_name_and_runs(capsys):
+    text = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    rows = "".join(re.findall(r"^\| (`.*?) \|", text, re.MULTILINE))
+    assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(pdl1quant.__all__)
+    names = {}
+    for snippet in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        exec(compile(snippet, "python.md", "exec"), names)  # noqa: S102  the claim is that it runs
+    assert "UsageError: mpp = 50" in capsys.readouterr().out
+    assert "tumour_unconfirmed" not in names["score"].flags
+    assert names["case"].evaluable is False
+    assert bool(names["limit"].problems) == ("control_unusable" in names["held"].flags)
 
 
 @pytest.mark.parametrize("module", [images, stains], ids=lambda module: module.__name__)
