@@ -176,7 +176,7 @@ class CellsConfig(_Section):
     lymphocyte_growth_um: float = Field(default=2.0, gt=0, le=30)
     """The same for lymphocyte-sized nuclei: farther, they would take a neighbour's membrane."""
     membrane_width_um: float = Field(default=1.0, gt=0, le=5)
-    """Width of the membrane band at the cell's edge."""
+    """Width of the membrane band at the cell's edge; in whole pixels of ``working_mpp``, one at least."""
     classifier: str = ""
     """Folder of a classifier made by ``pdl1quant train``, which then says what each cell is; empty: the network's own
     class scores, or rules. Results keep its last part only."""

@@ -113,7 +113,12 @@ CELL_COLUMNS: tuple[CellColumn, ...] = (
     CellColumn("cell_residual_od_mean", "float32", "OD", "mean OD that neither stain explains"),
     CellColumn("saturated_share", "float32", "", "share of the cell's pixels too dark for the stain split, 0-1"),
     CellColumn("pigment_share", "float32", "", "share of the cell's pixels covered by pigment, 0-1"),
-    CellColumn("neighbour_distance_um", "float32", "um", "distance to the nearest other nucleus centroid"),
+    CellColumn(
+        "neighbour_distance_um",
+        "float32",
+        "um",
+        "distance to the nearest other nucleus centroid; infinite of a single cell",
+    ),
     CellColumn("neighbours_25um", "int32", "", "nuclei whose centroid lies within 25 um"),
     *(
         CellColumn(column, "float32", "", f"how likely the cell is of class {name}, 0-1; 0 where nothing tells it")

@@ -51,7 +51,13 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("status", "text", "", "`ok`, `partial`, `no_tissue`, `refused` (a score would be a guess) or `failed`"),
     ScoreColumn("error", "text", "", "why there is no score, or not of all, and what to do"),
     ScoreColumn("region", "text", "", "name of the drawn region or core; empty for images and cases"),
-    ScoreColumn("n_cells", "int", "", "all cells found, of any class, those that leave the score too"),
+    ScoreColumn(
+        "n_cells",
+        "int",
+        "",
+        "all cells found, of any class, those that leave the score too; of a region those in it, without what is drawn "
+        "to be left out, and of drawn tumour the immune cells beside it, too",
+    ),
     ScoreColumn("n_tumour", "int", "", "viable tumour cells: the denominator of all rates below"),
     ScoreColumn(
         "n_tumour_positive", "int", "", "viable tumour cells positive in score_compartment: the numerator of tps"
@@ -97,7 +103,12 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "the same within viable tumour cells: share of their area that is stained, wherever in the cell, without black "
         "pigment. A research measure, and no TPS; empty without such cells",
     ),
-    ScoreColumn("h_score", "float", "", "sum of grade times per cent of tumour cells, 0-300; bins, not 1+/2+/3+"),
+    ScoreColumn(
+        "h_score",
+        "float",
+        "",
+        "sum of grade times per cent of tumour cells, 0-300, of the OD in score_compartment; bins, not 1+/2+/3+",
+    ),
     ScoreColumn("evaluable", "bool", "", "whether the case has enough viable tumour cells; empty for an image"),
     ScoreColumn(
         "calls", "list", "", "the interval against each cut-off: `TPS >= 1 % (US)`, `CPS indeterminate at 5 (EU)`"
