@@ -10,13 +10,16 @@ from scipy.stats import t as student
 
 from factories import random_cells
 from pdl1quant.assays import find_indication, load_pack
+from pdl1quant.batch import CaseReport
 from pdl1quant.config import Config, ScoreConfig
+from pdl1quant.console import case_lines
 from pdl1quant.errors import UsageError
 from pdl1quant.model import (
     CallResult,
     Counts,
     PositiveCounts,
     ResultFlag,
+    Status,
 )
 from pdl1quant.stages.score import (
     count_blocks,
@@ -547,3 +550,15 @@ def test_bounds_of_an_interval_are_printed_as_the_score_is():
     assert format_interval(4.6, 9.7) == "< 5-< 10"
     assert format_interval(0.0, 2.5) == "0-3"
     assert format_interval(None, 2.5) == ""
+
+
+def test_a_call_on_the_cps_is_printed_with_the_cps_it_is_made_on():
+    def line(found):
+        return case_lines(CaseReport(case="a", status=Status.OK, score=found, n_tumour=2000, n_images=1, n_scored=1))[0]
+
+    blocks = [tally(100, 6, immune=24)] * 20
+    found = scored(blocks, indication=STOMACH)
+    cps = f"CPS {format_tps(found.cps)} ({format_interval(found.cps_low, found.cps_high)})"
+    assert found.cps == 30
+    assert f"  {cps}  2,000 tumour cells  1 image  CPS >= 5 (EU)  CPS >= 1 (US)" in line(found)
+    assert "CPS" not in line(scored(blocks, indication=LUNG))

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pdl1quant.assays import load_pack, pack_names
 from pdl1quant.batch.rows import UNSCORED
 from pdl1quant.model import ResultFlag
-from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, plural, score_text
+from pdl1quant.outputs.captions import RESEARCH_USE_ONLY, called_cps, plural, score_text
 from pdl1quant.outputs.files import REPORT_NAME
 
 if TYPE_CHECKING:
@@ -152,7 +152,10 @@ class Terminal:
 
 
 def case_lines(report: CaseReport) -> list[str]:
-    """``case  TPS (cytoplasm) 42 % (35-50)  1,234 tumour cells  8 images``, and below it a line for each remark."""
+    """``case  TPS (cytoplasm) 42 % (35-50)  1,234 tumour cells  8 images``, and below it a line for each remark.
+
+    The calls come last; the CPS stands behind the TPS where one is made on it.
+    """
     score = report.score
     if score is None:
         parts = [report.case or ".", f"not scored ({report.status})", _images(report)]
@@ -160,6 +163,7 @@ def case_lines(report: CaseReport) -> list[str]:
     parts = [
         report.case or ".",
         score_text(score),
+        *filter(None, [called_cps(score)]),
         plural(report.n_tumour, "tumour cell"),
         _images(report),
         *(str(call) for call in score.calls),

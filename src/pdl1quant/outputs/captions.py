@@ -80,6 +80,13 @@ def score_text(score: Score) -> str:
     return f"{score.score_name} {format_tps(score.tps)} %" + (f" ({interval})" if interval else "")
 
 
+def called_cps(score: Score) -> str:
+    """``CPS 12 (8-16)`` where a call is made on it; else nothing, for the TPS is what is reported."""
+    if not any(call.cut_off.score == "cps" for call in score.calls):
+        return ""
+    return f"CPS {format_tps(score.cps)} ({format_interval(score.cps_low, score.cps_high)})"
+
+
 def draw_caption(caption: Caption, legend: Sequence[LegendEntry], *, width: int, um_per_px: float) -> UInt8Array:
     """Draw the strip below a picture.
 

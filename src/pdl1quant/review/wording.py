@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
+from pdl1quant.outputs.captions import called_cps
 from pdl1quant.review.region_scores import review_regions, score_region
 from pdl1quant.stages.score import format_interval, format_tps
 
@@ -69,11 +70,15 @@ def compare_region(review: Review, key: tuple[str, str]) -> tuple[Comparison, ..
 
 
 def case_text(case: CaseReview) -> str:
-    """How a case stands: ``TPS (cytoplasm) 44 % (37-52), TPS >= 1 % (US); 12 edits; signed by A; locked``."""
+    """How a case stands: ``TPS (cytoplasm) 44 % (37-52), TPS >= 1 % (US); 12 edits; signed by A; locked``.
+
+    The CPS stands behind the TPS where a call is made on it.
+    """
     score = case.score
     why = f" ({', '.join(case.no_call)})" if case.no_call else ""
     calls = ", ".join(str(call) for call in score.calls) or f"no call{why}"
-    parts = [f"{score.score_name} {tps_text(score.tps, score.tps_low, score.tps_high)}, {calls}"]
+    tps = f"{score.score_name} {tps_text(score.tps, score.tps_low, score.tps_high)}"
+    parts = [", ".join(filter(None, [tps, called_cps(score), calls]))]
     parts.append("1 edit" if case.n_edits == 1 else f"{case.n_edits:,} edits")
     parts += [f"signed by {', '.join(case.signed_by)}"] if case.signed_by else []
     parts += ["locked"] if case.locked else []
