@@ -257,24 +257,25 @@ def _result(cut_off: CutOff, low: float, high: float, *, is_blank: bool) -> Call
     return CallResult.INDETERMINATE
 
 
-_READ_AT = (1, 5, 10, 20, 25, 30, 50)
-"""Where PD-L1 scores are cut: those of the packs, and of other assays and tumours in print (CPS 20, SP263 25 %, DLBCL
-30 %). What lies below one of them is never printed as that number, or it would contradict its call."""
+_READ_AT = (5, 10, 20, 25, 30, 50)
+"""Where PD-L1 scores are cut, above 1: by the packs, by other assays and in other tumours (CPS 20, SP263 25 %, DLBCL 30
+%). What lies below one of them is never printed as that number, or it would contradict its call."""
 
 
 def format_tps(value: float | None) -> str:
-    """A TPS (per cent) or CPS as it is printed: an integer, or ``< 1``.
+    """A TPS (per cent) or CPS as it is printed: an integer, or ``< 1``; just below a cut-off with a decimal.
 
-    Halves are rounded up, but never to a cut-off that the value does not reach: 0.6 is ``< 1``, 4.6 ``< 5``, 49.5
-    ``< 50`` (1, 5, 10, 20, 25, 30 and 50 are looked at). ``0`` is printed only for exactly 0 (no positive cell at all).
-    None, undefined, is a dash. For reading only: calls are made on unrounded values.
+    Halves are rounded up, but never to a cut-off that the value does not reach: of 4.6 and 49.97 the first decimal
+    stays, ``4.6`` and ``49.9`` (looked at are 5, 10, 20, 25, 30 and 50). ``0`` is printed only for exactly 0 (no
+    positive cell at all); above 0 and below 1 is ``< 1``. None, undefined, is a dash. For reading only: calls are made
+    on unrounded values.
     """
     if value is None:
         return "\N{EN DASH}"
-    rounded = int(value + 0.5)
     if 0 < value < 1:
         return "< 1"
-    return f"< {rounded}" if value < rounded in _READ_AT else str(rounded)
+    rounded = int(value + 0.5)
+    return f"{int(10 * value) / 10:.1f}" if value < rounded in _READ_AT else str(rounded)
 
 
 def format_interval(low: float | None, high: float | None, *, dash: str = "-") -> str:
