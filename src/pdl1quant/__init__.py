@@ -10,10 +10,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pdl1quant.assays import load_pack, pack_names
+    from pdl1quant.assays import find_indication, load_pack, pack_names
     from pdl1quant.config import Config, load_config
     from pdl1quant.errors import Pdl1QuantError
-    from pdl1quant.model import CELL_COLUMNS, Flag, SlideResult
+    from pdl1quant.model import CELL_COLUMNS, Flag, RoiMasks, SlideResult
     from pdl1quant.pipeline import (
         CaseMember,
         ControlMember,
@@ -34,10 +34,12 @@ _HOME = {
     "ControlMember": "pipeline",
     "Flag": "model",
     "Pdl1QuantError": "errors",
+    "RoiMasks": "model",
     "SlideResult": "model",
     "analyse_image": "pipeline",
     "blank_limit": "pipeline",
     "estimate_case": "pipeline",
+    "find_indication": "assays",
     "load_config": "config",
     "load_pack": "assays",
     "pack_names": "assays",
@@ -53,11 +55,13 @@ __all__ = [
     "ControlMember",
     "Flag",
     "Pdl1QuantError",
+    "RoiMasks",
     "SlideResult",
     "__version__",
     "analyse_image",
     "blank_limit",
     "estimate_case",
+    "find_indication",
     "load_config",
     "load_pack",
     "pack_names",
