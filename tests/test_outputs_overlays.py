@@ -203,7 +203,7 @@ def test_picture_shows_a_quarter_of_a_micrometre_per_pixel_where_it_may(side, mp
     [
         (42.4, 34.6, 50.2, "TPS (cytoplasm) 42 % (35-50)"),
         (0.4, 0.0, 1.2, "TPS (cytoplasm) < 1 % (0-1)"),
-        (2.5, 0.5, 4.5, "TPS (cytoplasm) 3 % (< 1-4.5)"),
+        (2.5, 0.5, 4.5, "TPS (cytoplasm) 3 % (< 1-4)"),
         (100.0, None, None, "TPS (cytoplasm) 100 %"),
         (None, None, None, "TPS (cytoplasm): not defined"),
     ],

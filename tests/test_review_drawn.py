@@ -175,7 +175,7 @@ def test_without_edits_both_columns_are_the_same(review):
 
 def test_bounds_are_rounded_as_the_score_is():
     assert tps_text(0.5, 0.3, 1.5) == "< 1 % (< 1-2)"
-    assert tps_text(2.5, 1.0, 4.5) == "3 % (1-4.5)"
+    assert tps_text(2.5, 1.0, 4.5) == "3 % (1-4)"
 
 
 def test_words_of_a_cell_follow_the_review(review):

@@ -534,21 +534,19 @@ def test_tps_is_printed_as_an_integer_or_below_1(value, text):
 
 @pytest.mark.parametrize("cut_off", [5, 10, 20, 25, 30, 50])
 def test_what_lies_below_a_cut_off_is_not_printed_as_that_number(cut_off):
-    below = [round(cut_off - tenths / 10, 1) for tenths in (5, 4, 3, 2, 1)]
-    assert [format_tps(value) for value in below] == [f"{value:.1f}" for value in below]
-    assert format_tps(cut_off - 1e-9) == f"{cut_off - 1}.9"
+    assert {format_tps(cut_off - below) for below in (0.9, 0.5, 0.4, 0.1, 1e-9)} == {str(cut_off - 1)}
     assert format_tps(float(cut_off)) == format_tps(cut_off + 0.4) == str(cut_off)
 
 
 def test_a_printed_interval_does_not_contradict_its_calls():
     found = scored([tally(1000, 70, strict=46, lenient=97)] * 20)
     assert [str(call) for call in found.calls][1:] == ["TPS indeterminate at 5 % (US)", "TPS < 10 % (US)"]
-    assert format_interval(found.tps_low, found.tps_high) == "4.6-9.7"
+    assert format_interval(found.tps_low, found.tps_high) == "4-9"
 
 
 def test_bounds_of_an_interval_are_printed_as_the_score_is():
     assert format_interval(0.3, 1.5) == "< 1-2"
-    assert format_interval(4.6, 9.7) == "4.6-9.7"
+    assert format_interval(4.6, 9.7) == "4-9"
     assert format_interval(0.0, 2.5) == "0-3"
     assert format_interval(None, 2.5) == ""
 

@@ -263,19 +263,18 @@ _READ_AT = (5, 10, 20, 25, 30, 50)
 
 
 def format_tps(value: float | None) -> str:
-    """A TPS (per cent) or CPS as it is printed: an integer, or ``< 1``; just below a cut-off with a decimal.
+    """A TPS (per cent) or CPS as it is printed: an integer, or ``< 1``.
 
-    Halves are rounded up, but never to a cut-off that the value does not reach: of 4.6 and 49.97 the first decimal
-    stays, ``4.6`` and ``49.9`` (looked at are 5, 10, 20, 25, 30 and 50). ``0`` is printed only for exactly 0 (no
-    positive cell at all); above 0 and below 1 is ``< 1``. None, undefined, is a dash. For reading only: calls are made
-    on unrounded values.
+    Halves are rounded up, but never to a cut-off that the value does not reach: 4.6 is ``4``, 49.97 is ``49`` (looked
+    at are 5, 10, 20, 25, 30 and 50). ``0`` is printed only for exactly 0 (no positive cell at all); above 0 and below
+    1 is ``< 1``. None, undefined, is a dash. For reading only: calls are made on unrounded values.
     """
     if value is None:
         return "\N{EN DASH}"
     if 0 < value < 1:
         return "< 1"
     rounded = int(value + 0.5)
-    return f"{int(10 * value) / 10:.1f}" if value < rounded in _READ_AT else str(rounded)
+    return str(int(value) if value < rounded in _READ_AT else rounded)
 
 
 def format_interval(low: float | None, high: float | None, *, dash: str = "-") -> str:
