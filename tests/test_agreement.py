@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from pdl1quant.errors import UsageError
 from pdl1quant.validation.agreement import (
     CrossTable,
+    _rank_correlations,
     absolute_icc,
     cohen_kappa,
     concordance,
@@ -201,6 +203,19 @@ def test_a_rank_correlation_without_interval_gives_a_reason_of_its_own(second, w
     estimate = rank_correlation(np.arange(5.0), np.array(second))
     assert estimate.low is None
     assert why in estimate.why
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(scores, scores, st.integers(0, 3)), min_size=2, max_size=15))
+def test_rank_correlations_of_samples_are_those_of_their_cases_written_out(cases):
+    *pairs, times = np.array(cases).T
+    pairs, times = np.stack(pairs, axis=1), times.astype(int)
+    first, second = (np.repeat(each, times) for each in pairs.T)
+    (found,) = _rank_correlations(times[None], pairs)
+    if times.sum() < 2 or not (np.ptp(first) and np.ptp(second)):
+        assert math.isnan(found)
+    else:
+        assert found == pytest.approx(stats.spearmanr(first, second).statistic, abs=1e-12)
 
 
 def test_a_kappa_of_many_readers_gives_its_own_reason():

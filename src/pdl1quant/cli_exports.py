@@ -120,6 +120,13 @@ def export(
     metavar="VALUE",
     help="Compare at this value; may be given often.  [default: lines of the rule pack, cut-offs of the indication]",
 )
+@click.option(
+    "--scores",
+    type=click.Choice(["automated", "reviewed", "both"]),
+    default="automated",
+    show_default=True,
+    help="As the program scored, as reviews made them (after rescore), or both on the same cases.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="Only print errors.")
 def compare(
     out: Path,
@@ -129,10 +136,13 @@ def compare(
     level: str | None,
     column: str | None,
     cut_offs: tuple[float, ...],
+    scores: str,
     quiet: bool,
 ) -> None:
     """Say how far the scores of results OUT agree with those of readers, and the readers with one another."""
     from pdl1quant.agreement import AgreementJob, compare_readers  # noqa: PLC0415  the science is slow to import
 
-    job = AgreementJob(out=out, readers=readers, folder=folder, level=level, column=column, cut_offs=cut_offs)
+    job = AgreementJob(
+        out=out, readers=readers, folder=folder, level=level, column=column, cut_offs=cut_offs, scores=scores
+    )
     compare_readers(job, say=(lambda _: None) if quiet else click.echo)

@@ -54,6 +54,8 @@ def report(out: Path, *, images: Path | None, tiles: bool) -> None:
     written = write_report(out, images=images, tiles=tiles)
     more = f" and {len(written.pages):,} pages of cases beside it" if written.pages else ""
     click.echo(f"{written.report}{more}")
+    if written.outdated:
+        click.echo(f"pdl1quant: {written.outdated}", err=True)
 
 
 @click.command("review-case", short_help="Sign, lock or amend the review of a case.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pdl1quant.agreement.reader_scores import MEDIAN, OTHERS, PROGRAM
+from pdl1quant.agreement.reader_scores import MEDIAN, OTHERS, PROGRAM, REVIEWED_PROGRAM
 from pdl1quant.validation.agreement import (
     CrossTable,
     Estimate,
@@ -62,6 +62,10 @@ class ScoredCase:
     """As the readers typed them."""
     marks: tuple[str, ...]
     """Flags that may move the number."""
+    is_reviewed: bool = False
+    """Whether a person edited or signed it."""
+    reviewers: tuple[str, ...] = ()
+    """Who wrote to its ledger."""
 
     @property
     def median(self) -> float:
@@ -112,6 +116,8 @@ class KindAgreement:
     """The agreement on one score; ``pairs`` begin with the program, against the median first."""
 
     kind: ScoreKind
+    program: str
+    """What the run is called: its scores may be automated or reviewed."""
     readers: tuple[str, ...]
     cases: tuple[ScoredCase, ...]
     cut_offs: tuple[float, ...]
@@ -135,13 +141,28 @@ class KindAgreement:
         return frozenset.intersection(*(frozenset(case.marks) for case in self.cases))
 
     @property
+    def is_of_review(self) -> bool:
+        """Whether the scores are those of a review."""
+        return self.program == REVIEWED_PROGRAM
+
+    @property
+    def n_reviewed(self) -> int:
+        """Cases that a person edited or signed, whichever score of them is compared."""
+        return sum(case.is_reviewed for case in self.cases)
+
+    @property
     def n_marked(self) -> int:
         """Cases whose score carries a flag that may move it."""
         return sum(bool(case.marks) for case in self.cases)
 
 
 def measure_agreement(
-    cases: Sequence[ScoredCase], *, kind: ScoreKind, readers: Sequence[str], cut_offs: Sequence[float]
+    cases: Sequence[ScoredCase],
+    *,
+    kind: ScoreKind,
+    readers: Sequence[str],
+    cut_offs: Sequence[float],
+    program: str = PROGRAM,
 ) -> KindAgreement:
     """Measure how far the program agrees with each reader and with their median, and the readers with one another.
 
@@ -158,15 +179,17 @@ def measure_agreement(
         Their names, in the order of ``ScoredCase.readers``.
     cut_offs
         Values at which scores are held to be at or above, or below.
+    program
+        What the run is called.
     """
-    program = np.array([case.score for case in cases], np.float64)
+    scored = np.array([case.score for case in cases], np.float64)
     read = np.array([case.readers for case in cases], np.float64).reshape(len(cases), len(readers))
     pairs = []
     if len(readers) > 1:
         median = _median(read)
-        pairs.append(_pair(Compared.WITH_MEDIAN, (PROGRAM, MEDIAN), (program, median), cut_offs))
+        pairs.append(_pair(Compared.WITH_MEDIAN, (program, MEDIAN), (scored, median), cut_offs))
     for name, scores in zip(readers, read.T, strict=True):
-        pairs.append(_pair(Compared.WITH_READER, (PROGRAM, name), (program, scores), cut_offs))
+        pairs.append(_pair(Compared.WITH_READER, (program, name), (scored, scores), cut_offs))
     for one, other in combinations(range(len(readers)), 2):
         names = readers[one], readers[other]
         pairs.append(_pair(Compared.READER_PAIR, names, (read[:, one], read[:, other]), cut_offs))
@@ -175,6 +198,7 @@ def measure_agreement(
         pairs.append(_pair(Compared.READER_OTHERS, (name, OTHERS), (read[:, number], others), cut_offs))
     return KindAgreement(
         kind=kind,
+        program=program,
         readers=tuple(readers),
         cases=tuple(cases),
         cut_offs=tuple(cut_offs),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from pdl1quant.agreement.measures import AtCutOff, KindAgreement, Pair, ScoredCase
     from pdl1quant.agreement.reader_scores import ScoreKind
-    from pdl1quant.agreement.run import Agreement, LeftOut
+    from pdl1quant.agreement.run import Agreement
     from pdl1quant.report.gather import ReportRun
     from pdl1quant.validation.agreement import Estimate
 
@@ -80,6 +80,7 @@ class CaseLine:
     median: str
     difference: str
     marks: tuple[FlagText, ...]
+    is_reviewed: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +88,7 @@ class Section:
     """One score: drawings and tables."""
 
     agreement: KindAgreement
+    title: str
     icc: str
     readers_icc: str
     scatter: Markup
@@ -108,7 +110,7 @@ def agreement_page(run: ReportRun, found: Agreement) -> str:
         run,
         title="PD-L1 scores and readers",
         found=found,
-        sections=[_section(each, found.left_out) for each in found.agreements],
+        sections=[_section(each, found) for each in found.agreements],
         no_validation=wording.IS_NO_VALIDATION,
         explained=wording.METHOD,
         few=FEW_CASES,
@@ -116,8 +118,8 @@ def agreement_page(run: ReportRun, found: Agreement) -> str:
     )
 
 
-def _section(agreement: KindAgreement, left_out: Sequence[LeftOut]) -> Section:
-    kind, reference = agreement.kind, agreement.reference
+def _section(agreement: KindAgreement, found: Agreement) -> Section:
+    kind, names = agreement.kind, (agreement.program, agreement.reference)
     medians = _points(agreement, [case.median for case in agreement.cases])
     read = [[case.readers[number] for case in agreement.cases] for number in range(len(agreement.readers))]
     is_drawn = 1 < len(agreement.readers) <= _MAX_DRAWN
@@ -126,15 +128,20 @@ def _section(agreement: KindAgreement, left_out: Sequence[LeftOut]) -> Section:
     everyone = agreement.all_readers
     return Section(
         agreement=agreement,
+        title=wording.title_of(agreement, found),
         icc=wording.coefficient(agreement.main.icc),
         readers_icc="" if everyone is None else wording.coefficient(everyone.icc),
-        scatter=scatter(medians, kind=kind, reference=reference, cut_offs=agreement.cut_offs, marked=marked),
-        differences=differences(medians, agreement.main.limits, kind=kind, reference=reference, marked=marked),
+        scatter=scatter(medians, kind=kind, names=names, cut_offs=agreement.cut_offs, marked=marked),
+        differences=differences(medians, agreement.main.limits, kind=kind, names=names, marked=marked),
         of_readers=tuple(
             (
                 name,
                 scatter(
-                    _points(agreement, scores), kind=kind, reference=name, cut_offs=agreement.cut_offs, marked=marked
+                    _points(agreement, scores),
+                    kind=kind,
+                    names=(agreement.program, name),
+                    cut_offs=agreement.cut_offs,
+                    marked=marked,
                 ),
             )
             for name, scores in zip(agreement.readers, read, strict=True)
@@ -145,7 +152,7 @@ def _section(agreement: KindAgreement, left_out: Sequence[LeftOut]) -> Section:
         at=tuple(_at_lines(agreement, number) for number in range(len(agreement.cut_offs))),
         shared=tuple(sorted_flags(tuple(shared))),
         cases=tuple(_case_line(case, kind, shared) for case in sorted(agreement.cases, key=_how_far, reverse=True)),
-        left_out=tuple((row_name(each.row), each.why) for each in left_out if each.kind.name == kind.name),
+        left_out=tuple((row_name(each.row), each.why) for each in found.left_out_of(agreement)),
     )
 
 
@@ -242,6 +249,7 @@ def _case_line(case: ScoredCase, kind: ScoreKind, shared: frozenset[str]) -> Cas
         median="\N{EN DASH}" if math.isnan(case.median) else format_tps(case.median),
         difference="\N{EN DASH}" if math.isnan(away) else wording.signed(away),
         marks=tuple(flag_text(name) for name in case.marks if name not in shared),
+        is_reviewed=case.is_reviewed,
     )
 
 

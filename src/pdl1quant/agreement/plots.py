@@ -45,12 +45,16 @@ class Point:
 
 
 def scatter(
-    points: Sequence[Point], *, kind: ScoreKind, reference: str, cut_offs: Sequence[float], marked: str
+    points: Sequence[Point], *, kind: ScoreKind, names: tuple[str, str], cut_offs: Sequence[float], marked: str
 ) -> Markup:
-    """The program's score with its interval against the reference; ``marked`` is what hollow points are called."""
+    """The program's score with its interval against the reference.
+
+    ``names`` are what both are called, ``marked`` is what hollow points are.
+    """
+    program, reference = names
     frame = Frame(x_max=kind.top, y_max=kind.top, height=_SIDE + 6, x_root=True, y_root=True)
     ticks = _TICKS[kind.top]
-    parts = [*frame.axes(x_ticks=ticks, y_ticks=ticks), *frame.titles(_of(reference, kind), _of("pdl1quant", kind))]
+    parts = [*frame.axes(x_ticks=ticks, y_ticks=ticks), *frame.titles(_of(reference, kind), _of(program, kind))]
     for cut_off in cut_offs:
         x, y = px(frame.x(cut_off)), px(frame.y(cut_off))
         parts.append(f'<line class="reference" x1="{x}" x2="{x}" y1="{frame.top}" y2="{frame.bottom}"/>')
@@ -64,12 +68,15 @@ def scatter(
             )
     parts += [_spot(point, frame.x(point.reference), frame.y(point.score)) for point in points]
     parts += _signs(points, frame, line=("identity", "the same score"), marked=marked)
-    label = f"Scores of pdl1quant against {reference}, {len(points)} cases"
+    label = f"Scores of {program} against {reference}, {len(points)} cases"
     return svg(parts, width=frame.width, height=frame.height, label=label, css="plot agreement-plot")
 
 
-def differences(points: Sequence[Point], limits: Limits, *, kind: ScoreKind, reference: str, marked: str) -> Markup:
+def differences(
+    points: Sequence[Point], limits: Limits, *, kind: ScoreKind, names: tuple[str, str], marked: str
+) -> Markup:
     """Bland and Altman's plot: the difference (program minus reference) against the mean of the two."""
+    program, reference = names
     far = max((abs(point.score - point.reference) for point in points), default=0.0)
     ends = [abs(each) for limit in _in(limits) for each in (limit.value, limit.low, limit.high) if each is not None]
     widest = max([far, *ends])
@@ -86,7 +93,7 @@ def differences(points: Sequence[Point], limits: Limits, *, kind: ScoreKind, ref
     ticks = (-reach, -reach / 2, 0, reach / 2, reach)
     unit = ", points" if kind.unit else ""
     parts += frame.axes(x_ticks=_LINEAR_TICKS[kind.top], y_ticks=ticks)
-    parts += frame.titles(f"mean of both, {kind.unit or kind.title}", f"pdl1quant minus {_short(reference)}{unit}")
+    parts += frame.titles(f"mean of both, {kind.unit or kind.title}", f"{program} minus {_short(reference)}{unit}")
     zero = px(frame.y(0))
     parts.append(f'<line class="identity" x1="{frame.left}" x2="{frame.right}" y1="{zero}" y2="{zero}"/>')
     for css, limit in zip(("limit", "total", "limit"), _in(limits), strict=True):
@@ -101,7 +108,7 @@ def differences(points: Sequence[Point], limits: Limits, *, kind: ScoreKind, ref
         middle, away = (point.score + point.reference) / 2, point.score - point.reference
         parts.append(_spot(point, frame.x(middle), frame.y(away)))
     parts += _signs(points, frame, line=("limit", "95 % limits"), marked=marked)
-    label = f"Differences of pdl1quant minus {reference} against their mean, {len(points)} cases"
+    label = f"Differences of {program} minus {reference} against their mean, {len(points)} cases"
     return svg(parts, width=frame.width, height=frame.height, label=label, css="plot agreement-plot")
 
 

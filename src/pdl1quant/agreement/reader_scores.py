@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pdl1quant.slides.tables import TableRow
 
 PROGRAM = "pdl1quant"
+REVIEWED_PROGRAM = "pdl1quant, reviewed"
+"""What the scores of a run are called where a review counted them anew."""
 MEDIAN = "median of the readers"
 OTHERS = "median of the other readers"
 LONG_COLUMNS = ("reader", "score")
@@ -290,7 +292,7 @@ def _check_readers(file: str, scores: tuple[ReaderScore, ...]) -> None:
         spelling = spellings.setdefault("".join(score.reader.casefold().split()), score.reader)
         if spelling != score.reader:
             raise UsageError(f"{score.where}: reader {score.reader!r} is spelt {spelling!r} above; spell it in one way")
-        if score.reader in (PROGRAM, MEDIAN, OTHERS):
+        if score.reader in (PROGRAM, REVIEWED_PROGRAM, MEDIAN, OTHERS):
             raise UsageError(
                 f"{file}: a reader cannot be called {score.reader!r}, as a row of the results is; rename it"
             )

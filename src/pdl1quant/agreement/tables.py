@@ -29,8 +29,20 @@ PAIRS_COLUMNS: Final = (
     "marks",
     "flags",
     "left_out",
+    "scores",
+    "reviewed",
 )
-STATISTICS_COLUMNS: Final = (*STATISTICS_HEADER.split(","), "cut_off", "estimate", "low", "high", "n", "note")
+STATISTICS_COLUMNS: Final = (
+    *STATISTICS_HEADER.split(","),
+    "cut_off",
+    "estimate",
+    "low",
+    "high",
+    "n",
+    "note",
+    "scores",
+    "n_reviewed",
+)
 ALL_READERS: Final = "all readers"
 _DECIMALS: Final = 4
 
@@ -48,10 +60,11 @@ def write_statistics(agreements: Iterable[KindAgreement], path: Path) -> None:
     """Write a row for each measure of each two who are compared, and of all readers together."""
     lines = [list(STATISTICS_COLUMNS)]
     for agreement in agreements:
-        for pair in agreement.pairs:
-            lines += [[agreement.kind.name, *line] for line in _pair_lines(pair)]
+        found = [line for pair in agreement.pairs for line in _pair_lines(pair)]
         if agreement.all_readers is not None:
-            lines += [[agreement.kind.name, *line] for line in _all_lines(agreement.all_readers)]
+            found += _all_lines(agreement.all_readers)
+        source = [_source(is_of_review=agreement.is_of_review), str(agreement.n_reviewed)]
+        lines += [[agreement.kind.name, *line, *source] for line in found]
     write_csv([lines[0], *([safe_text(cell) for cell in line] for line in lines[1:])], path)
 
 
@@ -64,6 +77,7 @@ def _case_lines(agreement: KindAgreement, case: ScoredCase) -> Iterator[list[str
             *(agreement.kind.name, row.level, row.image, row.case, row.region, reader, _number(case.score)),
             *(_number(low), _number(high), _number(value), text, _number(case.score - value)),
             *(_number(case.median), str(n_read), ";".join(case.marks), ";".join(row.flags), ""),
+            *(_source(is_of_review=agreement.is_of_review), _said(is_true=case.is_reviewed)),
         ]
 
 
@@ -73,7 +87,16 @@ def _left_out_lines(each: LeftOut) -> Iterator[list[str]]:
         yield [
             *(each.kind.name, row.level, row.image, row.case, row.region, reader, _number(each.score), "", ""),
             *(_number(value), text, "", "", "", "", ";".join(row.flags), each.why),
+            *(_source(is_of_review=each.is_of_review), _said(is_true=each.is_reviewed)),
         ]
+
+
+def _source(*, is_of_review: bool) -> str:
+    return "reviewed" if is_of_review else "automated"
+
+
+def _said(*, is_true: bool) -> str:
+    return "true" if is_true else "false"
 
 
 def _pair_lines(pair: Pair) -> Iterator[list[str]]:

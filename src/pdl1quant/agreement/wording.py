@@ -64,14 +64,23 @@ def pair_name(pair: Pair) -> str:
     return f"{pair.first} with {_the(pair.second)}"
 
 
+def title_of(agreement: KindAgreement, found: Agreement) -> str:
+    """What is compared: ``CPS``, or ``CPS, reviewed`` and, beside it, ``CPS, automated``."""
+    if agreement.is_of_review:
+        return f"{agreement.kind.title}, reviewed"
+    is_beside = any(each.is_of_review for each in found.agreements)
+    return f"{agreement.kind.title}, automated" if is_beside else agreement.kind.title
+
+
 def summary_lines(found: Agreement) -> Iterator[str]:
     """The result in a few lines for a terminal."""
     for agreement in found.agreements:
         main, n = agreement.main, len(agreement.cases)
-        n_out = sum(each.kind.name == agreement.kind.name for each in found.left_out)
+        reviewed = f"{agreement.n_reviewed} of them reviewed, " if agreement.is_of_review else ""
         yield (
-            f"{agreement.kind.title}: {plural(n, found.level)} compared, {plural(len(agreement.readers), 'reader')}; "
-            f"{n_out} left out, {agreement.n_marked} marked by a flag"
+            f"{title_of(agreement, found)}: {plural(n, found.level)} compared, {reviewed}"
+            f"{plural(len(agreement.readers), 'reader')}; {len(found.left_out_of(agreement))} left out, "
+            f"{agreement.n_marked} marked by a flag"
         )
         if main.n < FEW_CASES:
             yield f"  only {main.n} with a score of both: fewer than {FEW_CASES} say little"
@@ -169,7 +178,16 @@ METHOD: Final = (
         (
             "Cases that were not scored, or are not evaluable, and images that repeat another are left out and "
             "counted. Scores with a flag that may move them (tumour not confirmed by a person, partly judged, and "
-            "others) are compared and marked."
+            "others) are compared and marked. Of automated and reviewed scores that stand side by side what one leaves "
+            "out the other does, too."
+        ),
+    ),
+    (
+        "Automated and reviewed",
+        (
+            "Automated is as the program scored. Reviewed is after the edits of a review that pdl1quant rescore "
+            "counted; a case that nobody reviewed has its automated score there. Reviewed scores are a person's work, "
+            "too: they say how program and reviewer together agree with the readers, and nothing of the program alone."
         ),
     ),
 )

@@ -227,7 +227,8 @@ def _write_report(out: Path, listener: Listener) -> bool:
     from pdl1quant.report import write_report  # noqa: PLC0415  slow to import, and no worker needs it
 
     try:
-        write_report(out)
+        if outdated := write_report(out).outdated:
+            listener.complain(outdated)
     except Exception as error:  # noqa: BLE001  a picture of the results is no result
         reason = " ".join(str(error).split())
         if not isinstance(error, Pdl1QuantError):  # nobody expected it

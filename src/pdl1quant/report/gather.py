@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from pdl1quant.errors import ReviewError
-from pdl1quant.model import StainEstimate
+from pdl1quant.model import StainEstimate, Status
+from pdl1quant.outputs.compared_scores import outdated_agreement
 from pdl1quant.outputs.files import REVIEWED_NAME, RUN_RECORD_NAME, SCORES_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, read_reviewed
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
@@ -124,6 +125,8 @@ class ReportRun:
     """For each of ``region_rows``."""
     region_images: tuple[ImageResult | None, ...]
     """The image on which each of ``region_rows`` lies: others may have its name."""
+    outdated: str
+    """What to say of a comparison with readers in the folder that is of other scores; empty without one."""
     counted_edits: Mapping[str, str]
     """Hashes of the ledgers that ``reviewed`` counts, by the place of the results of their images."""
     estimates: Mapping[str, StainEstimate]
@@ -171,7 +174,8 @@ def open_run(out: Path, *, images: Path | None = None) -> ReportRun:
         reviewed_regions=_reviewed_of(region_rows, reviewed),
         region_images=_images_of(region_rows, results.images),
         control_rows=tuple(row for row in rows if row.level == "control"),
-        reviewed={row.case: row for row in reviewed if row.level in ("case", "array")},
+        reviewed=_reviewed_cases(case_rows, reviewed),
+        outdated=outdated_agreement(out),
         counted_edits=_counted_edits(results, reviewed),
         estimates=_ESTIMATES.validate_python(record.get("estimates", {})),
         images_folder=images,
@@ -220,17 +224,40 @@ def _counted_edits(results: Results, reviewed: Iterable[ReviewedRow]) -> dict[st
 
 
 def _reviewed_of(rows: Iterable[ScoreRow], reviewed: Iterable[ReviewedRow]) -> tuple[ReviewedRow | None, ...]:
-    """What a review makes of each row; of those that are named alike the first has the first."""
+    """What a review makes of each row; of those that are named alike the first has the first.
+
+    None where the run was scored again since, and says something else now than what was reviewed.
+    """
     waiting: dict[tuple[str, ...], deque[ReviewedRow]] = {}
     for each in reviewed:
         waiting.setdefault(_name(each), deque()).append(each)
-    found = (waiting.get(_name(row)) for row in rows)
-    return tuple(each.popleft() if each else None for each in found)
+    found = [(row, waiting.get(_name(row))) for row in rows]
+    pairs = ((row, each.popleft() if each else None) for row, each in found)
+    return tuple(None if each is None or _is_of_others(each, row) else each for row, each in pairs)
+
+
+def _is_of_others(reviewed: ReviewedRow, row: ScoreRow) -> bool:
+    return (reviewed.tps, reviewed.n_tumour) != (row.tps, row.n_tumour)
+
+
+def _reviewed_cases(rows: Iterable[ScoreRow], reviewed: Iterable[ReviewedRow]) -> dict[str, ReviewedRow]:
+    rows = list(rows)
+    pairs = zip(rows, _reviewed_of(rows, reviewed), strict=True)
+    return {row.case: each for row, each in pairs if each is not None}
+
+
+def edited_since(run: ReportRun) -> tuple[str, ...]:
+    """Images whose ledger holds more, or other edits than were counted; not those whose edits cannot be applied."""
+    pairs = zip(run.image_rows, run.reviewed_images, strict=True)
+    failed = {row.image for row, each in pairs if each is not None and each.status is Status.FAILED}
+    return tuple(each.name for each in run.results.images if each.name not in failed and _differ(run, [each]))
 
 
 def _is_edited_since(run: ReportRun, case: str) -> bool:
     """Whether a ledger of its images, or of the slides that its cores are on, is another than was counted."""
-    return _differ(run, run.results.of_case(case) or slides_of_cores(run.results, case))
+    images = run.results.of_case(case) or slides_of_cores(run.results, case)
+    was_reviewed = any(run.counted_edits.get(run.results.original_of(image).stem) for image in images)
+    return _differ(run, images) or (was_reviewed and case not in run.reviewed)
 
 
 def _differ(run: ReportRun, images: Iterable[ImageResult]) -> bool:

@@ -101,6 +101,7 @@ def rendered_page(
             pack=results.pack,
             indication=results.indication,
             digest=results.config.digest,
+            outdated=run.outdated,
             libraries=run.record.get("libraries", {}),
             scored_by=run.record.get("pdl1quant", ""),
             network=str(results.config.nuclei.model_sha256),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pdl1quant.outputs.claims import is_result, refuse_foreign
@@ -34,6 +34,8 @@ class Written:
 
     report: Path
     pages: tuple[Path, ...]
+    outdated: str = ""
+    """What to say of a comparison with readers in the folder that is of other scores; empty without one."""
 
 
 def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) -> Written:
@@ -65,7 +67,7 @@ def write_report(out: Path, *, images: Path | None = None, tiles: bool = False) 
     with replace_together():
         written = _write_all(run, out, tiles=tiles)
         _remove_pages(out)
-    return written
+    return replace(written, outdated=run.outdated)
 
 
 def _write_all(run: ReportRun, out: Path, *, tiles: bool) -> Written:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pdl1quant.errors import OutputError, ReviewError
 from pdl1quant.model import BrownArea, Counts, ResultFlag, Score, Status
 from pdl1quant.outputs.claims import refuse_foreign
+from pdl1quant.outputs.compared_scores import outdated_agreement
 from pdl1quant.outputs.files import REVIEWED_NAME
 from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
 from pdl1quant.outputs.scores_table import DECIMALS, ScoreRow
@@ -83,8 +84,11 @@ def rescore(out: Path, *, say: Callable[[str], None] = lambda _: None) -> Rescor
             rows.append(_rescored_cores(results, case_row, [of_case(results.case_row(each.case)) for each in slides]))
         say(case_line(rows[-1]))
     write_reviewed(rows, out / REVIEWED_NAME)
-    problems = tuple(problem for each in done.values() for problem in each.problems)
-    return Rescored(rows=tuple(rows), problems=problems, n_failed=sum(len(each.failed) for each in done.values()))
+    problems = [problem for each in done.values() for problem in each.problems]
+    problems += filter(None, [outdated_agreement(out)])
+    return Rescored(
+        rows=tuple(rows), problems=tuple(problems), n_failed=sum(len(each.failed) for each in done.values())
+    )
 
 
 def case_line(row: ReviewedRow) -> str:

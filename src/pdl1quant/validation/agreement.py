@@ -175,13 +175,15 @@ def rank_correlation(first: Float64Array, second: Float64Array) -> Estimate:
     if n < MIN_CASES or not (np.ptp(first) and np.ptp(second)):
         return Estimate(value=None, n=n, why=_FEW if n < MIN_CASES else _one_constant(first, second))
     pairs = np.array(sorted(zip(first.tolist(), second.tolist(), strict=True)))  # no matter in which order they come
-    value = float(_rank_correlations(pairs[None, :, 0], pairs[None, :, 1])[0])
+    value = float(_rank_correlations(np.ones((1, n), np.int64), pairs)[0])
     rng = np.random.default_rng(_SEED)
     step = max(1, _DRAWN_AT_ONCE // n)
     drawn = []
     for start in range(0, _SAMPLES, step):
-        sample = pairs[rng.integers(0, n, (min(step, _SAMPLES - start), n))]
-        drawn.append(_rank_correlations(sample[..., 0], sample[..., 1]))
+        cases = rng.integers(0, n, (min(step, _SAMPLES - start), n))
+        cases += n * np.arange(len(cases))[:, None]
+        times = np.bincount(cases.ravel(), minlength=cases.size).reshape(cases.shape)
+        drawn.append(_rank_correlations(times, pairs))
     return _with_percentiles(value, np.concatenate(drawn), n=n, same=_ALWAYS_THE_SAME, sparse=_MOSTLY_TIED)
 
 
@@ -311,12 +313,24 @@ def _with_percentiles(value: float, drawn: Float64Array, *, n: int, same: str, s
     return Estimate(value=value, low=min(low, value), high=max(high, value), n=n)
 
 
-def _rank_correlations(first: Float64Array, second: Float64Array) -> Float64Array:
-    """(samples, n) twice -> (samples,): nan where a sample is constant."""
-    x, y = (stats.rankdata(each, axis=1) for each in (first, second))
-    x, y = (each - each.mean(axis=1, keepdims=True) for each in (x, y))
-    spread = np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1))
-    return _ratio((x * y).sum(axis=1), spread, least=0.0)
+def _rank_correlations(times: Int64Array, pairs: Float64Array) -> Float64Array:
+    """How often each of ``pairs`` (n, 2) is drawn (samples, n) -> (samples,): nan where a sample is constant.
+
+    Nothing is sorted but the pairs: the ranks of a sample follow from how often each value is in it.
+    """
+    x, y = (_centred_ranks(times, each) for each in pairs.T)
+    spread = np.sqrt((times * x**2).sum(axis=1) * (times * y**2).sum(axis=1))
+    return _ratio((times * x * y).sum(axis=1), spread, least=0.0)
+
+
+def _centred_ranks(times: Int64Array, scores: Float64Array) -> Float64Array:
+    """Rank of each score (n,) in samples that hold it ``times`` (samples, n), ties with their mean, less the middle."""
+    order = np.argsort(scores, kind="stable")
+    _, which, n_tied = np.unique(scores, return_inverse=True, return_counts=True)
+    tied = np.add.reduceat(np.take(times, order, axis=1), np.cumsum(n_tied) - n_tied, axis=1)
+    ranks = np.cumsum(tied, axis=1) - (tied - 1) / 2
+    middle = (times.sum(axis=1, keepdims=True) + 1) / 2
+    return np.asarray(np.take(ranks - middle, which, axis=1))
 
 
 def _cohen_kappas(counts: Float64Array) -> Float64Array:
