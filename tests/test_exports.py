@@ -136,6 +136,8 @@ def test_reviewed_exports_hold_what_a_person_said(out, to):
         table = anndata.read_h5ad(path).obs
     assert (table["cell_class"].astype(str) != table["reviewed_class"].astype(str)).sum() == 1
     assert table["reviewed_class"].iloc[tumour[0]] == "stroma"
+    if to == "csv":
+        assert "edited" in table["reviewed_flag_names"].iloc[tumour[0]].split(";")
 
 
 def read_segments(path):

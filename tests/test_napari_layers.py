@@ -57,8 +57,9 @@ def layers(out):
 def test_results_become_layers(layers):
     assert list(layers) == [
         "Slide", "Haematoxylin OD", "DAB OD", "Tissue", "Heat map", "Cells", "Centroids",
+        "Positive immune cells",
     ]  # fmt: skip
-    assert {name for name, layer in layers.items() if layer.visible} == {"Slide", "Cells"}
+    assert {name for name, layer in layers.items() if layer.visible} == {"Slide", "Cells", "Positive immune cells"}
     assert all(str(layer.units[0]) == "micrometer" for layer in layers.values())
 
 
@@ -122,14 +123,16 @@ def test_no_thread_is_left(make_napari_viewer, out):
     assert set(threading.enumerate()) <= before
 
 
-def test_without_a_screen_review_says_so(out, monkeypatch):
-    from pdl1quant.errors import UsageError
+def test_without_a_screen_or_such_an_image_review_says_so(out, monkeypatch):
+    from pdl1quant.errors import ReviewError, UsageError
     from pdl1quant.napari.opening import review_in_viewer
 
     monkeypatch.delenv("DISPLAY")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(UsageError, match="no screen"):
         review_in_viewer(out)
+    with pytest.raises(ReviewError, match="no image 'nope' in these results"):  # before any window opens
+        review_in_viewer(out, image="nope")
 
 
 def test_the_program_needs_no_viewer():

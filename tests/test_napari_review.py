@@ -165,8 +165,27 @@ def test_uncertain_cells_come_first_and_are_marked_and_one_is_added_where_it_is_
     added = work.review.state.table.iloc[n]
     assert added["cell_dab_od_mean"] > 0  # measured where it lies
     assert work.kind(n) == f"Lymphocyte, {'positive' if added['positive'] else 'negative'}"
+    assert work.desk.selection.tolist() == [n]
+    assert "made in the review" in work.widget.edits.selected.text()
+    assert "Esc ends adding" in work.message  # as long as a click adds
+    dots = work.viewer.layers["Positive immune cells"]
+    for key, is_dotted in (("P", True), ("N", False)):  # the outline of either has the same colour
+        work.press(key)
+        assert (n in dots.metadata["rows"]) == is_dotted
+        assert len(dots.data) == len(dots.metadata["rows"])
     work.press("Escape")
-    assert work.desk.mode == "select"
+    assert (work.desk.mode, work.message) == ("select", "")
+
+
+def test_the_axes_of_the_curve_are_written_out(qtbot):
+    from pdl1quant.napari.threshold_box import CurvePlot
+
+    plot = CurvePlot()
+    qtbot.addWidget(plot)
+    plot.resize(330, 170)
+    seen = plot.grab().toImage()
+    colours = {seen.pixelColor(x, y).name() for x in (0, seen.width() - 1) for y in range(seen.height())}
+    assert len(colours) == 1  # nothing is cut off at either side
 
 
 # --- regions ---------------------------------------------------------------------------------------------------------
@@ -182,6 +201,10 @@ def test_a_region_is_drawn_with_the_mouse_and_excludes(bench, out):
     work.settle()
     ((rule, geometry),) = work.review.regions
     assert (rule, geometry["type"]) == ("exclude", "Polygon")
+    layer, mpp = work.viewer.layers["Regions"], work.desk.scene.grids[0].mpp
+    for zoom in (0.05, 30):  # a line of some pixels of a slide is not seen when all of it is
+        work.viewer.scene.camera.zoom = zoom
+        assert 2 <= layer.edge_width[0] * mpp * zoom <= 4.5
     at = work.desk.scene.cells.centres_px
     middle = np.flatnonzero((np.abs(at - 256) < 40).all(axis=1))
     assert {work.kind(row) for row in middle} == {"Left out"}
@@ -197,7 +220,9 @@ def test_a_blind_reader_sees_no_machine_until_scored(bench, out):
     from pdl1quant.napari.number_box import HIDDEN
 
     work = bench(out, blind=True)
-    assert not any(work.viewer.layers[name].visible for name in ("Cells", "Centroids", "Heat map"))
+    assert not any(
+        work.viewer.layers[name].visible for name in ("Cells", "Centroids", "Positive immune cells", "Heat map")
+    )
     assert work.widget.numbers.text(1, 1) == ""
     assert work.widget.numbers._notes.text() == HIDDEN
     work.settle(400)

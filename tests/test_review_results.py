@@ -33,7 +33,7 @@ from pdl1quant.review import (
     say_of_case,
     write_review_labels,
 )
-from pdl1quant.training.labels import read_labels
+from pdl1quant.training.labels import read_labels, review_note
 from review_runs import make_results, open_review, run_of_two_phantoms, viable
 
 SOME_FAILED, WRONG_USAGE = 1, 2
@@ -65,6 +65,20 @@ def test_an_image_that_is_not_there_is_named_beside_those_that_are(out, n, known
     some = replace(results, images=(results.image("a"),) * n)
     with pytest.raises(ReviewError, match=rf"no image 'nope' in these results; they hold {re.escape(known)}$"):
         some.image("nope")
+
+
+def test_an_image_is_known_by_its_path_or_file_name_with_or_without_its_ending(out):
+    results = open_results(out)
+    named = [
+        replace(results.image("a"), name=f"{each}.tif", stem=each) for each in ("x/tile", "y/tile", "y/other", "x")
+    ]
+    some = replace(results, images=tuple(named))
+    for name in ("other", "other.tif", "y/other", "y/other.tif"):
+        assert some.image(name).stem == "y/other"
+    assert some.image("x").stem == "x"
+    for name in ("tile", "tile.tif"):
+        with pytest.raises(ReviewError, match=f"2 images are called '{name}'; say which: x/tile, y/tile"):
+            some.image(name)
 
 
 # --- cases -----------------------------------------------------------------------------------------------------------
@@ -304,6 +318,8 @@ def test_training_reads_the_labels_of_a_review(tmp_path):
     label_many(out)
     write_review_labels(out)
     labels = read_labels([write_review_labels(out)])  # its own file is replaced, one of others is not
+    assert review_note(labels).startswith(f"{len(labels)} labels are of a review, 0 of cells that it offered")
+    assert review_note(labels.drop(columns="uncertain_first")) == ""
     assert labels["cell_class"].value_counts().min() >= 20
     assert {path.resolve() for path in labels["path"]} == {tmp_path / "tiles" / f"{name}.png" for name in "ab"}
     mine = out / "labels_from_reviews.csv"

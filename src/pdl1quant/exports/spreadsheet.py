@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ROWS_AT_A_TIME = 50_000
+_NAMED = {"flags": "flag_names", "reviewed_flags": "reviewed_flag_names"}
+"""Columns of flags -> the columns that say them in words."""
 
 
 def write_cells_csv(source: Source, path: Path) -> None:
-    r"""Write one row per cell: image, case, then the columns of the cells table, ``flag_names`` beside ``flags``.
+    r"""Write one row per cell: image, case, then the columns of the cells table, flags in words beside them.
 
     UTF-8, lines end with ``\n``, decimal points, ``true`` and ``false``; an undefined or infinite value is an empty
     cell. A text that a spreadsheet would run as a formula gets a leading apostrophe; numbers are left as they are.
@@ -48,6 +50,6 @@ def _as_text(cells: pd.DataFrame) -> pd.DataFrame:
                 columns[str(name)] = values.where(np.isfinite(values))
             case _:
                 columns[str(name)] = values
-        if name == "flags":
-            columns["flag_names"] = flag_names(values)
+        if name in _NAMED:
+            columns[_NAMED[str(name)]] = flag_names(values)
     return pd.DataFrame(columns)

@@ -17,6 +17,7 @@ from pdl1quant.napari.drawing import Drawing
 from pdl1quant.napari.layers import (
     CELLS,
     CENTRES,
+    DOTS,
     DRAWN,
     HEAT,
     NAMES,
@@ -25,6 +26,7 @@ from pdl1quant.napari.layers import (
     STALE,
     add_layers,
     fresh_centres,
+    fresh_dots,
     fresh_heat,
     from_layer,
     look_at_region,
@@ -51,7 +53,12 @@ if TYPE_CHECKING:
 
 HIDDEN = "hidden until you gave your own score (tab Case)"
 NOTHING = np.zeros(0, np.intp)
-MACHINE_LAYERS = (CELLS, CENTRES, HEAT)
+MODE_HINTS = {
+    "add": "click where a cell is missing; Esc ends adding",
+    "split": "click into both parts of the selected cell; Esc leaves it whole",
+}
+"""What is said as long as a click does something else than select."""
+MACHINE_LAYERS = (CELLS, CENTRES, DOTS, HEAT)
 """What a blind reader must not see."""
 
 
@@ -88,6 +95,7 @@ class Desk(QObject):
         self._passed_over: set[int] = set()
         self._split_at: list[Float64Array] = []
         viewer.scene.camera.events.zoom.connect(self._spread_names)
+        viewer.scene.camera.events.zoom.connect(self._drawing.thicken)
 
     @property
     def review(self) -> Review | None:
@@ -114,7 +122,7 @@ class Desk(QObject):
                 self._drawing.forget()
             self.results, self.scene = results, scene
             self.add_layers([*scene_layers(scene), selected_layer(scene)])
-            for name in (CENTRES, HEAT):
+            for name in (CENTRES, DOTS, HEAT):
                 if (layer := self.layer(name)) is not None:
                     layer.events.visible.connect(self._freshen)
             self._drawing.show()
@@ -160,7 +168,7 @@ class Desk(QObject):
     def _show_machine(self, *, shown: bool) -> None:
         for name in MACHINE_LAYERS:
             if (layer := self.layer(name)) is not None:
-                layer.visible = shown and (name == CELLS or (name == CENTRES and self.layer(CELLS) is None))
+                layer.visible = shown and (name in (CELLS, DOTS) or (name == CENTRES and self.layer(CELLS) is None))
 
     # --- selecting ---
     def select(self, rows: IntpArray, *, offered: int | None = None) -> None:
@@ -257,7 +265,7 @@ class Desk(QObject):
             self.scene.review.edit(kind, reviewer=self.reviewer, **said)
         self.refresh()  # a refused edit has taken in those of others, too
         if not told:
-            self.said.emit("")
+            self.said.emit(MODE_HINTS.get(self.mode, ""))
         return not told
 
     def edit_selected(self, kind: EditKind, to: Any = None) -> None:
@@ -281,6 +289,7 @@ class Desk(QObject):
             made = added_cell(self.scene, x_px, y_px, cell_class=self.added_class)
             if not self.edit(EditKind.ADD, made=[made]):
                 return
+            self._select_last(1)  # so that it is seen what it counts as, and the next key is about it
             if why := excluding_text(self.scene.review, -1):
                 self.said.emit(f"added, and left out of the score as the run leaves out such cells: {why}")
             elif not made.measurements:
@@ -346,7 +355,8 @@ class Desk(QObject):
             done = (review.redo if redo else review.undo)(reviewer=self.reviewer.strip())
         self.refresh()
         if not told:
-            self.said.emit("" if done else f"{self.reviewer or 'nobody'} has nothing to {'redo' if redo else 'undo'}")
+            hint = MODE_HINTS.get(self.mode, "")
+            self.said.emit(hint if done else f"{self.reviewer or 'nobody'} has nothing to {'redo' if redo else 'undo'}")
 
     def refresh(self) -> None:
         """Show what edits changed."""
@@ -356,7 +366,7 @@ class Desk(QObject):
         rows = review.changed_rows()
         if rows.size:
             cells.update(rows)
-            self._colour(CENTRES, HEAT)
+            self._colour(CENTRES, DOTS, HEAT)
         gone = self.selection[cells.kinds[self.selection] < 0]
         if gone.size:
             self.select(np.setdiff1d(self.selection, gone).astype(np.intp))
@@ -366,7 +376,7 @@ class Desk(QObject):
     def look_at(self, dab_od: float) -> None:
         """Colour the cells as they would count at another DAB cut-off; nothing that is counted changes."""
         if self.scene is not None and self.scene.cells.look_at(dab_od):
-            self._colour(CENTRES)
+            self._colour(CENTRES, DOTS)
 
     def _colour(self, *others: str) -> None:
         """Show the kinds of the cells, also in other layers; those that are hidden when they are shown again."""
@@ -378,7 +388,7 @@ class Desk(QObject):
         self._freshen()
 
     def _freshen(self) -> None:
-        for name, bring in ((CENTRES, fresh_centres), (HEAT, fresh_heat)):
+        for name, bring in ((CENTRES, fresh_centres), (DOTS, fresh_dots), (HEAT, fresh_heat)):
             layer = self.layer(name)
             if self.scene is not None and layer is not None and layer.visible and layer.metadata.pop(STALE, False):
                 bring(layer, self.scene)
@@ -387,8 +397,7 @@ class Desk(QObject):
     def set_mode(self, mode: str) -> None:
         """Say what a click does."""
         self.mode, self._split_at = mode, []
-        hints = {"add": "click where a cell is missing", "split": "click into both parts of the selected cell"}
-        self.said.emit(hints.get(mode, ""))
+        self.said.emit(MODE_HINTS.get(mode, ""))
         self.mode_changed.emit(mode)
 
     def draw_region(self) -> None:

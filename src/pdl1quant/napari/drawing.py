@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pdl1quant.napari.desk import Desk
     from pdl1quant.review import RoiRule
 
+LINE_PX = 3.0
+"""On the screen."""
+_SAME_WIDTH = 1.5
+"""Lines that are no more than so much wider or thinner than they should be are left: each is cut anew."""
 _SAME_PX = 0.05
 """Outlines in the ledger are rounded to a hundredth of a pixel."""
 
@@ -63,10 +67,22 @@ class Drawing:
         self._desk.add_layers([region_layer(scene, drawn)])
         layer = self._desk.layer(REGIONS)
         layer.current_edge_color = NOT_TAKEN_RGB  # else what is drawn next looks like the last region
+        self.thicken()
         for happened in (layer.events.data, layer.events.features):  # what is pasted says the second alone
             happened.connect(self._touched)
         layer.bind_key("Escape", lambda _: self._desk.let_go(), overwrite=True)
         self._desk.to_cells()
+
+    def thicken(self, _: object = None) -> None:
+        """Let the lines be as wide on the screen at any zoom: on a whole slide those of a few pixels are not seen."""
+        scene, layer = self._desk.scene, self._desk.layer(REGIONS)
+        if scene is None or layer is None or str(layer.mode).startswith("add"):
+            return
+        width = LINE_PX / (self._desk.viewer.scene.camera.zoom * scene.grids[0].mpp)
+        if not 1 / _SAME_WIDTH < width / layer.current_edge_width < _SAME_WIDTH:
+            with self._unheard():
+                layer.current_edge_width = width
+                layer.edge_width = width
 
     def keep(self) -> None:
         """Remember what was drawn and not taken, before the layers of an image go."""

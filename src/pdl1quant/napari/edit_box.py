@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QLabe
 
 from pdl1quant.model import CellClass
 from pdl1quant.napari.hands import key_actions
+from pdl1quant.napari.layers import DOTTED
 from pdl1quant.outputs.palette import KINDS
 from pdl1quant.review import RoiRule, cell_text
 
@@ -91,7 +92,7 @@ class LegendBox(QGroupBox):
         grid = QGridLayout(self)
         for number, kind in enumerate(KINDS):
             swatch = QLabel()
-            swatch.setPixmap(_swatch(kind.rgb, has_dot=kind.has_dot))
+            swatch.setPixmap(_swatch(kind.rgb, has_dot=number in DOTTED))
             row, column = number % 6, 2 * (number // 6)
             grid.addWidget(swatch, row, column)
             grid.addWidget(QLabel(kind.name), row, column + 1)
@@ -109,7 +110,7 @@ def _without_state(call: Callable[[], object]) -> Callable[[bool], None]:
 
 
 def _swatch(rgb: tuple[int, int, int], *, has_dot: bool) -> QPixmap:
-    """A frame of a colour on white, as an outline is on glass; with a dot for what counts as positive."""
+    """A frame of a colour on white, as an outline is on glass; with the dot that the picture has."""
     picture = QPixmap(_SWATCH_PX, _SWATCH_PX)
     picture.fill(QColor(*rgb))
     painter = QPainter(picture)

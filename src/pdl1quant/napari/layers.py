@@ -10,6 +10,7 @@ from napari.layers import Layer
 
 from pdl1quant.napari import colours
 from pdl1quant.napari.region_names import NAME, NAME_SIZE
+from pdl1quant.outputs.palette import KINDS
 from pdl1quant.outputs.regions import STYLES
 from pdl1quant.review import RoiRule, ellipse_ring, rings_of
 from pdl1quant.slides.roi import CENTRE
@@ -19,12 +20,12 @@ from pdl1quant.views.scene import ARTEFACT_UM
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pdl1quant.model import BoolArray, Float64Array, Slide, SlideGrid
+    from pdl1quant.model import BoolArray, Float64Array, IntpArray, Slide, SlideGrid
     from pdl1quant.views import LevelArray, RegionView, Scene
 
 LayerData: TypeAlias = tuple[Any, dict[str, Any], str]
 
-ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, DRAWN, NAMES, REGIONS, SELECTED = (
+ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, DOTS, DRAWN, NAMES, REGIONS, SELECTED = (
     "Slide",
     "Haematoxylin OD",
     "DAB OD",
@@ -33,18 +34,27 @@ ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, D
     "Heat map",
     "Cells",
     "Centroids",
+    "Positive immune cells",
     "Drawn for the run",
     "Names of regions",
     "Regions",
     "Selected",
 )
 """Names of the layers, from the bottom."""
+ROWS = "rows"
+"""Key in the metadata of the dots: the rows of the cells that have one."""
 STALE = "stale"
 """Key in the metadata of a layer that does not show the last edits: nobody looks at it."""
 OUTLINE_PX = {CELLS: 2, DRAWN: 3}
 OD_LIMITS = (0.0, 1.0)
 """Densities from none to dark brown; the grades of DAB end at 0.6."""
 CENTRE_UM = 3.0
+DOTTED = tuple(
+    number
+    for number, kind in enumerate(KINDS)
+    if kind.has_dot and any(other.rgb == kind.rgb and not other.has_dot for other in KINDS)
+)
+"""Kinds whose outline has the colour of another: a dot tells that they are positive."""
 SELECTED_UM = 22.0
 """Around a tumour cell, not on it."""
 RULE, REGION, NOT_TAKEN = "rule", "region", ""
@@ -76,6 +86,7 @@ def scene_layers(scene: Scene) -> list[LayerData]:
         meta = {**placed, "name": CELLS, "colormap": colours.cell_colours(), "opacity": 0.85}
         layers.append((_one_or_all(levels), meta | {"multiscale": len(levels) > 1}, "labels"))
     layers.append(_centre_layer(scene, placed))
+    layers.append(_dot_layer(scene, placed))
     if scene.regions.regions:
         layers += _drawn_layers(scene.regions, grid, placed)
     return layers
@@ -182,6 +193,15 @@ def fresh_centres(layer: Any, scene: Scene) -> None:
         setattr(layer, name, value)
 
 
+def fresh_dots(layer: Any, scene: Scene) -> None:
+    """Show which immune cells are positive as the cells are now."""
+    rows = _dotted_rows(scene)
+    if not np.array_equal(rows, layer.metadata[ROWS]):
+        layer.metadata[ROWS] = rows
+        layer.data = to_layer(scene.cells.centres_px[rows], scene.grids[0])
+        layer.face_color = _dot_colours(scene, rows)
+
+
 def fresh_heat(layer: Any, scene: Scene) -> None:
     """Show the map as the review is now."""
     layer.data = heat_map(scene.review).fine_steps(*layer.data.shape)
@@ -245,6 +265,21 @@ def _centre_layer(scene: Scene, placed: dict[str, Any]) -> LayerData:
     meta = {"name": CENTRES, "size": CENTRE_UM / scene.grids[0].mpp, "border_width": 0, **placed}
     meta |= {"visible": not scene.cells.has_outlines, **centre_colours(scene)}
     return points, meta, "points"
+
+
+def _dot_layer(scene: Scene, placed: dict[str, Any]) -> LayerData:
+    rows = _dotted_rows(scene)
+    meta = {"name": DOTS, "size": CENTRE_UM / scene.grids[0].mpp, "border_width": 0.15, "border_color": "white"}
+    meta |= {"face_color": _dot_colours(scene, rows), "metadata": {ROWS: rows}, "ndim": 2, **placed}
+    return to_layer(scene.cells.centres_px[rows], scene.grids[0]), meta, "points"
+
+
+def _dotted_rows(scene: Scene) -> IntpArray:
+    return np.flatnonzero(np.isin(scene.cells.kinds, DOTTED))
+
+
+def _dot_colours(scene: Scene, rows: IntpArray) -> Any:
+    return colours.kind_colours()[scene.cells.kinds[rows]] if rows.size else "transparent"
 
 
 def _drawn_layers(view: RegionView, grid: SlideGrid, placed: dict[str, Any]) -> list[LayerData]:

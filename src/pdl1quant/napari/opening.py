@@ -39,10 +39,14 @@ def review_in_viewer(
     ------
     UsageError
         There is no screen, or ``out`` holds no results that this version reads.
+    ReviewError
+        There is no such image, or more than one.
     """
+    results = open_results(out)  # what is no folder of results, or not of them, is said before a window opens
+    if image is not None:
+        results.image(image)
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise UsageError("review: there is no screen (DISPLAY is not set); correct in QuPath, then use review-import")
-    open_results(out)  # what is no folder of results is said before a window opens
     set_backend(TriangulationBackend.pure_python)  # the others compile for seconds before the first shape
     viewer = napari.Viewer(title=f"{out.name}: review")
     widget = ReviewWidget(viewer)

@@ -163,12 +163,14 @@ class CurvePlot(QWidget):
         """Axes, curves, two upright lines."""
         painter = QPainter(self)
         painter.setRenderHint(QPainter.Antialiasing)
-        frame = QRectF(38, 8, self.width() - 50, self.height() - 34)
+        text = self.fontMetrics()
+        left, right = text.horizontalAdvance("100 %") + 6, text.horizontalAdvance("0.8 OD") / 2 + 2
+        frame = QRectF(left, 8, self.width() - left - right, self.height() - 34)
         painter.setPen(QPen(_RUN, 1))
         painter.drawRect(frame)
         for percent in (0, 50, 100):
             place = self._place(frame, CUT_OFFS[0], percent)
-            painter.drawText(QRectF(0, place.y() - 8, 34, 16), Qt.AlignRight | Qt.AlignVCenter, f"{percent} %")
+            painter.drawText(QRectF(0, place.y() - 8, left - 4, 16), Qt.AlignRight | Qt.AlignVCenter, f"{percent} %")
         for od in (0.2, 0.4, 0.6, 0.8):
             place = self._place(frame, od, 0)
             painter.drawText(QRectF(place.x() - 30, frame.bottom() + 4, 60, 16), Qt.AlignCenter, f"{od} OD")

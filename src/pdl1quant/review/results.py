@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -35,7 +35,7 @@ from pdl1quant.whole_slides.kept_regions import regions_said
 from pdl1quant.whole_slides.waiting import NestGround, nest_grounds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
@@ -109,15 +109,22 @@ class Results:
     """What the map of a microarray says of its cores, in the order of the slides."""
 
     def image(self, name: str) -> ImageResult:
-        """The image whose results lie at ``name``, or that is called so.
+        """The image whose results lie at ``name``, or that is called so: by its path, or its file name alone.
+
+        Either may lack its ending; what fits the whole path goes before what fits the file name.
 
         Raises
         ------
         ReviewError
             There is none, or more than one.
         """
-        found = [image for image in self.images if image.stem == name]
-        found = found or [image for image in self.images if image.name == name]
+        ways: tuple[Callable[[ImageResult], str], ...] = (
+            lambda image: image.stem,
+            lambda image: image.name,
+            lambda image: PurePosixPath(image.name).name,
+            lambda image: PurePosixPath(image.name).stem,
+        )
+        found = next(filter(None, ([each for each in self.images if way(each) == name] for way in ways)), [])
         if len(found) == 1:
             return found[0]
         if found:

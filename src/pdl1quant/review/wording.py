@@ -99,7 +99,9 @@ def cell_text(review: Review, row: int) -> str:
     parts = [
         f"{str(now['cell_class'].iloc[0]).capitalize()}, {positive}",
         f"membrane {_od(cell['membrane_dab_od_run'])}, cytoplasm {_od(cell['cytoplasm_dab_od_mean'])} OD",
-        f"tumour with probability {cell['tumour_probability']:.2f}",
+        f"tumour with probability {cell['tumour_probability']:.2f}"
+        if row < len(review.cells)
+        else "made in the review",
         *flags,
     ]
     return "; ".join(parts)

@@ -20,6 +20,8 @@ PLACE = ("x_px", "y_px")
 COLUMNS = ("image", *PLACE, "cell_class")
 SLIDE = "slide"
 """Optional: cells of one slide (or case) are held out together, and its images share their staining."""
+UNCERTAIN = "uncertain_first"
+"""Of the labels of a review: whether the cell was offered because the run was unsure of it."""
 _NO_TEXT = {b"PK": "a workbook or an archive", b"\x1f\x8b": "compressed", b"PAR1": "Parquet that is not named so"}
 """First bytes of what is mistaken for a CSV."""
 MIN_CELLS = 20
@@ -64,6 +66,17 @@ def read_labels(files: Sequence[Path], *, images: Path | None = None) -> pd.Data
 def names_slides(labels: pd.DataFrame) -> bool:
     """Whether the labels name their slides; without that each image counts as one."""
     return bool((labels[SLIDE] != labels["path"].map(str)).any())
+
+
+def review_note(labels: pd.DataFrame) -> str:
+    """What figures on labels of a review are of; empty where no label is of one."""
+    if UNCERTAIN not in labels:
+        return ""
+    of_review = labels[UNCERTAIN].dropna().astype(bool)
+    return (
+        f"{len(of_review):,} labels are of a review, {of_review.sum():,} of cells that it offered as uncertain: "
+        "the figures are of cells that a person chose or was offered to correct, not of all cells"
+    )
 
 
 def check_classes(names: pd.Series[str], *, what: str = "labelled") -> None:
@@ -133,6 +146,8 @@ def _checked(table: pd.DataFrame, file: Path, folder: Path) -> pd.DataFrame:
     lost = pd.Series({name: not name or not path.is_file() for name, path in paths.items()}, dtype=bool)
     _refuse(names.map(lost).astype(bool), names, file, f"is no image in {folder}; give --images FOLDER, or mend it")
     checked = pd.DataFrame({"path": names.map(paths), "image": names, **numbers, "cell_class": classes})
+    if UNCERTAIN in table:
+        checked[UNCERTAIN] = table[UNCERTAIN].astype(str).str.strip().str.lower() == "true"
     if SLIDE not in table:
         return checked
     slides = table[SLIDE].fillna("").astype(str).str.strip()

@@ -13,9 +13,10 @@ import pandas as pd
 from pdl1quant import __version__
 from pdl1quant.extras import import_extra
 from pdl1quant.naming import segmenter_name
+from pdl1quant.outputs.captions import plural
 from pdl1quant.training.collect import MATCH_UM, LabelledCells, collect_cells
 from pdl1quant.training.fit import fit_classifier
-from pdl1quant.training.labels import check_classes, names_slides, read_labels
+from pdl1quant.training.labels import check_classes, names_slides, read_labels, review_note
 from pdl1quant.training.write import claim_folder, write_classifier
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def train(job: TrainingJob, *, say: Callable[[str], None] = lambda _: None) -> C
     claim_folder(job.output, overwrite=job.overwrite)
     labels = read_labels(job.labels, images=job.images)
     cells = collect_cells(labels, config=job.config, mpp=job.mpp, white=job.white, say=say)
-    notes = [_matched_line(cells)]
+    notes = [_matched_line(cells), *filter(None, [review_note(labels)])]
     if not names_slides(labels):
         notes.append("no column slide: each image counts as a slide; images of one slide make the figures flatter")
     check_classes(pd.Series(cells.classes, dtype=str), what="matched to measured cells")
@@ -125,9 +126,8 @@ def _matched_line(cells: LabelledCells) -> str:
 def _origin(job: TrainingJob, cells: LabelledCells) -> str:
     n_slides = len(set(cells.slides))
     names = ", ".join(path.name for path in job.labels)
-    return (
-        f"{len(cells.classes)} cells in {cells.n_images} images of {n_slides} slides, labelled by a person ({names})."
-    )
+    images, slides = plural(cells.n_images, "image"), plural(n_slides, "slide")
+    return f"{len(cells.classes)} cells in {images} of {slides}, labelled by a person ({names})."
 
 
 def _hashes(job: TrainingJob) -> dict[str, str]:
