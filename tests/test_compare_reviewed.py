@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from batch_runs import Deaf, draw_tile, run
 from pdl1quant.errors import UsageError
 from pdl1quant.model import Status
-from pdl1quant.outputs.compared_scores import outdated_agreement
+from pdl1quant.outputs.compared_scores import MARK_NAME, outdated_agreement, scores_mark
 from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
 from pdl1quant.outputs.scores_table import read_scores, write_scores
 from pdl1quant.report.gather import open_run
@@ -19,6 +20,7 @@ from test_compare_readers import compare, measure, out, page_of, rows_of, said_o
 
 REVIEWED = {"Case C": 30.0, "Case I": 41.0}
 """TPS after a review."""
+TOLD = "agreement/agreement.html: compares readers with earlier scores; run pdl1quant compare again"
 
 
 def reviewed_row(row, **changes):
@@ -137,6 +139,19 @@ def test_a_review_of_other_scores_is_not_shown_as_one_of_these(out):  # noqa: F8
     assert sorted(open_run(out).reviewed) == sorted(row.case for row in rows_of(out) if row.case != "Case C")
 
 
+def test_a_resumed_run_with_more_images_says_that_the_comparison_is_of_earlier_scores(tmp_path):
+    out = tmp_path / "out"  # noqa: F811
+    draw_tile(tmp_path / "tiles" / "a.png")
+    run(tmp_path / "tiles", out)
+    page = out / "agreement" / "agreement.html"
+    page.parent.mkdir()
+    page.write_text(f'<meta name="{MARK_NAME}" content="{scores_mark(out, with_reviewed=False)}">')
+    assert outdated_agreement(out) == ""
+    draw_tile(tmp_path / "tiles" / "b.png", seed=1)
+    run(tmp_path / "tiles", out, resume=True, listener=(listener := Deaf()))
+    assert listener.complaints[-1] == TOLD
+
+
 def test_a_comparison_of_earlier_scores_is_told_by_report_and_recount(tmp_path, pdl1quant):
     out = make_results(tmp_path)  # noqa: F811
     readers = write_wide(tmp_path / "readers.csv", {"case": ["45"]}, ["Ada"])
@@ -147,12 +162,11 @@ def test_a_comparison_of_earlier_scores_is_told_by_report_and_recount(tmp_path, 
     assert rescore(out).problems == ()
     rows = read_scores(out / "scores.csv")
     write_scores([replace(row, tissue_mm2=1.5) for row in rows], out / "scores.csv")
-    told = "agreement/agreement.html: compares readers with earlier scores; run pdl1quant compare again"
-    assert rescore(out).problems == (told,)
+    assert rescore(out).problems == (TOLD,)
     code, _, errors = pdl1quant("report", out)
-    assert (code, errors) == (0, f"pdl1quant: {told}\n")
-    assert told in (out / "report.html").read_text(encoding="utf-8")
+    assert (code, errors) == (0, f"pdl1quant: {TOLD}\n")
+    assert TOLD in (out / "report.html").read_text(encoding="utf-8")
     compare(out, readers)
     _, _, errors = pdl1quant("report", out)
     assert errors == ""
-    assert told not in (out / "report.html").read_text(encoding="utf-8")
+    assert TOLD not in (out / "report.html").read_text(encoding="utf-8")
