@@ -336,3 +336,25 @@ def test_a_link_that_points_to_itself_is_no_output(pdl1quant, tiles, tmp_path):
         assert code == 1
         assert one_line(errors)
         assert "cannot be made or read" in errors
+
+
+def test_a_run_goes_on_where_there_is_no_output(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    with console.Terminal() as terminal:
+        terminal.begin(1)
+        terminal.complain("a.png: the file is empty; copy or export it again")
+        terminal.control_done(["negative control"])
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_run_goes_on_when_the_reader_of_its_output_has_gone(name, monkeypatch):
+    """As with ``| head``, or in a terminal that was closed; what waits in the stream fails no more when it ends."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, name, stream)
+        with console.Terminal() as terminal:
+            for _ in range(2):
+                terminal.complain("a.png: the file is empty; copy or export it again")
+                terminal.control_done(["negative control"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdl1quant.batch.inputs import skipped_warnings, spelling_warnings
+from pdl1quant.batch.inputs import skipped_warnings, spelling_warnings, twin_warnings
 from pdl1quant.batch.work import Image
 from pdl1quant.errors import UnreadableError, UsageError
 from pdl1quant.slides.cases import CaseRow, read_cases
@@ -82,6 +82,15 @@ def test_cases_that_differ_in_capitals_or_spaces_are_named_in_one_line():
     assert spelling_warnings(cases("P1", "P1", "P2")) == ()
     (line,) = spelling_warnings(cases("P1", "p1", "P2", "Fall 3", "fall3", "P1"))
     assert line.startswith("names of cases that differ in capitals or spaces only: P1 = p1?, Fall 3 = fall3?; ")
+
+
+def test_images_that_may_be_one_field_in_two_formats_are_named_in_one_line():
+    def images(*names):
+        return [Image(path=Path("P1", name), name=name, stem="", case="P1") for name in names]
+
+    assert twin_warnings([*images("a.tif", "b.tif", "a_1.tif"), *images("sub/a.png")]) == ()
+    (line,) = twin_warnings(images("a.tif", "A.JPG", "b.ome.tif", "b.png", "c.tif"))
+    assert line.startswith("names of images that differ in their endings only: a.tif = A.JPG?, b.ome.tif = b.png?; ")
 
 
 def test_single_file_has_its_own_folder_as_root(tmp_path):

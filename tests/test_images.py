@@ -18,6 +18,7 @@ from PIL import Image, ImageOps
 
 from pdl1quant.errors import NotColourError, Pdl1QuantError, PixelSizeError, RefusedError, UnreadableError, UsageError
 from pdl1quant.model import Rect
+from pdl1quant.outputs.png import encode_png
 from pdl1quant.slides.hashing import hash_input
 from pdl1quant.slides.images import read_image
 from pdl1quant.slides.opening import open_slide
@@ -90,6 +91,16 @@ def test_odd_file_is_read_upright_in_its_colours(name, notes, field, capfd):
     if name != "fluorescence.tif":
         lossy = name.endswith(".jpg")  # of quality 100: only rounding
         assert np.abs(image.rgb.astype(int) - expected).mean() <= (1 if lossy else 0)
+
+
+def test_own_pictures_are_no_input(field, tmp_path):
+    """An overlay shows outlines, dots and a legend; it would be scored as tissue."""
+    path = tmp_path / "field.png"
+    path.write_bytes(encode_png(field, texts={"Software": "pdl1quant 0.1.0"}))
+    with pytest.raises(RefusedError, match=r"^field\.png: a picture that pdl1quant drew .*; give the image .*$"):
+        read_image(path, mpp=0.5)
+    path.write_bytes(encode_png(field, texts={"Software": "paint 1.0"}))
+    assert np.array_equal(read_image(path, mpp=0.5).rgb, field)
 
 
 @pytest.mark.parametrize(("name", "message"), documented("Refused"))

@@ -29,11 +29,11 @@ EOSIN = np.array([0.07, 0.99, 0.11])
 FAST_RED = np.array([0.21, 0.85, 0.48])
 
 
-def in_other_stain(phantom, vector):
+def in_other_stain(phantom, vector, *, wash_od=0.25):
     """The phantom with its brown, and a wash over all tissue, in another colour."""
     blue = phantom.od.haematoxylin
     vector = vector / np.linalg.norm(vector)
-    tissue = 0.25 * (phantom.cell > 0) + phantom.od.dab
+    tissue = wash_od * (phantom.cell > 0) + phantom.od.dab
     haematoxylin = np.array([0.650, 0.704, 0.286])
     light = 245 * 10.0 ** -(blue[..., None] * haematoxylin + tissue[..., None] * vector)
     return np.clip(light, 0, 255).astype(np.uint8)
@@ -78,6 +78,21 @@ def test_pink_and_red_stains_are_refused(vector):
     with pytest.raises(NotHdabError, match="not haematoxylin and DAB") as caught:
         check_hdab(pixels(in_other_stain(phantom, vector)), WHITE)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("vector", [FAST_RED, EOSIN])
+def test_red_on_some_membranes_alone_is_no_dab(vector):
+    """A third of the cells stained: less than ``MAX_FOREIGN_SHARE`` of all that is stained is red."""
+    phantom = render_phantom(PhantomSettings(size_px=256, tps_pct=30.0), seed=1)
+    with pytest.raises(NotHdabError, match="not haematoxylin and DAB"):
+        check_hdab(pixels(in_other_stain(phantom, vector, wash_od=0.0)), WHITE)
+
+
+def test_red_beside_brown_is_accepted():
+    """Blood or a pen mark in an H-DAB field."""
+    rgb = render_phantom(PhantomSettings(size_px=256, pattern="membrane", tps_pct=50.0), seed=1).rgb.copy()
+    rgb[:50, :100] = (230, 110, 140)
+    check_hdab(pixels(rgb), WHITE)
 
 
 @pytest.mark.parametrize("colour", [(60, 160, 80), (40, 200, 220)])

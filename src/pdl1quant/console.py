@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +20,7 @@ from pdl1quant.outputs.files import REPORT_NAME
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
-    from typing import Self
+    from typing import IO, Self
 
     from rich.progress import TaskID
 
@@ -79,12 +81,15 @@ _INDENT = "    "
 class Terminal:
     """Listens to a run: results to standard output, progress and errors to standard error.
 
-    The bar appears only where standard error is a terminal and ``quiet`` is off; ``quiet`` leaves the errors.
+    The bar appears only where standard error is a terminal and ``quiet`` is off; ``quiet`` leaves the errors. Where
+    nobody reads either any more (`_Stream`) the run goes on.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._errors = Console(stderr=True, markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self._output = _Stream("stdout")
+        errors = cast("IO[str]", _Stream("stderr"))
+        self._errors = Console(file=errors, markup=False, highlight=False, emoji=False, soft_wrap=True)
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -144,11 +149,60 @@ class Terminal:
     def _say(self, line: str) -> None:
         if self._quiet:
             return
-        if sys.stdout.isatty():  # on the bar's own terminal: let the bar step aside
+        if self._output.isatty():  # on the bar's own terminal: let the bar step aside
             self._errors.print(_plain(line), soft_wrap=True)
         else:
-            sys.stdout.write(_encodable(_plain(line)) + "\n")
-            sys.stdout.flush()
+            self._output.write(_encodable(_plain(line), self._output.encoding) + "\n")
+            self._output.flush()
+
+
+class _Stream:
+    """Standard output or error, which may be missing or fail: a terminal that was closed, a pipe whose reader has gone.
+
+    The results are in files, so what cannot be said is dropped, and no run ends for it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def encoding(self) -> str:
+        """Of the stream, where there is one."""
+        return getattr(getattr(sys, self._name), "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        """Whether a person looks at it."""
+        with suppress(AttributeError, ValueError):  # missing, closed
+            return bool(getattr(sys, self._name).isatty())
+        return False
+
+    def fileno(self) -> int:
+        """Its number in the process."""
+        return int(getattr(sys, self._name).fileno())
+
+    def write(self, text: str) -> int:
+        """Write, if it can be."""
+        try:
+            getattr(sys, self._name).write(text)
+        except (AttributeError, ValueError, OSError):
+            self._let_go()
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what was written, if it can be."""
+        try:
+            getattr(sys, self._name).flush()
+        except (AttributeError, ValueError, OSError):
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Have the rest go nowhere: what waits in the stream would fail once more when the program ends."""
+        with suppress(AttributeError, ValueError, OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            try:
+                os.dup2(nowhere, self.fileno())
+            finally:
+                os.close(nowhere)
 
 
 def case_lines(report: CaseReport) -> list[str]:
@@ -251,6 +305,5 @@ def _plain(line: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
-def _encodable(line: str) -> str:
-    encoding = sys.stdout.encoding or "utf-8"
+def _encodable(line: str, encoding: str) -> str:
     return line.encode(encoding, errors="replace").decode(encoding)

@@ -158,6 +158,19 @@ def spelling_warnings(images: Sequence[Image]) -> tuple[str, ...]:
     return (f"names of cases that differ in capitals or spaces only: {named(alike)}; {advice}",)
 
 
+def twin_warnings(images: Sequence[Image]) -> tuple[str, ...]:
+    """Which images of a folder differ in their endings only, in one line; they may be one field, exported twice."""
+    twins: dict[tuple[Path, str], list[str]] = {}
+    for image in images:
+        stem = image.path.stem.casefold().removesuffix(".ome")
+        twins.setdefault((image.path.parent, stem), []).append(image.name)
+    alike = [" = ".join(names) + "?" for names in twins.values() if len(names) > 1]
+    if not alike:
+        return ()
+    advice = "each counts, so where they are one field, take all but one away"
+    return (f"names of images that differ in their endings only: {named(alike)}; {advice}",)
+
+
 def shared_warnings(counted: Iterable[Image]) -> tuple[str, ...]:
     """Which images are the same, byte for byte, in several cases, in one line: one of the cases is not their own.
 

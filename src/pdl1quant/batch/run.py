@@ -35,6 +35,7 @@ from pdl1quant.batch.inputs import (
     skipped_warnings,
     spelling_warnings,
     table_warnings,
+    twin_warnings,
 )
 from pdl1quant.batch.job import Job, Listener, Summary
 from pdl1quant.batch.ledger import Ledger
@@ -150,6 +151,7 @@ def _run(
         *astray,
         *table_warnings(images, job.cases),
         *spelling_warnings(images),
+        *twin_warnings(images),
         *region_warnings(images, job.roi),
     ):
         listener.complain(message)
