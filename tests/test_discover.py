@@ -255,6 +255,11 @@ def test_cases_are_read_with_their_free_columns(tmp_path, images, content):
     }
 
 
+def test_an_image_may_be_named_by_its_whole_path(tmp_path, images):
+    rows = read_cases(table(tmp_path, f"image,case\n{Path('/t/P1/a.png').absolute()},K\n"), images)
+    assert rows == {Path("/t/P1/a.png"): CaseRow(case="K", extra={})}
+
+
 def test_a_separator_in_the_name_of_a_column_separates_nothing(tmp_path, images):
     rows = read_cases(table(tmp_path, 'image,case,"size; mm"\nb.png,K,3\n'), images)
     assert rows == {Path("/t/P2/b.png"): CaseRow(case="K", extra={"size; mm": "3"})}

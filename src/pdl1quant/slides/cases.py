@@ -29,7 +29,7 @@ def read_cases(csv_path: Path, found: Sequence[Found], *, controls: Sequence[Fou
     """Read which image belongs to which case.
 
     ``image`` and ``case`` are required (`read_table`). An image is named by its path below the folder given, else by
-    its file name. Images that the table leaves out are not in the answer.
+    its file name, or its whole path. Images that the table leaves out are not in the answer.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ def folded_case(case: str) -> str:
 
 
 class NamedImages:
-    """The images of a run as a table names them: by the path below the folder given, else by the name of the file.
+    """The images of a run as a table names them: by the path below the folder, by the name of the file, or all of it.
 
     What names no image may name a control, by the same, and by its folder and name.
     """
@@ -100,6 +100,7 @@ class NamedImages:
         self._ways = (
             _index((plain_path(str(item.relative)), item.path) for item in found),
             _index((plain_path(item.path.name), item.path) for item in found),
+            _index((plain_path(str(item.path.absolute())), item.path) for item in found),
             _index((plain_path(str(item.relative)), item.path) for item in controls),
             _index((plain_path(f"{item.path.parent.name}/{item.path.name}"), item.path) for item in controls),
             _index((plain_path(item.path.name), item.path) for item in controls),
