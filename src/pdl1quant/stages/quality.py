@@ -43,7 +43,7 @@ MIN_STAINED = 200
 """Sampled pixels needed before the hue of an image is judged."""
 MAX_FOREIGN_SHARE = 0.4
 """Share of the stained pixels with a foreign hue from which an image is not H-DAB."""
-MIN_RED_SHARE = 0.1
+MIN_RED_SHARE = 0.15
 """Share of the stained pixels that are red or pink from which they may be a chromogen, ..."""
 MAX_BROWN_AMONG_RED = 0.1
 """... and share of brown in red and brown together up to which they are one. On the membranes of a third of the cells
