@@ -1,10 +1,13 @@
-"""How properties are tried, and where the tests of the viewer run.
+"""How properties are tried, where the tests of the viewer run, and what Python keeps of what it compiled.
 
 Properties: the same examples at each run, however busy the machine; ``pytest --hypothesis-profile=explore`` tries new
 ones. The viewer: where there is a screen and what draws on it; else its tests are skipped with the reason, or the run
-is refused where ``PDL1QUANT_GUI_TESTS=must`` (``.ci/run``).
+is refused where ``PDL1QUANT_GUI_TESTS=must`` (``.ci/run``). Byte code: kept, whatever the environment says; a hundred
+processes start from these tests, and each would compile the package for itself.
 """
 
+import os
+import sys
 import warnings
 
 import pytest
@@ -12,6 +15,9 @@ from hypothesis import settings
 
 import gui
 from pdl1quant.cli import main
+
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=1000)

@@ -3,20 +3,27 @@
 REVIEWER = "A. Reviewer"
 
 
-class Bench:
+class Desktop:
+    """The widget and its viewer without a window, which takes seconds to fill with layers; keys are called."""
+
     def __init__(self, viewer, qtbot, out, *, reviewer=REVIEWER, blind=False, **how):
         from pdl1quant.napari.review_widget import ReviewWidget
 
         self.viewer, self.qtbot, self.out = viewer, qtbot, out
         self.widget = ReviewWidget(viewer)
-        viewer.window.add_dock_widget(self.widget, name="review")
-        viewer.window.resize(1300, 900)
+        self.dock()
         self.widget.reviewer.setText(reviewer)
         self.widget.case.blind.setChecked(blind)
         self.widget.open(out, **how)
         self.desk = self.widget.desk
-        self.canvas = viewer.window._qt_viewer.canvas.native
-        qtbot.waitExposed(self.canvas)
+        self.settle()
+
+    def dock(self):
+        """Show the widget beside the viewer, where that has a window."""
+
+    def close(self):
+        self.widget.close()
+        self.widget.deleteLater()
         self.settle()
 
     @property
@@ -29,6 +36,30 @@ class Bench:
 
     def settle(self, ms=50):
         self.qtbot.wait(ms)
+
+    def press(self, *keys):
+        for key in keys:
+            self.widget.hands._keys[key](self.viewer)
+        self.settle()
+
+    def kind(self, row):
+        from pdl1quant.outputs.palette import KINDS
+
+        return KINDS[self.desk.scene.cells.kinds[row]].name
+
+
+class Bench(Desktop):
+    """The same in a window, with real mouse and keys."""
+
+    def dock(self):
+        self.viewer.window.add_dock_widget(self.widget, name="review")
+        self.viewer.window.resize(1300, 900)
+        self.canvas = self.viewer.window._qt_viewer.canvas.native
+        self.qtbot.waitExposed(self.canvas)
+
+    def close(self):
+        self.viewer.window.remove_dock_widget(self.widget)  # the window stays open
+        super().close()
 
     def look_at(self, row):
         """Bring a cell into the middle of the canvas, large."""
@@ -74,8 +105,3 @@ class Bench:
             QApplication.sendEvent(self.canvas, QMouseEvent(kind, QPointF(at), over, button, buttons, held))
             self.settle(10)
         self.settle()
-
-    def kind(self, row):
-        from pdl1quant.outputs.palette import KINDS
-
-        return KINDS[self.desk.scene.cells.kinds[row]].name

@@ -37,6 +37,13 @@ def analysed(path, config, *, estimate=None, rois=(), keep_labels=False):
         return done.outcome, read_cells(table) if table.exists() else None, estimate
 
 
+def estimated(path, config):
+    """The staining of a slide as a run estimates it, without scoring it."""
+    image = Image(path=path, name=path.name, stem="slide", case="", is_slide=True)
+    plan = Plan(output=path.parent, config=config, pack=load_pack("28-8-cytoplasm"))
+    return pipeline.estimate_case([take_slide_sample(Task(image=image, plan=plan)).sample], config=config)
+
+
 def _saved(rois, path):
     """The file of drawn regions; None without any."""
     features = [

@@ -126,10 +126,16 @@ def test_exports_show_the_compartment_that_is_scored(tmp_path):
     assert "Tumour: Positive" not in names
 
 
-def test_the_number_of_workers_does_not_change_a_byte(tiles, tmp_path):
-    run(tiles, tmp_path / "one", workers=1)
-    run(tiles, tmp_path / "two", workers=2)
+def test_the_number_of_workers_changes_neither_a_byte_nor_a_line(tiles, tmp_path):
+    for number in range(6):
+        (tiles / "broken").mkdir(exist_ok=True)
+        (tiles / "broken" / f"{number}.png").write_bytes(b"no image" if number == 3 else b"")
+    one, two = Deaf(), Deaf()
+    run(tiles, tmp_path / "one", workers=1, listener=one)
+    run(tiles, tmp_path / "two", workers=2, listener=two)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
+    assert two.complaints == one.complaints
+    assert one.complaints[0].startswith("5 images (broken/0.png, broken/1.png, broken/2.png and 2 others)")
 
 
 def test_results_do_not_know_where_they_were_made(tiles, tmp_path):

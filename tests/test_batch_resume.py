@@ -14,7 +14,7 @@ import pytest
 
 from batch_runs import Deaf, claim, draw_tile, draw_tiles, rows_of, run, tree
 from pdl1quant import batch
-from pdl1quant.config import Config
+from pdl1quant.config import Config, load_config
 from pdl1quant.errors import UsageError
 from pdl1quant.outputs.files import PROGRESS_NAME
 
@@ -68,11 +68,12 @@ class Census(Deaf):
 
 def test_processes_start_only_when_there_is_work(tiles, tmp_path):
     first, nothing_to_do, one_to_do = Census(), Census(), Census()
-    run(tiles, tmp_path / "out", workers=2, listener=first)
+    how = {"workers": 2, "config": load_config(None, ["nuclei.segmenter=watershed"])}  # starts sooner
+    run(tiles, tmp_path / "out", **how, listener=first)
     whole = tree(tmp_path / "out")
-    run(tiles, tmp_path / "out", workers=2, resume=True, listener=nothing_to_do)
+    run(tiles, tmp_path / "out", **how, resume=True, listener=nothing_to_do)
     (tmp_path / "out" / "cells" / "case A" / "tile 1.parquet").unlink()
-    run(tiles, tmp_path / "out", workers=2, resume=True, listener=one_to_do)
+    run(tiles, tmp_path / "out", **how, resume=True, listener=one_to_do)
     assert (first.n_processes, nothing_to_do.n_processes, one_to_do.n_processes) == (2, 0, 1)
     assert tree(tmp_path / "out") == whole
 

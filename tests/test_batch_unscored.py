@@ -129,7 +129,7 @@ def test_the_same_trouble_of_many_images_is_one_line(tmp_path):
         draw_tile(tmp_path / "tiny" / f"{number}.png", seed=number, size=32)
     (tmp_path / "tiny" / "x.png").write_bytes(b"")
     listener = Deaf()
-    run(tmp_path / "tiny", tmp_path / "out", mpp=None, listener=listener, workers=2)
+    run(tmp_path / "tiny", tmp_path / "out", mpp=None, listener=listener)
     many, one = listener.complaints
     assert many == "5 images (0.png, 1.png, 2.png and 2 others): no pixel size in the file; pass --mpp (um per pixel)"
     assert one.startswith("x.png: the file is empty")
@@ -233,20 +233,25 @@ def test_an_unexpected_error_becomes_a_failed_image_with_a_traceback(tmp_path):
     assert "Traceback" in done.trace
 
 
+@pytest.fixture(scope="module")
+def two_workers():
+    """Processes for what is asked of workers themselves: each takes seconds to start."""
+    with Workers(2) as workers:
+        yield workers
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
-def test_workers_are_started_with_interruptions_held_back():
+def test_workers_are_started_with_interruptions_held_back(two_workers):
     """Ctrl-C reaches them, too, and while they import a traceback would be all that they could say."""
     held = "(lambda s: s.SIGINT in s.pthread_sigmask(s.SIG_BLOCK, ()))(__import__('signal'))"
-    with Workers(2) as workers:
-        assert dict(workers.run(eval, [held] * 4, crashed=str)) == dict.fromkeys(range(4), True)
+    assert dict(two_workers.run(eval, [held] * 4, crashed=str)) == dict.fromkeys(range(4), True)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
-def test_a_worker_that_dies_loses_only_its_own_item():
+def test_a_worker_that_dies_loses_only_its_own_item(two_workers):
     items = ["1 + 1", "__import__('os')._exit(1)", "2 + 2", "3 + 3"]
-    with Workers(2) as workers:
-        results = dict(workers.run(eval, items, crashed=lambda item: f"lost {item[:10]}"))
-        again = dict(workers.run(eval, ["5 + 5"], crashed=str))
+    results = dict(two_workers.run(eval, items, crashed=lambda item: f"lost {item[:10]}"))
+    again = dict(two_workers.run(eval, ["5 + 5"], crashed=str))
     assert results == {0: 2, 1: "lost __import__", 2: 4, 3: 6}
     assert again == {0: 10}
 

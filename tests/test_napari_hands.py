@@ -1,11 +1,11 @@
-"""Keys and mouse of a review where another layer is active, and with an image that cannot be opened; real windows."""
+"""Keys and mouse of a review where another layer is active, and with an image that cannot be opened."""
 
 import shutil
 
 import numpy as np
 import pytest
 
-from review_bench import Bench
+from review_bench import Bench, Desktop
 from review_runs import make_results, open_review, viable
 from viewers import *  # noqa: F403
 
@@ -20,10 +20,10 @@ def field(tmp_path_factory):
 
 
 @pytest.fixture
-def work(make_napari_viewer, qtbot, field, tmp_path):
-    opened = Bench(make_napari_viewer(show=True), qtbot, shutil.copytree(field, tmp_path / "result"))
+def work(viewer, qtbot, field, tmp_path):
+    opened = Bench(viewer, qtbot, shutil.copytree(field, tmp_path / "result"))
     yield opened
-    opened.widget.close()
+    opened.close()
 
 
 def test_keys_are_those_of_the_review_whichever_of_its_layers_is_active(work):
@@ -71,17 +71,19 @@ def test_a_corner_dragged_with_the_mouse_moves_what_counts(work):
     assert max(max(point) for point in geometry["coordinates"][0]) == pytest.approx(300.5)
 
 
-def test_an_image_that_cannot_be_opened_is_not_said_to_be_open(make_napari_viewer, qtbot, tmp_path):
+def test_an_image_that_cannot_be_opened_is_not_said_to_be_open(qtbot, tmp_path):
+    from napari.components import ViewerModel
+
     out = make_results(tmp_path)
     other = open_review(out, "b")
     other.edit("delete", reviewer="Bo", cells=viable(other)[:1])
     lines = other.ledger.path.read_text().replace('"config_digest": "', '"config_digest": "0')
     other.ledger.path.write_text(lines)
-    work = Bench(make_napari_viewer(show=True), qtbot, out)
+    work = Desktop(ViewerModel(), qtbot, out)
     try:
         work.widget.images.setCurrentIndex(1)
         work.widget.images.activated.emit(1)
         assert "other settings" in work.message
         assert work.review.image.name == "a.png" == work.widget.images.currentText()
     finally:
-        work.widget.close()
+        work.close()

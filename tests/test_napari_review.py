@@ -1,4 +1,4 @@
-"""A review in napari: real windows, clicks, drags and keys; what is counted is what `pdl1quant.review` counts."""
+"""A review in napari: clicks, drags and keys in a real window; what is counted is what `pdl1quant.review` counts."""
 
 import shutil
 import threading
@@ -8,7 +8,7 @@ import pytest
 
 from pdl1quant.model import EXCLUDING_FLAGS, CellClass
 from pdl1quant.review import EditKind, Review, open_results, rescore
-from review_bench import REVIEWER, Bench
+from review_bench import REVIEWER, Bench, Desktop
 from review_runs import make_results
 from test_review_regions import NAMES, scored  # noqa: F401  fixtures
 from viewers import *  # noqa: F403
@@ -29,17 +29,33 @@ def out(field, tmp_path):
 
 
 @pytest.fixture
-def bench(make_napari_viewer, qtbot):
+def bench(viewer, qtbot):
     """Opens results in a viewer with the widget beside it, and gives hands to work with."""
     benches = []
 
     def start(out, **how):
-        benches.append(Bench(make_napari_viewer(show=True), qtbot, out, **how))
+        benches.append(Bench(viewer, qtbot, out, **how))
         return benches[-1]
 
     yield start
     for each in benches:
-        each.widget.close()
+        each.close()
+
+
+@pytest.fixture
+def desktop(qtbot):
+    """The same without a window, for what is not about mouse, keys and what can be seen."""
+    from napari.components import ViewerModel
+
+    desktops = []
+
+    def start(out, **how):
+        desktops.append(Desktop(ViewerModel(), qtbot, out, **how))
+        return desktops[-1]
+
+    yield start
+    for each in desktops:
+        each.close()
 
 
 def tumour_rows(review, n=1):
@@ -236,18 +252,18 @@ def test_a_blind_reader_sees_no_machine_until_scored(bench, out):
     assert work.widget.numbers.text(1, 1) != ""
 
 
-def test_a_score_is_not_blind_once_the_machine_was_seen(bench, out):
-    work = bench(out)
+def test_a_score_is_not_blind_once_the_machine_was_seen(desktop, out):
+    work = desktop(out)
     work.widget.case.blind.setChecked(True)
     work.widget.case.own.setValue(40)
     work.widget.case.enter_own_score()
     assert work.review.ledger.edits[-1].to == {"tps": 40.0, "blind": False}
 
 
-def test_a_case_is_signed_locked_and_amended(bench, out):
+def test_a_case_is_signed_locked_and_amended(desktop, out):
     from qtpy.QtCore import Qt
 
-    work = bench(out)
+    work = desktop(out)
     case = work.widget.case
     for button in (case.sign, case.lock):
         work.qtbot.mouseClick(button, Qt.LeftButton)
@@ -263,8 +279,8 @@ def test_a_case_is_signed_locked_and_amended(bench, out):
     assert [edit.kind for edit in work.review.ledger.edits] == ["sign", "lock", "amend", "class"]
 
 
-def test_the_widget_counts_what_rescore_counts(bench, out):
-    work = bench(out)
+def test_the_widget_counts_what_rescore_counts(desktop, out):
+    work = desktop(out)
     work.desk.select(np.array(tumour_rows(work.review, 20)))
     work.press("3")
     work.settle(400)
@@ -278,8 +294,8 @@ def test_the_widget_counts_what_rescore_counts(bench, out):
     )
 
 
-def test_without_a_name_nothing_is_written(bench, out):
-    work = bench(out, reviewer="")
+def test_without_a_name_nothing_is_written(desktop, out):
+    work = desktop(out, reviewer="")
     work.desk.select(np.array(tumour_rows(work.review)))
     work.press("4")
     assert "needs the name of its reviewer" in work.message
@@ -312,7 +328,7 @@ def test_the_slider_recolours_and_counts_nothing_and_what_is_accepted_is_for_the
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
-def test_a_moved_slide_is_asked_for_and_known_by_its_hash(bench, field, tmp_path):
+def test_a_moved_slide_is_asked_for_and_known_by_its_hash(desktop, field, tmp_path):
     out = shutil.copytree(field, tmp_path / "result")
     name = "rendered_field.png"
     wrong, right = tmp_path / "wrong", tmp_path / "right"
@@ -321,7 +337,7 @@ def test_a_moved_slide_is_asked_for_and_known_by_its_hash(bench, field, tmp_path
         shutil.copy(field.parent / name, folder)
     with (wrong / name).open("ab") as file:
         file.write(b" ")
-    work = bench(out, folder=wrong)
+    work = desktop(out, folder=wrong)
     assert "its hash differs" in work.message
     assert "Slide" not in work.viewer.layers
     assert work.widget.find_button.isVisibleTo(work.widget)
@@ -330,22 +346,22 @@ def test_a_moved_slide_is_asked_for_and_known_by_its_hash(bench, field, tmp_path
     assert not work.widget.find_button.isVisibleTo(work.widget)
 
 
-def test_results_of_another_version_are_refused_and_the_open_ones_stay(bench, out, tmp_path):
+def test_results_of_another_version_are_refused_and_the_open_ones_stay(desktop, out, tmp_path):
     (tmp_path / "old").mkdir()
     old = make_results(tmp_path / "old", version={"config_digest": "0" * 12, "pdl1quant": "0.0.1"})
-    work = bench(out)
+    work = desktop(out)
     work.widget.open(old)
     assert "made by pdl1quant 0.0.1" in work.message
     assert work.review.image.name == "rendered_field.png"
 
 
-def test_a_half_written_ledger_is_told_and_nothing_is_lost(bench, out):
+def test_a_half_written_ledger_is_told_and_nothing_is_lost(desktop, out):
     results = open_results(out)
     review = Review(results, results.images[0])
     review.edit("class", reviewer="B", cells=review.ids(tumour_rows(review)), to="other")
     with review.ledger.path.open("ab") as file:
         file.write(b'{"time": "2026')
-    work = bench(out)
+    work = desktop(out)
     assert "half-written" in work.message
     assert len(work.review.ledger.edits) == 1
     work.desk.select(np.array(tumour_rows(work.review)))
@@ -353,9 +369,9 @@ def test_a_half_written_ledger_is_told_and_nothing_is_lost(bench, out):
     assert len(Review(results, results.images[0]).ledger.edits) == 2
 
 
-def test_another_image_of_the_run_takes_the_place(bench, tmp_path):
+def test_another_image_of_the_run_takes_the_place(desktop, tmp_path):
     out = make_results(tmp_path)
-    work = bench(out)
+    work = desktop(out)
     assert [work.widget.images.itemText(n) for n in range(work.widget.images.count())] == ["a.png", "b.png"]
     n_layers = len(work.viewer.layers)
     work.widget._image_chosen(1)
@@ -380,11 +396,11 @@ def drawn(scored, tmp_path):  # noqa: F811
     return shutil.copytree(scored, tmp_path / "drawn")
 
 
-def test_regions_of_the_run_can_only_be_looked_at_and_the_score_of_a_chosen_one_follows_edits(bench, drawn):
+def test_regions_of_the_run_can_only_be_looked_at_and_the_score_of_a_chosen_one_follows_edits(desktop, drawn):
     from pdl1quant.napari.layers import DRAWN
     from pdl1quant.napari.layers import NAMES as OF_NAMES
 
-    work = bench(drawn)
+    work = desktop(drawn)
     layer, names = work.desk.layer(DRAWN), work.desk.layer(OF_NAMES)
     assert (layer.visible, layer.contour > 0, layer.editable, names.editable) == (True, True, False, False)
     assert set(names.features["region"]) == {*NAMES, "hole"}
@@ -413,11 +429,11 @@ def test_regions_of_the_run_can_only_be_looked_at_and_the_score_of_a_chosen_one_
     assert numbers.text(3, 2) != ""
 
 
-def test_names_of_crowded_regions_do_not_cover_each_other_and_the_chosen_one_is_there(bench, drawn):
+def test_names_of_crowded_regions_do_not_cover_each_other_and_the_chosen_one_is_there(desktop, drawn):
     from pdl1quant.napari.layers import NAMES as OF_NAMES
     from pdl1quant.napari.region_names import BLANK
 
-    work = bench(drawn)
+    work = desktop(drawn)
     names, camera = work.desk.layer(OF_NAMES), work.viewer.scene.camera
     all_names = names.features["region"].tolist()
 

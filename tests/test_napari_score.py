@@ -1,6 +1,7 @@
 """Scoring from the viewer: the settings' form, the thread, and the same numbers as the command line."""
 
 import threading
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -24,20 +25,35 @@ def image(tmp_path):
     return path
 
 
-@pytest.fixture
-def widget(make_napari_viewer, image):
+@contextmanager
+def scoring(viewer, image):
+    """The widget beside an image that is open in a viewer."""
     from pdl1quant.napari.layers import add_layers, slide_layers
     from pdl1quant.napari.review_widget import ReviewWidget
     from pdl1quant.slides.opening import open_slide
     from pdl1quant.views.levels import slide_grids
 
-    viewer = make_napari_viewer(show=True)
     with open_slide(image, mpp=0.5) as slide:
-        opened = ReviewWidget(viewer)
+        widget = ReviewWidget(viewer)
         add_layers(viewer, slide_layers(slide, slide_grids(slide), name="field"))
-        opened.score.mpp.setValue(0.5)
+        widget.score.mpp.setValue(0.5)
+        yield widget
+        widget.close()
+
+
+@pytest.fixture
+def widget(qapp, image):
+    """In a viewer without a window, which takes longer to open than what is claimed here takes to be seen."""
+    from napari.components import ViewerModel
+
+    with scoring(ViewerModel(), image) as opened:
         yield opened
-        opened.close()
+
+
+@pytest.fixture
+def in_window(make_napari_viewer, image):
+    with scoring(make_napari_viewer(show=True), image) as opened:
+        yield opened
 
 
 def command_line(*arguments):
@@ -67,14 +83,14 @@ def test_the_form_holds_every_setting_with_its_default_and_what_it_holds_is_what
     assert (config.positivity.dab_od, config.nuclei.segmenter, config.stains.dab) == (0.3, "watershed", (0.3, 0.6, 0.7))
 
 
-def test_scores_are_those_of_the_command_line(widget, image, qtbot, tmp_path):
+def test_scores_are_those_of_the_command_line(in_window, image, qtbot, tmp_path):
     before = set(threading.enumerate())
-    widget.score.settings.fields["nuclei.segmenter"].value = "watershed"
-    run(widget, qtbot)
+    in_window.score.settings.fields["nuclei.segmenter"].value = "watershed"
+    run(in_window, qtbot)
     command_line("score", image, "-o", tmp_path / "by_hand", "--mpp", 0.5, "--nuclei-segmenter", "watershed", "-q")
     files, record = tree(tmp_path / "field-result")
     assert (files, record) == tree(tmp_path / "by_hand")
-    assert widget.desk.review.image.name == "field.png"
+    assert in_window.desk.review.image.name == "field.png"
     qtbot.waitUntil(lambda: set(threading.enumerate()) <= before, timeout=5000)
 
 

@@ -81,7 +81,7 @@ def draw_edit(data, state, edits):
     return edit(kind, **values[kind])
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data(), seed=st.integers(0, 99), compartment=st.sampled_from(list(Compartment)))
 def test_counting_edit_by_edit_equals_counting_all_at_once(data, seed, compartment):
     cells, pack = random_cells(seed, 120), pack_for(compartment)
@@ -101,7 +101,7 @@ def test_counting_edit_by_edit_equals_counting_all_at_once(data, seed, compartme
     assert state.reviewed().equals(whole.reviewed())
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(data=st.data(), seed=st.integers(0, 99))
 def test_undoing_everything_gives_the_automated_counts_exactly(data, seed):
     cells = random_cells(seed, 120)
@@ -122,7 +122,7 @@ def test_undoing_everything_gives_the_automated_counts_exactly(data, seed):
     assert (state.reviewed()["reviewed_flags"].to_numpy()[:120] == cells["flags"].to_numpy()).all()
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data(), seed=st.integers(0, 99))
 def test_counts_are_those_of_a_tally_by_hand(data, seed):
     """Class, positive, delete and undo against a dictionary that is edited in the plainest way."""

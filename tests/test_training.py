@@ -2,6 +2,7 @@
 
 import json
 import sys
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -328,10 +329,15 @@ def blobs(n_classes, n=400, seed=0):
 NAMES = tuple(f"feature_{k}" for k in range(6))
 
 
+@cache
+def fitted_to(n_classes):
+    """A classifier of the features of as many classes."""
+    return fit_classifier(*blobs(n_classes), names=NAMES)
+
+
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_onnx_says_what_scikit_learn_says(tmp_path, n_classes):
-    features, classes, slides = blobs(n_classes)
-    fitted = fit_classifier(features, classes, slides, names=NAMES)
+    features, fitted = blobs(n_classes)[0], fitted_to(n_classes)
     written = write_classifier(tmp_path / "toy", fitted, features=features, about=ABOUT)
     fresh = np.random.default_rng(1).normal(size=(5000, 6)).astype(np.float32)
     fresh[:400] = features
@@ -344,8 +350,7 @@ def test_onnx_says_what_scikit_learn_says(tmp_path, n_classes):
 
 
 def test_scikit_learn_itself_gives_the_uncalibrated_probabilities():
-    features, classes, slides = blobs(3)
-    fitted = fit_classifier(features, classes, slides, names=NAMES)
+    features, fitted = blobs(3)[0], fitted_to(3)
     with threadpool_limits(1):
         expected = fitted.model.predict_proba(features)
     assert np.allclose(softmax(decision(fitted.model, features)), expected, atol=1e-12)

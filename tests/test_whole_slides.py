@@ -27,7 +27,7 @@ from slide_runs import analysed
 
 PACK = load_pack("28-8-cytoplasm")
 SEGMENTERS = ("network", "watershed")
-WIDTH, HEIGHT = 2600, 1300
+WIDTH, HEIGHT = 2200, 1200
 
 
 def config_of(segmenter="watershed", tile_px=1024):
@@ -69,7 +69,7 @@ def by_tile_px(path, estimate):
 def test_cells_and_blocks_are_the_same_for_tiles_of_any_size(by_tile_px, segmenter, tile_px):
     """To the last bit: the same rows in the same order."""
     (one, cells), (other, same) = by_tile_px(segmenter, 2048), by_tile_px(segmenter, tile_px)
-    assert len(cells) > 2000
+    assert len(cells) > 1500
     pd.testing.assert_frame_equal(cells, same, check_exact=True)
     assert one.blocks == other.blocks
     assert one.score == other.score
@@ -192,7 +192,7 @@ def test_glass_is_no_work(path, estimate):
     with open_slide(path) as slide:
         blocks = survey.plan_work(slide, estimate=estimate, config=config_of()).blocks
     assert not blocks[:, 0].any()
-    assert not blocks[:, 6].any()
+    assert not blocks[:, 5].any()
     assert blocks[2:4, 3:5].all()
 
 
@@ -298,8 +298,8 @@ def write_unlike(path, fine, small):
 
 def test_what_is_lost_by_damage_that_decodes_does_not_depend_on_the_size_of_tiles(image, tmp_path, estimate):
     fine = image.copy()
-    fine[830:1086, 1134:1646] = 0
-    fine[400:656, 2048:2304] = 255
+    fine[830:1086, 878:1390] = 0
+    fine[400:656, 1792:2048] = 255
     path = write_unlike(tmp_path / "damaged.tif", fine, image)
     (one, cells), (other, same), (third, too) = (
         analysed(path, comparing(config_of(tile_px=tile_px)), estimate=estimate)[:2] for tile_px in (512, 1024, 2048)

@@ -6,6 +6,7 @@ import platform
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,7 @@ def record_of(
     }
 
 
+@cache
 def _version(library: str) -> str | None:
     try:
         return version(library)

@@ -59,7 +59,7 @@ def plant_fold(
     half = width_um / 2 * np.clip(1 + 0.25 * _noise(rng, shape, 120 / mpp), 0.5, 1.5)
     fold = np.clip((half - along) / 6 + 0.5, 0, 1).astype(np.float32)
     od = _od(rgb, white)
-    tissue = cv2.GaussianBlur(od.mean(axis=2), (0, 0), 10 / mpp) > 0.04
+    tissue = cv2.GaussianBlur(od @ np.full(3, 1 / 3, np.float32), (0, 0), 10 / mpp) > 0.04
     shift = max(round(width_um / mpp), 1)
     for layer in range(1, n_layers + 1):
         od = od + fold[:, :, None] * np.roll(od, (layer * shift, layer * shift), axis=(0, 1))
@@ -150,11 +150,14 @@ def _noise(rng: np.random.Generator, shape: tuple[int, int], scale_px: float) ->
 
 def _od(rgb: UInt8Array, white: Sequence[float]) -> Float32Array:
     levels = -np.log10(np.maximum(np.arange(256), 1)[:, None] / np.asarray(white)).astype(np.float32)
-    return np.stack([levels[:, channel][rgb[:, :, channel]] for channel in range(3)], axis=-1)
+    return np.asarray(cv2.LUT(rgb, levels[None]), np.float32)
 
 
 def _rgb(od: Float32Array, white: Sequence[float], rng: np.random.Generator, changed: Float32Array) -> UInt8Array:
     """The picture, with the noise of the camera that ``changed`` (0-1) has taken away."""
-    light = np.asarray(white, np.float32) * np.power(np.float32(10), -od)
-    light += np.float32(NOISE_SD) * changed[:, :, None] * white_noise(rng, od.shape)
-    return np.asarray(np.clip(np.rint(light), 0, 255), np.uint8)
+    light = np.asarray(cv2.exp(od * np.float32(-np.log(10))), np.float32)
+    light *= np.asarray(white, np.float32)
+    places = changed > 0
+    noisy = np.float32(NOISE_SD) * changed[places, None]
+    light[places] += noisy * white_noise(rng, (len(noisy), 3))
+    return np.asarray(np.clip(np.rint(light, out=light), 0, 255, out=light), np.uint8)
