@@ -1,10 +1,12 @@
 """Results open in a viewer, and hands to click, drag and type with."""
 
+import numpy as np
+
 REVIEWER = "A. Reviewer"
 
 
 class Desktop:
-    """The widget and its viewer without a window, which takes seconds to fill with layers; keys are called."""
+    """The widget, and a viewer without a window, which takes seconds to fill with layers: its mouse and keys are called."""
 
     def __init__(self, viewer, qtbot, out, *, reviewer=REVIEWER, blind=False, **how):
         from pdl1quant.napari.review_widget import ReviewWidget
@@ -19,7 +21,8 @@ class Desktop:
         self.settle()
 
     def dock(self):
-        """Show the widget beside the viewer, where that has a window."""
+        """Show the widget: alone, or beside the viewer where that has a window."""
+        self.widget.show()
 
     def close(self):
         self.widget.close()
@@ -36,6 +39,11 @@ class Desktop:
 
     def settle(self, ms=50):
         self.qtbot.wait(ms)
+
+    def click(self):
+        """In the middle of what is looked at."""
+        self.desk.click(np.array(self.viewer.scene.camera.center))
+        self.settle()
 
     def press(self, *keys):
         for key in keys:

@@ -230,12 +230,12 @@ def test_a_region_is_drawn_with_the_mouse_and_excludes(bench, out):
 
 
 # --- reading blind, signing ------------------------------------------------------------------------------------------
-def test_a_blind_reader_sees_no_machine_until_scored(bench, out):
+def test_a_blind_reader_sees_no_machine_until_scored(desktop, out):
     from qtpy.QtCore import Qt
 
     from pdl1quant.napari.number_box import HIDDEN
 
-    work = bench(out, blind=True)
+    work = desktop(out, blind=True)
     assert not any(
         work.viewer.layers[name].visible for name in ("Cells", "Centroids", "Positive immune cells", "Heat map")
     )
@@ -303,10 +303,10 @@ def test_without_a_name_nothing_is_written(desktop, out):
 
 
 # --- threshold -------------------------------------------------------------------------------------------------------
-def test_the_slider_recolours_and_counts_nothing_and_what_is_accepted_is_for_the_next_run(bench, out, tmp_path):
+def test_the_slider_recolours_and_counts_nothing_and_what_is_accepted_is_for_the_next_run(desktop, out, tmp_path):
     from pdl1quant.config import load_config
 
-    work = bench(out)
+    work = desktop(out)
     score, kinds = work.review.score, work.desk.scene.cells.kinds.copy()
     work.widget.tabs.setCurrentIndex(2)
     work.widget.threshold.slider.setValue(80)

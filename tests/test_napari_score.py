@@ -42,7 +42,7 @@ def scoring(viewer, image):
 
 
 @pytest.fixture
-def widget(qapp, image):
+def widget(qapp, image):  # noqa: ARG001  Qt runs
     """In a viewer without a window, which takes longer to open than what is claimed here takes to be seen."""
     from napari.components import ViewerModel
 

@@ -165,9 +165,10 @@ def test_console_report_and_review_say_why_an_array_without_a_map_has_no_call(un
 
 def test_arrays_without_a_map_stand_in_the_table_of_the_report(image, tmp_path):
     """With a map their cases do."""
+    two_cores = image[:1070, :2200]
     for name in "ab":
         (tmp_path / "in" / name).mkdir(parents=True)
-        phantom_slides.write_slide(tmp_path / "in" / name / f"{name}.tif", image[:1070])  # the first row of cores
+        phantom_slides.write_slide(tmp_path / "in" / name / f"{name}.tif", two_cores)
     run(tmp_path / "in", tmp_path / "out", config=CONFIG, mpp=None, is_array=True)
     cohort = (tmp_path / "out" / "report.html").read_text()
     assert [part.split('"')[0] for part in cohort.split('data-name="')[1:]] == ["a (all cores)", "b (all cores)"]

@@ -23,7 +23,7 @@ if not why_no_viewer():
 
 
 @pytest.fixture(scope="module")
-def open_window(qapp):
+def open_window(qapp):  # noqa: ARG001  Qt runs
     """A viewer with its window, which takes longer to open than most of what is done in one: one for all of a module.
 
     As `make_napari_viewer` opens it, which cannot be asked for beside it.
