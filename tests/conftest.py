@@ -3,9 +3,11 @@
 Properties: the same examples at each run, however busy the machine; ``pytest --hypothesis-profile=explore`` tries new
 ones. The viewer: where there is a screen and what draws on it; else its tests are skipped with the reason, or the run
 is refused where ``PDL1QUANT_GUI_TESTS=must`` (``.ci/run``). Byte code: kept, whatever the environment says; a hundred
-processes start from these tests, and each would compile the package for itself.
+processes start from these tests, and each would compile the package for itself. Garbage: what the libraries and the
+tests themselves made on import stays, and is not searched for any again and again.
 """
 
+import gc
 import os
 import sys
 import warnings
@@ -44,6 +46,16 @@ def pytest_collection_modifyitems(items):
             )  # napari and pydantic deprecate each other
             if WHY_NO_VIEWER:
                 item.add_marker(pytest.mark.skip(reason=WHY_NO_VIEWER))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ REVIEWER = "A. Reviewer"
 
 
 class Desktop:
-    """The widget, and a viewer without a window, which takes seconds to fill with layers: its mouse and keys are called."""
+    """The widget and a viewer without a window, which takes seconds to fill: its mouse and keys are called."""
 
     def __init__(self, viewer, qtbot, out, *, reviewer=REVIEWER, blind=False, **how):
         from pdl1quant.napari.review_widget import ReviewWidget
