@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from pdl1quant.config import CellsConfig, StainsConfig
-from pdl1quant.model import CELL_COLUMNS, MEMBRANE_SECTORS, Rect, Segmentation, Tile
+from pdl1quant.model import CELL_COLUMNS, MEMBRANE_SECTORS, Rect, Segmentation, StainOD, Tile
 from pdl1quant.stages.cells import grow_cells
 from pdl1quant.stages.measure import empty_cells, measure_cells
 from pdl1quant.stages.stains import deconvolve, estimate_stains, sample_stains
@@ -193,3 +193,18 @@ def test_measuring_leaves_its_input(field):
     measure_cells(tile, od, parts, stains=StainsConfig(), t1=T1, pigment_residual_od=PIGMENT_RESIDUAL_OD)
     for old, new in zip(before, (od.dab, od.haematoxylin, parts.cell, tile.rgb), strict=True):
         assert np.array_equal(old, new)
+
+
+def test_what_lies_inside_of_a_tile_is_measured_as_if_it_were_cut_out(field):
+    """The pixels around it are neither measured nor taken along."""
+    tile, od, parts, cells, membrane = field
+    around = ((5, 3), (2, 7))
+    larger = StainOD(**{name: np.pad(getattr(od, name), around, constant_values=2) for name in od.__slots__})
+    height, width = parts.cell.shape
+    inner = Rect(x0=2, y0=5, x1=2 + width, y1=5 + height)
+    wide = Tile(rgb=np.pad(tile.rgb, (*around, (0, 0))), mpp=tile.mpp, core=inner, x_px=-2.0, y_px=-5.0, inner=inner)
+    assert np.shares_memory(wide.cropped().rgb, wide.rgb)
+    assert np.shares_memory(larger.cropped(inner).dab, larger.dab)
+    found = measure_cells(wide, larger, parts, stains=StainsConfig(), t1=T1, pigment_residual_od=PIGMENT_RESIDUAL_OD)
+    pd.testing.assert_frame_equal(found.cells, cells)
+    assert np.array_equal(found.membrane.dab_od, membrane.dab_od)

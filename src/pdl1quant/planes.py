@@ -62,6 +62,10 @@ def _rounded(n_bytes: int) -> int:
 
 
 def _keep(memory: NDArray[np.uint8]) -> None:
-    if sum(size * len(kept) for size, kept in list(_FREE.items())) + memory.size > MAX_KEPT_BYTES:
-        _FREE.clear()  # of other sizes, most likely
-    _FREE.setdefault(memory.size, []).append(memory)
+    mine = _FREE[memory.size] = _FREE.pop(memory.size, [])  # the last of the sizes: those before were not used lately
+    while sum(size * len(kept) for size, kept in list(_FREE.items())) + memory.size > MAX_KEPT_BYTES:
+        oldest = next(iter(list(_FREE)), memory.size)
+        if oldest == memory.size:
+            return
+        _FREE.pop(oldest, None)
+    mine.append(memory)

@@ -203,14 +203,26 @@ def _slopes(
     landscape: Float32Array,
 ) -> None:
     labels, distance, nearest = seen
-    top, per_px, full, per_wall = scale
     for y in range(labels.shape[0]):
-        for x in range(labels.shape[1]):
-            barrier = max(wall[y, x], np.float32(0))
-            height = np.float32(0)
-            if distance[y, x] <= reach_px[nearest[y, x]]:
-                height = top - (distance[y, x] * per_px + min(barrier, full) * per_wall)
-            landscape[y, x] = top if labels[y, x] > 0 else height
+        _slope_row((labels[y], distance[y], nearest[y]), reach_px, wall[y], scale, landscape[y])
+
+
+@compiled
+def _slope_row(
+    seen: tuple[Int32Array, Float32Array, Int32Array],
+    reach_px: Float32Array,
+    wall: Float32Array,
+    scale: tuple[np.float32, np.float32, np.float32, np.float32],
+    landscape: Float32Array,
+) -> None:
+    labels, distance, nearest = seen
+    top, per_px, full, per_wall = scale
+    for x in range(len(landscape)):
+        barrier = min(max(wall[x], np.float32(0)), full)
+        height = top - (distance[x] * per_px + barrier * per_wall)
+        reached = distance[x] <= reach_px[np.uint32(nearest[x])]
+        outside = height if reached else np.float32(0)
+        landscape[x] = top if labels[x] > 0 else outside
 
 
 def split_cells(cell: Int32Array, nucleus: Int32Array, around: UInt8Array) -> tuple[Int32Array, Int32Array]:

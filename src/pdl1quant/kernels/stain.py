@@ -80,21 +80,24 @@ def _raise_in_holes(
 def height_map(
     depth: Float32Array,
     signal: tuple[Float32Array, Float32Array],
+    place: tuple[int, int],
     foreground: BoolArray,
     scale: tuple[np.float32, np.float32, np.float32, np.float32],
 ) -> Float32Array:
     """Weighted sum of the depth and of the signal above its background, at least a little in the foreground, 0 outside.
 
-    ``scale``: weight of the depth, of the contrast, the most that contrast adds, the least height.
+    ``scale``: weight of the depth, of the contrast, the most that contrast adds, the least height. The background may
+    be larger than all else, which then begins at ``place`` (row, column) of it.
     """
     height = like(depth)
-    _height_map((depth, *signal), foreground, scale, height)
+    _height_map((depth, *signal), place, foreground, scale, height)
     return height
 
 
 @compiled
 def _height_map(
     planes: tuple[Float32Array, Float32Array, Float32Array],
+    place: tuple[int, int],
     foreground: BoolArray,
     scale: tuple[np.float32, np.float32, np.float32, np.float32],
     height: Float32Array,
@@ -102,29 +105,43 @@ def _height_map(
     depth, smooth, background = planes
     per_depth, per_contrast, most, least = scale
     for y in range(height.shape[0]):
+        around = background[place[0] + y, place[1] :]
         for x in range(height.shape[1]):
-            contrast = min((smooth[y, x] - background[y, x]) * per_contrast, most)
+            contrast = min((smooth[y, x] - around[x]) * per_contrast, most)
             level = max(depth[y, x] * per_depth + contrast, least)
             height[y, x] = level if foreground[y, x] else np.float32(0)
 
 
 def stands_out(
-    smooth: Float32Array, background: Float32Array, *, contrast: np.float32, least: np.float32
+    smooth: Float32Array,
+    background: Float32Array,
+    place: tuple[int, int],
+    *,
+    contrast: np.float32,
+    least: np.float32,
 ) -> UInt8Array:
-    """Where a signal lies above its background by a contrast, and above the least; (H, W), 0 or 1."""
+    """Where a signal lies above its background by a contrast, and above the least; (H, W), 0 or 1.
+
+    ``place`` as in `height_map`.
+    """
     found = like(smooth, np.uint8)
-    _stands_out(smooth, background, (contrast, least), found)
+    _stands_out(smooth, background, place, (contrast, least), found)
     return found
 
 
 @compiled
 def _stands_out(
-    smooth: Float32Array, background: Float32Array, needed: tuple[np.float32, np.float32], found: UInt8Array
+    smooth: Float32Array,
+    background: Float32Array,
+    place: tuple[int, int],
+    needed: tuple[np.float32, np.float32],
+    found: UInt8Array,
 ) -> None:
     contrast, least = needed
     for y in range(smooth.shape[0]):
+        around = background[place[0] + y, place[1] :]
         for x in range(smooth.shape[1]):
-            found[y, x] = smooth[y, x] > max(background[y, x] + contrast, least)
+            found[y, x] = smooth[y, x] > max(around[x] + contrast, least)
 
 
 @compiled

@@ -25,6 +25,7 @@ def part_sums(
     parts: tuple[Int32Array, Int32Array, Int32Array],
     od: tuple[Float32Array, Float32Array, Float32Array],
     rgb: UInt8Array,
+    place: tuple[int, int],
     levels: tuple[int, np.float32, np.float32],
     n: int,
 ) -> Float64Array:
@@ -32,29 +33,31 @@ def part_sums(
 
     Of pixels, haematoxylin, DAB, residual, haematoxylin squared, pixels with a channel at or below the level of
     saturation, pixels with a residual at or above the level of black, and those of the others with a DAB at or above
-    the level of brown.
+    the level of brown. The labels begin at ``place`` (row, column) of densities and colours, as in `brown_per_block`.
     """
     nucleus, membrane, cell = parts
-    haematoxylin, dab, residual = od
     saturated, black, brown = levels
     height, width = cell.shape
+    top, columns = place[0], slice(place[1], place[1] + width)
     sums = np.zeros((n + 1, N_SUMS))
     for y in range(height):
+        blue_at, dab_at, residual_at = od[0][top + y, columns], od[1][top + y, columns], od[2][top + y, columns]
+        colours = rgb[top + y, columns]
         for x in range(width):
             label = cell[y, x]
             if label == 0:
                 continue
             part = NUCLEUS if nucleus[y, x] > 0 else (MEMBRANE if membrane[y, x] > 0 else CYTOPLASM)
-            own, blue = sums[label], haematoxylin[y, x]
+            own, blue = sums[label], blue_at[x]
             own[PIXELS + part] += 1
             own[HAEMATOXYLIN + part] += blue
-            own[DAB + part] += dab[y, x]
-            own[RESIDUAL + part] += residual[y, x]
+            own[DAB + part] += dab_at[x]
+            own[RESIDUAL + part] += residual_at[x]
             own[SQUARES + part] += blue * blue
-            own[SATURATED + part] += min(rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2]) <= saturated
-            is_black = residual[y, x] >= black
+            own[SATURATED + part] += min(colours[x, 0], colours[x, 1], colours[x, 2]) <= saturated
+            is_black = residual_at[x] >= black
             own[BLACK + part] += is_black
-            own[BROWN + part] += dab[y, x] >= brown and not is_black
+            own[BROWN + part] += dab_at[x] >= brown and not is_black
     return sums
 
 

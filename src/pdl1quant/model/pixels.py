@@ -80,13 +80,18 @@ class Tile:
         """The tile that owns all of its pixels: a plain image."""
         return cls(rgb=rgb, mpp=mpp, core=Rect(x0=0, y0=0, x1=rgb.shape[1], y1=rgb.shape[0]))
 
+    @property
+    def inner_place(self) -> tuple[int, int]:
+        """Row and column at which the ``inner`` part begins."""
+        return (0, 0) if self.inner is None else (self.inner.y0, self.inner.x0)
+
     def cropped(self) -> Tile:
-        """The tile that is the ``inner`` part of this one."""
+        """The tile that is the ``inner`` part of this one; a view of its pixels."""
         inner = self.inner
         if inner is None:
             return self
         return Tile(
-            rgb=np.ascontiguousarray(inner.of(self.rgb)),
+            rgb=inner.of(self.rgb),
             mpp=self.mpp,
             core=self.core.moved(-inner.x0, -inner.y0),
             x_px=self.x_px + inner.x0 * self.downsample_x,
@@ -117,11 +122,10 @@ class StainOD:
     residual: Float32Array
 
     def cropped(self, rect: Rect | None) -> StainOD:
-        """The part in a rectangle; all of it when None."""
+        """The part in a rectangle, as views; all of it when None."""
         if rect is None:
             return self
-        planes = (np.ascontiguousarray(rect.of(plane)) for plane in (self.haematoxylin, self.dab, self.residual))
-        haematoxylin, dab, residual = planes
+        haematoxylin, dab, residual = (rect.of(plane) for plane in (self.haematoxylin, self.dab, self.residual))
         return StainOD(haematoxylin=haematoxylin, dab=dab, residual=residual)
 
 

@@ -53,8 +53,7 @@ def find_cells(
         seen = SEGMENTERS[config.nuclei.segmenter](tile, od, estimate=estimate, config=config.nuclei)
     else:
         seen = network.segment_maps(maps, mpp=tile.mpp, config=config.nuclei)
-    tile, od = tile.cropped(), od.cropped(tile.inner)
-    parts = cell_stage.grow_cells(seen, od, mpp=tile.mpp, config=config.cells)
+    parts = cell_stage.grow_cells(seen, od.cropped(tile.inner), mpp=tile.mpp, config=config.cells)
     black = stains.pigment_residual_od(estimate, config.quality.pigment_od)
     measured = measure.measure_cells(
         tile,

@@ -35,7 +35,6 @@ from pdl1quant.model import (
     Compartments,
     Float32Array,
     Float64Array,
-    Int32Array,
     IntpArray,
     MembraneProfile,
     StainOD,
@@ -79,9 +78,9 @@ def measure_cells(
     tile
         Its ``mpp``, place and ``rgb`` (for saturation).
     od
-        Stain densities, log10.
+        Stain densities of the tile, log10.
     parts
-        Compartments with labels 1..n.
+        Compartments of the tile's ``inner`` part, with labels 1..n.
     stains
         Settings: the level of saturation.
     t1
@@ -101,15 +100,17 @@ def measure_cells(
         (parts.nucleus, parts.membrane, parts.cell),
         (od.haematoxylin, od.dab, od.residual),
         np.ascontiguousarray(tile.rgb),
+        tile.inner_place,
         (stains.saturated_level, np.float32(pigment_residual_od), np.float32(t1)),
         parts.n_cells,
     )[1:]
+    tile, od = tile.cropped(), od.cropped(tile.inner)
     shape = ellipse_of(moments[1:])
     columns = _geometry(tile, shape, moments[1:], sums) | _densities(sums)
     if with_neighbours:
         names = ("neighbour_distance_um", "neighbours_25um")
         columns |= dict(zip(names, neighbourhood(np.stack([shape.x, shape.y], axis=1) * tile.mpp), strict=True))
-    columns["nucleus_sharpness_od"] = _sharpness(parts.nucleus, od, mpp=tile.mpp)
+    columns["nucleus_sharpness_od"] = _sharpness(parts, od, mpp=tile.mpp)
     cells = pd.DataFrame({c.name: _typed(columns.get(c.name), c.dtype, parts.n_cells) for c in CELL_COLUMNS})
     return Measured(cells=cells, membrane=_membrane_profile(parts, od.dab, shape))
 
@@ -191,11 +192,11 @@ def _ratio(total: NDArray[np.number], area: NDArray[np.number]) -> Float64Array:
     return np.asarray(np.divide(total, area, out=np.zeros(total.shape), where=area > 0), dtype=np.float64)
 
 
-def _sharpness(nucleus: Int32Array, od: StainOD, *, mpp: float) -> Float64Array:
+def _sharpness(parts: Compartments, od: StainOD, *, mpp: float) -> Float64Array:
     """(n,) mean gradient of the summed OD (OD per um) along the inner edge of each nucleus."""
     total = cv2.add(od.haematoxylin, od.dab, dst=like(od.dab))
     total = cv2.GaussianBlur(total, (0, 0), 0.5 / mpp, dst=like(od.dab))
-    sums = edge_gradients(nucleus, np.asarray(total, dtype=np.float32), int(nucleus.max(initial=0)))[1:]
+    sums = edge_gradients(parts.nucleus, np.asarray(total, dtype=np.float32), parts.n_cells)[1:]
     return _ratio(sums[:, 0], sums[:, 1]) / (2 * mpp)
 
 

@@ -6,6 +6,7 @@ that the labels do not depend on where a tile ends, its halo apart.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -64,6 +65,14 @@ TOP = (1 - CONTRAST_WEIGHT) * MAX_DEPTH_UM / DISTANCE_SCALE_UM + 2 * CONTRAST_WE
 """Highest possible height."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Around:
+    """The local background of a tile, and at which row and column of it the part begins that is looked at."""
+
+    background: Float32Array
+    place: tuple[int, int]
+
+
 def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: NucleiConfig) -> Segmentation:
     """Label the nuclei of one tile.
 
@@ -86,13 +95,12 @@ def segment_nuclei(tile: Tile, od: StainOD, *, estimate: StainEstimate, config: 
     signal = nucleus_signal(od, name=config.signal, mpp=tile.mpp)
     threshold = estimate.nucleus_od
     background = _local_background(signal, mpp=tile.mpp)
-    if tile.inner is not None:
-        signal, background = (tile.inner.of(plane) for plane in (signal, background))
-    signal, background = (np.ascontiguousarray(plane) for plane in (signal, background))
-    foreground = _foreground(signal, background, threshold=threshold, mpp=tile.mpp)
+    around = Around(background=np.ascontiguousarray(background), place=tile.inner_place)
+    signal = signal if tile.inner is None else tile.inner.of(signal)
+    foreground = _foreground(signal, around, threshold=threshold, mpp=tile.mpp)
     if not foreground.any():
         return Segmentation(nuclei=np.zeros(foreground.shape, np.int32))
-    landscape = _landscape(signal, background, foreground, threshold=threshold, mpp=tile.mpp)
+    landscape = _landscape(signal, around, foreground, threshold=threshold, mpp=tile.mpp)
     pieces, n_pieces = climb(landscape, top=TOP, min_distance_px=SEED_RADIUS_UM / tile.mpp)
     max_area_px = config.max_area_um2 / tile.mpp**2
     group, area = join_halves(pieces, landscape, n_pieces, max_area_px=max_area_px)
@@ -157,10 +165,10 @@ def _smooth_coarsely(image: Float32Array, *, sigma_px: float) -> Float32Array:
     return np.asarray(fine[:height, :width])
 
 
-def _foreground(signal: Float32Array, background: Float32Array, *, threshold: float, mpp: float) -> BoolArray:
+def _foreground(signal: Float32Array, around: Around, *, threshold: float, mpp: float) -> BoolArray:
     smooth = _smooth(signal, sigma_px=FOREGROUND_SMOOTHING_UM / mpp)
     contrast, least = np.float32(LOCAL_CONTRAST * threshold), np.float32(THRESHOLD_SHARE * threshold)
-    found = stands_out(smooth, background, contrast=contrast, least=least)
+    found = stands_out(smooth, around.background, around.place, contrast=contrast, least=least)
     found = np.asarray(cv2.morphologyEx(found, cv2.MORPH_OPEN, _disk(0.5 / mpp), dst=like(found)), dtype=np.uint8)
     return _fill_small_holes(found, max_area_px=MAX_HOLE_UM2 / mpp**2)
 
@@ -180,7 +188,7 @@ def _fill_small_holes(mask: UInt8Array, *, max_area_px: float) -> BoolArray:
 
 
 def _landscape(
-    signal: Float32Array, background: Float32Array, foreground: BoolArray, *, threshold: float, mpp: float
+    signal: Float32Array, around: Around, foreground: BoolArray, *, threshold: float, mpp: float
 ) -> Float32Array:
     """Height map that is high in the middle of a nucleus; 0 outside the foreground."""
     bits = foreground.view(np.uint8)
@@ -189,7 +197,7 @@ def _landscape(
     smooth = _smooth(signal, sigma_px=SEED_SMOOTHING_UM / mpp)
     weights = ((1 - CONTRAST_WEIGHT) * mpp / DISTANCE_SCALE_UM, CONTRAST_WEIGHT / threshold, 2 * CONTRAST_WEIGHT)
     scale = (np.float32(weights[0]), np.float32(weights[1]), np.float32(weights[2]), np.float32(MIN_HEIGHT))
-    return height_map(depth, (smooth, background), foreground, scale)
+    return height_map(depth, (smooth, around.background), around.place, foreground, scale)
 
 
 def _disk(radius_px: float) -> UInt8Array:

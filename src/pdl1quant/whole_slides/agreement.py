@@ -70,13 +70,21 @@ def _pairs(
         cover = overview.covering(grid.to_level0(rect))
         rows = slice(cover.y0, min(cover.y1, rgb.shape[0]))
         columns = slice(cover.x0, min(cover.x1, rgb.shape[1]))
-        there = rgb[rows, columns].mean(axis=2, dtype=np.float32)
+        there = _grey(rgb[rows, columns])
         if there.size == 0:
             continue
         size = (there.shape[1], there.shape[0])
-        here = cv2.resize(region.rgb.mean(axis=2, dtype=np.float32), size, interpolation=cv2.INTER_AREA)
+        here = cv2.resize(_grey(region.rgb), size, interpolation=cv2.INTER_AREA)
         smooth = (np.asarray(cv2.GaussianBlur(each, (0, 0), BLUR_PX), np.float32).ravel() for each in (here, there))
         yield next(smooth), next(smooth)
+
+
+def _grey(rgb: UInt8Array) -> Float32Array:
+    """(H, W) means of the three channels: plane by plane, which is ten times as fast as a mean along the last axis."""
+    total = rgb[..., 0].astype(np.float32)
+    total += rgb[..., 1]
+    total += rgb[..., 2]
+    return np.asarray(total / np.float32(3))
 
 
 def _spread(grid: SlideGrid) -> Iterator[Rect]:
