@@ -41,7 +41,6 @@ from pdl1quant.whole_slides.ground import PackedGround
 from pdl1quant.whole_slides.judging import judge_bands
 from pdl1quant.whole_slides.painting import Painter
 from pdl1quant.whole_slides.regions import outlined_regions
-from pdl1quant.whole_slides.rehearsal import rehearse
 from pdl1quant.whole_slides.scoring import Tally, finish, known_damage
 from pdl1quant.whole_slides.survey import check_scale, look_for_artefacts, plan_work, sample_slide
 from pdl1quant.whole_slides.waiting import flag_far_cells
@@ -64,9 +63,8 @@ if TYPE_CHECKING:
 
 
 def prepare(config: Config) -> None:
-    """What a worker needs some time for before its first image: to import all this, to load a model and our loops."""
+    """What a worker needs some time for before its first image: to import all this, and to load a model."""
     pin_model(config)
-    rehearse(config)
 
 
 def take_slide_sample(task: Task) -> Done:

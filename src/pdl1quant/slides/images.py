@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from pdl1quant.errors import NotColourError, UnreadableError
+from pdl1quant.errors import NotColourError, RefusedError, UnreadableError
 from pdl1quant.slides.pixel_size import MppSource, StatedSize, check_given, resolve_pixel_size
 from pdl1quant.slides.png_jpeg import decode_jpeg, decode_png
 from pdl1quant.slides.raster import Decoded, Note, damaged, quiet
@@ -68,7 +68,8 @@ class PlainImage:
 class DecodedImage:
     """An image before its pixel size is decided: pixels as in `PlainImage`, and what the file says about them.
 
-    ``kind`` is ``png``, ``jpeg`` or ``tiff``; ``icc`` is the colour profile, which is not applied.
+    ``kind`` is ``png``, ``jpeg`` or ``tiff``; ``icc`` is the colour profile, which is not applied; ``is_own`` says that
+    pdl1quant drew it of results.
     """
 
     rgb: UInt8Array
@@ -77,6 +78,7 @@ class DecodedImage:
     icc: bytes | None
     sha256: str
     notes: tuple[Note, ...]
+    is_own: bool
 
 
 def read_image(path: Path, *, mpp: float | None = None) -> PlainImage:
@@ -101,12 +103,14 @@ def read_image(path: Path, *, mpp: float | None = None) -> PlainImage:
     PixelSizeError
         Neither ``mpp`` nor the file tells the size of a (square) pixel between 0.1 and 2 um.
     RefusedError
-        A 16-bit image whose white level cannot be known.
+        A 16-bit image whose white level cannot be known; a picture that pdl1quant drew of results.
     UsageError
         ``mpp`` is outside 0.1-2.
     """
     check_given(mpp)
     image = decode_image(path)
+    if image.is_own:
+        raise RefusedError(f"{path.name}: a picture that pdl1quant drew of results; give the image that was scored")
     size = resolve_pixel_size(path.name, image.size, given=mpp)
     notes = {*image.notes, Note.MPP_OVERRIDDEN} if size.overridden else image.notes
     return PlainImage(
@@ -140,6 +144,7 @@ def decode_image(path: Path) -> DecodedImage:
         icc=decoded.icc,
         sha256=sha256,
         notes=tuple(sorted(notes)),
+        is_own=decoded.is_own,
     )
 
 

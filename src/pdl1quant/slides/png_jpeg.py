@@ -7,13 +7,14 @@ every format it knows. What Pillow lets pass is checked here: pixels that are mi
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from pdl1quant.errors import NotColourError, RefusedError
+from pdl1quant.errors import NotColourError
 from pdl1quant.slides.jpeg_data import holds_all
 from pdl1quant.slides.pixel_size import StatedSize, size_from_density
 from pdl1quant.slides.raster import Decoded, Note, check_dimensions, check_expansion, check_peak, damaged, on_white
@@ -30,7 +31,7 @@ _JFIF_UNITS: Final = {1: "inch", 2: "cm"}
 _PNG_DEPTH_BYTE: Final = 24
 _GREY_MODES: Final = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "F"})
 _OWN_PICTURE: Final = "pdl1quant "
-"""How ``Software`` begins in overlays, overviews and figures: outlines and colours on tissue, which would be scored."""
+"""How ``Software`` begins in overlays, overviews and figures."""
 _START_OF_SCAN: Final = 0xDA
 _END_OF_IMAGE: Final = b"\xff\xd9"
 
@@ -40,8 +41,6 @@ def decode_png(name: str, data: bytes) -> Decoded:
     if b"IEND" not in data[-1024:]:
         raise damaged(name)
     image = PngImageFile(io.BytesIO(data))
-    if str(image.info.get("Software", "")).startswith(_OWN_PICTURE):
-        raise RefusedError(f"{name}: a picture that pdl1quant drew of results; give the image that was scored")
     _check(name, image, n_file_bytes=len(data), bits=data[_PNG_DEPTH_BYTE])
     notes = []
     if getattr(image, "is_animated", False):
@@ -51,7 +50,7 @@ def decode_png(name: str, data: bytes) -> Decoded:
     decoded = _decoded(image, notes)
     if Note.REDUCED_TO_8_BIT in notes:
         check_peak(name, decoded.rgb)
-    return decoded
+    return replace(decoded, is_own=str(image.info.get("Software", "")).startswith(_OWN_PICTURE))
 
 
 def decode_jpeg(name: str, data: bytes) -> Decoded:

@@ -67,6 +67,8 @@ class Decoded:
     size: StatedSize | None
     notes: tuple[Note, ...]
     icc: bytes | None = None
+    is_own: bool = False
+    """Whether pdl1quant drew it of results: outlines and colours on tissue, which would be scored."""
 
 
 def check_dimensions(name: str, width_px: int, height_px: int) -> None:
