@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from pdl1quant.model import EXCLUDING_FLAGS, CellClass
+from pdl1quant.outputs.palette import KINDS
 from pdl1quant.review import EditKind, Review, open_results, rescore
 from review_bench import REVIEWER, Bench, Desktop
 from review_runs import make_results
@@ -189,6 +190,11 @@ def test_uncertain_cells_come_first_and_are_marked_and_one_is_added_where_it_is_
         work.press(key)
         assert (n in dots.metadata["rows"]) == is_dotted
         assert len(dots.data) == len(dots.metadata["rows"])
+    for key, name in (("P", "Lymphocyte, positive"), ("3", "Macrophage, positive")):  # dotted as what it is now
+        work.press(key)
+        assert work.kind(n) == name
+        (rgb,) = (kind.rgb for kind in KINDS if kind.name == name)
+        assert np.rint(255 * dots.face_color[dots.metadata["rows"].tolist().index(n), :3]).tolist() == list(rgb)
     work.press("Escape")
     assert (work.desk.mode, work.message) == ("select", "")
 
@@ -374,9 +380,11 @@ def test_another_image_of_the_run_takes_the_place(desktop, tmp_path):
     work = desktop(out)
     assert [work.widget.images.itemText(n) for n in range(work.widget.images.count())] == ["a.png", "b.png"]
     n_layers = len(work.viewer.layers)
+    work.press("A")
     work.widget._image_chosen(1)
     assert work.review.image.name == "b.png"
     assert len(work.viewer.layers) == n_layers
+    assert "Esc ends adding" in work.message  # a click on this one adds, too
 
 
 def test_closing_gives_back_keys_threads_and_files(bench, out):

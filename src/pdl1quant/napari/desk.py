@@ -132,7 +132,8 @@ class Desk(QObject):
             self._spread_names()
             self.opened.emit()
             waiting = [f"{image.name}: {self._drawing.waiting} drawn: Include, Exclude or Only takes it"]
-            self.said.emit("\n".join([*scene.notes, *(waiting if self._drawing.waiting else [])]))
+            told = [*scene.notes, *(waiting if self._drawing.waiting else []), MODE_HINTS.get(self.mode, "")]
+            self.said.emit("\n".join(filter(None, told)))
 
     def close(self) -> None:
         """Take the open image off the viewer."""

@@ -199,7 +199,7 @@ def fresh_dots(layer: Any, scene: Scene) -> None:
     if not np.array_equal(rows, layer.metadata[ROWS]):
         layer.metadata[ROWS] = rows
         layer.data = to_layer(scene.cells.centres_px[rows], scene.grids[0])
-        layer.face_color = _dot_colours(scene, rows)
+    layer.face_color = _dot_colours(scene, rows)  # of the same rows, too: a lymphocyte may be a macrophage now
 
 
 def fresh_heat(layer: Any, scene: Scene) -> None:
