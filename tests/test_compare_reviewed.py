@@ -11,9 +11,9 @@ from batch_runs import Deaf, draw_tile, run
 from pdl1quant.errors import UsageError
 from pdl1quant.model import Status
 from pdl1quant.outputs.compared_scores import MARK_NAME, outdated_agreement, scores_mark
-from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
+from pdl1quant.outputs.reviewed import AUTOMATED_FIELDS, ReviewedRow, write_reviewed
 from pdl1quant.outputs.scores_table import read_scores, write_scores
-from pdl1quant.report.gather import open_run
+from pdl1quant.report.gather import edited_since, open_run
 from pdl1quant.review import rescore
 from review_runs import make_results
 from test_compare_readers import compare, measure, out, page_of, rows_of, said_of, table, write_wide  # noqa: F401
@@ -25,7 +25,7 @@ TOLD = "agreement/agreement.html: compares readers with earlier scores; run pdl1
 
 def reviewed_row(row, **changes):
     """What `rescore` writes of a row that nobody reviewed; ``changes`` are what a review made of it."""
-    same = {name: getattr(row, name) for name in ("level", "image", "case", "status", "tps", "tps_low", "tps_high")}
+    same = {name: getattr(row, name) for name in ("status", *AUTOMATED_FIELDS)}
     now = {"reviewed_tps": row.tps, "reviewed_tps_low": row.tps_low, "reviewed_tps_high": row.tps_high}
     now |= {"reviewed_n_tumour": 200, "reviewed_evaluable": row.evaluable, "reviewed_flags": row.flags, "n_edits": 0}
     return ReviewedRow(**{**same, **now, "reviewed_h_score": row.h_score, **changes})
@@ -113,6 +113,30 @@ def test_a_case_whose_edits_cannot_be_applied_is_left_out_with_the_reason(out, r
     assert left.why == "after the review: not scored: 1 image could not be recounted"
 
 
+def test_a_row_that_a_review_could_not_count_anew_is_left_out_with_the_reason(out, readers):  # noqa: F811
+    none = dict.fromkeys(("reviewed_tps", "reviewed_n_tumour", "reviewed_evaluable"))
+    write_review(out, Case_C={**none, "error": "is not recounted: score again"})
+    (left,) = [each for each in compare(out, readers, scores="reviewed").left_out if each.row.case == "Case C"]
+    assert left.why == "after the review: is not recounted: score again"
+
+
+def test_edits_that_cannot_be_applied_hide_none_of_an_image_of_the_same_name(out):  # noqa: F811
+    write_review(out)
+    run = open_run(out)
+    failed = replace(run.reviewed_images[0], status=Status.FAILED)
+    images = tuple(replace(each, name="field.png") for each in run.results.images)
+    run = replace(
+        run,
+        results=replace(run.results, images=images),
+        image_rows=tuple(replace(row, image="field.png") for row in run.image_rows),
+        reviewed_images=(failed, *run.reviewed_images[1:]),
+    )
+    (out / "edits").mkdir()
+    for image in images[:2]:
+        (out / "edits" / f"{image.stem}.jsonl").write_text("a line\n")
+    assert edited_since(run) == ("field.png",)
+
+
 def test_reviewed_scores_are_refused_where_they_are_not_those_of_the_edits_as_they_are(out, readers):  # noqa: F811
     again = re.escape(f"run pdl1quant rescore {out} first")
     with pytest.raises(UsageError, match=f"has no scores_reviewed.csv, .*{again}"):
@@ -131,11 +155,22 @@ def test_reviewed_scores_are_refused_where_they_are_not_those_of_the_edits_as_th
         compare(out, readers, scores="all")
 
 
-def test_a_review_of_other_scores_is_not_shown_as_one_of_these(out):  # noqa: F811
+@pytest.mark.parametrize(
+    "now",
+    [
+        {"tps": 50.0},
+        {"cps": 12.0},  # of an added field without a tumour cell
+        {"tps_high": 99.0},
+        {"calls": ("TPS >= 1 % (US)",)},
+        {"status": Status.PARTIAL},  # with an image that was refused
+        {"config_digest": "0" * 12},
+    ],
+)
+def test_a_review_of_other_scores_is_not_shown_as_one_of_these(out, now):  # noqa: F811
     write_review(out)
     assert open_run(out).reviewed["Case C"].reviewed_tps == REVIEWED["Case C"]
     rows = read_scores(out / "scores.csv")
-    write_scores([replace(row, tps=50.0) if row.case == "Case C" else row for row in rows], out / "scores.csv")
+    write_scores([replace(row, **now) if row.case == "Case C" else row for row in rows], out / "scores.csv")
     assert sorted(open_run(out).reviewed) == sorted(row.case for row in rows_of(out) if row.case != "Case C")
 
 

@@ -64,6 +64,12 @@ class ReviewedRows:
         found = self.of.get(id(row))
         return found is not None and bool(found.n_edits or found.signed)
 
+    def why_uncounted(self, row: ScoreRow, source: Source) -> str:
+        """Why a review could not count a row anew that the program scored; empty where it did."""
+        found = self.of.get(id(row))
+        is_uncounted = found is not None and found.status in SCORED and found.reviewed_n_tumour is None
+        return found.error if found is not None and is_uncounted and source is Source.REVIEWED else ""
+
     def row(self, row: ScoreRow, source: Source) -> ScoreRow:
         """The row with what the review makes of it in the place of what the program said, where that is asked for."""
         found = self.of.get(id(row))

@@ -292,7 +292,7 @@ def _why_out(scored: ScoreRow, kind: ScoreKind, scores: _Scores) -> str:
     """Why a row is in none of the comparisons, automated or reviewed; empty where it is in all."""
     for source in scores.sources_of(kind):
         row = scores.reviewed.row(scored, source)
-        if why := why_left_out(row, kind.of(row)):
+        if why := scores.reviewed.why_uncounted(scored, source) or why_left_out(row, kind.of(row)):
             return why if source is Source.AUTOMATED else f"after the review: {why}"
     return ""
 

@@ -11,7 +11,7 @@ from pdl1quant import __version__
 from pdl1quant.errors import OutputError
 from pdl1quant.model import Status
 from pdl1quant.outputs.columns_page import columns_table
-from pdl1quant.outputs.scores_table import ScoreColumn, cell_text, cell_value, write_csv
+from pdl1quant.outputs.scores_table import ScoreColumn, ScoreRow, cell_text, cell_value, write_csv
 from pdl1quant.outputs.tables import SCHEMA
 
 if TYPE_CHECKING:
@@ -136,6 +136,16 @@ class ReviewedRow:
     schema: int = SCHEMA
     version: str = __version__
     config_digest: str = ""
+
+
+_AS_RECOUNTED = ("status", "error", "schema", "version")
+"""What a reviewed row says of the recount, though the row of the run has columns of these names."""
+AUTOMATED_FIELDS = tuple(
+    column.name
+    for column in REVIEWED_COLUMNS
+    if column.name in ScoreRow.__dataclass_fields__ and column.name not in _AS_RECOUNTED
+)
+"""What a reviewed row repeats of the row of the run that was reviewed."""
 
 
 def write_reviewed(rows: Iterable[ReviewedRow], path: Path) -> None:

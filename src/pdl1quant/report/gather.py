@@ -14,7 +14,7 @@ from pdl1quant.errors import ReviewError
 from pdl1quant.model import StainEstimate, Status
 from pdl1quant.outputs.compared_scores import outdated_agreement
 from pdl1quant.outputs.files import REVIEWED_NAME, RUN_RECORD_NAME, SCORES_NAME
-from pdl1quant.outputs.reviewed import ReviewedRow, read_reviewed
+from pdl1quant.outputs.reviewed import AUTOMATED_FIELDS, ReviewedRow, read_reviewed
 from pdl1quant.outputs.run_record import TIMINGS, read_run_record
 from pdl1quant.outputs.scores_table import read_scores
 from pdl1quant.report.digest import Digest, ReportCells, sum_of
@@ -237,7 +237,10 @@ def _reviewed_of(rows: Iterable[ScoreRow], reviewed: Iterable[ReviewedRow]) -> t
 
 
 def _is_of_others(reviewed: ReviewedRow, row: ScoreRow) -> bool:
-    return (reviewed.tps, reviewed.n_tumour) != (row.tps, row.n_tumour)
+    """Whether anything that a reviewed row repeats of the run is said otherwise now, its calls and settings, too."""
+    if reviewed.status not in (row.status, Status.FAILED):
+        return True
+    return any(getattr(reviewed, name) != getattr(row, name) for name in AUTOMATED_FIELDS)
 
 
 def _reviewed_cases(rows: Iterable[ScoreRow], reviewed: Iterable[ReviewedRow]) -> dict[str, ReviewedRow]:
@@ -249,8 +252,9 @@ def _reviewed_cases(rows: Iterable[ScoreRow], reviewed: Iterable[ReviewedRow]) -
 def edited_since(run: ReportRun) -> tuple[str, ...]:
     """Images whose ledger holds more, or other edits than were counted; not those whose edits cannot be applied."""
     pairs = zip(run.image_rows, run.reviewed_images, strict=True)
-    failed = {row.image for row, each in pairs if each is not None and each.status is Status.FAILED}
-    return tuple(each.name for each in run.results.images if each.name not in failed and _differ(run, [each]))
+    failed = {(row.case, row.image) for row, each in pairs if each is not None and each.status is Status.FAILED}
+    images = (each for each in run.results.images if (each.case, each.name) not in failed)
+    return tuple(each.name for each in images if _differ(run, [each]))
 
 
 def _is_edited_since(run: ReportRun, case: str) -> bool:

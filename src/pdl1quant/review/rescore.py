@@ -10,7 +10,7 @@ from pdl1quant.model import BrownArea, Counts, ResultFlag, Score, Status
 from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.compared_scores import outdated_agreement
 from pdl1quant.outputs.files import REVIEWED_NAME
-from pdl1quant.outputs.reviewed import ReviewedRow, write_reviewed
+from pdl1quant.outputs.reviewed import AUTOMATED_FIELDS, ReviewedRow, write_reviewed
 from pdl1quant.outputs.scores_table import DECIMALS, ScoreRow
 from pdl1quant.review.cases import CaseReview, review_case
 from pdl1quant.review.cores import review_core_case, slides_of_cores
@@ -230,8 +230,7 @@ def _is_same(one: float | None, other: float | None) -> bool:
 
 
 def _automated(row: ScoreRow) -> ReviewedRow:
-    same = set(ReviewedRow.__dataclass_fields__) & set(ScoreRow.__dataclass_fields__) - {"schema", "version"}
-    return ReviewedRow(**{name: getattr(row, name) for name in same})
+    return ReviewedRow(**{name: getattr(row, name) for name in ("status", "error", *AUTOMATED_FIELDS)})
 
 
 def _of_image(review: Review) -> dict[str, Any]:
