@@ -226,6 +226,7 @@ def write_labels(folder, **columns):
         ({"image": "field_7.png"}, "field_7.png"),
         ({"image": ""}, "no image"),
         ({"X_PX ": 1.0}, "two columns 'x_px'"),
+        ({"uncertain_first": "", "Uncertain_first": ""}, "two columns 'uncertain_first'"),
         ({"x_px": "4,5"}, "write it as 412.5"),
         ({"slide": ["a"] * 49 + [""]}, "row 51: '' is no slide"),
         ({"slide": ["a", "b"] * 25}, "an image is of one"),

@@ -130,7 +130,7 @@ def _read(file: Path) -> pd.DataFrame:
 
 def _checked(table: pd.DataFrame, file: Path, folder: Path) -> pd.DataFrame:
     table = table.rename(columns=lambda name: str(name).strip().lower())
-    twice = [name for name in (*COLUMNS, SLIDE) if list(table.columns).count(name) > 1]
+    twice = [name for name in (*COLUMNS, SLIDE, UNCERTAIN) if list(table.columns).count(name) > 1]
     if twice:
         raise UsageError(f"{file}: two columns {twice[0]!r}; keep one of them")
     missing = [name for name in COLUMNS if name not in table]
