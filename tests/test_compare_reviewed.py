@@ -100,6 +100,7 @@ def test_scores_that_no_review_counts_are_compared_as_the_program_scored_them(ou
     write_scores(rows, out / "scores.csv")
     found = compare(out, readers, column="ic", scores="both")
     assert [each.program for each in found.agreements] == ["pdl1quant"]
+    assert found.notes[0].endswith("compared is what the program scored; no review counts such scores anew.")
     with pytest.raises(UsageError, match="no review counts ic_area_pct anew; compare it with --scores automated"):
         compare(out, readers, column="ic", scores="reviewed")
     found = compare(out, readers, column="tps_cytoplasm", scores="reviewed")  # what the pack's TPS repeats

@@ -45,6 +45,7 @@ CHOICES: Final[Mapping[str, tuple[Source, ...]]] = {
 """What may be asked for, and whose scores are then compared."""
 _KINDS: Final = ("tps", "cps", "h_score")
 """Scores that a review counts anew, by their name in either table."""
+_NOT_COUNTED: Final = "no review counts such scores anew"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +123,9 @@ def refuse_uncounted(run: ReportRun, rows: Sequence[ScoreRow], reviewed: Reviewe
         raise UsageError(f"{since[0]}: was edited after {REVIEWED_NAME} was written; {again}")
 
 
-def review_notes(run: ReportRun, agreements: Sequence[KindAgreement], noun: str) -> list[str]:
+def review_notes(
+    run: ReportRun, agreements: Sequence[KindAgreement], noun: str, *, reviewed: ReviewedRows
+) -> list[str]:
     """What a person has to know of reviews, whichever scores are compared."""
     of_review = next((each for each in agreements if each.is_of_review), None)
     main = of_review or max(agreements, key=lambda each: len(each.cases))
@@ -130,10 +133,9 @@ def review_notes(run: ReportRun, agreements: Sequence[KindAgreement], noun: str)
     told = f"{n} of {plural(len(main.cases), noun)} {'was' if n == 1 else 'were'}"
     if of_review is None:
         if n:
-            compared = (
-                "compared is what the program scored; --scores reviewed or both compares what the review made of it"
-            )
-            return [f"{told} edited or signed in a review: {compared}."]
+            is_counted = any(reviewed.has(each.kind) for each in agreements)
+            more = "--scores reviewed or both compares what the review made of it" if is_counted else _NOT_COUNTED
+            return [f"{told} edited or signed in a review: compared is what the program scored; {more}."]
         return ["There are edits of a review that are not counted, nor compared."] if edited_since(run) else []
     notes = [f"Reviewed scores: {told} edited or signed in a review; the rest is as the program scored it."]
     for reader in of_review.readers:

@@ -146,7 +146,7 @@ def compare_readers(job: AgreementJob, *, say: Callable[[str], None] = lambda _:
         left_out=left_out,
         unmatched=matched.unmatched,
         unread=matched.unread,
-        notes=(*review_notes(run, agreements, matched.level), *_notes(table)),
+        notes=(*review_notes(run, agreements, matched.level, reviewed=reviewed), *_notes(table)),
         mark=scores_mark(job.out, with_reviewed=Source.REVIEWED in sources),
     )
     found = replace(found, paths=_write(run, found, job.folder or job.out / AGREEMENT_NAME))
