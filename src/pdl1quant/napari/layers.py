@@ -43,6 +43,8 @@ ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, D
 """Names of the layers, from the bottom."""
 ROWS = "rows"
 """Key in the metadata of the dots: the rows of the cells that have one."""
+ROW_KINDS = "kinds"
+"""The same: the kinds of these rows."""
 STALE = "stale"
 """Key in the metadata of a layer that does not show the last edits: nobody looks at it."""
 OUTLINE_PX = {CELLS: 2, DRAWN: 3}
@@ -196,10 +198,14 @@ def fresh_centres(layer: Any, scene: Scene) -> None:
 def fresh_dots(layer: Any, scene: Scene) -> None:
     """Show which immune cells are positive as the cells are now."""
     rows = _dotted_rows(scene)
-    if not np.array_equal(rows, layer.metadata[ROWS]):
-        layer.metadata[ROWS] = rows
+    kinds = scene.cells.kinds[rows]
+    is_same = np.array_equal(rows, layer.metadata[ROWS])
+    if is_same and np.array_equal(kinds, layer.metadata[ROW_KINDS]):
+        return
+    if not is_same:
         layer.data = to_layer(scene.cells.centres_px[rows], scene.grids[0])
-    layer.face_color = _dot_colours(scene, rows)  # of the same rows, too: a lymphocyte may be a macrophage now
+    layer.face_color = _dot_colours(scene, rows)
+    layer.metadata.update({ROWS: rows, ROW_KINDS: kinds})
 
 
 def fresh_heat(layer: Any, scene: Scene) -> None:
@@ -270,7 +276,8 @@ def _centre_layer(scene: Scene, placed: dict[str, Any]) -> LayerData:
 def _dot_layer(scene: Scene, placed: dict[str, Any]) -> LayerData:
     rows = _dotted_rows(scene)
     meta = {"name": DOTS, "size": CENTRE_UM / scene.grids[0].mpp, "border_width": 0.15, "border_color": "white"}
-    meta |= {"face_color": _dot_colours(scene, rows), "metadata": {ROWS: rows}, "ndim": 2, **placed}
+    meta |= {"face_color": _dot_colours(scene, rows), "ndim": 2, **placed}
+    meta["metadata"] = {ROWS: rows, ROW_KINDS: scene.cells.kinds[rows]}
     return to_layer(scene.cells.centres_px[rows], scene.grids[0]), meta, "points"
 
 
