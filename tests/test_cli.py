@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -336,6 +337,22 @@ def test_a_link_that_points_to_itself_is_no_output(pdl1quant, tiles, tmp_path):
         assert code == 1
         assert one_line(errors)
         assert "cannot be made or read" in errors
+
+
+def test_results_are_shown_on_the_terminal_while_errors_go_to_a_file(monkeypatch):
+    """``pdl1quant score ... 2> log``: the log holds what is wrong, and nothing else."""
+
+    class Screen(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(sys, "stdout", screen := Screen())
+    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
+    with console.Terminal() as terminal:
+        terminal.complain("a.png: the file is empty; copy or export it again")
+        terminal.control_done(["negative control"])
+    assert screen.getvalue() == "negative control\n"
+    assert log.getvalue() == "a.png: the file is empty; copy or export it again\n"
 
 
 def test_a_run_goes_on_where_there_is_no_output(monkeypatch):

@@ -149,7 +149,7 @@ class Terminal:
     def _say(self, line: str) -> None:
         if self._quiet:
             return
-        if self._output.isatty():  # on the bar's own terminal: let the bar step aside
+        if self._output.isatty() and self._errors.is_terminal:  # on the bar's own terminal: let the bar step aside
             self._errors.print(_plain(line), soft_wrap=True)
         else:
             self._output.write(_encodable(_plain(line), self._output.encoding) + "\n")
