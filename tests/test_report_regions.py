@@ -158,7 +158,7 @@ def test_what_lies_outside_is_cut_where_nobody_can_look_and_counted_where_all_of
     assert second[:, 0].min() == -80
 
 
-def test_outlines_of_a_million_corners_are_bounded_and_say_how_far_they_are_off():
+def test_outlines_of_a_hundred_thousand_corners_are_bounded_and_say_how_far_they_are_off():
     rng = np.random.default_rng(0)
     angle = np.linspace(0, 2 * np.pi, 60_000, endpoint=False)
     radius = 900 + rng.normal(0, 3, angle.size)
