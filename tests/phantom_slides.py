@@ -13,19 +13,27 @@ MPP = 0.5
 WHITE = 243
 
 
+DENSE = {"pattern": "both", "tps_pct": 50, "dab_od": 1.7, "bleed_through": 0.8, "membrane_um": 1.6}
+"""Half of the cells so brown that the borders of the others are moved."""
+
+
 @cache
-def fields():
-    """A few square fields of rendered tissue."""
-    return tuple(render_phantom(PhantomSettings(size_px=640), seed=seed).rgb for seed in (11, 12, 13))
+def fields(*, dense=False):
+    """A few square fields of rendered tissue, one of them densely brown if wanted."""
+    last = DENSE if dense else {}
+    return tuple(
+        render_phantom(PhantomSettings(size_px=640, **settings), seed=seed).rgb
+        for seed, settings in ((11, {}), (12, {}), (13, last))
+    )
 
 
-def tissue(width, height, *, seed=0, patch=311):
+def tissue(width, height, *, seed=0, patch=311, dense=False):
     """Pieces of fields side by side: (height, width, 3) uint8. At their seams cells are cut and run together."""
     rng = np.random.default_rng(seed)
     rgb = np.empty((height, width, 3), np.uint8)
     for y in range(0, height, patch):
         for x in range(0, width, patch):
-            field = fields()[rng.integers(len(fields()))]
+            field = fields(dense=dense)[rng.integers(3)]
             turned = np.rot90(field, rng.integers(4))
             top, left = rng.integers(0, field.shape[0] - patch, 2)
             place = rgb[y : y + patch, x : x + patch]
@@ -38,11 +46,11 @@ def glass(width, height, *, seed=0):
     return (WHITE + noise).clip(0, 255).astype(np.uint8)
 
 
-def slide_image(width=3000, height=2500, *, seed=0):
-    """Tissue with glass around it and a fissure of glass through it."""
+def slide_image(width=3000, height=2500, *, seed=0, dense=False):
+    """Tissue with glass around it and a fissure of glass through it; a third of it densely brown if wanted."""
     rgb = glass(width, height, seed=seed)
     left, top, right, bottom = 480, 200, width - 100, height - 60
-    rgb[top:bottom, left:right] = tissue(right - left, bottom - top, seed=seed)
+    rgb[top:bottom, left:right] = tissue(right - left, bottom - top, seed=seed, dense=dense)
     fissure = slice(width * 52 // 100, width * 77 // 100)
     rgb[:, fissure] = glass(fissure.stop - fissure.start, height, seed=seed + 1)
     return rgb

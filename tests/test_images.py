@@ -20,7 +20,7 @@ from pdl1quant.errors import NotColourError, Pdl1QuantError, PixelSizeError, Ref
 from pdl1quant.model import Rect
 from pdl1quant.outputs.png import encode_png
 from pdl1quant.slides.hashing import hash_input
-from pdl1quant.slides.images import read_image
+from pdl1quant.slides.images import decode_image, read_image
 from pdl1quant.slides.opening import open_slide
 from pdl1quant.slides.pixel_size import StatedSize, resolve_pixel_size
 from pdl1quant.slides.raster import Note, check_dimensions, check_expansion
@@ -99,6 +99,9 @@ def test_own_pictures_are_no_input(field, tmp_path):
     path.write_bytes(encode_png(field, texts={"Software": "pdl1quant 0.1.0"}))
     with pytest.raises(RefusedError, match=r"^field\.png: a picture that pdl1quant drew .*; give the image .*$"):
         read_image(path, mpp=0.5)
+    with pytest.raises(RefusedError, match="drew"):
+        open_slide(path)
+    assert np.array_equal(decode_image(path).rgb, field)
     path.write_bytes(encode_png(field, texts={"Software": "paint 1.0"}))
     assert np.array_equal(read_image(path, mpp=0.5).rgb, field)
 

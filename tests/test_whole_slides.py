@@ -36,7 +36,7 @@ def config_of(segmenter="watershed", tile_px=1024):
 
 @pytest.fixture(scope="module")
 def image():
-    return phantom_slides.slide_image(WIDTH, HEIGHT)
+    return phantom_slides.slide_image(WIDTH, HEIGHT, dense=True)
 
 
 @pytest.fixture(scope="module")

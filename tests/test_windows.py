@@ -37,7 +37,7 @@ SAME_CENTRE_PX = 1.0
 
 @pytest.fixture(scope="module")
 def image():
-    return phantom_slides.slide_image(1300, 1100)
+    return phantom_slides.slide_image(1300, 1100, dense=True)
 
 
 @pytest.fixture(scope="module")

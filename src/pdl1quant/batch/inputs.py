@@ -167,7 +167,7 @@ def twin_warnings(images: Sequence[Image]) -> tuple[str, ...]:
     alike = [" = ".join(names) + "?" for names in twins.values() if len(names) > 1]
     if not alike:
         return ()
-    advice = "each counts, so where they are one field, take all but one away"
+    advice = "where they are one field, take all but one away"
     return (f"names of images that differ in their endings only: {named(alike)}; {advice}",)
 
 

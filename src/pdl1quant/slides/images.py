@@ -108,9 +108,7 @@ def read_image(path: Path, *, mpp: float | None = None) -> PlainImage:
         ``mpp`` is outside 0.1-2.
     """
     check_given(mpp)
-    image = decode_image(path)
-    if image.is_own:
-        raise RefusedError(f"{path.name}: a picture that pdl1quant drew of results; give the image that was scored")
+    image = decode_input(path)
     size = resolve_pixel_size(path.name, image.size, given=mpp)
     notes = {*image.notes, Note.MPP_OVERRIDDEN} if size.overridden else image.notes
     return PlainImage(
@@ -123,8 +121,22 @@ def read_image(path: Path, *, mpp: float | None = None) -> PlainImage:
     )
 
 
+def decode_input(path: Path) -> DecodedImage:
+    """`decode_image` of what is to be measured.
+
+    Raises
+    ------
+    UnreadableError, NotColourError, RefusedError
+        As `read_image`.
+    """
+    image = decode_image(path)
+    if image.is_own:
+        raise RefusedError(f"{path.name}: a picture that pdl1quant drew of results; give the image that was scored")
+    return image
+
+
 def decode_image(path: Path) -> DecodedImage:
-    """Read a PNG, JPEG or TIFF file as `read_image` does, whatever its pixel size.
+    """Read a PNG, JPEG or TIFF file as `read_image` does, whatever its pixel size and whoever drew it.
 
     Raises
     ------

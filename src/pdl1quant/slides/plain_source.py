@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdl1quant.slides.images import decode_image
+from pdl1quant.slides.images import decode_input
 from pdl1quant.slides.source import LevelPixels, LevelSize, SourceInfo, icc_name
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class PlainSource:
     """A decoded image; see `Source`."""
 
     def __init__(self, path: Path) -> None:
-        image = decode_image(path)
+        image = decode_input(path)
         self._rgb = image.rgb
         height, width = image.rgb.shape[:2]
         self.info = SourceInfo(

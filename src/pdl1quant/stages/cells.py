@@ -90,6 +90,7 @@ def _without_spill(cell: Int32Array, seen: Segmentation, dab: Float32Array, n: i
     step_od[seen.held_for(CellClass.MACROPHAGE, n)] = MACROPHAGE_STEP_OD
     step_od[seen.held_for(CellClass.LYMPHOCYTE, n)] = np.inf
     depth_px = round(MAX_SPILL_UM / mpp)
+    dab = np.ascontiguousarray(dab)  # of a part of a tile
     ceded = cede_brown(cell, seen.nuclei, dab, step_od=step_od, pale_share=PALE_SHARE, depth_px=depth_px)
     return cell if ceded is cell else in_one_piece(ceded, seen.nuclei)
 
