@@ -58,6 +58,14 @@ def pytest_collection():
         gc.enable()
 
 
+@pytest.fixture(scope="session")
+def scored_field(tmp_path_factory):
+    """Results of the rendered field of the viewer's samples, to be read or copied: scoring it takes seconds."""
+    from pdl1quant.napari.samples import score_field
+
+    return score_field(tmp_path_factory.mktemp("field"))
+
+
 @pytest.fixture
 def pdl1quant(capsys):
     """Run the command line in this process: exit code, standard output, standard error."""

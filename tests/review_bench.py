@@ -61,7 +61,7 @@ class Bench(Desktop):
 
     def dock(self):
         self.viewer.window.add_dock_widget(self.widget, name="review")
-        self.viewer.window.resize(1300, 900)
+        self.viewer.window.resize(1150, 640)
         self.canvas = self.viewer.window._qt_viewer.canvas.native
         self.qtbot.waitExposed(self.canvas)
 

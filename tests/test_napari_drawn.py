@@ -330,7 +330,7 @@ def test_cells_keep_the_colours_of_a_threshold_between_two_steps_and_keys_go_to_
     from qtpy.QtCore import Qt
 
     config = Config.model_validate({"positivity": {"dab_od": 0.205}})
-    out = make_results(tmp_path, n=2000, config=config)
+    out = make_results(tmp_path, images=("a",), n=300, config=config)
     work = Bench(make_napari_viewer(show=True), qtbot, out)
     try:
         kinds = work.desk.scene.cells.kinds.copy()

@@ -1,5 +1,6 @@
 """Keys and mouse of a review where another layer is active, and with an image that cannot be opened."""
 
+import itertools
 import shutil
 
 import numpy as np
@@ -12,16 +13,9 @@ from viewers import *  # noqa: F403
 pytestmark = pytest.mark.viewer
 
 
-@pytest.fixture(scope="module")
-def field(tmp_path_factory):
-    from pdl1quant.napari.samples import score_field
-
-    return score_field(tmp_path_factory.mktemp("field"))
-
-
 @pytest.fixture
-def work(viewer, qtbot, field, tmp_path):
-    opened = Bench(viewer, qtbot, shutil.copytree(field, tmp_path / "result"))
+def work(viewer, qtbot, scored_field, tmp_path):
+    opened = Bench(viewer, qtbot, shutil.copytree(scored_field, tmp_path / "result"))
     yield opened
     opened.close()
 
@@ -29,14 +23,16 @@ def work(viewer, qtbot, field, tmp_path):
 def test_keys_are_those_of_the_review_whichever_of_its_layers_is_active(work):
     row = int(work.review.state.rows_of(viable(work.review)[:1])[0])
     work.desk.select(np.array([row]))
-    for name in ("Slide", "DAB OD", "Tissue", "Heat map", "Cells", "Centroids", "Selected"):
+    names = ("Slide", "DAB OD", "Tissue", "Heat map", "Cells", "Centroids", "Selected")
+    keys = itertools.cycle((("2", "lymphocyte"), ("4", "stroma")))
+    for name, (key, cell_class) in zip(names, keys, strict=False):
         layer = work.viewer.layers[name]
         layer.visible = True
         work.viewer.layers.selection.active = layer
-        for key, cell_class in (("2", "lymphocyte"), ("4", "stroma")):
-            work.press(key)
-            assert (name, work.review.ledger.edits[-1].to) == (name, cell_class)
+        work.press(key)
+        assert (name, work.review.ledger.edits[-1].to) == (name, cell_class)
         assert str(layer.mode) == "pan_zoom"
+        layer.visible = name in {"Slide", "Cells", "Selected"}
     work.press("Backspace")
     assert not work.review.state.present[row]
     n = len(work.review.ledger.edits)

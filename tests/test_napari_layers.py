@@ -18,13 +18,6 @@ pytestmark = pytest.mark.viewer
 MANIFEST = Path(pdl1quant.__file__).parent / "napari" / "napari.yaml"
 
 
-@pytest.fixture(scope="module")
-def out(tmp_path_factory):
-    from pdl1quant.napari.samples import score_field
-
-    return score_field(tmp_path_factory.mktemp("field"))
-
-
 def read(path):
     from pdl1quant.napari.reader import get_reader
 
@@ -47,11 +40,11 @@ def test_manifest_is_valid():
 
 
 @pytest.fixture(scope="module")
-def layers(out):
+def layers(scored_field):
     """Of results in a viewer without a window, which takes the longest to open."""
     from napari.components import ViewerModel
 
-    return shown(ViewerModel(), out)
+    return shown(ViewerModel(), scored_field)
 
 
 def test_results_become_layers(layers):
@@ -63,9 +56,11 @@ def test_results_become_layers(layers):
     assert all(str(layer.units[0]) == "micrometer" for layer in layers.values())
 
 
-def test_each_layer_can_be_shown_and_cells_have_the_colours_of_the_pictures(make_napari_viewer, out):
+def test_each_layer_can_be_shown_in_the_colours_of_the_pictures_and_no_thread_is_left(make_napari_viewer, scored_field):
+    """One window for both: it takes longer to open than all that is looked at."""
+    before = set(threading.enumerate())
     viewer = make_napari_viewer(show=True)
-    layers = shown(viewer, out)
+    layers = shown(viewer, scored_field)
     for layer in layers.values():
         for other in viewer.layers:
             other.visible = other is layer
@@ -76,6 +71,8 @@ def test_each_layer_can_be_shown_and_cells_have_the_colours_of_the_pictures(make
     layers["Cells"].contour, layers["Cells"].opacity = 0, 1.0
     seen = {tuple(colour) for colour in viewer.screenshot(canvas_only=True, flash=False)[..., :3].reshape(-1, 3)}
     assert {kind.rgb for kind in KINDS if kind.name in {"Tumour, negative", "Tumour, grade 3", "Stroma"}} <= seen
+    viewer.close()
+    assert set(threading.enumerate()) <= before
 
 
 def test_centroids_are_where_cells_are(layers):
@@ -115,24 +112,16 @@ def test_sample_image_is_the_size_it_says():
     assert (rgb.shape, meta["scale"], kind) == ((512, 512, 3), (0.5, 0.5), "image")
 
 
-def test_no_thread_is_left(make_napari_viewer, out):
-    before = set(threading.enumerate())
-    viewer = make_napari_viewer(show=True)
-    shown(viewer, out)
-    viewer.close()
-    assert set(threading.enumerate()) <= before
-
-
-def test_without_a_screen_or_such_an_image_review_says_so(out, monkeypatch):
+def test_without_a_screen_or_such_an_image_review_says_so(scored_field, monkeypatch):
     from pdl1quant.errors import ReviewError, UsageError
     from pdl1quant.napari.opening import review_in_viewer
 
     monkeypatch.delenv("DISPLAY")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     with pytest.raises(UsageError, match="no screen"):
-        review_in_viewer(out)
+        review_in_viewer(scored_field)
     with pytest.raises(ReviewError, match="no image 'nope' in these results"):  # before any window opens
-        review_in_viewer(out, image="nope")
+        review_in_viewer(scored_field, image="nope")
 
 
 def test_the_program_needs_no_viewer():

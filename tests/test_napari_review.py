@@ -17,16 +17,9 @@ from viewers import *  # noqa: F403
 pytestmark = pytest.mark.viewer
 
 
-@pytest.fixture(scope="module")
-def field(tmp_path_factory):
-    from pdl1quant.napari.samples import score_field
-
-    return score_field(tmp_path_factory.mktemp("field"))
-
-
 @pytest.fixture
-def out(field, tmp_path):
-    return shutil.copytree(field, tmp_path / "result")
+def out(scored_field, tmp_path):
+    return shutil.copytree(scored_field, tmp_path / "result")
 
 
 @pytest.fixture
@@ -334,13 +327,12 @@ def test_the_slider_recolours_and_counts_nothing_and_what_is_accepted_is_for_the
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
-def test_a_moved_slide_is_asked_for_and_known_by_its_hash(desktop, field, tmp_path):
-    out = shutil.copytree(field, tmp_path / "result")
+def test_a_moved_slide_is_asked_for_and_known_by_its_hash(desktop, out, scored_field, tmp_path):
     name = "rendered_field.png"
     wrong, right = tmp_path / "wrong", tmp_path / "right"
     for folder in (wrong, right):
         folder.mkdir()
-        shutil.copy(field.parent / name, folder)
+        shutil.copy(scored_field.parent / name, folder)
     with (wrong / name).open("ab") as file:
         file.write(b" ")
     work = desktop(out, folder=wrong)

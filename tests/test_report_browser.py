@@ -34,11 +34,12 @@ pytestmark = pytest.mark.skipif(
 HOSTILE = "<script>document.title='run'</script><img src=x onerror=alert(1)>\"'`${1}=cmd|' /C calc'!A0"
 NAMES = ["case 2", "case 10", HOSTILE, "Fall ü", *(f"case {number}" for number in range(20, 28))]
 EXTRA = {"block": "A1", "fixation": "formalin <b>24 h</b>", "antibody lot": "=HYPERLINK(1)"}
+N_PLAIN = 6
 WIDTHS = (400, 768, 1280, 1920, 3840)
 PAINTED = """async (act) => {
     const search = document.getElementById("search");
     if (act === "sort") document.querySelector('button[data-sort="tps"]').click();
-    else if (act === "choose") document.querySelectorAll("#cases tbody tr")[300].click();
+    else if (act === "choose") document.querySelectorAll("#cases tbody tr")[120].click();
     else { search.value = act; search.dispatchEvent(new Event("input", { bubbles: true })); }
     await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
 }"""
@@ -97,8 +98,10 @@ def cohort(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
-    """Some of the cases, without columns of one's own."""
-    return write_report(make_cohort(tmp_path_factory.mktemp("plain"), NAMES[:6], **label_rules("nsclc"))).report
+    """Some of the cases, without columns of one's own, and the first with regions."""
+    out = make_cohort(tmp_path_factory.mktemp("plain"), NAMES[:N_PLAIN], **label_rules("nsclc"))
+    draw_on(out, DRAWN)
+    return write_report(out).report
 
 
 @pytest.fixture(scope="module")
@@ -347,23 +350,26 @@ def test_measurements_of_a_cell_do_not_reach_over_the_buttons_below(visit, drawn
 
 
 def test_keys_move_and_zoom_the_picture(visit, drawn):
-    page = visit(drawn)
+    page = visit(drawn, script=WATCHED)
     page.wait_for_timeout(300)
     page.locator("#osd").scroll_into_view_if_needed()
     box = page.locator("#osd").bounding_box()
     page.mouse.click(box["x"] + 5, box["y"] + 5)  # what is clicked on has the keys
     assert page.evaluate("document.activeElement.id") == "osd"
-    looks = [page.locator("#osd").screenshot()]
-    for key in ("+", "+", "ArrowRight", "ArrowDown", "ArrowLeft", "-", "0"):
+    places, looks = [page.evaluate("window.seen")], [page.locator("#osd").screenshot()]
+    for key in ("+", "ArrowRight", "ArrowDown", "ArrowLeft", "-", "0"):
         page.keyboard.press(key)
-        page.wait_for_timeout(600)  # the picture moves for 400
-        looks.append(page.locator("#osd").screenshot())
-    assert all(one != other for one, other in itertools.pairwise(looks))
+        page.wait_for_timeout(500)  # the picture moves for 400
+        places.append(page.evaluate("window.seen"))
+        if key in {"ArrowDown", "0"}:
+            looks.append(page.locator("#osd").screenshot())
+    assert all(one != other for one, other in itertools.pairwise(places))
+    assert looks[0] != looks[1]
     assert looks[-1] == looks[0]
 
 
 def test_tiles_beside_the_page_are_read_and_nothing_else(browser, tmp_path):
-    slide = phantom_slides.write_slide(tmp_path / "slide.tif", phantom_slides.slide_image(1500, 1400))
+    slide = phantom_slides.write_slide(tmp_path / "slide.tif", phantom_slides.slide_image(1100, 1000))
     run(slide, tmp_path / "out", config=load_config(None, ["nuclei.segmenter=watershed"]), mpp=None)
     path = write_report(tmp_path / "out", tiles=True).report
     asked, said = [], []
@@ -384,7 +390,7 @@ def test_tiles_beside_the_page_are_read_and_nothing_else(browser, tmp_path):
 
 
 def test_a_slide_without_fields_says_where_its_cells_are_shown(visit, plain, tmp_path):
-    page = min((plain.parent / "report").iterdir()).read_text()
+    page = max((plain.parent / "report").iterdir()).read_text()
     path = tmp_path / "slide.html"
     path.write_text(page.replace('"role":"image"', '"role":"slide"').replace('"cells":{', '"none":{'))
     told = visit(path).locator("#cell").inner_text()
@@ -474,10 +480,11 @@ def test_no_column_of_the_cases_is_hidden(visit, plain, cohort, which, widths):
             assert {"Tumour cells", "Membrane, %", "Discordant", "Call"} <= set(shown)
 
 
-@pytest.mark.parametrize("which", ["cohort", "case", "drawn"])
-def test_axe_finds_no_serious_fault(visit, cohort, drawn, which):
+@pytest.mark.parametrize("which", ["cohort", "case"])
+def test_axe_finds_no_serious_fault(visit, cohort, plain, which):
+    """Of all cases, and of one with regions."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    pages = {"cohort": cohort, "drawn": drawn, "case": cohort.parent / "report" / "0001_case_2.html"}
+    pages = {"cohort": cohort, "case": plain.parent / "report" / "0001_case_2.html"}
     page = visit(pages[which])
     page.wait_for_timeout(400)
     found = axe.Axe().run(page).response["violations"]
@@ -487,7 +494,7 @@ def test_axe_finds_no_serious_fault(visit, cohort, drawn, which):
 
 def test_the_page_of_readers_is_quiet_fits_a_phone_and_has_no_fault_for_axe(visit, plain, tmp_path):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    rows = [f"{case},{number},{9 * number}" for number, case in enumerate(NAMES[:6]) if case != HOSTILE]
+    rows = [f"{case},{number},{9 * number}" for number, case in enumerate(NAMES[:N_PLAIN]) if case != HOSTILE]
     (tmp_path / "readers.csv").write_text("\n".join(["name,Ada,<b>Ben</b>", *rows]), encoding="utf-8")
     job = AgreementJob(out=plain.parent, readers=tmp_path / "readers.csv", folder=tmp_path / "page")
     page = visit(compare_readers(job).paths[0], width=400)
@@ -500,10 +507,10 @@ def pages_of(pdf):
     return len(re.findall(rb"/Type\s*/Page[^s]", pdf))
 
 
-def test_print_gives_a_page_per_case(visit, alone, cohort):
+def test_print_gives_a_page_per_case(visit, alone, plain):
     assert pages_of(visit(alone).pdf(prefer_css_page_size=True, print_background=True)) == 1
-    page = visit(cohort)
-    assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == len(NAMES)
+    page = visit(plain)
+    assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == N_PLAIN
     page.locator("#search").fill("fall")
     assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == 1
 
@@ -548,21 +555,21 @@ def busy_s(counters):
     return next(each["value"] for each in metrics if each["name"] == "TaskDuration")
 
 
-def test_five_hundred_cases_are_small_and_quick(visit, cohort, tmp_path):
+def test_two_hundred_cases_are_small_and_quick(visit, cohort, tmp_path):
     report = open_run(cohort.parent)
     case = load_case(report, report.case_rows[3])
     sheet = sheet_of(report, case, show_case(report, case, max_sheet_length=70_000), number=1)
     sheets = [
         replace(sheet, number=number, name=f"case {number}", row=replace(sheet.row, tps=float(number % 101)))
-        for number in range(1, 501)
+        for number in range(1, 201)
     ]
     path = tmp_path / "report.html"
     path.write_text(cohort_page(report, sheets), encoding="utf-8")
-    assert path.stat().st_size < 60e6
+    assert path.stat().st_size < 24e6
     page = visit(path)
     counters = page.context.new_cdp_session(page)
     counters.send("Performance.enable", {"timeDomain": "threadTicks"})  # others use the machine, too
-    for act in ("sort", "case 49", "", "choose"):
+    for act in ("sort", "case 19", "", "choose"):
         began = busy_s(counters)
         page.evaluate(PAINTED, act)
-        assert busy_s(counters) - began < 1
+        assert busy_s(counters) - began < 0.4
