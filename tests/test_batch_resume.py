@@ -24,8 +24,17 @@ def tiles(tmp_path):
     return draw_tiles(tmp_path / "tiles")
 
 
-def test_a_resumed_run_writes_the_bytes_of_one_that_was_never_stopped(tiles, tmp_path):
-    run(tiles, tmp_path / "whole")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Tiles and the results of a run over them that was never stopped; neither is changed."""
+    folder = tmp_path_factory.mktemp("whole")
+    tiles = draw_tiles(folder / "tiles")
+    run(tiles, folder / "out")
+    return tiles, folder / "out"
+
+
+def test_a_resumed_run_writes_the_bytes_of_one_that_was_never_stopped(whole, tmp_path):
+    tiles, out = whole
     with pytest.raises(KeyboardInterrupt):
         run(tiles, tmp_path / "stopped", listener=Deaf(stop_after=3))
     assert len(rows_of(tmp_path / "stopped", "case")) == 1
@@ -33,12 +42,11 @@ def test_a_resumed_run_writes_the_bytes_of_one_that_was_never_stopped(tiles, tmp
     written = kept.stat().st_mtime_ns
     run(tiles, tmp_path / "stopped", resume=True)
     assert kept.stat().st_mtime_ns == written
-    assert tree(tmp_path / "whole") == tree(tmp_path / "stopped")
+    assert tree(out) == tree(tmp_path / "stopped")
 
 
-def test_a_killed_run_can_be_resumed(tiles, tmp_path):
-    run(tiles, tmp_path / "whole")
-    out = tmp_path / "killed"
+def test_a_killed_run_can_be_resumed(whole, tmp_path):
+    tiles, out = whole[0], tmp_path / "killed"
     command = [sys.executable, "-m", "pdl1quant", "score", str(tiles), "-o", str(out), "--mpp", "0.5", "--workers", "1"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -51,7 +59,7 @@ def test_a_killed_run_can_be_resumed(tiles, tmp_path):
     with (out / PROGRESS_NAME).open("ab") as ledger:
         ledger.write(b'{"image": "case A/ti')
     run(tiles, out, resume=True)
-    assert tree(tmp_path / "whole") == tree(out)
+    assert tree(whole[1]) == tree(out)
 
 
 class Census(Deaf):
@@ -118,23 +126,23 @@ def test_regions_that_are_gone_leave_no_file_behind(tiles, tmp_path, is_broken):
     assert [file.stem for file in (tmp_path / "out" / "regions").iterdir()] == ["tile 0"]
 
 
-def test_resuming_with_another_setting_names_it(tiles, tmp_path):
-    run(tiles, tmp_path / "out")
-    before = tree(tmp_path / "out")
+def test_resuming_with_another_setting_names_it(whole):
+    tiles, out = whole
+    before = tree(out)
     other = Config().model_copy(update={"working_mpp": 0.6})
     with pytest.raises(UsageError, match=r"begun with working_mpp = 0\.5, now it is 0\.6"):
-        run(tiles, tmp_path / "out", resume=True, config=other)
+        run(tiles, out, resume=True, config=other)
     with pytest.raises(UsageError, match=r"begun with --mpp 0\.5, now it is with --mpp 0\.25"):
-        run(tiles, tmp_path / "out", resume=True, mpp=0.25)
+        run(tiles, out, resume=True, mpp=0.25)
     with pytest.raises(UsageError, match="begun with --assay 28-8-cytoplasm, now it is with --assay 28-8-label"):
-        run(tiles, tmp_path / "out", resume=True, pack=batch.find_rules("28-8-label", None)[0])
+        run(tiles, out, resume=True, pack=batch.find_rules("28-8-label", None)[0])
     with pytest.raises(UsageError, match=r"begun without --white, now it is with --white 243,241\.5,238"):
-        run(tiles, tmp_path / "out", resume=True, white=(243.0, 241.5, 238.0))
+        run(tiles, out, resume=True, white=(243.0, 241.5, 238.0))
     with pytest.raises(UsageError, match="begun without --tma, now it is with --tma;"):
-        run(tiles, tmp_path / "out", resume=True, is_array=True)
+        run(tiles, out, resume=True, is_array=True)
     with pytest.raises(UsageError, match="4 more image"):
-        run(tiles / "case A", tmp_path / "out", resume=True)
-    assert tree(tmp_path / "out") == before
+        run(tiles / "case A", out, resume=True)
+    assert tree(out) == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked")

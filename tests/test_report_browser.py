@@ -507,10 +507,10 @@ def pages_of(pdf):
     return len(re.findall(rb"/Type\s*/Page[^s]", pdf))
 
 
-def test_print_gives_a_page_per_case(visit, alone, plain):
+def test_print_gives_a_page_per_case(visit, alone, cohort):
     assert pages_of(visit(alone).pdf(prefer_css_page_size=True, print_background=True)) == 1
-    page = visit(plain)
-    assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == N_PLAIN
+    page = visit(cohort)
+    assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == len(NAMES)
     page.locator("#search").fill("fall")
     assert pages_of(page.pdf(prefer_css_page_size=True, print_background=True)) == 1
 
