@@ -60,6 +60,7 @@ def test_each_layer_can_be_shown_in_the_colours_of_the_pictures_and_no_thread_is
     """One window for both: it takes longer to open than all that is looked at."""
     before = set(threading.enumerate())
     viewer = make_napari_viewer(show=True)
+    viewer.window.resize(800, 600)
     layers = shown(viewer, scored_field)
     for layer in layers.values():
         for other in viewer.layers:

@@ -125,7 +125,7 @@ def test_where_tumour_is_drawn_nests_decide_nothing_and_a_region_has_its_own_row
 
 def test_a_recount_without_edits_gives_the_cps_of_the_run(path, tmp_path):
     out = tmp_path / "out"
-    run(path, out, config=config_of(tile_px=1024), mpp=None)
+    run(path, out, config=config_of("network", 1024), mpp=None)
     (row,) = rows_of(out, "image")
     cells = read_cells(next((out / "cells").glob("*.parquet")))
     assert ((cells["flags"] & FAR) > 0).sum() > 100

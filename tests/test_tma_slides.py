@@ -31,6 +31,7 @@ from pdl1quant.whole_slides.waiting import flag_far_cells
 from test_nests import bands_of
 
 CONFIG = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=1024"])
+BARE = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=1024", "tiling.outlines=false"])
 CORE_PX, STEP_PX = 760, 1050
 CENTRES = {"A-1": (620, 600), "A-2": (1670, 640), "B-2": (1640, 1690), "B-3": (2690, 1730), "A-3": (2720, 680)}
 
@@ -94,7 +95,7 @@ def test_a_slide_without_cores_is_refused_with_what_to_do(tmp_path):
     rgb = phantom_slides.glass(2000, 1200)
     rgb[300:600] = phantom_slides.tissue(2000, 300)
     path = phantom_slides.write_slide(tmp_path / "strip.tif", rgb)
-    run(path, tmp_path / "out", config=CONFIG, mpp=None, is_array=True)
+    run(path, tmp_path / "out", config=BARE, mpp=None, is_array=True)
     (row,) = rows_of(tmp_path / "out", "image")
     assert row.status is Status.REFUSED
     assert "--tma" in row.error
@@ -118,7 +119,7 @@ def unmapped(path, tmp_path_factory):
     (folder / "tumour.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": drawn}))
     pack, indication = find_rules("28-8-label", "melanoma")
     listener = Deaf()
-    how = {"config": CONFIG, "mpp": None, "is_array": True, "roi": folder / "tumour.geojson"}
+    how = {"config": BARE, "mpp": None, "is_array": True, "roi": folder / "tumour.geojson"}
     summary = run(path, folder / "out", listener=listener, pack=pack, indication=indication, **how)
     return folder / "out", listener, summary
 
@@ -169,7 +170,7 @@ def test_arrays_without_a_map_stand_in_the_table_of_the_report(image, tmp_path):
     for name in "ab":
         (tmp_path / "in" / name).mkdir(parents=True)
         phantom_slides.write_slide(tmp_path / "in" / name / f"{name}.tif", two_cores)
-    run(tmp_path / "in", tmp_path / "out", config=CONFIG, mpp=None, is_array=True)
+    run(tmp_path / "in", tmp_path / "out", config=BARE, mpp=None, is_array=True)
     cohort = (tmp_path / "out" / "report.html").read_text()
     assert [part.split('"')[0] for part in cohort.split('data-name="')[1:]] == ["a (all cores)", "b (all cores)"]
     assert "Microarrays, with the names of their cores" not in cohort
