@@ -250,10 +250,9 @@ def test_ink_does_not_move_the_stains(scored, clean, tmp_path):
         assert np.dot(one[stain], getattr(other, stain)) >= np.cos(np.deg2rad(3))
 
 
-def test_nobody_looks_when_told_so(planted, tmp_path):
-    """Around the pen alone, where there would be much to find."""
+def test_nobody_looks_when_told_so(path, tmp_path):
     run(
-        phantom_slides.write_slide(tmp_path / "slide.tif", planted[0][200:1400, 400:1400]),
+        path,
         tmp_path / "out",
         config=load_config(None, ["nuclei.segmenter=watershed", "artefacts.find=false"]),
         mpp=None,
