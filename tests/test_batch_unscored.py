@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -254,6 +256,25 @@ def test_a_worker_that_dies_loses_only_its_own_item(two_workers):
     again = dict(two_workers.run(eval, ["5 + 5"], crashed=str))
     assert results == {0: 2, 1: "lost __import__", 2: 4, 3: 6}
     assert again == {0: 10}
+
+
+ASKS_A_WORKER = """
+from pdl1quant.batch.workers import Workers
+if __name__ == "__main__":
+    with Workers(2) as workers:
+        print(dict(workers.run(eval, ["'numba' in __import__('sys').modules"], crashed=str)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
+def test_workers_begin_with_what_they_need_and_with_nothing_of_the_folder_they_are_in(tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "cv2.py").write_text("raise SystemExit('not what is meant')")
+    (tmp_path / "script.py").write_text(ASKS_A_WORKER)
+    done = subprocess.run(
+        [sys.executable, tmp_path / "script.py"], cwd=tmp_path / "here", capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("{0: True}\n", "")
 
 
 def draw_glass(path, mode="RGB"):

@@ -7,12 +7,13 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
+_READY = "pdl1quant.batch.ready"
+"""What the process that workers are forked from imports."""
 _QUEUED_PER_WORKER = 2
 """Enough that no worker waits; few, as each is a suspect when a worker dies."""
 
@@ -139,9 +142,7 @@ class Workers:
 
     def _submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(
-                self.n, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
-            )
+            self._pool = ProcessPoolExecutor(self.n, mp_context=_context(), initializer=_begin_worker)
         before = set(multiprocessing.active_children())
         with _interruptions_held():
             future = self._pool.submit(function, item)
@@ -157,6 +158,35 @@ class Workers:
     def _terminate(self) -> None:
         for child in self._children:
             child.terminate()
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """How processes start: on Linux forked from one that has imported what they need, and has done nothing else.
+
+    Elsewhere libraries of the system do not stand that, and each imports for itself.
+    """
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([_READY])
+    with _interruptions_held(), _own_folder_not_searched():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def _own_folder_not_searched() -> Iterator[None]:
+    """Let a process that starts here import nothing from the folder in which it happens to be."""
+    name = "PYTHONSAFEPATH"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 @contextmanager
