@@ -5,6 +5,7 @@ Heavy packages are imported where they are used, so that ``--help`` answers at o
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import math
@@ -261,8 +262,11 @@ def score(paths: tuple[Path, ...], *, config_file: Path | None, overrides: tuple
         frequent.append(f"cells.classifier={json.dumps(str(options['classifier']))}")
     config = _load(config_file, [*frequent, *overrides])
 
+    gc.disable()  # of what is imported nothing is garbage, and to look at all of it again and again takes time
     from pdl1quant import batch, console  # noqa: PLC0415  the science is slow to import
 
+    gc.freeze()
+    gc.enable()
     pack, indication = batch.find_rules(options["assay"], options["indication"])
     job = batch.Job(
         paths=paths,
