@@ -79,6 +79,8 @@ class ReportCells:
     config: Config
     pack: RulePack
     _squares: dict[float, list[Field]] = field(default_factory=dict)
+    _last: tuple[IntpArray, pd.DataFrame] | None = None
+    """The rows that were last read from the file, and these cells."""
 
     @property
     def n_cells(self) -> int:
@@ -104,7 +106,14 @@ class ReportCells:
 
     def rows(self, wanted: IntpArray) -> pd.DataFrame:
         """The cells of some rows, ascending, with all columns."""
-        return self._held.iloc[wanted] if self.n_cells <= HELD_CELLS else self.file.rows(wanted)
+        if self.n_cells <= HELD_CELLS:
+            return self._held.iloc[wanted]
+        if len(wanted) > HELD_CELLS:
+            return self.file.rows(wanted)
+        if self._last is None or not np.isin(wanted, self._last[0]).all():
+            self._last = wanted, self.file.rows(wanted)
+        known, cells = self._last
+        return cells.iloc[np.searchsorted(known, wanted)].reset_index(drop=True)
 
     def fields(self, side_um: float) -> list[Field]:
         """Squares of tissue of this side; see `fields_of`."""
