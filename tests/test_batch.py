@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import PIL.Image
 import pytest
 
-from batch_runs import Deaf, draw_tile, draw_tiles, rows_of, run, tree
+from batch_runs import Deaf, draw_phantom, draw_tile, draw_tiles, rows_of, run, tree
 from pdl1quant import batch
 from pdl1quant.batch.inputs import gather, table_warnings
 from pdl1quant.batch.work import Image, Plan, _write
@@ -57,6 +58,34 @@ def test_an_identical_file_is_counted_once_and_has_the_same_numbers(tiles, tmp_p
     assert ResultFlag.DUPLICATE in copy.flags
     assert (copy.n_cells, copy.tps, copy.tps_low) == (original.n_cells, original.tps, original.tps_low)
     assert not (tmp_path / "twice" / "cells" / "z copy.parquet").exists()
+
+
+def test_the_same_pixels_in_another_file_are_told(tmp_path):
+    case, listener = tmp_path / "case", Deaf()
+    case.mkdir()
+    draw_phantom(case / "field.png")
+    with PIL.Image.open(case / "field.png") as field:
+        field.save(case / "second export.tif")
+        field.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT).save(case / "other.png")
+    (case / "z copy.png").write_bytes((case / "field.png").read_bytes())  # counted once, and no word about it
+    run(case, tmp_path / "out", listener=listener)
+    (line,) = listener.complaints
+    assert line.startswith("images that show the same field, by all that was measured: field.png = second export.tif; ")
+    (case / "second export.tif").unlink()
+    again = Deaf()
+    run(case, tmp_path / "out", listener=again, overwrite=True)
+    assert again.complaints == []
+
+
+def test_empty_fields_that_agree_are_not_taken_for_one(tmp_path):
+    (tmp_path / "glass").mkdir()
+    for level in (1, 9):
+        glass = PIL.Image.new("RGB", (64, 64), (240, 240, 240))
+        glass.save(tmp_path / "glass" / f"{level}.png", compress_level=level)
+    assert len({path.read_bytes() for path in (tmp_path / "glass").iterdir()}) == 2
+    listener = Deaf()
+    run(tmp_path / "glass", tmp_path / "out", listener=listener)
+    assert listener.complaints == []
 
 
 def test_an_image_that_counts_in_two_cases_is_told_once(tiles, tmp_path):

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 
 from pdl1quant.batch.controls import control_row
 from pdl1quant.batch.cores import core_result, cores_by_case, is_unlike_map, map_warnings, score_cores
-from pdl1quant.batch.rows import as_duplicate, case_result, complaints, has_arrays, image_row, region_rows
+from pdl1quant.batch.rows import (
+    as_duplicate,
+    case_result,
+    complaints,
+    has_arrays,
+    image_row,
+    region_rows,
+    repeat_warnings,
+)
 from pdl1quant.batch.slide_work import analyse_slide, take_slide_sample
 from pdl1quant.batch.traces import trace_path, write_trace
 from pdl1quant.batch.work import (
@@ -313,6 +321,8 @@ class CaseWork:
         self.counted += [image for image, outcome in members if outcome.is_scored]
         self.brown |= {image.stem: each.brown for image, each in members if each.is_scored}
         self.regions |= {image.stem: each.regions for image, each in members if each.regions}
+        for message in repeat_warnings(each for each in members if each[0].stem not in case.originals):
+            self.listener.complain(message)
         plan = self.job.plan
         if self.of_controls:
             self.controls += [member for member in members if member[0].stem not in case.originals]

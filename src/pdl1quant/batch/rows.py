@@ -22,6 +22,8 @@ UNSCORED = (Status.REFUSED, Status.FAILED)
 
 _NAMED = 3
 """Images named in a line that is about many."""
+_TELLING_CELLS = 20
+"""Cells from which two fields do not agree in all that was measured: areas, classes, grades, tissue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +133,23 @@ def named(names: Sequence[str]) -> str:
     """``a.tif, b.tif, c.tif and 5 others``."""
     rest = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
+
+
+def repeat_warnings(members: Iterable[tuple[Image, Outcome]]) -> tuple[str, ...]:
+    """Which images of a case are one field, told by all that was counted in them, in one line.
+
+    Files with the same bytes count once (`as_duplicate`) and are not to be among ``members``. The same pixels in other
+    bytes, as of a second export, are counted again: the interval is then too narrow.
+    """
+    alike: dict[tuple[object, ...], list[str]] = {}
+    for image, outcome in members:
+        if outcome.counts is not None and outcome.counts.n_cells >= _TELLING_CELLS:
+            alike.setdefault((outcome.counts, outcome.blocks, outcome.brown), []).append(image.name)
+    repeats = [" = ".join(names) for names in alike.values() if len(names) > 1]
+    if not repeats:
+        return ()
+    advice = "each was counted, so the interval is too narrow: take all but one away and pass --overwrite"
+    return (f"images that show the same field, by all that was measured: {named(repeats)}; {advice}",)
 
 
 def as_duplicate(original: Outcome) -> Outcome:
