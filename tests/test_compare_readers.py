@@ -345,6 +345,9 @@ def test_few_cases_and_gaps_are_said(out, tmp_path):
     assert "fewer than 10: says little" in measure(out, "ccc", second="Dr. Béla")["note"]
     assert any("fewer than 10 say little" in line for line in lines)
     assert any("4 places were left empty" in line for line in lines)
+    (alone,) = (line.strip() for line in lines if "one reader alone" in line)  # the eighth is not evaluable
+    assert alone == "3 cases read by one reader alone: held against that reader, not the median"
+    assert measure(out, "ccc")["n"] == "4"
     assert "fewer than 10 say little" in page_of(out)
     assert lines.count("It measures agreement on these cases; it is no clinical validation.") == 1
 

@@ -68,10 +68,15 @@ class ScoredCase:
     """Who wrote to its ledger."""
 
     @property
+    def n_read(self) -> int:
+        """How many readers gave it a score."""
+        return sum(not math.isnan(value) for value in self.readers)
+
+    @property
     def median(self) -> float:
         """Median of the readers who read it; nan where fewer than two did, unless there is one reader only."""
         read = [value for value in self.readers if not math.isnan(value)]
-        return statistics.median(read) if len(read) >= min(2, len(self.readers)) else math.nan
+        return statistics.median(read) if self.n_read >= min(2, len(self.readers)) else math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -71,12 +71,11 @@ def write_statistics(agreements: Iterable[KindAgreement], path: Path) -> None:
 def _case_lines(agreement: KindAgreement, case: ScoredCase) -> Iterator[list[str]]:
     row = case.row
     low, high = agreement.kind.interval_of(row)
-    n_read = sum(not math.isnan(value) for value in case.readers)
     for reader, value, text in zip(agreement.readers, case.readers, case.texts, strict=True):
         yield [
             *(agreement.kind.name, row.level, row.image, row.case, row.region, reader, _number(case.score)),
             *(_number(low), _number(high), _number(value), text, _number(case.score - value)),
-            *(_number(case.median), str(n_read), ";".join(case.marks), ";".join(row.flags), ""),
+            *(_number(case.median), str(case.n_read), ";".join(case.marks), ";".join(row.flags), ""),
             *(_source(is_of_review=agreement.is_of_review), _said(is_true=case.is_reviewed)),
         ]
 

@@ -84,6 +84,9 @@ def summary_lines(found: Agreement) -> Iterator[str]:
         )
         if main.n < FEW_CASES:
             yield f"  only {main.n} with a score of both: fewer than {FEW_CASES} say little"
+        n_alone = sum(case.n_read == 1 for case in agreement.cases) if len(agreement.readers) > 1 else 0
+        if n_alone:
+            yield f"  {plural(n_alone, found.level)} read by one reader alone: held against that reader, not the median"
         unit = " points" if agreement.kind.unit and main.limits.mean.value is not None else ""
         yield _plain(
             f"  {pair_name(main)}: ICC {coefficient(main.icc)}, CCC {coefficient(main.ccc)}, mean difference "
@@ -135,7 +138,8 @@ METHOD: Final = (
             "Every two on the cases that both scored; the readers, too, on those only that the program scored, so "
             "that their agreement stands beside its own. The median of several readers scatters less than any one "
             "of them: hold the program with the median against each reader with the median of the others, and the "
-            "program with single readers against the readers with one another."
+            "program with single readers against the readers with one another. A median is of two readers at "
+            "least: what only one of several read is in no measure with it."
         ),
     ),
     (
