@@ -269,6 +269,8 @@ def test_a_separator_in_the_name_of_a_column_separates_nothing(tmp_path, images)
     ("content", "message"),
     [
         ("image,case\nc.png,K", r"cases\.csv, line 2: no image c\.png in this run; the nearest is"),
+        ("image,case\nb,K", r"line 2: no image b in this run; the nearest is b\.png"),
+        ("image,case\nP2/B.PNG,K", r"line 2: no image P2/B\.PNG in this run; the nearest is P2/b\.png"),
         ("image,case\nb.png,K\na.png,K", r"line 3: a\.png is the name of 2 images; give its path"),
         ("image,case\nb.png,K\n\nP2/b.png,L", r"line 4: P2/b\.png is in line 2 already"),
         ("image,case\nb.png,", "line 2: no case"),

@@ -400,7 +400,8 @@ def _explain(error: ValidationError) -> str:
             return message
         message = _PLAINER.get(first["type"], f"{message[:1].lower()}{message[1:]}")
         return f"{name} = {first['input']!r}: {message}"
-    nearest = difflib.get_close_matches(name, _all_names(), n=1)
+    names = _all_names()
+    nearest = [each for each in names if each.split(".")[-1] == path[-1]] or difflib.get_close_matches(name, names, n=1)
     hint = f"the nearest is {nearest[0]!r}" if nearest else "`pdl1quant config show` lists all"
     return f"unknown setting {name!r}; {hint}"
 

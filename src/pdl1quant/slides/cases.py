@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pdl1quant.errors import UsageError
@@ -119,7 +120,9 @@ class NamedImages:
         if len(paths) > 1:
             raise UsageError(f"{where}: {image} is the name of {len(paths)} images; give its path below the folder")
         if not paths:
-            near = difflib.get_close_matches(key, [name for way in self._ways for name in way], n=1)
+            names = [name for way in self._ways for name in way]
+            near = [name for name in names if {_bare(name), name.casefold()} & {_bare(key), key.casefold()}]
+            near = near or difflib.get_close_matches(key, names, n=1)
             hint = f"the nearest is {near[0]}" if near else "remove the line or add the image"
             raise UsageError(f"{where}: no image {image} in this run; {hint}")
         return paths[0]
@@ -130,6 +133,11 @@ def _index(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
     for key, path in pairs:
         index.setdefault(key, []).append(path)
     return index
+
+
+def _bare(image: str) -> str:
+    """A name without its ending, capitals alike."""
+    return PurePosixPath(image.casefold()).with_suffix("").as_posix()
 
 
 def plain_path(image: str) -> str:
