@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,12 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdl1quant.assays import load_pack
+from pdl1quant.config import Config
 from pdl1quant.errors import OutputError
 from pdl1quant.model import (
     CELL_COLUMNS,
     CellClass,
     Compartment,
     Counts,
+    Flag,
     PositiveCounts,
     ResultFlag,
     Score,
@@ -27,6 +31,9 @@ from pdl1quant.outputs.claims import is_result
 from pdl1quant.outputs.columns_page import columns_markdown
 from pdl1quant.outputs.scores_table import SCORE_COLUMNS, ScoreRow, read_scores, score_values, write_scores
 from pdl1quant.outputs.tables import cells_writer, read_cells, write_cells
+from pdl1quant.pipeline import score_image
+from pdl1quant.stages.score import count_cells
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
 ISSUE_ORDER = [
     "level",
@@ -254,6 +261,28 @@ def test_score_values_repeat_the_scored_compartment_and_each_flag_once():
     assert (made.n_cells, made.n_tumour, made.n_tumour_positive, made.tps) == (10, 8, 4, 50.0)
     assert made.score_compartment == "cytoplasm"
     assert made.flags == ("white_assumed", "few_blocks")
+
+
+def test_scores_are_counted_again_by_what_the_page_of_columns_says():
+    (mask,) = map(int, re.findall(r"`flags & (\d+)` is 0", columns_markdown()))
+    rgb = render_phantom(PhantomSettings(size_px=256), seed=3).rgb
+    cells = score_image(rgb, mpp=0.5).cells
+    some = np.arange(len(cells))
+    cells = cells.assign(  # so that the rules differ
+        membrane_positive=cells["membrane_positive"] & (some % 2 == 0),
+        cytoplasm_positive=cells["positive"],
+        flags=cells["flags"] | np.where(some % 7 == 0, int(Flag.FAR_FROM_TUMOUR), 0).astype(np.int32),
+    )
+    counts = count_cells(cells, config=Config(), pack=load_pack("28-8-label"))
+    viable = cells["flags"] & mask == 0
+    tumour = cells[viable & (cells["cell_class"] == "tumour")]
+    near = cells["flags"] & int(Flag.FAR_FROM_TUMOUR) == 0
+    immune = cells[viable & near & cells["cell_class"].isin(["lymphocyte", "macrophage"])]
+    assert counts.n_tumour == len(tumour)
+    assert counts.positive.membrane == tumour["membrane_positive"].sum() < tumour["positive"].sum()
+    assert counts.positive.cytoplasm == tumour["positive"].sum()
+    assert counts.positive.cell == tumour["cell_positive"].sum()
+    assert counts.positive.immune == immune["positive"].sum()
 
 
 def test_page_of_columns_is_up_to_date():

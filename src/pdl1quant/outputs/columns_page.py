@@ -33,11 +33,18 @@ and [status](how_numbers_are_made.md#status-of-a-row). To read a row: *of `n_tum
 `n_tumour_positive` are positive where `score_compartment` says; that is `tps` %, and with what is uncertain
 about it between `tps_low` and `tps_high` %.*"""
 
-_CELLS = """\
+_CELLS = f"""\
 Parquet keeps types and units; `pdl1quant export RESULT --to csv` makes one CSV for each image of it, with `image` and
 `case` before these columns and `flag_names` (words) after `flags` ([exports](exports.md)). Lengths and areas are true
 ones (um, um2), whatever the pixel size of the input. **OD** is apparent optical density, log10: 0 is glass, 0.2 passes
-63 % of the light, 1 passes 10 %. The same texts are in the Parquet file, as metadata of each field."""
+63 % of the light, 1 passes 10 %. The same texts are in the Parquet file, as metadata of each field.
+
+**To count a score again**: a viable tumour cell is one whose `cell_class` is `tumour` and whose `flags` hold no number
+that [leaves the score](#numbers-of-flags) (bitwise: `flags & {int(EXCLUDING_FLAGS)}` is 0). Which of them are positive
+hangs on `score_compartment` of the row: `membrane_positive` for `membrane`, `positive` for `cytoplasm` (cytoplasm or
+membrane), `cell_positive` for `cell`. **`positive` is the same under every rule pack**: under `28-8-label`, which reads
+membranes, it is not the numerator of `tps`. Immune cells of the CPS are positive by `positive`, whatever the pack, and
+those with `far_from_tumour` are not counted."""
 
 
 def columns_markdown() -> str:
@@ -78,9 +85,6 @@ def columns_table(columns: Iterable[ScoreColumn | CellColumn]) -> list[str]:
 
 
 def _flags_table() -> list[str]:
-    rows = [
-        f"| {int(flag)} | `{str(flag.name).lower()}` | {'yes' if flag & EXCLUDING_FLAGS else ''} |"
-        for flag in Flag
-        if flag
-    ]
+    leaves = {Flag.FAR_FROM_TUMOUR: "the CPS", **dict.fromkeys(EXCLUDING_FLAGS, "yes")}
+    rows = [f"| {int(flag)} | `{str(flag.name).lower()}` | {leaves.get(flag, '')} |" for flag in Flag if flag]
     return ["| number | word | leaves the score |", "|---|---|---|", *rows]

@@ -227,7 +227,7 @@ def score_image(
     Parameters
     ----------
     rgb
-        (H, W, 3) uint8: PD-L1 immunohistochemistry, haematoxylin and DAB, bright field.
+        (H, W, 3) uint8, red first: PD-L1 immunohistochemistry, haematoxylin and DAB, bright field.
     mpp
         um per pixel of ``rgb``, 0.1 to 2; never guessed.
     config
