@@ -1,9 +1,22 @@
 """What a caller gives by mistake is refused in a line that says what to do; arrays of any layout are read."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from pdl1quant import CaseMember, Config, analyse_image, estimate_case, load_config, load_pack, sample_image, score_case
+from pdl1quant import (
+    CaseMember,
+    Config,
+    ControlMember,
+    analyse_image,
+    blank_limit,
+    estimate_case,
+    load_config,
+    load_pack,
+    sample_image,
+    score_case,
+)
 from pdl1quant.assays import find_indication
 from pdl1quant.errors import AssayError, ConfigError, UsageError
 from pdl1quant.pipeline.checks import check_pixels
@@ -79,6 +92,46 @@ def test_a_list_of_something_else_is_refused():
             estimate_case(samples, config=CONFIG)
     with pytest.raises(UsageError, match="result: expected SlideResult, got ndarray"):
         CaseMember.of(RGB)
+
+
+def test_what_was_measured_otherwise_than_the_case_is_refused():
+    own = CaseMember.of(analyse_image(RGB, mpp=0.5, **GIVEN))
+    other = replace(ESTIMATE, white=(230.0, 230.0, 230.0))
+    with pytest.raises(UsageError, match="measured with another stain estimate; analyse all images of a case with"):
+        score_case([own], **{**GIVEN, "estimate": other})
+    with pytest.raises(UsageError, match="graded by its membrane, the rule pack 28-8-cytoplasm reads cytoplasm"):
+        score_case([own], **{**GIVEN, "pack": load_pack("28-8-cytoplasm")})
+    assert score_case([replace(own, estimate=None, compartment=None)], **GIVEN) == score_case([own], **GIVEN)
+
+
+@pytest.mark.parametrize("kind", [list, np.array])
+def test_an_estimate_with_a_white_from_any_list_is_equal_to_itself(kind):
+    tissue = sample_image(np.full((64, 64, 3), (150, 140, 180), np.uint8), mpp=0.5, config=CONFIG)
+    one, two = (estimate_case([tissue], config=CONFIG, white=kind([243, 241, 238])) for _ in range(2))
+    assert one == two == estimate_case([tissue], config=CONFIG, white=(243, 241, 238))
+    assert one.white_source == "given"
+
+
+def test_an_indication_of_another_pack_is_refused():
+    lung, mixed_up = find_indication(PACK, "nsclc"), {**GIVEN, "pack": load_pack("28-8-cytoplasm")}
+    wrong = "indication: 'nsclc' is of another rule pack, not of 28-8-cytoplasm"
+    with pytest.raises(UsageError, match=wrong):
+        analyse_image(RGB, mpp=0.5, indication=lung, **mixed_up)
+    with pytest.raises(UsageError, match=wrong):
+        score_case([], indication=lung, **mixed_up)
+    with pytest.raises(UsageError, match=wrong):
+        blank_limit([], indication=lung, pack=mixed_up["pack"])
+    assert score_case([], indication=lung, **GIVEN).calls == ()
+
+
+def test_controls_of_another_type_are_refused():
+    result = analyse_image(RGB, mpp=0.5, **GIVEN)
+    with pytest.raises(UsageError, match=r"result: expected SlideResult, got str; write ControlMember\.of"):
+        ControlMember.of(result, "control")
+    with pytest.raises(UsageError, match="members: expected ControlMember, got SlideResult"):
+        blank_limit([result], pack=PACK)
+    with pytest.raises(UsageError, match="blank: expected BlankLimit, got float; blank_limit makes it"):
+        score_case([CaseMember.of(result)], blank=3.0, **GIVEN)
 
 
 def test_a_list_may_be_given_one_by_one():

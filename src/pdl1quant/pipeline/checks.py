@@ -9,7 +9,7 @@ import numpy as np
 
 from pdl1quant.config import Config
 from pdl1quant.errors import UsageError
-from pdl1quant.model import Indication, RulePack, StainEstimate
+from pdl1quant.model import BlankLimit, Indication, RulePack, StainEstimate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,15 +26,26 @@ _KINDS = {
     "pack": (RulePack, "load_pack('28-8-cytoplasm') reads one"),
     "estimate": (StainEstimate, "estimate_case makes it of the samples of a case"),
     "indication": (Indication, "take one of pack.indications"),
+    "blank": (BlankLimit, "blank_limit makes it of negative controls"),
 }
+_MAY_BE_NONE = {"indication", "blank"}
 
 
 def check_given(**given: object) -> None:
-    """Refuse a ``config``, ``pack``, ``estimate`` or ``indication`` of another type; no indication is None."""
+    """Refuse ``config``, ``pack``, ``estimate``, ``indication`` or ``blank`` of another type; the last two may be None.
+
+    An ``indication`` of another rule pack is refused, too: its cut-offs are not for what this one reads.
+    """
     for name, value in given.items():
         kind, advice = _KINDS[name]
-        if not isinstance(value, kind) and not (name == "indication" and value is None):
+        if not isinstance(value, kind) and not (name in _MAY_BE_NONE and value is None):
             raise UsageError(f"{name}: expected {kind.__name__}, got {type(value).__name__}; {advice}")
+    pack, indication = given.get("pack"), given.get("indication")
+    if isinstance(pack, RulePack) and isinstance(indication, Indication) and indication not in pack.indications:
+        raise UsageError(
+            f"indication: {indication.name!r} is of another rule pack, not of {pack.name}; find_indication(pack, name) "
+            "finds those of a pack"
+        )
 
 
 def listed(values: Iterable[T], kind: type[T], *, name: str, advice: str) -> tuple[T, ...]:

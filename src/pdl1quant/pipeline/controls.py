@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pdl1quant.model import ResultFlag
+from pdl1quant.model import ResultFlag, SlideResult
+from pdl1quant.pipeline.checks import check_given, listed
 from pdl1quant.stages import score as scoring
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pdl1quant.model import BlankLimit, Counts, Indication, RulePack, SlideResult
+    from pdl1quant.model import BlankLimit, Counts, Indication, RulePack
 
 _DOUBTS = {
     ResultFlag.WHITE_ASSUMED: "its white level was assumed (--white)",
@@ -34,7 +35,8 @@ class ControlMember:
 
     @classmethod
     def of(cls, name: str, result: SlideResult) -> ControlMember:
-        """What an image says whose result `analyse_image` or `score_image` gave."""
+        """What an image says whose result `analyse_image` or `score_image` gave; else a `UsageError`."""
+        listed([result], SlideResult, name="result", advice="write ControlMember.of(name, result)")
         is_slide = result.tissue is None
         return cls(name=name, fields=result.blocks if is_slide else (result.counts,), flags=result.flags)
 
@@ -59,8 +61,15 @@ def blank_limit(
     -------
     BlankLimit
         For ``blank`` of `score_case`; see `stages.score.limit_of_blank` for how it is made.
+
+    Raises
+    ------
+    UsageError
+        Something that is no `ControlMember` is among ``members``, ``pack`` or ``indication`` is of another type, or the
+        indication of another pack.
     """
-    members = list(members)
+    members = listed(members, ControlMember, name="members", advice="ControlMember.of makes one of the result of each")
+    check_given(pack=pack, indication=indication)
     problems = [f"{each.name}: {each.error}" for each in members if each.error]
     problems += [f"{each.name}: {text}" for each in members for flag, text in _DOUBTS.items() if flag in each.flags]
     fields = [(each.name, counts) for each in members for counts in each.fields]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pdl1quant import naming
+from pdl1quant.errors import UsageError
 from pdl1quant.model import BrownArea, Counts, ResultFlag, SlideResult, Status
 from pdl1quant.pipeline.checks import check_given, listed
 from pdl1quant.pipeline.staining import estimate_flags
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pdl1quant.config import Config
-    from pdl1quant.model import BlankLimit, Indication, RulePack, Score, StainEstimate
+    from pdl1quant.model import BlankLimit, Compartment, Indication, RulePack, Score, StainEstimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,10 @@ class CaseMember:
     has_tissue: bool = True
     is_damaged: bool = False
     """Whether some of it could not be read: the case is then partial."""
+    estimate: StainEstimate | None = None
+    """Staining that it was measured with; None where it is known to be that of the case."""
+    compartment: Compartment | None = None
+    """Where its grades were read; None where that is known to be as the rule pack of the case says."""
 
     @classmethod
     def of(cls, result: SlideResult) -> CaseMember:
@@ -44,6 +49,8 @@ class CaseMember:
             has_nests=result.has_nests,
             brown=result.brown,
             has_tissue=result.status is not Status.NO_TISSUE,
+            estimate=result.estimate,
+            compartment=result.score.score_compartment,
         )
 
 
@@ -85,11 +92,14 @@ def score_case(
     Raises
     ------
     UsageError
-        Something that is no `CaseMember` is among ``members``, or ``estimate``, ``config``, ``pack`` or ``indication``
-        is of another type.
+        Something that is no `CaseMember` is among ``members``; one was analysed with another estimate, or read in
+        another compartment; ``estimate``, ``config``, ``pack``, ``indication`` or ``blank`` is of another type, or the
+        indication of another pack.
     """
     members = listed(members, CaseMember, name="members", advice="CaseMember.of makes one of the result of each image")
-    check_given(config=config, estimate=estimate, pack=pack, indication=indication)
+    check_given(config=config, estimate=estimate, pack=pack, indication=indication, blank=blank)
+    for member in members:
+        _check_measured_alike(member, estimate=estimate, pack=pack)
     blocks = [block for member in members for block in member.blocks]
     known = {*flags, *estimate_flags(estimate)}
     for member in members:
@@ -115,6 +125,20 @@ def score_case(
         blank=blank,
         brown=brown,
     )
+
+
+def _check_measured_alike(member: CaseMember, *, estimate: StainEstimate, pack: RulePack) -> None:
+    """Refuse what was measured otherwise than the case is scored: its sums would be of two kinds."""
+    if member.estimate is not None and member.estimate != estimate:
+        raise UsageError(
+            "members: one was measured with another stain estimate; analyse all images of a case with the same one "
+            "(estimate_case, analyse_image)"
+        )
+    if member.compartment not in {None, pack.compartment}:
+        raise UsageError(
+            f"members: one was graded by its {member.compartment}, the rule pack {pack.name} reads {pack.compartment}; "
+            "analyse the images with this pack"
+        )
 
 
 def holds_cells(blocks: Iterable[Counts]) -> bool:

@@ -91,6 +91,8 @@ def estimate_case(
     check_given(config=config)
     if white is not None:
         check_white(white)
+        red, green, blue = map(float, white)
+        white = (red, green, blue)
     return stains.estimate_stains(samples, config=config.stains, signal=config.nuclei.signal, white=white)
 
 
