@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 from batch_runs import Deaf, job_for, rows_of, run, tree
 from pdl1quant import CaseMember, ControlMember, analyse_image, blank_limit, estimate_case, sample_image, score_case
 from pdl1quant.batch import find_rules
-from pdl1quant.batch.controls import assigned, gather_controls, limits_of, without_own
+from pdl1quant.batch.controls import assigned, gather_controls, limit_lines, limits_of, without_own
 from pdl1quant.batch.inputs import gather
 from pdl1quant.batch.work import Image, Outcome, Plan
 from pdl1quant.cli import cli
@@ -292,6 +292,19 @@ def test_of_a_slide_each_block_is_a_field_and_of_an_image_the_whole():
     assert [(field.n_tumour, field.n_positive) for field in found[True].fields] == [(200, 0), (200, 2)]
     assert (found[True].limit_pct, found[True].n_too_few) == (1, 1)
     assert [(field.n_tumour, field.n_positive) for field in found[False].fields] == [(409, 11)]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "told"),
+    [
+        ((200, 9), "highest of 1 field of at least 10 viable tumour cells  1 field with fewer passed over"),
+        ((9, 8), "no limit of blank  2 fields of fewer than 10 viable tumour cells passed over"),
+    ],
+)
+def test_the_line_on_the_limit_says_what_was_passed_over(numbers, told):
+    control = ControlMember(name="n", fields=tuple(Counts(n_tumour=n) for n in numbers))
+    first, *_ = limit_lines("", blank_limit([control], pack=PACK), pack=PACK, config=CONFIG)
+    assert first.endswith(told)
 
 
 @pytest.mark.parametrize("flag", [ResultFlag.WHITE_ASSUMED, ResultFlag.NUCLEUS_SIZE, ResultFlag.BROWN_WITHOUT_CELLS])

@@ -156,7 +156,8 @@ def limit_lines(case: str, blank: BlankLimit, *, pack: RulePack, config: Config)
     parts = [] if blank.limit_pct is None else [f"limit of blank {blank.limit_pct:.2f} % ({pack.score_name})"]
     parts.append(f"{_how(n)} of at least {blank.min_cells} viable tumour cells" if n else "no limit of blank")
     if blank.n_too_few:
-        parts.append(f"{plural(blank.n_too_few, 'field')} with fewer passed over")
+        fewer = "with fewer" if n else f"of fewer than {blank.min_cells} viable tumour cells"
+        parts.append(f"{plural(blank.n_too_few, 'field')} {fewer} passed over")
     lines = ["  ".join([f"negative control of {case}" if case else "negative control", *parts])]
     typed = config.score.limit_of_blank_pct
     if typed is not None and highest_limit(config.score, blank) == typed:
