@@ -1,5 +1,6 @@
 """What a caller gives by mistake is refused in a line that says what to do; arrays of any layout are read."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -20,6 +21,7 @@ from pdl1quant import (
 from pdl1quant.assays import find_indication
 from pdl1quant.errors import AssayError, ConfigError, UsageError
 from pdl1quant.pipeline.checks import check_pixels
+from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from scenes import ESTIMATE
 
 CONFIG, PACK = Config(), load_pack("28-8-label")
@@ -102,6 +104,17 @@ def test_what_was_measured_otherwise_than_the_case_is_refused():
     with pytest.raises(UsageError, match="graded by its membrane, the rule pack 28-8-cytoplasm reads cytoplasm"):
         score_case([own], **{**GIVEN, "pack": load_pack("28-8-cytoplasm")})
     assert score_case([replace(own, estimate=None, compartment=None)], **GIVEN) == score_case([own], **GIVEN)
+
+
+def test_a_field_that_is_given_twice_is_warned_of():
+    rgb = render_phantom(PhantomSettings(size_px=192), seed=1).rgb
+    one, other = (CaseMember.of(analyse_image(each, mpp=0.5, **GIVEN)) for each in (rgb, rgb[::-1]))
+    with pytest.warns(UserWarning, match=r"^members\[0\] = members\[2\]: the same field, by all that was measured"):
+        score_case([one, other, one], **GIVEN)
+    glass = CaseMember.of(analyse_image(RGB, mpp=0.5, **GIVEN))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score_case([one, other, glass, glass], **GIVEN)
 
 
 @pytest.mark.parametrize("kind", [list, np.array])

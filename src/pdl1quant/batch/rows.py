@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pdl1quant.model import BrownArea, Counts, RegionScore, ResultFlag, Score, Status
 from pdl1quant.outputs.captions import plural
 from pdl1quant.outputs.scores_table import ScoreRow, score_values
+from pdl1quant.pipeline import repeated_members
 from pdl1quant.slides.core_map import CoreKind
 from pdl1quant.stages.score import why_no_call
 
@@ -22,8 +23,6 @@ UNSCORED = (Status.REFUSED, Status.FAILED)
 
 _NAMED = 3
 """Images named in a line that is about many."""
-_TELLING_CELLS = 20
-"""Cells from which two fields do not agree in all that was measured: areas, classes, grades, tissue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +140,9 @@ def repeat_warnings(members: Iterable[tuple[Image, Outcome]]) -> tuple[str, ...]
     Files with the same bytes count once (`as_duplicate`) and are not to be among ``members``. The same pixels in other
     bytes, as of a second export, are counted again: the interval is then too narrow.
     """
-    alike: dict[tuple[object, ...], list[str]] = {}
-    for image, outcome in members:
-        if outcome.counts is not None and outcome.counts.n_cells >= _TELLING_CELLS:
-            alike.setdefault((outcome.counts, outcome.blocks, outcome.brown), []).append(image.name)
-    repeats = [" = ".join(names) for names in alike.values() if len(names) > 1]
+    scored = [(image.name, outcome.member) for image, outcome in members if outcome.is_scored]
+    alike = repeated_members([member for _, member in scored])
+    repeats = [" = ".join(scored[index][0] for index in group) for group in alike]
     if not repeats:
         return ()
     advice = "each was counted, so the interval is too narrow: take all but one away and pass --overwrite"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
     from pdl1quant.config import Config
     from pdl1quant.model import BlankLimit, Compartment, Indication, RulePack, Score, StainEstimate
+
+
+_TELLING_CELLS = 20
+"""Cells from which two fields do not agree in all that was measured: areas, classes, grades, tissue."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,11 +100,18 @@ def score_case(
         Something that is no `CaseMember` is among ``members``; one was analysed with another estimate, or read in
         another compartment; ``estimate``, ``config``, ``pack``, ``indication`` or ``blank`` is of another type, or the
         indication of another pack.
+
+    Warns
+    -----
+    UserWarning
+        Two members are of the same field, by all that was measured; both count.
     """
     members = listed(members, CaseMember, name="members", advice="CaseMember.of makes one of the result of each image")
     check_given(config=config, estimate=estimate, pack=pack, indication=indication, blank=blank)
     for member in members:
         _check_measured_alike(member, estimate=estimate, pack=pack)
+    if any(member.estimate is not None for member in members):  # of files it is known by their names
+        _warn_of_repeats(members)
     blocks = [block for member in members for block in member.blocks]
     known = {*flags, *estimate_flags(estimate)}
     for member in members:
@@ -139,6 +151,28 @@ def _check_measured_alike(member: CaseMember, *, estimate: StainEstimate, pack: 
             f"members: one was graded by its {member.compartment}, the rule pack {pack.name} reads {pack.compartment}; "
             "analyse the images with this pack"
         )
+
+
+def _warn_of_repeats(members: Sequence[CaseMember]) -> None:
+    for group in repeated_members(members):
+        which = " = ".join(f"members[{index}]" for index in group)
+        warnings.warn(
+            f"{which}: the same field, by all that was measured; each counts, and the interval is too narrow: give "
+            "each image once",
+            stacklevel=3,
+        )
+
+
+def repeated_members(members: Sequence[CaseMember]) -> list[list[int]]:
+    """Groups of members (their places) in which all that was measured is the same, so that they are of one field.
+
+    Those with few cells may agree by chance and are in none.
+    """
+    alike: dict[tuple[object, ...], list[int]] = {}
+    for index, member in enumerate(members):
+        if sum(block.n_cells for block in member.blocks) >= _TELLING_CELLS:
+            alike.setdefault((member.blocks, member.brown), []).append(index)
+    return [group for group in alike.values() if len(group) > 1]
 
 
 def holds_cells(blocks: Iterable[Counts]) -> bool:
