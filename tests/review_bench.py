@@ -5,6 +5,13 @@ import numpy as np
 REVIEWER = "A. Reviewer"
 
 
+def tumour_rows(review, n=1):
+    cells = review.cells
+    inner = cells["x_px"].between(60, 450) & cells["y_px"].between(60, 450)
+    rows = np.flatnonzero((cells["cell_class"] == "tumour").to_numpy() & (cells["flags"] == 0).to_numpy() & inner)
+    return rows[:n].tolist()
+
+
 class Desktop:
     """The widget and a viewer without a window, which takes seconds to fill: its mouse and keys are called."""
 
@@ -40,6 +47,15 @@ class Desktop:
     def settle(self, ms=50):
         self.qtbot.wait(ms)
 
+    def look_at(self, row):
+        """Bring a cell into the middle of the canvas, large."""
+        from pdl1quant.napari.layers import to_layer
+
+        grid = self.desk.scene.grids[0]
+        y, x = to_layer(self.desk.scene.cells.centres_px[[row]], grid)[0] * grid.mpp
+        self.viewer.scene.camera.center, self.viewer.scene.camera.zoom = (0, y, x), 20
+        self.settle()
+
     def click(self):
         """In the middle of what is looked at."""
         self.desk.click(np.array(self.viewer.scene.camera.center))
@@ -68,15 +84,6 @@ class Bench(Desktop):
     def close(self):
         self.viewer.window.remove_dock_widget(self.widget)  # the window stays open
         super().close()
-
-    def look_at(self, row):
-        """Bring a cell into the middle of the canvas, large."""
-        from pdl1quant.napari.layers import to_layer
-
-        grid = self.desk.scene.grids[0]
-        y, x = to_layer(self.desk.scene.cells.centres_px[[row]], grid)[0] * grid.mpp
-        self.viewer.scene.camera.center, self.viewer.scene.camera.zoom = (0, y, x), 20
-        self.settle()
 
     def click(self, *, dx=0, dy=0, shift=False):
         from qtpy.QtCore import QPoint, Qt

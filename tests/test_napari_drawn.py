@@ -1,4 +1,4 @@
-"""What is drawn in the viewer, and what others do meanwhile; without a window, where none is needed."""
+"""What is drawn in the viewer, and what others do meanwhile; without a window."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import shapely
 
-from pdl1quant.config import Config
-from pdl1quant.review import EditKind, MadeCell, Review, case_text, open_case, review_case
-from review_bench import REVIEWER, Bench
+from pdl1quant.review import EditKind, MadeCell, case_text, open_case, review_case
+from review_bench import REVIEWER
 from review_runs import make_results, open_review, viable
 from viewers import *  # noqa: F403
 
@@ -321,41 +320,3 @@ def test_without_outlines_the_slider_colours_the_centroids(desk):
     assert not np.array_equal(desk.layer("Centroids").face_color, before)
     desk.look_at(0.2)
     assert np.array_equal(desk.layer("Centroids").face_color, before)
-
-
-# --- with a window ---------------------------------------------------------------------------------------------------
-def test_cells_keep_the_colours_of_a_threshold_between_two_steps_and_keys_go_to_the_cells(
-    make_napari_viewer, qtbot, tmp_path
-):
-    from qtpy.QtCore import Qt
-
-    config = Config.model_validate({"positivity": {"dab_od": 0.205}})
-    out = make_results(tmp_path, images=("a",), n=300, config=config)
-    work = Bench(make_napari_viewer(show=True), qtbot, out)
-    try:
-        kinds = work.desk.scene.cells.kinds.copy()
-        work.widget.tabs.setCurrentIndex(2)
-        work.settle(200)
-        assert work.widget.threshold.dab_od == 0.205
-        work.widget.tabs.setCurrentIndex(0)
-        work.settle(200)
-        assert np.array_equal(work.desk.scene.cells.kinds, kinds)
-
-        window = work.viewer.window._qt_window
-        work.widget.reviewer.setFocus()
-        qtbot.keyClick(work.widget.reviewer, Qt.Key_Return)
-        assert window.focusWidget() is not work.widget.reviewer
-        for box in (work.widget.edits.added, work.widget.images):
-            box.setFocus()
-            box.activated.emit(0)
-            assert window.focusWidget() is not box
-
-        bo = Review(work.desk.results, work.review.image)
-        bo.edit(EditKind.DELETE, reviewer="Bo", cells=viable(bo)[:1])
-        qtbot.mouseClick(work.widget.case.sign, Qt.LeftButton)
-        assert "Bo changed it" in work.message
-        assert work.widget.numbers.text(4, 2) == f"{work.review.counts.n_cells:,}"
-        qtbot.mouseClick(work.widget.case.sign, Qt.LeftButton)
-        assert REVIEWER in work.review.standing.signed_by
-    finally:
-        work.widget.close()

@@ -1,4 +1,4 @@
-"""A review in napari: clicks, drags and keys in a real window; what is counted is what `pdl1quant.review` counts."""
+"""A review in napari, without a window: what is counted is what `pdl1quant.review` counts."""
 
 import shutil
 import threading
@@ -6,11 +6,11 @@ import threading
 import numpy as np
 import pytest
 
-from pdl1quant.model import EXCLUDING_FLAGS, CellClass
+from pdl1quant.model import EXCLUDING_FLAGS
 from pdl1quant.outputs.palette import KINDS
 from pdl1quant.review import EditKind, Review, open_results, rescore
-from review_bench import REVIEWER, Bench, Desktop
-from review_runs import make_results
+from review_bench import REVIEWER, Desktop, tumour_rows
+from review_runs import make_results, open_review, viable
 from test_review_regions import NAMES, scored  # noqa: F401  fixtures
 from viewers import *  # noqa: F403
 
@@ -23,22 +23,8 @@ def out(scored_field, tmp_path):
 
 
 @pytest.fixture
-def bench(viewer, qtbot):
-    """Opens results in a viewer with the widget beside it, and gives hands to work with."""
-    benches = []
-
-    def start(out, **how):
-        benches.append(Bench(viewer, qtbot, out, **how))
-        return benches[-1]
-
-    yield start
-    for each in benches:
-        each.close()
-
-
-@pytest.fixture
 def desktop(qtbot):
-    """The same without a window, for what is not about mouse, keys and what can be seen."""
+    """Opens results with the widget; without a window, which takes the longest to open."""
     from napari.components import ViewerModel
 
     desktops = []
@@ -52,110 +38,11 @@ def desktop(qtbot):
         each.close()
 
 
-def tumour_rows(review, n=1):
-    cells = review.cells
-    inner = cells["x_px"].between(60, 450) & cells["y_px"].between(60, 450)
-    rows = np.flatnonzero((cells["cell_class"] == "tumour").to_numpy() & (cells["flags"] == 0).to_numpy() & inner)
-    return rows[:n].tolist()
-
-
 # --- cells -----------------------------------------------------------------------------------------------------------
-# a window takes longer to open than all that is done in one: claims about the same hands share it
-def test_clicks_choose_cells_and_each_class_has_its_key_which_changes_the_score(bench, out):
-    work = bench(out)
-    one, two = tumour_rows(work.review, 2)
-    row = one
-    before = work.widget.numbers.text(3, 2)
-    work.look_at(row)
-    work.click()
-    assert work.desk.selection.tolist() == [row]
-    assert "Tumour" in work.widget.edits.selected.text()
-    work.press("4")
-    assert work.kind(row) == "Stroma"
-    assert work.widget.numbers.text(3, 1) == before
-    assert work.widget.numbers.text(3, 2) != before
-    edit = work.review.ledger.edits[-1]
-    assert (edit.kind, edit.to, edit.before, edit.reviewer, edit.uncertain_first) == (
-        "class", "stroma", ("tumour",), REVIEWER, False,
-    )  # fmt: skip
-    work.look_at(two)
-    work.click(shift=True)
-    assert sorted(work.desk.selection.tolist()) == sorted([one, two])
-    work.click(shift=True)
-    assert work.desk.selection.tolist() == [one]
-    work.press("1", "2", "3", "4", "5")
-    assert [edit.to for edit in work.review.ledger.edits[1:]] == list(CellClass)
-
-
-def test_positive_negative_delete_merge_split_undo_and_redo_by_keys(bench, out):
-    work = bench(out)
-    row = tumour_rows(work.review)
-    automated = work.review.score
-    work.desk.select(np.array(row))
-    for key in ("P", "N"):
-        work.press(key)
-        assert work.review.state.now(np.array(row))["positive"].tolist() == [key == "P"]
-    work.press("Delete")
-    assert not work.review.state.present[row].any()
-    assert not work.desk.selection.size
-    work.press("Ctrl+Z", "Ctrl+Z", "Ctrl+Z")
-    assert work.review.score == automated
-    work.press("Ctrl+Shift+Z")
-    assert work.review.score != automated or work.review.standing.n_edits == 1
-    assert work.review.standing.n_edits == 1
-    work.press("Ctrl+Z")
-    merge_and_split(work)
-
-
-def merge_and_split(work):
-    """Both make cells with outlines."""
-    one, two = tumour_rows(work.review, 2)
-    cells = work.desk.scene.cells
-    n = len(cells.kinds)
-    work.desk.select(np.array([one, two]))
-    work.press("M")
-    assert (cells.kinds[[one, two]] < 0).all()
-    assert work.desk.selection.tolist() == [n]
-    assert cells.outline(n).area >= cells.outline(one).area + cells.outline(two).area - 1
-    work.press("Ctrl+Z")
-    work.look_at(one)
-    work.click()
-    work.press("S")
-    work.click(dx=-50)
-    work.click(dx=50)
-    left, right = (cells.outline(row) for row in (n + 1, n + 2))
-    assert left.area + right.area == pytest.approx(cells.outline(one).area, rel=0.01)
-    assert left.centroid.x < right.centroid.x
-    assert work.desk.mode == "select"
-
-
-def test_dragging_moves_the_image_and_a_lasso_selects_what_lies_inside_and_does_not_move_it(bench, out):
-    work = bench(out)
-    before = work.viewer.scene.camera.center
-    work.drag([(0, 0), (60, 40), (90, 60)], shift=False)
-    assert work.viewer.scene.camera.center != before
-    assert not work.desk.selection.size
-    assert work.review.ledger.edits == []
-    work.viewer.scene.camera.center, work.viewer.scene.camera.zoom = (0, 128, 128), 4
-    work.settle()
-    work.drag([(-150, -150), (150, -150), (150, 150), (-150, 150)])
-    centres = work.desk.scene.cells.centres_px * 0.5
-    inside = (np.abs(centres - 128) < 150 / 4 - 1).all(axis=1)
-    near = (np.abs(centres - 128) < 150 / 4 + 1).all(axis=1)
-    chosen = np.zeros(len(centres), bool)
-    chosen[work.desk.selection] = True
-    assert chosen[inside].all()
-    assert not chosen[~near].any()
-    assert work.viewer.scene.camera.center[1:] == pytest.approx((128, 128))
-    assert "Lasso" not in work.viewer.layers
-    work.press("2")
-    assert set(work.review.state.now(work.desk.selection)["cell_class"]) == {"lymphocyte"}
-
-
-def test_uncertain_cells_come_first_and_are_marked_and_one_is_added_where_it_is_clicked(bench, out):
+def test_uncertain_cells_come_first_and_are_marked_and_one_is_added_where_it_is_clicked(desktop, out):
     from pdl1quant.review import next_uncertain
 
-    work = bench(out)
+    work = desktop(out)
     config, pack = work.desk.results.config, work.desk.results.pack
     order = next_uncertain(work.review.state, config=config, pack=pack)
     work.press("U")
@@ -201,31 +88,6 @@ def test_the_axes_of_the_curve_are_written_out(qtbot):
     seen = plot.grab().toImage()
     colours = {seen.pixelColor(x, y).name() for x in (0, seen.width() - 1) for y in range(seen.height())}
     assert len(colours) == 1  # nothing is cut off at either side
-
-
-# --- regions ---------------------------------------------------------------------------------------------------------
-def test_a_region_is_drawn_with_the_mouse_and_excludes(bench, out):
-    from qtpy.QtCore import Qt
-
-    work = bench(out)
-    work.viewer.scene.camera.center, work.viewer.scene.camera.zoom = (0, 128, 128), 3
-    work.settle()
-    work.qtbot.mouseClick(work.widget.edits.buttons["Draw region"], Qt.LeftButton)
-    work.drag([(-90, -90), (90, -90), (90, 90), (-90, 90), (-90, -80)], shift=False)
-    work.qtbot.mouseClick(work.widget.edits.buttons["Exclude"], Qt.LeftButton)
-    work.settle()
-    ((rule, geometry),) = work.review.regions
-    assert (rule, geometry["type"]) == ("exclude", "Polygon")
-    layer, mpp = work.viewer.layers["Regions"], work.desk.scene.grids[0].mpp
-    for zoom in (0.05, 30):  # a line of some pixels of a slide is not seen when all of it is
-        work.viewer.scene.camera.zoom = zoom
-        assert 2 <= layer.edge_width[0] * mpp * zoom <= 4.5
-    at = work.desk.scene.cells.centres_px
-    middle = np.flatnonzero((np.abs(at - 256) < 40).all(axis=1))
-    assert {work.kind(row) for row in middle} == {"Left out"}
-    work.press("Ctrl+Z")
-    assert work.review.regions == ()
-    assert len(work.viewer.layers["Regions"].data) == 0
 
 
 # --- reading blind, signing ------------------------------------------------------------------------------------------
@@ -379,9 +241,22 @@ def test_another_image_of_the_run_takes_the_place(desktop, tmp_path):
     assert "Esc ends adding" in work.message  # a click on this one adds, too
 
 
-def test_closing_gives_back_keys_threads_and_files(bench, out):
+def test_an_image_that_cannot_be_opened_is_not_said_to_be_open(desktop, tmp_path):
+    out = make_results(tmp_path)
+    other = open_review(out, "b")
+    other.edit("delete", reviewer="Bo", cells=viable(other)[:1])
+    lines = other.ledger.path.read_text().replace('"config_digest": "', '"config_digest": "0')
+    other.ledger.path.write_text(lines)
+    work = desktop(out)
+    work.widget.images.setCurrentIndex(1)
+    work.widget.images.activated.emit(1)
+    assert "other settings" in work.message
+    assert work.review.image.name == "a.png" == work.widget.images.currentText()
+
+
+def test_closing_gives_back_keys_threads_and_files(desktop, out):
     before = set(threading.enumerate())
-    work = bench(out)
+    work = desktop(out)
     callbacks = list(work.viewer.mouse_drag_callbacks)
     work.widget.close()
     assert work.desk.scene is None

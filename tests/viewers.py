@@ -10,7 +10,7 @@ import pytest
 
 from gui import why_no_viewer
 
-__all__ = ["open_window", "viewer"]
+__all__ = ["open_window", "shapes_as_in_a_review", "viewer"]
 if not why_no_viewer():
     from napari.utils._testsupport import (
         _clean_themes,
@@ -20,6 +20,17 @@ if not why_no_viewer():
     )
 
     __all__ += ["_clean_themes", "_disable_qt_warnings", "make_napari_viewer", "mock_app_model"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shapes_as_in_a_review():
+    """Cut into triangles as `pdl1quant review` has it, whatever napari's settings say; else numba compiles for long."""
+    from napari.utils import triangulation_backend
+
+    before = triangulation_backend.set_backend(triangulation_backend.TriangulationBackend.pure_python)
+    with patch("napari.settings._experimental.set_triangulation_backend"):
+        yield
+    triangulation_backend.set_backend(before)
 
 
 @pytest.fixture(scope="module")
