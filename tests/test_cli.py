@@ -40,32 +40,12 @@ def one_line(text):
 
 
 # --- help and wrong usage --------------------------------------------------------------------------------------------
-def test_help_imports_nothing_heavy():
-    code = (
-        "import sys, contextlib, io\n"
-        "from pdl1quant.cli import main\n"
-        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()): main(['--help'])\n"
-        "print(sorted({'numpy', 'pandas', 'cv2', 'pydantic', 'rich', 'scipy', 'pyarrow'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
-
-
 def test_help_lists_all_commands_whole_and_score_first(pdl1quant):
     _, output, _ = pdl1quant("--help")
     lines = output.split("Commands:\n")[1].splitlines()
     assert tuple(line.split()[0] for line in lines) == cli_module.ORDER
     assert set(cli_module.ORDER) == set(cli_module.cli.commands)
     assert [line for line in lines if line.endswith("...")] == []
-
-
-def test_scoring_imports_no_package_that_it_does_not_need():
-    code = (
-        "import sys, pdl1quant.batch, pdl1quant.console\n"
-        "print(sorted({'matplotlib', 'torch', 'onnxruntime', 'dask', 'napari'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_version(pdl1quant):

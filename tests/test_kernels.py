@@ -28,17 +28,6 @@ def python(code, **env):
 
 
 # --- compiled --------------------------------------------------------------------------------------------------------
-def test_numba_is_imported_when_a_kernel_is_called():
-    code = (
-        "import sys, numpy as np, pdl1quant.batch\n"
-        "from pdl1quant.kernels.labels import label_areas\n"
-        "print('numba' in sys.modules)\n"
-        "label_areas(np.zeros((2, 2), np.int32), 0)\n"
-        "print('numba' in sys.modules)"
-    )
-    assert python(code).split() == ["False", "True"]
-
-
 def test_kernels_run_where_compiled_code_cannot_be_kept(tmp_path):
     """Source folder and home are not to be written: there is no cache, and no error."""
     source = tmp_path / "loops.py"

@@ -316,19 +316,6 @@ def test_dicom_folder_is_read_by_wsidicom_alike(tmp_path, rgb):
         assert np.array_equal(slide.read_region(Rect(x0=0, y0=0, x1=WIDTH, y1=HEIGHT)), rgb)
 
 
-def test_opening_imports_only_the_reader_it_needs(files):
-    import subprocess
-    import sys
-
-    code = (
-        "import sys; from pathlib import Path; from pdl1quant.slides.opening import open_slide\n"
-        f"open_slide(Path({str(files / 'tile.png')!r})).close()\n"
-        "print(sorted({'openslide', 'zarr', 'wsidicom', 'pandas'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"
-
-
 # --- parts -----------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("full", "size", "downsample"),
