@@ -44,6 +44,13 @@ def row_of(path, out):
     return row
 
 
+@pytest.fixture(scope="module")
+def sound(image, tmp_path_factory):
+    """The row of the picture on a slide without damage."""
+    folder = tmp_path_factory.mktemp("sound")
+    return row_of(phantom_slides.write_slide(folder / "slide.tif", image), folder / "out")
+
+
 def overwrite(path, tag, change, *, page):
     """Change the value of a tag in place."""
     with tifffile.TiffFile(path, mode="r+b") as tiff:
@@ -52,14 +59,13 @@ def overwrite(path, tag, change, *, page):
 
 
 @pytest.mark.parametrize("level", [1, 2])
-def test_what_is_damaged_in_a_small_level_is_made_from_a_finer_one_and_said(image, tmp_path, level):
-    sound = phantom_slides.write_slide(tmp_path / "sound.tif", image)
+def test_what_is_damaged_in_a_small_level_is_made_from_a_finer_one_and_said(image, sound, tmp_path, level):
     path = phantom_slides.write_slide(tmp_path / "slide.tif", image)
     overwrite(path, "TileByteCounts", lambda counts: np.zeros_like(counts).tolist(), page=level)
-    row, wanted = row_of(path, tmp_path / "out"), row_of(sound, tmp_path / "wanted")
+    row = row_of(path, tmp_path / "out")
     assert row.status is Status.PARTIAL
     assert f"level {level} is damaged (tile not in the file)" in row.error
-    assert (row.n_cells, row.tps, row.artefact_pct) == (wanted.n_cells, wanted.tps, wanted.artefact_pct)
+    assert (row.n_cells, row.tps, row.artefact_pct) == (sound.n_cells, sound.tps, sound.artefact_pct)
 
 
 def test_a_blank_slide_with_a_damaged_small_level_is_blank(tmp_path):
@@ -165,16 +171,15 @@ def test_a_slide_that_ends_early_is_partial_or_has_no_score(image, tmp_path):
     assert row.error
 
 
-def test_pixels_that_are_not_square_give_the_cells_of_square_ones(image, tmp_path):
+def test_pixels_that_are_not_square_give_the_cells_of_square_ones(image, sound, tmp_path):
     """The same tissue, stored with rows of 0.4 um: within 3 % as many cells, and the TPS within 3 points."""
     tall = cv2.resize(image, (image.shape[1], image.shape[0] * 5 // 4), interpolation=cv2.INTER_CUBIC)
     path = tmp_path / "tall.ome.tif"
     metadata = slide_files.ome_metadata(mpp_x=0.5, mpp_y=0.4)
     slide_files.write_ome(path, tall, metadata=metadata, downsamples=(4,), lossless=True)
     odd = row_of(path, tmp_path / "odd")
-    plain = row_of(phantom_slides.write_slide(tmp_path / "slide.tif", image), tmp_path / "plain")
-    assert odd.n_cells == pytest.approx(plain.n_cells, rel=0.03)
-    assert odd.tps == pytest.approx(plain.tps, abs=3)
+    assert odd.n_cells == pytest.approx(sound.n_cells, rel=0.03)
+    assert odd.tps == pytest.approx(sound.tps, abs=3)
     cells = read_cells(tmp_path / "odd" / "cells" / "tall.ome.parquet")
     squares = np.zeros((3, 3), int)
     np.add.at(squares, ((cells["y_px"] * 0.4 // 250).astype(int), (cells["x_px"] * 0.5 // 250).astype(int)), 1)
