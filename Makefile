@@ -20,7 +20,7 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed-dev
 	$(MAKE) --jobs=2 lint kernels
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile tests
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests
 	$(BIN)/python -m pytest -n $(WORKERS) --nbmake notebooks
 
 # compiled once, on the other processor while mypy reads: else each process of the tests compiles them for itself

@@ -25,6 +25,25 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile("steady")
 
+LONGEST = (
+    "report_browser",
+    "windows",
+    "napari_hands",
+    "artefacts",
+    "napari_drawn",
+    "whole_slides",
+    "batch_slides",
+    "nests_slides",
+    "batch_resume",
+    "cli",
+    "training",
+    "slide_input",
+    "tma_slides",
+    "napari_review",
+    "whole_slides_seams",
+)
+"""Files that are begun first, by the processor time that they take: with one begun last the other process waits."""
+
 WHY_NO_VIEWER = gui.why_no_viewer()
 pytest_plugins = [] if WHY_NO_VIEWER else ["pytestqt.plugin"]
 if not WHY_NO_VIEWER:
@@ -39,6 +58,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
     for item in items:
         if item.get_closest_marker("viewer"):
             item.add_marker(
