@@ -254,7 +254,7 @@ def test_nobody_looks_when_told_so(path, tmp_path):
     run(
         path,
         tmp_path / "out",
-        config=load_config(None, ["nuclei.segmenter=watershed", "artefacts.find=false"]),
+        config=load_config(None, ["nuclei.segmenter=watershed", "artefacts.find=false", "tiling.outlines=false"]),
         mpp=None,
     )
     (row,) = rows_of(tmp_path / "out", "image")

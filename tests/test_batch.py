@@ -12,12 +12,15 @@ from batch_runs import Deaf, draw_phantom, draw_tile, draw_tiles, rows_of, run, 
 from pdl1quant import batch
 from pdl1quant.batch.inputs import gather, table_warnings
 from pdl1quant.batch.work import Image, Plan, _write
-from pdl1quant.config import Config
+from pdl1quant.config import Config, load_config
 from pdl1quant.errors import UsageError
 from pdl1quant.model import ResultFlag
 from pdl1quant.networks.chosen import pin_model
 from pdl1quant.pipeline import score_image
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
+
+WATERSHED = load_config(None, ["nuclei.segmenter=watershed"])
+"""Workers start sooner with it; `test_windows` has two that run the network."""
 
 
 @pytest.fixture
@@ -137,7 +140,7 @@ def test_a_column_of_the_table_may_not_hide_a_score(tiles, tmp_path):
 def test_thirty_tiny_tiles_are_thirty_rows(tmp_path):
     for number in range(30):
         draw_tile(tmp_path / "tiny" / f"{number}.png", seed=number, size=32)
-    summary = run(tmp_path / "tiny", tmp_path / "out")
+    summary = run(tmp_path / "tiny", tmp_path / "out", config=WATERSHED)
     assert [row.image for row in summary.rows if row.level == "image"] == [f"{number}.png" for number in range(30)]
 
 
@@ -160,8 +163,8 @@ def test_the_number_of_workers_changes_neither_a_byte_nor_a_line(tiles, tmp_path
         (tiles / "broken").mkdir(exist_ok=True)
         (tiles / "broken" / f"{number}.png").write_bytes(b"no image" if number == 3 else b"")
     one, two = Deaf(), Deaf()
-    run(tiles, tmp_path / "one", workers=1, listener=one)
-    run(tiles, tmp_path / "two", workers=2, listener=two)
+    run(tiles, tmp_path / "one", workers=1, listener=one, config=WATERSHED)
+    run(tiles, tmp_path / "two", workers=2, listener=two, config=WATERSHED)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     assert two.complaints == one.complaints
     assert one.complaints[0].startswith("5 images (broken/0.png, broken/1.png, broken/2.png and 2 others)")
