@@ -33,8 +33,9 @@ def reduced(rgb, downsample):
 
 
 def tiff_options(*, lossless=False, **more):
-    compression = {"compression": "deflate"} if lossless else {"compression": "jpeg", "compressionargs": {"level": 95}}
-    return {"tile": (256, 256), "photometric": "rgb", **compression, **more}
+    compression, level = ("deflate", 1) if lossless else ("jpeg", 95)
+    how = {"compression": compression, "compressionargs": {"level": level}}
+    return {"tile": (256, 256), "photometric": "rgb", **how, **more}
 
 
 def ome_metadata(mpp_x=MPP, mpp_y=None, axes="YXS"):
