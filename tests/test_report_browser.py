@@ -169,17 +169,16 @@ def names_in(page):
     return page.locator("#cases tbody tr:visible th a").all_inner_texts()
 
 
-def test_viewer_shows_picture_and_cells(visit, alone):
+# a page takes longer to open than all that is done on it: claims about the same one share it
+def test_viewer_shows_picture_and_cells_which_can_be_switched_off_and_speaks_of_no_region_without_any(visit, alone):
     page = visit(alone)
     page.wait_for_timeout(500)
-    assert painted(page) > 2000
-    assert page.locator("#kinds label").count() >= 2
-
-
-def test_outlines_and_kinds_can_be_switched_off(visit, alone):
-    page = visit(alone)
-    page.wait_for_timeout(500)
+    assert not page.locator("#regions").is_visible()
+    assert not page.locator("#regions-shown").is_visible()
+    assert page.locator("#here").inner_text() == ""
     whole = painted(page)
+    assert whole > 2000
+    assert page.locator("#kinds label").count() >= 2
     page.locator("#positive-kinds").click()
     some = painted(page)
     assert 0 < some < whole
@@ -256,15 +255,7 @@ def test_regions_are_outlined_and_can_be_hidden(visit, drawn):
     assert page.locator("#here").inner_text() == "Regions are hidden."
 
 
-def test_a_page_without_regions_does_not_speak_of_them(visit, alone):
-    page = visit(alone)
-    page.wait_for_timeout(300)
-    assert not page.locator("#regions").is_visible()
-    assert not page.locator("#regions-shown").is_visible()
-    assert page.locator("#here").inner_text() == ""
-
-
-def test_names_of_regions_are_text_and_are_cut(visit, drawn):
+def test_names_of_regions_are_text_and_are_cut_and_cover_no_cell_that_can_be_seen(visit, drawn):
     page = visit(drawn, script=WATCHED)
     names = [each["text"] for each in names_on(page)]
     assert all(len(name) < 30 for name in names)
@@ -272,6 +263,18 @@ def test_names_of_regions_are_text_and_are_cut(visit, drawn):
     assert options[1] == f"{HOSTILE} (tumour region)"
     assert len(options[2]) < 150
     assert page.locator("#region img, #cell img, th img").count() == 0
+    places = page.evaluate(
+        "(({ x, y }) => [x, y])(JSON.parse(document.getElementById('data').textContent).pictures[0].cells)"
+    )
+    cells = list(zip(*places, strict=True))
+    met = 0
+    for _ in range(4):
+        for each in names_on(page):
+            met += 1
+            left, top, right, bottom = each["box"]
+            assert not [1 for x, y in cells if left - 5 < x < right + 5 and top - 5 < y < bottom + 5]
+        page.locator("#zoom-in").click()
+    assert met
 
 
 def test_regions_are_visited_by_keyboard_and_tell_their_score(visit, drawn):
@@ -310,23 +313,6 @@ def test_the_table_does_not_lead_to_what_is_left_out_under_the_same_name(visit, 
     page.locator("th button.link").click()
     page.wait_for_timeout(300)
     assert "Region to score" in page.locator("#cell").inner_text()
-
-
-def test_names_cover_no_cell_that_can_be_seen(visit, drawn):
-    page = visit(drawn, script=WATCHED)
-    page.wait_for_timeout(300)
-    places = page.evaluate(
-        "(({ x, y }) => [x, y])(JSON.parse(document.getElementById('data').textContent).pictures[0].cells)"
-    )
-    cells = list(zip(*places, strict=True))
-    met = 0
-    for _ in range(4):
-        for each in names_on(page):
-            met += 1
-            left, top, right, bottom = each["box"]
-            assert not [1 for x, y in cells if left - 5 < x < right + 5 and top - 5 < y < bottom + 5]
-        page.locator("#zoom-in").click()
-    assert met
 
 
 def test_names_of_four_hundred_cores_lie_apart(visit, array):
@@ -398,8 +384,18 @@ def test_a_slide_without_fields_says_where_its_cells_are_shown(visit, plain, tmp
     assert "choose one above" not in told
 
 
-def test_table_sorts_by_number_and_by_name(visit, cohort):
+def test_arrow_keys_move_from_case_to_case_and_the_table_is_sorted_and_filtered(visit, cohort):
     page = visit(cohort)
+    page.locator("#cases tbody tr th a").first.focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.textContent") == NAMES[1]
+    assert page.locator(".sheet:visible h2").inner_text() == NAMES[1]
+    sort(page)
+    filter_cases(page)
+
+
+def sort(page):
+    """By number and by name."""
     page.locator('button[data-sort="tps"]').click()
     ascending = [
         float(each) for each in page.eval_on_selector_all("#cases tbody tr", "rows => rows.map(r => r.dataset.tps)")
@@ -414,8 +410,8 @@ def test_table_sorts_by_number_and_by_name(visit, cohort):
     assert names.index("case 2") < names.index("case 10") < names.index("case 20")
 
 
-def test_table_filters_by_words_tps_and_flag(visit, cohort):
-    page = visit(cohort)
+def filter_cases(page):
+    """By words, TPS and flag."""
     page.locator("#search").fill("fall ü")
     assert names_in(page) == ["Fall ü"]
     assert page.locator("#count").inner_text() == f"1 of {len(NAMES)} cases"
@@ -427,14 +423,6 @@ def test_table_filters_by_words_tps_and_flag(visit, cohort):
     page.locator('button[type="reset"]').click()
     page.locator("#flag").select_option("vectors_fixed")
     assert 0 < len(names_in(page)) < len(NAMES)
-
-
-def test_arrow_keys_move_from_case_to_case(visit, cohort):
-    page = visit(cohort)
-    page.locator("#cases tbody tr th a").first.focus()
-    page.keyboard.press("ArrowDown")
-    assert page.evaluate("document.activeElement.textContent") == NAMES[1]
-    assert page.locator(".sheet:visible h2").inner_text() == NAMES[1]
 
 
 def test_hostile_names_are_shown_as_they_are_written(visit, cohort):
