@@ -179,8 +179,9 @@ def test_quiet_leaves_only_the_errors(pdl1quant, tiles, tmp_path):
 
 def test_an_option_of_a_frequent_setting_and_set_do_the_same(pdl1quant, tiles, tmp_path):
     common = ("--mpp", "0.5", "--workers", "1", "-q")
-    pdl1quant("score", tiles, "-o", tmp_path / "a", "--positivity-dab-od", "0.3", *common)
-    pdl1quant("score", tiles, "-o", tmp_path / "b", "--set", "positivity.dab_od=0.3", *common)
+    tile = tiles / "tile_0.png"
+    pdl1quant("score", tile, "-o", tmp_path / "a", "--positivity-dab-od", "0.3", *common)
+    pdl1quant("score", tile, "-o", tmp_path / "b", "--set", "positivity.dab_od=0.3", *common)
     assert (tmp_path / "a" / "scores.csv").read_bytes() == (tmp_path / "b" / "scores.csv").read_bytes()
 
 
