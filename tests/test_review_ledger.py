@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from pdl1quant.config import load_config
 from pdl1quant.errors import OutputError, ReviewError
 from pdl1quant.model import CellClass
 from pdl1quant.review import EditKind, MadeCell, open_results
@@ -91,7 +92,7 @@ def test_a_crash_at_any_byte_of_the_last_line_loses_at_most_that_edit(out):
     after_two = review.score
     path = review.ledger.path
     data, start, points = cut_points(path)
-    head = open_review(out).ledger._head
+    head = open_review(out).ledger.head
     for cut in points:
         path.write_bytes(data[:cut])
         ledger = EditLedger(path, head)
@@ -377,3 +378,27 @@ def test_results_that_moved_keep_their_review(out, tmp_path):
     moved.parent.mkdir()
     out.rename(moved)
     assert open_review(moved).score == review.score
+
+
+def test_an_edit_beside_results_that_were_moved_away_is_refused_and_makes_no_folder(out, tmp_path):
+    """It would lie where nobody looks for it; and it is taken again once they are back."""
+    review = open_review(out)
+    before = review.score
+    out.rename(tmp_path / "moved")
+    with pytest.raises(OutputError, match="moved or deleted; put them back"):
+        review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:7], to="stroma")
+    assert not out.exists()
+    assert review.score == before
+    shutil.copytree(tmp_path / "moved", out, copy_function=shutil.copy)  # with other times
+    review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:7], to="stroma")
+    assert open_review(out).score == review.score != before
+
+
+@pytest.mark.parametrize("changes", [{"seed": 7}, {"seed": 7, "config": load_config(None, ["positivity.dab_od=0.25"])}])
+def test_an_edit_of_results_that_were_scored_anew_meanwhile_is_refused(out, tmp_path, changes):
+    review = open_review(out)
+    make_results(tmp_path, **changes)
+    with pytest.raises(OutputError, match="scored anew while its review was open; open it again"):
+        review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:7], to="stroma")
+    assert not review.ledger.path.exists()
+    assert open_review(out).standing.n_edits == 0

@@ -158,7 +158,9 @@ def open_table(path: Path) -> Iterator[pq.ParquetFile]:
                 raise OutputError(f"{path}: its columns are not those of a cells table; score the image again")
             yield file
     except FileNotFoundError as error:
-        raise OutputError(f"{path}: the cells table is missing; score the image again") from error
+        raise OutputError(
+            f"{path}: the cells table is missing; open the results where they are now, or score the image again"
+        ) from error
     except (OSError, pa.ArrowInvalid) as error:
         raise OutputError(f"{path}: no readable cells table ({first_line(error)}); score the image again") from error
 

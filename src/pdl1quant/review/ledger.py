@@ -117,7 +117,7 @@ class EditLedger:
     def __init__(self, path: Path, head: LedgerHead) -> None:
         self.path = path
         self.edits: list[Edit] = []
-        self._head = head
+        self.head = head
         self._has_head = False
         self._damaged: list[str] = []
         self._torn = b""
@@ -153,7 +153,7 @@ class EditLedger:
 
                 def append(edit: Edit) -> None:
                     if not self._has_head:
-                        self._write(file, (json.dumps({"pdl1quant_edits": True, **asdict(self._head)}) + "\n").encode())
+                        self._write(file, (json.dumps({"pdl1quant_edits": True, **asdict(self.head)}) + "\n").encode())
                         self._has_head = True
                         _flush_folder(self.path)
                     self._write(file, encode_edit(edit))
@@ -254,7 +254,7 @@ class EditLedger:
                 f"{self.path}: its first line does not say which results the edits are for; mend it or move it away"
             ) from error
         for name, message in _CHECKED.items():
-            was, now = getattr(then, name), getattr(self._head, name)
+            was, now = getattr(then, name), getattr(self.head, name)
             if now not in (was, ""):
                 text = message.format(then=was, now=now, version=then.pdl1quant)
                 raise ReviewError(f"{self.path}: {text}")

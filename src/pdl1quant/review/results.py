@@ -252,7 +252,7 @@ def load_cells(results: Results, image: ImageResult) -> ImageCells:
     OutputError
         The file is missing, damaged or of another schema.
     """
-    path = _cells_path(results, image)
+    path = cells_path(results, image)
     cells, said = read_cells_of(path)
     _check(path, said, results=results, image=image)
     area = said.get("tumour_area_um2")
@@ -279,12 +279,19 @@ def pixel_sides(said: Mapping[str, str]) -> dict[str, float]:
 
 def find_cells(results: Results, image: ImageResult) -> CellsFile:
     """The cells of an image, checked as by `load_cells`, which stay in their file."""
-    file = open_cells(_cells_path(results, image))
+    file = open_cells(cells_path(results, image))
     _check(file.path, file.said, results=results, image=image)
     return file
 
 
-def _cells_path(results: Results, image: ImageResult) -> Path:
+def cells_path(results: Results, image: ImageResult) -> Path:
+    """Where the cells table of an image lies.
+
+    Raises
+    ------
+    ReviewError
+        It has none of its own.
+    """
     if not image.is_scored:
         raise ReviewError(f"{image.name}: was not scored ({image.row.error}); there is nothing to review")
     if image.is_duplicate:

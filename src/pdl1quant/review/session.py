@@ -26,6 +26,7 @@ from pdl1quant.review.edits import (
 )
 from pdl1quant.review.ledger import EditLedger, ledger_path
 from pdl1quant.review.made import merged_cell
+from pdl1quant.review.opened_cells import OpenedCells
 from pdl1quant.review.recount import BlockCounts, score_blocks
 from pdl1quant.review.results import ImageResult, Results, head_of, load_cells
 from pdl1quant.review.state import CellState
@@ -66,6 +67,7 @@ class Review:
     """
 
     def __init__(self, results: Results, image: ImageResult) -> None:
+        self._opened = OpenedCells(results, image)
         loaded = load_cells(results, image)
         self.results, self.image = results, image
         self.cells: pd.DataFrame = loaded.cells
@@ -215,10 +217,11 @@ class Review:
             The case is locked, a cell is not there, the edit says what cannot be, or it signs or locks what another
             reviewer changed since this review last took in their edits; nothing is written.
         OutputError
-            It cannot be written.
+            It cannot be written, or the results were moved, deleted or scored anew since they were opened.
         """
         if not reviewer.strip():
             raise ReviewError(f"{self.image.name}: an edit needs the name of its reviewer")
+        self._opened.check(self.ledger.head)
         with self.ledger.writing() as write:
             unseen = self._take_in()
             if kind in {EditKind.SPLIT, EditKind.MERGE}:
