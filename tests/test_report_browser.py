@@ -22,7 +22,7 @@ from pdl1quant.outputs.scores_table import read_scores, write_scores
 from pdl1quant.report import write_report
 from pdl1quant.report.gather import load_case, open_run
 from pdl1quant.report.page import cohort_page
-from pdl1quant.report.sheet import sheet_of
+from pdl1quant.report.sheet import Check, sheet_of
 from pdl1quant.report.viewer import show_case
 from report_runs import array_of_cores, draw_on, label_rules, make_cohort
 
@@ -478,6 +478,35 @@ def test_axe_finds_no_serious_fault(visit, cohort, plain, which):
     found = axe.Axe().run(page).response["violations"]
     serious = [(each["id"], each["nodes"][0]["html"][:200]) for each in found if each["impact"] in NO_SERIOUS]
     assert serious == []
+
+
+def test_pages_without_javascript_have_no_dead_controls_and_lead_to_each_case(browser, cohort):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(cohort.as_uri())
+    dead = ("#filters", "#count", ".sheet")
+    assert [name for name in dead if page.locator(name).first.is_visible()] == []
+    links = page.locator("#cases tbody tr").get_by_role("link", name="its page")
+    assert links.count() == len(NAMES)
+    links.nth(1).click()
+    page.locator("noscript .remark").wait_for()
+    dead = (".viewer .tools", ".osd", ".side")
+    assert [name for name in dead if page.locator(name).first.is_visible()] == []
+    assert page.locator("h1").inner_text() == NAMES[1]
+    context.close()
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_what_was_done_on_reading_leaves_its_name_whole(visit, cohort, tmp_path, width):
+    """However long it is."""
+    report = open_run(cohort.parent)
+    case = load_case(report, report.case_rows[3])
+    long = Check(name="On reading", text="CMYK converted without its profile (1 of 9 images); " * 4)
+    sheet = replace(sheet_of(report, case, show_case(report, case), number=1), checks=(long,))
+    (tmp_path / "page.html").write_text(cohort_page(report, [sheet]), encoding="utf-8")
+    name = visit(tmp_path / "page.html", width=width).locator(".checks th", has_text="On reading").first
+    lines = "each => { const all = new Range(); all.selectNodeContents(each); return all.getClientRects().length; }"
+    assert name.evaluate(lines) == 1
 
 
 def test_the_page_of_readers_is_quiet_fits_a_phone_and_has_no_fault_for_axe(visit, plain, tmp_path):
