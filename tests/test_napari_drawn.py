@@ -273,6 +273,13 @@ def test_layers_of_others_with_the_same_names_stay_and_are_not_taken_for_its_own
 def test_only_regions_can_be_changed_by_the_tools_of_napari(desk):
     desk.draw_region()
     assert [layer.name for layer in desk.viewer.layers if layer.editable] == ["Regions"]
+    for layer in desk.viewer.layers:
+        layer.visible = True
+    desk.select(np.arange(3))
+    desk.edit_selected(EditKind.DELETE)  # layers are given new data
+    desk.viewer.dims.ndisplay = 3
+    desk.viewer.dims.ndisplay = 2
+    assert {layer.name for layer in desk.viewer.layers if layer.editable} <= {"Regions"}
 
 
 def test_a_blind_reader_is_told_why_nothing_happens(desk):

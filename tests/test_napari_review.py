@@ -1,5 +1,6 @@
 """A review in napari, without a window: what is counted is what `pdl1quant.review` counts."""
 
+import re
 import shutil
 import threading
 
@@ -119,6 +120,91 @@ def test_a_score_is_not_blind_once_the_machine_was_seen(desktop, out):
     work.widget.case.own.setValue(40)
     work.widget.case.enter_own_score()
     assert work.review.ledger.edits[-1].to == {"tps": 40.0, "blind": False}
+
+
+def test_each_image_is_read_blind_until_it_is_scored(desktop, tmp_path):
+    """The next one, too; and neither the score of the last one nor 0 % is entered by a slip."""
+    work = desktop(make_results(tmp_path), blind=True)
+    case = work.widget.case
+    case.enter_own_score()
+    assert work.message == "enter your TPS first, 0 to 100 %"
+    case.own.setValue(40)
+    case.enter_own_score()
+    assert work.widget.numbers.text(1, 1) != ""
+    case.show_case()
+    assert "hidden until you scored each" in case.standing.text()
+    work.widget._image_chosen(1)
+    assert work.desk.is_blind
+    assert work.widget.numbers.text(1, 1) == ""
+    assert not work.viewer.layers["Centroids"].visible
+    case.enter_own_score()
+    assert work.review.ledger.edits == []
+    case.own.setValue(0)
+    case.enter_own_score()
+    assert work.review.ledger.edits[-1].to == {"tps": 0.0, "blind": True}
+    case.show_case()
+    assert "TPS" in case.standing.text()
+    work.widget._image_chosen(0)
+    assert not work.desk.is_blind  # it was scored
+    case.blind.setChecked(False)
+    case.blind.setChecked(True)
+    case.own.setValue(50)
+    case.enter_own_score()
+    assert work.review.ledger.edits[-1].to == {"tps": 50.0, "blind": False}
+
+
+def test_what_is_taken_back_is_said_wherever_it_was_done(desktop, out):
+    work = desktop(out)
+    work.desk.select(np.array(tumour_rows(work.review, 3)))
+    work.press("4", "Escape", "Control-Z")
+    assert re.fullmatch(r"taken back: stroma for 3 cells, of \d{4}-\d\d-\d\d \d\d:\d\d UTC", work.message)
+    work.press("Control-Shift-Z")
+    assert work.message.startswith("done again: stroma for 3 cells")
+
+
+def test_an_unsure_cell_is_shown_large_enough_to_be_seen(desktop, out):
+    work = desktop(out)
+    work.viewer.scene.camera.zoom = 0.01  # a whole slide on the screen
+    work.press("U")
+    assert work.viewer.scene.camera.zoom >= 2
+    work.viewer.scene.camera.zoom = 9
+    work.press("U")
+    assert work.viewer.scene.camera.zoom == 9
+
+
+def test_a_cell_that_is_left_out_of_the_score_says_so_and_why(desktop, out):
+    work = desktop(out)
+    left_out = (work.review.cells["flags"].to_numpy() & int(EXCLUDING_FLAGS)) > 0
+    work.desk.select(np.flatnonzero(left_out)[:1])
+    assert "left out of the score: " in work.widget.edits.selected.text()
+    work.desk.select(np.array(tumour_rows(work.review)))
+    assert "left out" not in work.widget.edits.selected.text()
+
+
+def test_results_that_are_moved_away_below_the_viewer_take_no_edit(desktop, out, tmp_path):
+    work = desktop(out)
+    before = work.widget.numbers.text(3, 2)
+    work.desk.select(np.array(tumour_rows(work.review)))
+    out.rename(tmp_path / "moved")
+    work.press("4")
+    assert "put them back" in work.message
+    assert work.widget.numbers.text(3, 2) == before
+    assert not out.exists()
+
+
+def test_colours_of_all_layers_are_explained_and_lengths_are_shown(desktop, out):
+    from qtpy.QtWidgets import QGroupBox, QLabel
+
+    work = desktop(out)
+    said = {
+        box.title(): {label.text() for label in box.findChildren(QLabel)} for box in work.widget.findChildren(QGroupBox)
+    }
+    assert {kind.name for kind in KINDS} <= said["Cells"]
+    (heat,) = (said[title] for title in said if title.startswith("Heat map: TPS of squares of 250 um"))
+    assert {"< 1 %", "50 % and more"} <= heat
+    assert {"Tumour region", "Core"} <= said["Drawn for the run"]
+    assert {"Include", "Exclude", "Only"} <= said["Regions of the review"]
+    assert work.viewer.canvas.overlays.scale_bar.visible
 
 
 def test_a_case_is_signed_locked_and_amended(desktop, out):

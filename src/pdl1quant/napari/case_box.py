@@ -18,11 +18,15 @@ from qtpy.QtWidgets import (
 )
 
 from pdl1quant.errors import OutputError, Pdl1QuantError
-from pdl1quant.review import EditKind, Review, case_text, open_case, review_case, say_of_case
+from pdl1quant.review import EditKind, Review, case_text, has_own_score, open_case, review_case, say_of_case
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pdl1quant.napari.desk import Desk
 
+NO_SCORE_PCT = -1.0
+"""Shown as nothing: neither 0 % nor the score of the last image is entered by a slip."""
 MANY_IMAGES = 20
 """Cases of more are counted when asked for: each of their images has to be read."""
 AFTER_MS = 200
@@ -36,13 +40,17 @@ class CaseBox(QGroupBox):
         super().__init__("Case")
         self._desk = desk
         self._reviews: tuple[Review, ...] = ()
-        self._saw_machine = False
-        self.blind = QCheckBox("Read blind: hide the machine's result until I scored")
+        self._seen: set[Path] = set()
+        """Results whose cells or numbers were shown, by their place."""
+        self.blind = QCheckBox("Read blind: hide each image's result until I scored it")
         self.blind.toggled.connect(self._blind_toggled)
         self.own = QDoubleSpinBox()
-        self.own.setRange(0, 100)
+        self.own.setRange(NO_SCORE_PCT, 100)
         self.own.setDecimals(1)
         self.own.setSuffix(" %")
+        self.own.setSpecialValueText(" ")
+        self.own.setValue(NO_SCORE_PCT)
+        self.own.setToolTip("TPS by eye, 0 to 100 %")
         self.enter = QPushButton("Enter my TPS")
         self.enter.clicked.connect(self.enter_own_score)
         self.sign, self.lock, self.amend = (QPushButton(words) for words in ("Sign", "Lock", "Amend"))
@@ -77,21 +85,35 @@ class CaseBox(QGroupBox):
 
     def _opened(self) -> None:
         self._reviews = ()
-        self._saw_machine = not self._desk.is_blind
+        self.own.setValue(NO_SCORE_PCT)
+        self._note_seen()
         self.standing.setText("")
         if self._desk.scene is not None:
             self._later.start()
 
     def _blind_toggled(self, is_blind: bool) -> None:
-        self._saw_machine = self._saw_machine or not is_blind
+        self._desk.reads_blind = is_blind
         self._desk.set_blind(is_blind=is_blind)
+        self._note_seen()
+
+    def _place(self) -> Path | None:
+        desk = self._desk
+        return None if desk.review is None or desk.results is None else desk.results.out / desk.review.image.stem
+
+    def _note_seen(self) -> None:
+        place = self._place()
+        if place is not None and not self._desk.is_blind:
+            self._seen.add(place)
 
     def enter_own_score(self) -> None:
-        """Write the reader's score; blind if the machine's was hidden since the image was opened."""
+        """Write the reader's score; blind if the machine's was never shown in this window."""
         desk = self._desk
         if desk.review is None:
             return
-        is_blind = desk.is_blind and not self._saw_machine
+        if self.own.value() < 0:
+            desk.said.emit("enter your TPS first, 0 to 100 %")
+            return
+        is_blind = desk.is_blind and self._place() not in self._seen
         try:
             desk.review.edit(
                 EditKind.OWN_SCORE, reviewer=desk.reviewer, to={"tps": self.own.value(), "blind": is_blind}
@@ -100,7 +122,10 @@ class CaseBox(QGroupBox):
             desk.said.emit(str(error))
             desk.refresh()
             return
-        self.blind.setChecked(False)
+        self.own.setValue(NO_SCORE_PCT)
+        self.own.clearFocus()  # else the next key is a digit of it
+        desk.set_blind(is_blind=False)
+        self._note_seen()
         desk.said.emit("")
         desk.refresh()
 
@@ -131,6 +156,9 @@ class CaseBox(QGroupBox):
                 with suppress(OutputError):  # of results that can only be read the last look has to do
                     each.look_again()
         name = desk.review.image.case
+        if desk.reads_blind and not all(has_own_score(each, desk.reviewer) for each in self._reviews):
+            self.standing.setText("the score of the case is hidden until you scored each of its images")
+            return
         try:
             case = review_case(self._reviews, desk.results.case_row(name))
         except Pdl1QuantError as error:

@@ -33,10 +33,19 @@ from pdl1quant.napari.layers import (
     scene_layers,
     selected_layer,
     selected_looks,
+    show_scale_bar,
     to_layer,
 )
 from pdl1quant.napari.region_names import spread_names
-from pdl1quant.review import EditKind, excluding_text, joined_cell, open_results, split_cells
+from pdl1quant.review import (
+    EditKind,
+    excluding_text,
+    has_own_score,
+    joined_cell,
+    open_results,
+    split_cells,
+    undone_text,
+)
 from pdl1quant.views import added_cell, measured_cell, open_scene
 
 if TYPE_CHECKING:
@@ -58,6 +67,8 @@ MODE_HINTS = {
     "split": "click into both parts of the selected cell; Esc leaves it whole",
 }
 """What is said as long as a click does something else than select."""
+NEAR = 2.0
+"""Pixels of the screen per um at which a cell is seen that is gone to, at least: as at x200."""
 MACHINE_LAYERS = (CELLS, CENTRES, DOTS, HEAT)
 """What a blind reader must not see."""
 
@@ -85,6 +96,8 @@ class Desk(QObject):
         self.selection: IntpArray = NOTHING
         self.region: tuple[str, str] | None = None
         """Level and name of the region whose score is shown; None: that of the image is."""
+        self.reads_blind = False
+        """Whether images are read blind: each until the reviewer scored it."""
         self.is_blind = False
         self.mode = "select"
         """``select``, ``add`` or ``split``: what a click does."""
@@ -121,6 +134,7 @@ class Desk(QObject):
             if self.results is None or self.results.out != results.out:
                 self._drawing.forget()
             self.results, self.scene = results, scene
+            self.is_blind = self.reads_blind and not has_own_score(scene.review, self.reviewer)
             self.add_layers([*scene_layers(scene), selected_layer(scene)])
             for name in (CENTRES, DOTS, HEAT):
                 if (layer := self.layer(name)) is not None:
@@ -129,6 +143,7 @@ class Desk(QObject):
             self._show_machine(shown=not self.is_blind)
             self.to_cells()
             self.viewer.reset_view()
+            show_scale_bar(self.viewer)
             self._spread_names()
             self.opened.emit()
             waiting = [f"{image.name}: {self._drawing.waiting} drawn: Include, Exclude or Only takes it"]
@@ -245,7 +260,8 @@ class Desk(QObject):
             return
         self.select(np.array([row], np.intp), offered=row)
         y, x = to_layer(self.scene.cells.centres_px[[row]], self.scene.grids[0])[0] * self.scene.grids[0].mpp
-        self.viewer.scene.camera.center = (0, float(y), float(x))
+        camera = self.viewer.scene.camera
+        camera.center, camera.zoom = (0, float(y), float(x)), max(camera.zoom, NEAR)
 
     def _place(self, at: Float64Array) -> tuple[float, float]:
         assert self.scene is not None
@@ -351,13 +367,13 @@ class Desk(QObject):
     def _again(self, *, redo: bool) -> None:
         if self.scene is None or self.is_blind:
             return
-        review = self.scene.review
+        review, named = self.scene.review, "redo" if redo else "undo"
         with self._telling() as told:
             done = (review.redo if redo else review.undo)(reviewer=self.reviewer.strip())
         self.refresh()
         if not told:
-            hint = MODE_HINTS.get(self.mode, "")
-            self.said.emit(hint if done else f"{self.reviewer or 'nobody'} has nothing to {'redo' if redo else 'undo'}")
+            did = undone_text(review, done) if done else f"{self.reviewer or 'nobody'} has nothing to {named}"
+            self.said.emit("\n".join(filter(None, [did, MODE_HINTS.get(self.mode, "")])))
 
     def refresh(self) -> None:
         """Show what edits changed."""

@@ -11,12 +11,15 @@ from qtpy.QtWidgets import QComboBox, QGridLayout, QGroupBox, QHBoxLayout, QLabe
 
 from pdl1quant.model import CellClass
 from pdl1quant.napari.hands import key_actions
-from pdl1quant.napari.layers import DOTTED
+from pdl1quant.napari.layers import DOTTED, NOT_TAKEN_RGB, RULE_RGB
+from pdl1quant.outputs.overview import MIN_CELLS, STEPS
 from pdl1quant.outputs.palette import KINDS
+from pdl1quant.outputs.regions import STYLES
 from pdl1quant.review import RoiRule, cell_text
+from pdl1quant.whole_slides.scoring import HEAT_UM
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pdl1quant.napari.desk import Desk
 
@@ -85,19 +88,43 @@ class EditBox(QGroupBox):
 
 
 class LegendBox(QGroupBox):
-    """The colours of the outlines, those of the pictures and exports."""
+    """What colours mean, two columns of them.
 
-    def __init__(self) -> None:
-        super().__init__("Cells")
+    Parameters
+    ----------
+    title
+        What it is that has these colours.
+    entries
+        Name and colour of each, and whether it has a dot.
+    """
+
+    def __init__(self, title: str, entries: Sequence[tuple[str, QColor, bool]]) -> None:
+        super().__init__(title)
         grid = QGridLayout(self)
-        for number, kind in enumerate(KINDS):
+        n_rows = -(-len(entries) // 2)
+        for number, (name, colour, has_dot) in enumerate(entries):
             swatch = QLabel()
-            swatch.setPixmap(_swatch(kind.rgb, has_dot=number in DOTTED))
-            row, column = number % 6, 2 * (number // 6)
+            swatch.setPixmap(_swatch(colour, has_dot=has_dot))
+            row, column = number % n_rows, 2 * (number // n_rows)
             grid.addWidget(swatch, row, column)
-            grid.addWidget(QLabel(kind.name), row, column + 1)
+            grid.addWidget(QLabel(name), row, column + 1)
         grid.setColumnStretch(1, 1)
         grid.setColumnStretch(3, 1)
+
+
+def legends() -> list[LegendBox]:
+    """Those of all layers that speak in colours, which are the colours of the pictures and exports."""
+    cells = [(kind.name, QColor(*kind.rgb), number in DOTTED) for number, kind in enumerate(KINDS)]
+    heat = [(name.removeprefix("TPS "), QColor(*rgb), False) for _, name, rgb in STEPS]
+    drawn = [(style.name, QColor(*style.rgb), False) for style in STYLES.values()]
+    rules = [(str(rule).capitalize(), QColor(RULE_RGB[rule]), False) for rule in RoiRule]
+    rules += [("Not taken: counts for nothing", QColor(NOT_TAKEN_RGB), False)]
+    return [
+        LegendBox("Cells", cells),
+        LegendBox(f"Heat map: TPS of squares of {HEAT_UM:g} um, {MIN_CELLS} tumour cells or more", heat),
+        LegendBox("Drawn for the run", drawn),
+        LegendBox("Regions of the review", rules),
+    ]
 
 
 def _without_state(call: Callable[[], object]) -> Callable[[bool], None]:
@@ -109,13 +136,13 @@ def _without_state(call: Callable[[], object]) -> Callable[[bool], None]:
     return clicked
 
 
-def _swatch(rgb: tuple[int, int, int], *, has_dot: bool) -> QPixmap:
+def _swatch(colour: QColor, *, has_dot: bool) -> QPixmap:
     """A frame of a colour on white, as an outline is on glass; with the dot that the picture has."""
     picture = QPixmap(_SWATCH_PX, _SWATCH_PX)
-    picture.fill(QColor(*rgb))
+    picture.fill(colour)
     painter = QPainter(picture)
     painter.fillRect(3, 3, _SWATCH_PX - 6, _SWATCH_PX - 6, QColor("white"))
     if has_dot:
-        painter.fillRect(6, 6, _SWATCH_PX - 12, _SWATCH_PX - 12, QColor(*rgb))
+        painter.fillRect(6, 6, _SWATCH_PX - 12, _SWATCH_PX - 12, colour)
     painter.end()
     return picture

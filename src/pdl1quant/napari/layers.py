@@ -108,7 +108,18 @@ def add_layers(viewer: Any, layers: Iterable[LayerData]) -> dict[str, Layer]:
         is_drawn_on = layer.name == REGIONS
         viewer.add_layer(layer)
         layer.editable = is_drawn_on  # points can be moved again once they are in a viewer
+        if not is_drawn_on:
+            layer.events.editable.connect(_stay_as_it_is)  # and all layers once they are given data, or seen in 3D
     return added
+
+
+def _stay_as_it_is(event: Any) -> None:
+    event.source.editable = False
+
+
+def show_scale_bar(viewer: Any) -> None:
+    """Show how long some um are."""
+    viewer.canvas.overlays.scale_bar.visible = True
 
 
 def region_rings(scene: Scene) -> dict[str, list[Float64Array]]:

@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
 
 from pdl1quant.napari.case_box import CaseBox
 from pdl1quant.napari.desk import Desk
-from pdl1quant.napari.edit_box import EditBox, LegendBox
+from pdl1quant.napari.edit_box import EditBox, legends
 from pdl1quant.napari.hands import Hands
 from pdl1quant.napari.number_box import NumberBox
 from pdl1quant.napari.score_box import ScoreBox
@@ -69,7 +69,7 @@ class ReviewWidget(QWidget):
             top.addWidget(each)
         tabs = QTabWidget()
         correct, case = QWidget(), QWidget()
-        for page, parts in ((correct, (self.edits, LegendBox())), (case, (self.case,))):
+        for page, parts in ((correct, (self.edits, *legends())), (case, (self.case,))):
             column = QVBoxLayout(page)
             for part in parts:
                 column.addWidget(part)

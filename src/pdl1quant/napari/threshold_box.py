@@ -47,6 +47,7 @@ class ThresholdBox(QWidget):
         self.note = QLabel(
             "Cells are recoloured while you look; the score stays that of the run. Thresholds belong to a scanner and "
             "a lot, not to a case: accepting one writes settings for the next run and withdraws the calls of this case."
+            "\nTPS by cut-off: reviewed white, automated blue dashes. Cut-offs: the run grey, the slider orange dashes."
         )
         self.note.setWordWrap(True)
         column = QVBoxLayout(self)
@@ -145,7 +146,7 @@ def _tps(value: float) -> str:
 
 
 class CurvePlot(QWidget):
-    """TPS against the cut-off: reviewed white, automated blue, the run's cut-off grey, the slider's orange."""
+    """TPS against the cut-off: reviewed white, automated blue dashes, the run's cut-off grey, the slider's orange."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -175,11 +176,12 @@ class CurvePlot(QWidget):
             place = self._place(frame, od, 0)
             painter.drawText(QRectF(place.x() - 30, frame.bottom() + 4, 60, 16), Qt.AlignCenter, f"{od} OD")
         if self._curve is not None:
-            for od, colour in ((self._run, _RUN), (self._at, _GUIDE)):
-                painter.setPen(QPen(colour, 2))
+            for od, colour, line in ((self._run, _RUN, Qt.SolidLine), (self._at, _GUIDE, Qt.DashLine)):
+                painter.setPen(QPen(colour, 2, line))
                 painter.drawLine(self._place(frame, od, 0), self._place(frame, od, 100))
-            for name, colour in (("tps_automated", _AUTOMATED), ("tps_reviewed", _REVIEWED)):
-                painter.setPen(QPen(colour, 2))
+            curves = (("tps_reviewed", _REVIEWED, Qt.SolidLine), ("tps_automated", _AUTOMATED, Qt.DashLine))
+            for name, colour, line in curves:  # the dashes leave both to be seen where they are one
+                painter.setPen(QPen(colour, 2, line))
                 known = self._curve[["dab_od", name]].dropna().to_numpy()
                 painter.drawPolyline(QPolygonF([self._place(frame, od, tps) for od, tps in known]))
         painter.end()

@@ -31,6 +31,8 @@ from pdl1quant.review.wording import (
     compare_region,
     excluding_text,
     flags_text,
+    has_own_score,
+    undone_text,
 )
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "find_roi",
     "flags_text",
     "geometry_of",
+    "has_own_score",
     "import_corrections",
     "joined_cell",
     "labels_from_reviews",
@@ -78,5 +81,6 @@ __all__ = [
     "split_cells",
     "spoilt_regions",
     "uncertainty",
+    "undone_text",
     "write_review_labels",
 ]

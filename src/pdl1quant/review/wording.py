@@ -9,12 +9,14 @@ import numpy as np
 
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
 from pdl1quant.outputs.captions import called_cps
+from pdl1quant.review.edits import EditKind
 from pdl1quant.review.region_scores import review_regions, score_region
 from pdl1quant.stages.score import format_interval, format_tps
 
 if TYPE_CHECKING:
     from pdl1quant.model import Counts, Score
     from pdl1quant.review.cases import CaseReview
+    from pdl1quant.review.edits import Edit
     from pdl1quant.review.session import Review
 
 
@@ -95,14 +97,16 @@ def cell_text(review: Review, row: int) -> str:
     now = review.state.now(np.array([row]))
     cell = review.state.measured(np.array([row])).iloc[0]
     positive = "positive" if bool(now["positive"].iloc[0]) else "negative"
-    flags = _words(Flag(int(review.state.flags_of(np.array([row]))[0])))
+    flags = Flag(int(review.state.flags_of(np.array([row]))[0]))
+    out = ", ".join(_words(flags & EXCLUDING_FLAGS))
     parts = [
         f"{str(now['cell_class'].iloc[0]).capitalize()}, {positive}",
         f"membrane {_od(cell['membrane_dab_od_run'])}, cytoplasm {_od(cell['cytoplasm_dab_od_mean'])} OD",
         f"tumour with probability {cell['tumour_probability']:.2f}"
         if row < len(review.cells)
         else "made in the review",
-        *flags,
+        *([f"left out of the score: {out}"] if out else []),
+        *_words(flags & ~EXCLUDING_FLAGS),
     ]
     return "; ".join(parts)
 
@@ -111,6 +115,37 @@ def excluding_text(review: Review, row: int) -> str:
     """Why a cell leaves the score, ``pigment, artefact``; empty where it counts. Rows count from the end below 0."""
     (flags,) = review.state.flags_of(np.array([row % len(review.state)]))
     return ", ".join(_words(Flag(int(flags)) & EXCLUDING_FLAGS))
+
+
+def undone_text(review: Review, undo: Edit) -> str:
+    """What an undo or a redo did: ``taken back: stroma for 3 cells, of 2026-03-02 09:14 UTC``."""
+    named = {each.id: each for each in review.ledger.edits}
+    edit, did = named[undo.to], "taken back"
+    if edit.kind is EditKind.UNDO:
+        edit, did = named[edit.to], "done again"
+    n = "1 cell" if len(edit.cells) == 1 else f"{len(edit.cells):,} cells"
+    match edit.kind:
+        case EditKind.CLASS:
+            what = f"{edit.to} for {n}"
+        case EditKind.POSITIVE:
+            what = f"{'positive' if edit.to else 'negative'} for {n}"
+        case EditKind.ROI:
+            what = f"a region to {edit.to}"
+        case EditKind.ADD:
+            what = "an added cell" if len(edit.made) == 1 else f"{len(edit.made):,} added cells"
+        case EditKind.REDRAW:
+            what = "a region moved or taken away"
+        case EditKind.THRESHOLD:
+            what = "the accepted threshold"
+        case _:
+            what = f"{edit.kind} of {n}"
+    return f"{did}: {what}, of {edit.time[:16].replace('T', ' ')} UTC"
+
+
+def has_own_score(review: Review, reviewer: str) -> bool:
+    """Whether a reviewer gave a TPS by eye."""
+    name = reviewer.strip()
+    return any(each.kind is EditKind.OWN_SCORE and each.reviewer == name for each in review.ledger.edits)
 
 
 def _words(flags: Flag) -> list[str]:
