@@ -181,6 +181,21 @@ def test_a_cell_that_is_left_out_of_the_score_says_so_and_why(desktop, out):
     assert "left out" not in work.widget.edits.selected.text()
 
 
+def test_what_another_reviewer_changed_is_said_and_shown_when_wanted(desktop, out):
+    work = desktop(out)
+    work.widget.show_news()
+    assert work.widget.news_button.isHidden()
+    results = open_results(out)
+    other = Review(results, results.image(work.review.image.stem))
+    other.edit(EditKind.CLASS, reviewer="Bo", cells=other.ids(tumour_rows(other, 3)), to="stroma")
+    work.widget.show_news()
+    assert not work.widget.news_button.isHidden()
+    work.widget.news_button.click()
+    assert work.widget.numbers.text(3, 2).endswith(f" / {other.counts.n_tumour:,}")
+    assert work.widget.news_button.isHidden()
+    assert {work.kind(row) for row in tumour_rows(work.review, 3)} == {"Stroma"}
+
+
 def test_results_that_are_moved_away_below_the_viewer_take_no_edit(desktop, out, tmp_path):
     work = desktop(out)
     before = work.widget.numbers.text(3, 2)

@@ -390,6 +390,13 @@ class Desk(QObject):
         self._drawing.show()
         self.edited.emit()
 
+    def look_again(self) -> None:
+        """Take in what other reviewers did to the open image, and show it."""
+        if self.scene is not None:
+            with self._telling():
+                self.scene.review.look_again()
+            self.refresh()
+
     def look_at(self, dab_od: float) -> None:
         """Colour the cells as they would count at another DAB cut-off; nothing that is counted changes."""
         if self.scene is not None and self.scene.cells.look_at(dab_od):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 
 WIDTH_PX = 430
+NEWS_EVERY_MS = 2000
 
 
 class ReviewWidget(QWidget):
@@ -51,6 +52,10 @@ class ReviewWidget(QWidget):
         self.find_button.setToolTip("The slide moved: show the folder where it is now. It is known by its hash.")
         self.find_button.clicked.connect(self._ask_image_folder)
         self.find_button.hide()
+        self.news_button = QPushButton("Another reviewer changed this image: show it")
+        self.news_button.setToolTip("What is shown is older. Your next edit takes it in, too.")
+        self.news_button.clicked.connect(lambda _: self.desk.look_again())
+        self.news_button.hide()
         self.images = QComboBox()
         self.images.activated.connect(self._image_chosen)
         self.message = QLabel()
@@ -62,6 +67,11 @@ class ReviewWidget(QWidget):
         self._lay_out()
         self.desk.said.connect(self.message.setText)
         self.desk.opened.connect(self._opened)
+        for happened in (self.desk.opened, self.desk.edited):
+            happened.connect(self.show_news)
+        news = QTimer(self)
+        news.timeout.connect(self.show_news)
+        news.start(NEWS_EVERY_MS)
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
@@ -82,7 +92,7 @@ class ReviewWidget(QWidget):
         inside = QWidget()
         column = QVBoxLayout(inside)
         column.addLayout(top)
-        for each in (self.images, self.reviewer, self.numbers, self.message, tabs):
+        for each in (self.news_button, self.images, self.reviewer, self.numbers, self.message, tabs):
             column.addWidget(each)
         column.addStretch()
         scroll = QScrollArea()
@@ -98,6 +108,11 @@ class ReviewWidget(QWidget):
     def open(self, out: Path, *, image: str | None = None, folder: Path | None = None) -> None:
         """Open results; see `Desk.open_folder`."""
         self.desk.open_folder(out, image=image, folder=folder)
+
+    def show_news(self) -> None:
+        """Say whether another reviewer changed the open image since it was read: the score that is shown is older."""
+        review = self.desk.review
+        self.news_button.setVisible(review is not None and review.ledger.has_news)
 
     # --- what the user chooses ---
     def _name_changed(self, text: str) -> None:
