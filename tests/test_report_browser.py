@@ -218,6 +218,16 @@ def test_viewer_is_used_by_keyboard_alone(visit, alone):
     assert page.locator("#cell h3").count() == 0
 
 
+def test_the_heat_map_says_what_its_colours_and_blanks_mean(visit, cohort):
+    page = visit(cohort.parent / "report" / "0002_case_10.html")
+    page.wait_for_timeout(400)
+    assert not page.locator("#steps").is_visible()
+    page.locator("#heat").click()
+    told = page.locator("#steps p").inner_text()
+    assert told == "Heat map: TPS of squares of 128 µm; without colour: fewer than 20 tumour cells"
+    assert page.locator("#steps li").count() == 4
+
+
 def test_field_opens_in_the_viewer(visit, cohort):
     page = visit(cohort.parent / "report" / "0001_case_2.html")
     page.wait_for_timeout(500)

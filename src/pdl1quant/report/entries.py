@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pdl1quant.outputs.overview import STEPS
+from pdl1quant.outputs.overview import MIN_CELLS, STEPS
 from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.report.outlines import packed
 from pdl1quant.report.regions import styles_entry
@@ -41,6 +41,7 @@ def viewer_data(pictures: list[dict[str, Any]]) -> dict[str, Any]:
             {"name": kind.name, "rgb": list(kind.rgb), "dot": kind.has_dot, "dashed": kind.is_dashed} for kind in KINDS
         ],
         "styles": styles_entry(),
+        "heat_cells": MIN_CELLS,
         "steps": [{"name": name, "rgb": list(rgb)} for _, name, rgb in STEPS],
         "measures": [text for _, text in _MEASURES],
         "flags": [[int(flag), text] for flag, text in CELL_FLAG_TEXTS.items()],
@@ -59,6 +60,7 @@ def picture_entry(title: str, picture: Picture, *, role: str) -> dict[str, Any]:
         "y_px": picture.y_px,
         "scale": [picture.scale_x, picture.scale_y],
         "heat": [],
+        "heat_um": 0.0,
         "regions": [],
     }
 

@@ -224,7 +224,8 @@ class _Making:
                 **picture_entry(image.row.image, picture, role=role),
                 "uri": jpeg_uri(picture.rgb, quality=_QUALITY),
             }
-        squares = image.cells.fields(SLIDE_FIELD_UM if source.is_slide else IMAGE_FIELD_UM)
+        entry["heat_um"] = SLIDE_FIELD_UM if source.is_slide else IMAGE_FIELD_UM
+        squares = image.cells.fields(entry["heat_um"])
         self._add_regions(image, entry, picture)
         entry["heat"] = [heat_entry(field, scale=entry["scale"]) for field in heat(squares)]
         if not source.is_slide or self.tiles is not None:

@@ -341,6 +341,7 @@
     at("heat").disabled = !pictures[current].heat.length;
     at("heat").title = at("heat").disabled ? "Too few tumour cells in each square for a heat map" : "";
     at("steps").hidden = !heat || at("heat").disabled;
+    listSteps();
   }
   function sign(kind) {
     const space = "http://www.w3.org/2000/svg";
@@ -370,7 +371,7 @@
       item.append(svg, document.createTextNode(each.name));
       list.append(item);
     }
-    at("steps").replaceChildren(element("p", "Heat map: TPS of squares"), list);
+    at("steps").replaceChildren(element("p", `Heat map: TPS of squares of ${pictures[current].heat_um} µm; without colour: fewer than ${data.heat_cells} tumour cells`), list);
   }
 
   const toggles = {
@@ -442,7 +443,6 @@
   }
   panel.linkTable(visit);
   if (at("beside") && pictures[0].uri) at("beside").src = pictures[0].uri;
-  listSteps();
   current = -1;
   open(0);
   new ResizeObserver(draw).observe(at("osd"));
