@@ -295,6 +295,7 @@ def test_an_empty_name_of_the_output_is_not_the_folder_one_is_in(pdl1quant, tmp_
         (["--set", "nuclei.segmeter=watershed"], "the nearest is 'nuclei.segmenter'"),
         (["--set", "dab_od=0.3"], "unknown setting 'dab_od'; the nearest is 'positivity.dab_od'"),
         (["--set", "cells.dab_od=0.3"], "unknown setting 'cells.dab_od'; the nearest is 'positivity.dab_od'"),
+        (["--set", "min_area_um2=9"], "the nearest is 'tissue.min_area_um2' or 'nuclei.min_area_um2'"),
         (["--assay", "22c3"], "no rule pack '22c3'; choose from 28-8-cytoplasm, 28-8-label"),
         (["--assay", "28-8-lable"], "the nearest is '28-8-label', choose from"),
         (["--assay", "28-8-label", "--indication", "lung"], "no indication 'lung'; choose from nsclc-nonsquamous"),

@@ -271,6 +271,8 @@ def test_a_separator_in_the_name_of_a_column_separates_nothing(tmp_path, images)
         ("image,case\nc.png,K", r"cases\.csv, line 2: no image c\.png in this run; the nearest is"),
         ("image,case\nb,K", r"line 2: no image b in this run; the nearest is b\.png"),
         ("image,case\nP2/B.PNG,K", r"line 2: no image P2/B\.PNG in this run; the nearest is P2/b\.png"),
+        ("image,case\n.,K", r"line 2: no image \. in this run; remove the line or add the image"),
+        ("image,case\n./,K", r"line 2: no image \./ in this run; remove the line or add the image"),
         ("image,case\nb.png,K\na.png,K", r"line 3: a\.png is the name of 2 images; give its path"),
         ("image,case\nb.png,K\n\nP2/b.png,L", r"line 4: P2/b\.png is in line 2 already"),
         ("image,case\nb.png,", "line 2: no case"),
@@ -291,6 +293,12 @@ def test_wrong_table_is_wrong_usage_and_names_the_line(tmp_path, images, content
     with pytest.raises(UsageError, match=message) as caught:
         read_cases(table(tmp_path, content), images)
     assert "\n" not in str(caught.value)
+
+
+def test_a_name_with_a_point_is_likened_to_the_whole_of_it(tmp_path):
+    images = found_at(("/t", "s.tif"), ("/t", "s.1.tif"), ("/t", "s.2.tif"))
+    with pytest.raises(UsageError, match=r"no image s\.2 in this run; the nearest is s\.2\.tif"):
+        read_cases(table(tmp_path, "image,case\ns.2,K\n"), images)
 
 
 def test_a_column_called_as_a_workbook_begins_makes_none(tmp_path, images):

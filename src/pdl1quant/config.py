@@ -401,8 +401,9 @@ def _explain(error: ValidationError) -> str:
         message = _PLAINER.get(first["type"], f"{message[:1].lower()}{message[1:]}")
         return f"{name} = {first['input']!r}: {message}"
     names = _all_names()
-    nearest = [each for each in names if each.split(".")[-1] == path[-1]] or difflib.get_close_matches(name, names, n=1)
-    hint = f"the nearest is {nearest[0]!r}" if nearest else "`pdl1quant config show` lists all"
+    alike = [each for each in names if each.split(".")[-1] == path[-1]]
+    nearest = alike or difflib.get_close_matches(name, names, n=1)
+    hint = f"the nearest is {' or '.join(map(repr, nearest))}" if nearest else "`pdl1quant config show` lists all"
     return f"unknown setting {name!r}; {hint}"
 
 

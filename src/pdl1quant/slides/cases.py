@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import posixpath
 import unicodedata
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pdl1quant.errors import UsageError
@@ -121,8 +121,8 @@ class NamedImages:
             raise UsageError(f"{where}: {image} is the name of {len(paths)} images; give its path below the folder")
         if not paths:
             names = [name for way in self._ways for name in way]
-            near = [name for name in names if {_bare(name), name.casefold()} & {_bare(key), key.casefold()}]
-            near = near or difflib.get_close_matches(key, names, n=1)
+            alike = [name for name in names if {_bare(name), name.casefold()} & {_bare(key), key.casefold()}]
+            near = difflib.get_close_matches(key, alike or names, n=1, cutoff=0 if alike else 0.6)
             hint = f"the nearest is {near[0]}" if near else "remove the line or add the image"
             raise UsageError(f"{where}: no image {image} in this run; {hint}")
         return paths[0]
@@ -137,7 +137,7 @@ def _index(pairs: Iterable[tuple[str, Path]]) -> dict[str, list[Path]]:
 
 def _bare(image: str) -> str:
     """A name without its ending, capitals alike."""
-    return PurePosixPath(image.casefold()).with_suffix("").as_posix()
+    return posixpath.splitext(image.casefold())[0]
 
 
 def plain_path(image: str) -> str:
