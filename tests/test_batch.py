@@ -74,6 +74,14 @@ def test_the_same_pixels_in_another_file_are_told(tmp_path):
     run(case, tmp_path / "out", listener=listener)
     (line,) = listener.complaints
     assert line.startswith("images that show the same field, by all that was measured: field.png = second export.tif; ")
+    resumed = Deaf()
+    run(case, tmp_path / "out", listener=resumed, resume=True)
+    assert resumed.complaints == [line]
+    blank = Deaf()
+    controls = (case / "field.png", case / "second export.tif")
+    run(case / "other.png", tmp_path / "controlled", listener=blank, negative_controls=controls)
+    (told,) = (each for each in blank.complaints if "the same field" in each)
+    assert "field.png = second export.tif; each was counted, so the limit of blank is of fewer fields than it" in told
     (case / "second export.tif").unlink()
     again = Deaf()
     run(case, tmp_path / "out", listener=again, overwrite=True)

@@ -20,6 +20,8 @@ from pdl1quant import (
 )
 from pdl1quant.assays import find_indication
 from pdl1quant.errors import AssayError, ConfigError, UsageError
+from pdl1quant.model import BrownArea, Counts
+from pdl1quant.pipeline import repeated_members
 from pdl1quant.pipeline.checks import check_pixels
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from scenes import ESTIMATE
@@ -115,6 +117,13 @@ def test_a_field_that_is_given_twice_is_warned_of():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         score_case([one, other, glass, glass], **GIVEN)
+
+
+def test_fields_without_tumour_cells_that_agree_are_not_taken_for_one():
+    lymphoid = CaseMember(blocks=(Counts(n_cells=900, n_lymphocyte=850, n_tumour=3),), brown=BrownArea(tissue_um2=3e5))
+    nest = CaseMember(blocks=(Counts(n_cells=900, n_tumour=800, tumour_cells_area_um2=1e5),))
+    assert repeated_members([lymphoid, lymphoid, nest]) == []
+    assert repeated_members([lymphoid, nest, nest]) == [[1, 2]]
 
 
 @pytest.mark.parametrize("kind", [list, np.array])

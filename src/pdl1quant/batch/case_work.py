@@ -321,11 +321,12 @@ class CaseWork:
         self.counted += [image for image, outcome in members if outcome.is_scored]
         self.brown |= {image.stem: each.brown for image, each in members if each.is_scored}
         self.regions |= {image.stem: each.regions for image, each in members if each.regions}
-        for message in repeat_warnings(each for each in members if each[0].stem not in case.originals):
+        own = [member for member in members if member[0].stem not in case.originals]
+        for message in repeat_warnings(own, of_controls=self.of_controls):
             self.listener.complain(message)
         plan = self.job.plan
         if self.of_controls:
-            self.controls += [member for member in members if member[0].stem not in case.originals]
+            self.controls += own
             self.rows += [control_row(*member, plan=plan) for member in members]
             return
         score, error = self._case_score(case)

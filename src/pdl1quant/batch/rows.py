@@ -134,8 +134,8 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
 
 
-def repeat_warnings(members: Iterable[tuple[Image, Outcome]]) -> tuple[str, ...]:
-    """Which images of a case are one field, told by all that was counted in them, in one line.
+def repeat_warnings(members: Iterable[tuple[Image, Outcome]], *, of_controls: bool = False) -> tuple[str, ...]:
+    """Which images of a case, or of negative controls, are one field, told by all that was counted, in one line.
 
     Files with the same bytes count once (`as_duplicate`) and are not to be among ``members``. The same pixels in other
     bytes, as of a second export, are counted again: the interval is then too narrow.
@@ -145,7 +145,8 @@ def repeat_warnings(members: Iterable[tuple[Image, Outcome]]) -> tuple[str, ...]
     repeats = [" = ".join(scored[index][0] for index in group) for group in alike]
     if not repeats:
         return ()
-    advice = "each was counted, so the interval is too narrow: take all but one away and pass --overwrite"
+    harm = "the limit of blank is of fewer fields than it says" if of_controls else "the interval is too narrow"
+    advice = f"each was counted, so {harm}: take all but one away and pass --overwrite"
     return (f"images that show the same field, by all that was measured: {named(repeats)}; {advice}",)
 
 

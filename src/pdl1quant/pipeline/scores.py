@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pdl1quant.model import BlankLimit, Compartment, Indication, RulePack, Score, StainEstimate
 
 
-_TELLING_CELLS = 20
-"""Cells from which two fields do not agree in all that was measured: areas, classes, grades, tissue."""
+_TELLING_CELLS = 10
+"""Viable tumour cells from which two fields do not agree in all that was measured: their areas hardly ever do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +166,11 @@ def _warn_of_repeats(members: Sequence[CaseMember]) -> None:
 def repeated_members(members: Sequence[CaseMember]) -> list[list[int]]:
     """Groups of members (their places) in which all that was measured is the same, so that they are of one field.
 
-    Those with few cells may agree by chance and are in none.
+    Those with few tumour cells or none may agree by chance, as two of lymphocytes without brown, and are in none.
     """
     alike: dict[tuple[object, ...], list[int]] = {}
     for index, member in enumerate(members):
-        if sum(block.n_cells for block in member.blocks) >= _TELLING_CELLS:
+        if sum(block.n_tumour for block in member.blocks) >= _TELLING_CELLS:
             alike.setdefault((member.blocks, member.brown), []).append(index)
     return [group for group in alike.values() if len(group) > 1]
 
