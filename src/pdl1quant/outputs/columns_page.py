@@ -43,8 +43,8 @@ ones (um, um2), whatever the pixel size of the input. **OD** is apparent optical
 that [leaves the score](#numbers-of-flags) (bitwise: `flags & {int(EXCLUDING_FLAGS)}` is 0). Which of them are positive
 hangs on `score_compartment` of the row: `membrane_positive` for `membrane`, `positive` for `cytoplasm` (cytoplasm or
 membrane), `cell_positive` for `cell`. **`positive` is the same under every rule pack**: under `28-8-label`, which reads
-membranes, it is not the numerator of `tps`. Immune cells of the CPS are positive by `positive`, whatever the pack, and
-those with `far_from_tumour` are not counted."""
+membranes, it is not the numerator of `tps`. Immune cells of the CPS are positive by `positive`, whatever the pack;
+those with a number that leaves the score, or with `far_from_tumour`, are not counted."""
 
 
 def columns_markdown() -> str:
