@@ -359,7 +359,9 @@ def test_closing_gives_back_keys_threads_and_files(desktop, out):
     before = set(threading.enumerate())
     work = desktop(out)
     callbacks = list(work.viewer.mouse_drag_callbacks)
+    assert "P" in map(str, work.viewer.keymap)
     work.widget.close()
+    assert not work.viewer.keymap
     assert work.desk.scene is None
     assert len(work.viewer.layers) == 0
     assert len(work.viewer.mouse_drag_callbacks) == len(callbacks) - 1

@@ -81,8 +81,9 @@ def open_window(qapp):  # noqa: ARG001  Qt runs
 @pytest.fixture
 def viewer(open_window):
     """The viewer of the module, given back as it was lent out: without layers and anyone's hands."""
-    hands = list(open_window.mouse_drag_callbacks)
+    hands, keys = list(open_window.mouse_drag_callbacks), dict(open_window.keymap)
     yield open_window
     open_window.layers.clear()
     assert open_window.mouse_drag_callbacks == hands
+    assert open_window.keymap == keys
     assert not open_window.window.dock_widgets
