@@ -108,7 +108,7 @@ def test_merging_renamed_cells_in_the_viewer_keeps_their_name(desk):
     rows = desk.review.state.rows_of(viable(desk.review)[:2])
     desk.select(rows)
     desk.edit_selected(EditKind.CLASS, "stroma")
-    desk.merge()
+    desk.making.merge()
     assert desk.review.state.now(desk.selection)["cell_class"].tolist() == ["stroma"]
 
 
@@ -298,7 +298,7 @@ def test_a_blind_reader_is_told_why_nothing_happens(desk):
 def test_a_cell_added_without_its_image_says_that_it_is_not_measured(desk):
     said = []
     desk.said.connect(said.append)
-    desk.add_cell(50, 60)
+    desk.making.add(50, 60)
     assert "not measured" in said[-1]
 
 

@@ -36,17 +36,15 @@ from pdl1quant.napari.layers import (
     show_scale_bar,
     to_layer,
 )
+from pdl1quant.napari.making import Making
 from pdl1quant.napari.region_names import spread_names
 from pdl1quant.review import (
     EditKind,
-    excluding_text,
     has_own_score,
-    joined_cell,
     open_results,
-    split_cells,
     undone_text,
 )
-from pdl1quant.views import added_cell, measured_cell, open_scene
+from pdl1quant.views import open_scene
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -103,10 +101,10 @@ class Desk(QObject):
         """``select``, ``add`` or ``split``: what a click does."""
         self.added_class = CellClass.TUMOUR
         self._layers: dict[str, Layer] = {}
+        self.making = Making(self)
         self._drawing = Drawing(self)
         self._offered: int | None = None
         self._passed_over: set[int] = set()
-        self._split_at: list[Float64Array] = []
         viewer.scene.camera.events.zoom.connect(self._spread_names)
         viewer.scene.camera.events.zoom.connect(self._drawing.thicken)
 
@@ -118,7 +116,7 @@ class Desk(QObject):
     # --- opening ---
     def open_folder(self, out: Path, *, image: str | None = None, folder: Path | None = None) -> None:
         """Open an image of a run: the first that was scored, unless its name is given."""
-        with self._telling():
+        with self.telling():
             results = open_results(out)
             scored = [each for each in results.images if each.has_cells]
             if image is None and not scored:
@@ -128,7 +126,7 @@ class Desk(QObject):
 
     def open_image(self, results: Results, image: ImageResult, *, folder: Path | None = None) -> None:
         """Show an image of a run in the place of what was open; what cannot be opened leaves that as it is."""
-        with self._telling():
+        with self.telling():
             scene = open_scene(results, image, folder=folder)
             self.close()
             if self.results is None or self.results.out != results.out:
@@ -154,8 +152,8 @@ class Desk(QObject):
         """Take the open image off the viewer."""
         self._drawing.keep()
         scene, self.scene = self.scene, None
-        self.selection, self._offered, self._passed_over, self._split_at = NOTHING, None, set(), []
-        self.region = None
+        self.selection, self._offered, self._passed_over, self.region = NOTHING, None, set(), None
+        self.making.forget()
         if scene is not None:
             with self.viewer.layers.batched_update():  # else napari collects garbage after each
                 for layer in [each for each in self.viewer.layers if each in self._layers.values()]:
@@ -190,7 +188,7 @@ class Desk(QObject):
     def select(self, rows: IntpArray, *, offered: int | None = None) -> None:
         """Select cells by their rows."""
         self.selection, self._offered = rows, offered
-        self._split_at = []
+        self.making.forget()
         layer = self.layer(SELECTED)
         if self.scene is not None and layer is not None:
             layer.data = to_layer(self.scene.cells.centres_px[rows], self.scene.grids[0])
@@ -216,9 +214,9 @@ class Desk(QObject):
         if drawn is not None and self.viewer.layers.selection.active is drawn:
             self.choose_region(self.scene.regions.key_at(x, y))
         elif self.mode == "add":
-            self.add_cell(x, y)
+            self.making.add(x, y)
         elif self.mode == "split":
-            self._split_click(np.array([x, y]))
+            self.making.split(np.array([x, y]))
         else:
             row = self.scene.cells.row_at(x, y)
             new = NOTHING if row is None else np.array([row], np.intp)
@@ -278,7 +276,7 @@ class Desk(QObject):
             self.said.emit(HIDDEN)
             self._drawing.show()
             return False
-        with self._telling() as told:
+        with self.telling() as told:
             self.scene.review.edit(kind, reviewer=self.reviewer, **said)
         self.refresh()  # a refused edit has taken in those of others, too
         if not told:
@@ -298,62 +296,9 @@ class Desk(QObject):
         if self.edit(kind, cells=cells, to=to, uncertain_first=is_offered) and kind is EditKind.DELETE:
             self.select(NOTHING)
 
-    def add_cell(self, x_px: float, y_px: float) -> None:
-        """Add a cell of the chosen class at a place, measured there."""
-        if self.scene is None:
-            return
-        with self._telling():
-            made = added_cell(self.scene, x_px, y_px, cell_class=self.added_class)
-            if not self.edit(EditKind.ADD, made=[made]):
-                return
-            self._select_last(1)  # so that it is seen what it counts as, and the next key is about it
-            if why := excluding_text(self.scene.review, -1):
-                self.said.emit(f"added, and left out of the score as the run leaves out such cells: {why}")
-            elif not made.measurements:
-                self.said.emit("added as negative: it is not measured, the image is not at hand; P makes it positive")
-
-    def merge(self) -> None:
-        """Make one of the selected cells."""
-        if self.scene is None:
-            return
-        with self._telling():
-            parents = self.scene.review.state.taken(self.selection)
-            joined = joined_cell(parents, [self.scene.cells.outline(row) for row in self.selection.tolist()])
-            nucleus_um2 = float(parents["nucleus_area_um2"].sum())
-            made = measured_cell(self.scene, joined, nucleus_um2=nucleus_um2, of_nucleus=False)
-            if self.edit(EditKind.MERGE, cells=self.scene.review.ids(self.selection), made=[made]):
-                self._select_last(1)
-
-    def _split_click(self, at: Float64Array) -> None:
-        assert self.scene is not None
-        if self.selection.size != 1:
-            self.said.emit("select the one cell that is to be split first")
-            return
-        self._split_at.append(at)
-        if len(self._split_at) < 2:
-            self.said.emit("now click into the other part")
-            return
-        points, self._split_at = np.array(self._split_at), []
-        row = int(self.selection[0])
-        with self._telling():
-            cell_class = CellClass(self.scene.review.state.now(self.selection)["cell_class"].iloc[0])
-            halves = split_cells(
-                self.scene.cells.outline(row), points, cell_class=cell_class, sides_um=self.scene.review.sides_um
-            )
-            nucleus_um2 = float(self.scene.review.state.measured(self.selection)["nucleus_area_um2"].sum()) / 2
-            made = [measured_cell(self.scene, each, nucleus_um2=nucleus_um2, of_nucleus=False) for each in halves]
-            if self.edit(EditKind.SPLIT, cells=self.scene.review.ids(self.selection), made=made):
-                self._select_last(2)
-                self.set_mode("select")
-
-    def _select_last(self, n: int) -> None:
-        assert self.scene is not None
-        end = len(self.scene.review.state)
-        self.select(np.arange(end - n, end))
-
     def mark_regions(self, rule: RoiRule) -> None:
         """Take the drawn shapes that are not of the review yet: ``include``, ``exclude`` or ``only``."""
-        with self._telling():
+        with self.telling():
             self._drawing.take(rule)
 
     def undo(self) -> None:
@@ -368,7 +313,7 @@ class Desk(QObject):
         if self.scene is None or self.is_blind:
             return
         review, named = self.scene.review, "redo" if redo else "undo"
-        with self._telling() as told:
+        with self.telling() as told:
             done = (review.redo if redo else review.undo)(reviewer=self.reviewer.strip())
         self.refresh()
         if not told:
@@ -393,7 +338,7 @@ class Desk(QObject):
     def look_again(self) -> None:
         """Take in what other reviewers did to the open image, and show it."""
         if self.scene is not None:
-            with self._telling():
+            with self.telling():
                 self.scene.review.look_again()
             self.refresh()
 
@@ -420,7 +365,8 @@ class Desk(QObject):
     # --- modes ---
     def set_mode(self, mode: str) -> None:
         """Say what a click does."""
-        self.mode, self._split_at = mode, []
+        self.mode = mode
+        self.making.forget()
         self.said.emit(MODE_HINTS.get(mode, ""))
         self.mode_changed.emit(mode)
 
@@ -439,7 +385,7 @@ class Desk(QObject):
             self.viewer.layers.selection.active = layer
 
     @contextmanager
-    def _telling(self) -> Iterator[list[str]]:
+    def telling(self) -> Iterator[list[str]]:
         """Say what goes wrong in a line instead of raising it; the block is given a list that then holds that line."""
         told: list[str] = []
         try:

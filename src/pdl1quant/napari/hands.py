@@ -35,7 +35,7 @@ def key_actions(desk: Desk) -> dict[str, tuple[str, Callable[[], object]]]:
         "P": ("positive", lambda: desk.edit_selected(EditKind.POSITIVE, to=True)),
         "N": ("negative", lambda: desk.edit_selected(EditKind.POSITIVE, to=False)),
         "Delete": ("no cell", lambda: desk.edit_selected(EditKind.DELETE)),
-        "M": ("merge", desk.merge),
+        "M": ("merge", desk.making.merge),
         "S": ("split", lambda: desk.set_mode("split")),
         "A": ("add", lambda: desk.set_mode("add")),
         "U": ("next unsure", desk.next_uncertain),
