@@ -153,6 +153,53 @@ def test_each_image_is_read_blind_until_it_is_scored(desktop, tmp_path):
     assert work.review.ledger.edits[-1].to == {"tps": 50.0, "blind": False}
 
 
+def test_a_blind_reader_sees_the_result_neither_in_thumbnails_nor_by_the_eye_of_its_layers(desktop, out):
+    work = desktop(out, blind=True)
+    layers = [work.viewer.layers[name] for name in ("Heat map", "Cells", "Centroids", "Positive immune cells")]
+    assert all(np.ptp(layer.thumbnail[..., :3]) == 0 for layer in layers)
+    for layer in layers:
+        layer.visible = True
+        assert not layer.visible
+    assert "hidden until you gave your own score" in work.message
+    work.widget.case.own.setValue(40)
+    work.widget.case.enter_own_score()
+    assert work.review.ledger.edits[-1].to == {"tps": 40.0, "blind": True}
+    assert work.viewer.layers["Cells"].visible
+    assert np.ptp(work.viewer.layers["Cells"].thumbnail[..., :3]) > 0
+
+
+def test_an_own_score_leaves_what_is_shown_and_one_that_is_rubbed_out_is_none(desktop, out):
+    from qtpy.QtCore import Qt
+
+    work = desktop(out)
+    own, keys = work.widget.case.own, work.qtbot
+    work.viewer.layers["Heat map"].visible = True
+    work.desk.select(np.array(tumour_rows(work.review, 2)))
+    keys.keyClicks(own, "40")
+    assert own.value() == 40
+    own.selectAll()
+    keys.keyClick(own, Qt.Key_Delete)
+    keys.keyClick(own, Qt.Key_Return)
+    work.widget.case.enter_own_score()
+    assert work.review.ledger.edits == []
+    keys.keyClicks(own, "7.5")
+    work.widget.case.enter_own_score()
+    assert work.review.ledger.edits[-1].to == {"tps": 7.5, "blind": False}
+    assert work.viewer.layers["Heat map"].visible
+    assert work.desk.selection.tolist() == tumour_rows(work.review, 2)
+
+
+def test_a_score_is_not_blind_once_that_of_its_case_was_seen(desktop, tmp_path):
+    work = desktop(make_results(tmp_path))
+    case = work.widget.case
+    case.show_case()
+    case.blind.setChecked(True)
+    work.widget._image_chosen(1)
+    case.own.setValue(40)
+    case.enter_own_score()
+    assert work.review.ledger.edits[-1].to == {"tps": 40.0, "blind": False}
+
+
 def test_what_is_taken_back_is_said_wherever_it_was_done(desktop, out):
     work = desktop(out)
     work.desk.select(np.array(tumour_rows(work.review, 3)))
@@ -165,7 +212,10 @@ def test_what_is_taken_back_is_said_wherever_it_was_done(desktop, out):
 def test_an_unsure_cell_is_shown_large_enough_to_be_seen(desktop, out):
     work = desktop(out)
     work.viewer.scene.camera.zoom = 0.01  # a whole slide on the screen
+    chosen = work.viewer.layers["Slide"]
+    work.viewer.layers.selection.active = chosen
     work.press("U")
+    assert work.viewer.layers.selection.active is chosen
     assert work.viewer.scene.camera.zoom >= 2
     work.viewer.scene.camera.zoom = 9
     work.press("U")

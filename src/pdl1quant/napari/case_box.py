@@ -41,7 +41,7 @@ class CaseBox(QGroupBox):
         self._desk = desk
         self._reviews: tuple[Review, ...] = ()
         self._seen: set[Path] = set()
-        """Results whose cells or numbers were shown, by their place."""
+        """Results whose cells or numbers were shown, or the score of whose case was, by their place."""
         self.blind = QCheckBox("Read blind: hide each image's result until I scored it")
         self.blind.toggled.connect(self._blind_toggled)
         self.own = QDoubleSpinBox()
@@ -51,6 +51,7 @@ class CaseBox(QGroupBox):
         self.own.setSpecialValueText(" ")
         self.own.setValue(NO_SCORE_PCT)
         self.own.setToolTip("TPS by eye, 0 to 100 %")
+        self.own.lineEdit().textEdited.connect(self._own_typed)
         self.enter = QPushButton("Enter my TPS")
         self.enter.clicked.connect(self.enter_own_score)
         self.sign, self.lock, self.amend = (QPushButton(words) for words in ("Sign", "Lock", "Amend"))
@@ -96,24 +97,24 @@ class CaseBox(QGroupBox):
         self._desk.set_blind(is_blind=is_blind)
         self._note_seen()
 
-    def _place(self) -> Path | None:
-        desk = self._desk
-        return None if desk.review is None or desk.results is None else desk.results.out / desk.review.image.stem
+    def _own_typed(self, text: str) -> None:
+        """What is rubbed out is no score; Qt would bring back the last one."""
+        if not text.removesuffix(self.own.suffix()).strip():
+            self.own.setValue(NO_SCORE_PCT)
 
     def _note_seen(self) -> None:
-        place = self._place()
-        if place is not None and not self._desk.is_blind:
-            self._seen.add(place)
+        if self._desk.review is not None and not self._desk.is_blind:
+            self._seen.add(_place(self._desk.review))
 
     def enter_own_score(self) -> None:
-        """Write the reader's score; blind if the machine's was never shown in this window."""
+        """Write the reader's score; blind if the machine's, of image or case, was never shown in this window."""
         desk = self._desk
         if desk.review is None:
             return
         if self.own.value() < 0:
             desk.said.emit("enter your TPS first, 0 to 100 %")
             return
-        is_blind = desk.is_blind and self._place() not in self._seen
+        is_blind = desk.is_blind and _place(desk.review) not in self._seen
         try:
             desk.review.edit(
                 EditKind.OWN_SCORE, reviewer=desk.reviewer, to={"tps": self.own.value(), "blind": is_blind}
@@ -124,8 +125,9 @@ class CaseBox(QGroupBox):
             return
         self.own.setValue(NO_SCORE_PCT)
         self.own.clearFocus()  # else the next key is a digit of it
-        desk.set_blind(is_blind=False)
-        self._note_seen()
+        if desk.is_blind:
+            desk.set_blind(is_blind=False)
+            self._note_seen()
         desk.said.emit("")
         desk.refresh()
 
@@ -164,6 +166,7 @@ class CaseBox(QGroupBox):
         except Pdl1QuantError as error:
             desk.said.emit(str(error))
             return
+        self._seen.update(map(_place, self._reviews))
         own = [f"Own score of {each}" for each in case.own_scores]
         self.standing.setText("\n".join([f"{name or desk.results.out.name}: {case_text(case)}", *own]))
 
@@ -185,3 +188,7 @@ class CaseBox(QGroupBox):
                 desk.said.emit(str(error))
                 return False
         return True
+
+
+def _place(review: Review) -> Path:
+    return review.results.out / review.image.stem

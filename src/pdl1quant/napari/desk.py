@@ -20,6 +20,7 @@ from pdl1quant.napari.layers import (
     DOTS,
     DRAWN,
     HEAT,
+    MACHINE_LAYERS,
     NAMES,
     REGIONS,
     SELECTED,
@@ -29,6 +30,7 @@ from pdl1quant.napari.layers import (
     fresh_dots,
     fresh_heat,
     from_layer,
+    look_at_cell,
     look_at_region,
     scene_layers,
     selected_layer,
@@ -65,10 +67,6 @@ MODE_HINTS = {
     "split": "click into both parts of the selected cell; Esc leaves it whole",
 }
 """What is said as long as a click does something else than select."""
-NEAR = 2.0
-"""Pixels of the screen per um at which a cell is seen that is gone to, at least: as at x200."""
-MACHINE_LAYERS = (CELLS, CENTRES, DOTS, HEAT)
-"""What a blind reader must not see."""
 
 
 class Desk(QObject):
@@ -133,12 +131,12 @@ class Desk(QObject):
                 self._drawing.forget()
             self.results, self.scene = results, scene
             self.is_blind = self.reads_blind and not has_own_score(scene.review, self.reviewer)
-            self.add_layers([*scene_layers(scene), selected_layer(scene)])
-            for name in (CENTRES, DOTS, HEAT):
+            hidden = MACHINE_LAYERS if self.is_blind else ()  # from the start: else their thumbnails are painted
+            self.add_layers([*scene_layers(scene, hidden=hidden), selected_layer(scene)])
+            for name in MACHINE_LAYERS:
                 if (layer := self.layer(name)) is not None:
-                    layer.events.visible.connect(self._freshen)
+                    layer.events.visible.connect(self._eye_touched)
             self._drawing.show()
-            self._show_machine(shown=not self.is_blind)
             self.to_cells()
             self.viewer.reset_view()
             show_scale_bar(self.viewer)
@@ -178,6 +176,13 @@ class Desk(QObject):
         self._show_machine(shown=not is_blind)
         self.select(NOTHING)
         self.edited.emit()
+
+    def _eye_touched(self, event: Any) -> None:
+        """Keep from a blind reader what they ask for in the list of layers."""
+        if self.is_blind and event.source.visible:
+            event.source.visible = False
+            self.said.emit(HIDDEN)
+        self._freshen()
 
     def _show_machine(self, *, shown: bool) -> None:
         for name in MACHINE_LAYERS:
@@ -257,9 +262,7 @@ class Desk(QObject):
             self.said.emit("all were passed over; U begins again" if is_any else "no uncertain cell is left")
             return
         self.select(np.array([row], np.intp), offered=row)
-        y, x = to_layer(self.scene.cells.centres_px[[row]], self.scene.grids[0])[0] * self.scene.grids[0].mpp
-        camera = self.viewer.scene.camera
-        camera.center, camera.zoom = (0, float(y), float(x)), max(camera.zoom, NEAR)
+        look_at_cell(self.viewer, self.scene, row)
 
     def _place(self, at: Float64Array) -> tuple[float, float]:
         assert self.scene is not None

@@ -18,7 +18,7 @@ from pdl1quant.views import heat_map, slide_levels, stain_levels, tissue_mask
 from pdl1quant.views.scene import ARTEFACT_UM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from pdl1quant.model import BoolArray, Float64Array, IntpArray, Slide, SlideGrid
     from pdl1quant.views import LevelArray, RegionView, Scene
@@ -41,6 +41,8 @@ ALL_NAMES = SLIDE, HAEMATOXYLIN, DAB, TISSUE, ARTEFACTS, HEAT, CELLS, CENTRES, D
     "Selected",
 )
 """Names of the layers, from the bottom."""
+MACHINE_LAYERS = (CELLS, CENTRES, DOTS, HEAT)
+"""What a blind reader must not see."""
 ROWS = "rows"
 """Key in the metadata of the dots: the rows of the cells that have one."""
 ROW_KINDS = "kinds"
@@ -65,12 +67,14 @@ NOT_TAKEN_RGB = "#ffb000"
 RULE_RGB = {RoiRule.INCLUDE: "#0a46f5", RoiRule.EXCLUDE: "#141414", RoiRule.ONLY: "#c80fb4"}
 MAX_NAMES = 400
 """So many names are written in their regions, those of the largest; they hide more, and are hidden at first."""
+NEAR = 2.0
+"""Pixels of the screen per um at which a cell is seen that is gone to, at least: as at x200."""
 REGION_PX = 500.0
 """On the screen, the longer side of a region that is gone to."""
 
 
-def scene_layers(scene: Scene) -> list[LayerData]:
-    """All layers of a result, from the bottom; those that are rarely looked at are there and hidden."""
+def scene_layers(scene: Scene, *, hidden: Collection[str] = ()) -> list[LayerData]:
+    """All layers of a result, from the bottom; those rarely looked at, and those ``hidden``, are there and not seen."""
     grid = scene.grids[0]
     placed = placing(grid)
     layers: list[LayerData] = []
@@ -91,7 +95,7 @@ def scene_layers(scene: Scene) -> list[LayerData]:
     layers.append(_dot_layer(scene, placed))
     if scene.regions.regions:
         layers += _drawn_layers(scene.regions, grid, placed)
-    return layers
+    return [(data, meta | ({"visible": False} if meta["name"] in hidden else {}), kind) for data, meta, kind in layers]
 
 
 def add_layers(viewer: Any, layers: Iterable[LayerData]) -> dict[str, Layer]:
@@ -187,6 +191,13 @@ def from_layer(points: Float64Array, grid: SlideGrid) -> Float64Array:
     """The way back from `to_layer`."""
     down = np.array([grid.downsample_x, grid.downsample_y])
     return np.asarray((np.asarray(points, np.float64)[:, ::-1] + CENTRE) * down - CENTRE)
+
+
+def look_at_cell(viewer: Any, scene: Scene, row: int) -> None:
+    """Bring a cell into the middle, as large as at x200 or larger."""
+    y, x = to_layer(scene.cells.centres_px[[row]], scene.grids[0])[0] * scene.grids[0].mpp
+    camera = viewer.scene.camera
+    camera.center, camera.zoom = (0, float(y), float(x)), max(camera.zoom, NEAR)
 
 
 def look_at_region(viewer: Any, scene: Scene, key: tuple[str, str]) -> None:
