@@ -7,7 +7,8 @@ import threading
 import numpy as np
 import pytest
 
-from pdl1quant.model import EXCLUDING_FLAGS
+from pdl1quant.model import EXCLUDING_FLAGS, Flag
+from pdl1quant.outputs.flag_words import FLAG_TEXTS
 from pdl1quant.outputs.palette import KINDS
 from pdl1quant.review import EditKind, Review, open_results, rescore
 from review_bench import REVIEWER, Desktop, tumour_rows
@@ -220,6 +221,31 @@ def test_an_unsure_cell_is_shown_large_enough_to_be_seen(desktop, out):
     work.viewer.scene.camera.zoom = 9
     work.press("U")
     assert work.viewer.scene.camera.zoom == 9
+
+
+def test_the_status_says_what_the_cell_below_the_mouse_is(desktop, out):
+    work = desktop(out)
+    (row,) = tumour_rows(work.review)
+    work.look_at(row)
+    at, cells = work.viewer.scene.camera.center[-2:], work.viewer.layers["Cells"]
+    for key in ("N", "P", "4"):
+        work.desk.select(np.array([row]))
+        work.press(key)
+        said = cells.get_status(at, world=True)["coordinates"]
+        assert f": {work.kind(row)}; membrane {work.review.cells['membrane_dab_od_run'][row]:.2f}, cytoplasm " in said
+    cells.visible = False
+    assert "membrane" not in cells.get_status(at, world=True)["coordinates"]
+
+
+def test_what_is_to_be_known_is_said_in_the_words_of_a_report(desktop, out):
+    work = desktop(out)
+    notes = work.widget.numbers._notes.text()
+    assert notes.startswith("tumour unconfirmed")
+    names = [str(flag) for flag in work.review.score.flags]
+    assert notes.split(", ") == [each.short for each in FLAG_TEXTS.values() if each.name in names]
+    flagged = np.flatnonzero((work.review.cells["flags"].to_numpy() & int(Flag.TOUCHES_EDGE)) > 0)
+    work.desk.select(flagged[:1])
+    assert "cut by the edge of the image" in work.widget.edits.selected.text()
 
 
 def test_a_cell_that_is_left_out_of_the_score_says_so_and_why(desktop, out):

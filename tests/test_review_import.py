@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from pdl1quant.errors import ReviewError, UnreadableError
+from pdl1quant.model import Flag
+from pdl1quant.outputs.flag_words import CELL_FLAG_TEXTS
 from pdl1quant.review import EditKind, excluding_text, import_corrections
 from review_runs import open_review, run_of_two_phantoms
 
@@ -161,7 +163,7 @@ def test_a_cell_added_in_an_artefact_leaves_the_score_as_one_found_there(real, t
     done = import_corrections(real, edited_geojson(real, tmp_path, lambda cells: [*cells, new]), reviewer="Ada")
     assert any("added cells are not measured" in note for note in done.notes)
     review = open_review(real, "one")
-    assert excluding_text(review, -1) == "artefact"
+    assert excluding_text(review, -1) == CELL_FLAG_TEXTS[Flag.ARTEFACT]
     assert review.counts.n_tumour == review.automated_counts.n_tumour
 
 

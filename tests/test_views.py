@@ -17,6 +17,7 @@ from batch_runs import draw_phantom, run
 from pdl1quant.errors import OutputError, ReviewError
 from pdl1quant.kernels.polygons import paint_polygons
 from pdl1quant.model import EXCLUDING_FLAGS, CellClass, Flag, Rect, SlideGrid
+from pdl1quant.outputs.flag_words import CELL_FLAG_TEXTS
 from pdl1quant.outputs.labels import read_labels
 from pdl1quant.outputs.overview import MIN_CELLS, STEPS
 from pdl1quant.outputs.palette import KINDS, kinds_of
@@ -253,7 +254,7 @@ def test_an_added_cell_is_flagged_as_one_that_was_found_there(scene, tmp_path):
         made = added_cell(inked, *place, cell_class=CellClass.TUMOUR)
         assert made.flags & int(flag)
         review.edit(EditKind.ADD, reviewer="A", made=[made])
-        assert str(flag.name).lower().replace("_", " ") in excluding_text(review, -1)
+        assert CELL_FLAG_TEXTS[flag] in excluding_text(review, -1)
     assert review.score == n
     inked.cells.update(review.changed_rows())
     assert {KINDS[kind].name for kind in inked.cells.kinds[-2:]} == {"Left out"}

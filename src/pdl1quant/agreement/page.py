@@ -10,8 +10,8 @@ from pdl1quant.agreement import wording
 from pdl1quant.agreement.matching import row_name
 from pdl1quant.agreement.measures import FEW_CASES, Compared
 from pdl1quant.agreement.plots import Point, differences, measure_bar, scatter
+from pdl1quant.outputs.flag_words import FlagText, flag_text, sorted_flags
 from pdl1quant.report.page import rendered_page
-from pdl1quant.report.words import FlagText, flag_text, sorted_flags
 from pdl1quant.stages.score import format_interval, format_tps
 
 if TYPE_CHECKING:

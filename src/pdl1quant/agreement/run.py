@@ -18,8 +18,8 @@ from pdl1quant.model import ResultFlag, Status
 from pdl1quant.outputs.claims import refuse_foreign
 from pdl1quant.outputs.compared_scores import AGREEMENT_PAGE_NAME, scores_mark
 from pdl1quant.outputs.files import AGREEMENT_NAME, SCORES_NAME, replace_atomically, replace_together
+from pdl1quant.outputs.flag_words import FLAG_TEXTS
 from pdl1quant.report.gather import open_run
-from pdl1quant.report.words import FLAG_TEXTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

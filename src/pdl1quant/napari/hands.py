@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pdl1quant.model import CellClass
-from pdl1quant.napari.layers import ALL_NAMES, REGIONS
+from pdl1quant.napari.layers import ALL_NAMES, CELLS, REGIONS, name_cells
 from pdl1quant.review import EditKind
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class Hands:
 
     def _bind_layers(self) -> None:
         """The active layer is asked for keys before the viewer; with the regions they belong to the tools of shapes."""
+        if self._desk.scene is not None and (cells := self._desk.layer(CELLS)) is not None:
+            name_cells(cells, self._desk.scene)
         for name in ALL_NAMES:
             if name == REGIONS:
                 continue

@@ -12,7 +12,7 @@ from pdl1quant.napari import colours
 from pdl1quant.napari.region_names import NAME, NAME_SIZE
 from pdl1quant.outputs.palette import KINDS
 from pdl1quant.outputs.regions import STYLES
-from pdl1quant.review import RoiRule, ellipse_ring, rings_of
+from pdl1quant.review import RoiRule, densities_text, ellipse_ring, rings_of
 from pdl1quant.slides.roi import CENTRE
 from pdl1quant.views import heat_map, slide_levels, stain_levels, tissue_mask
 from pdl1quant.views.scene import ARTEFACT_UM
@@ -119,6 +119,22 @@ def add_layers(viewer: Any, layers: Iterable[LayerData]) -> dict[str, Layer]:
 
 def _stay_as_it_is(event: Any) -> None:
     event.source.editable = False
+
+
+def name_cells(layer: Any, scene: Scene) -> None:
+    """Say what the cell below the mouse is shown as, and its DAB, where napari says the number of its label."""
+    plain = layer.get_status
+
+    def status(position: Any = None, **how: Any) -> dict[str, str]:
+        said: dict[str, str] = plain(position, **how)
+        value = None if position is None else layer.get_value(position, **how)
+        if label := value[1] if isinstance(value, tuple) else value:
+            row, kind = divmod(int(label) - 1, len(KINDS))
+            said["value"] = f"{KINDS[kind].name}; {densities_text(scene.review, row)}"
+            said["coordinates"] = f"{said['coords']}: {said['value']}"
+        return said
+
+    layer.get_status = status
 
 
 def show_scale_bar(viewer: Any) -> None:

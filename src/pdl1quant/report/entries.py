@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pdl1quant.outputs.flag_words import CELL_FLAG_TEXTS
 from pdl1quant.outputs.overview import MIN_CELLS, STEPS
 from pdl1quant.outputs.palette import KINDS, kinds_of
 from pdl1quant.report.outlines import packed
 from pdl1quant.report.regions import styles_entry
-from pdl1quant.report.words import CELL_FLAG_TEXTS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,9 +18,9 @@ from markupsafe import Markup
 
 from pdl1quant import __version__
 from pdl1quant.outputs.captions import RESEARCH_USE_ONLY
+from pdl1quant.outputs.flag_words import sorted_flags
 from pdl1quant.outputs.palette import KINDS
 from pdl1quant.outputs.regions import STYLES
-from pdl1quant.report import words
 from pdl1quant.report.controls import own_controls
 from pdl1quant.report.method import method
 from pdl1quant.report.sheet import shared_flags
@@ -60,7 +60,7 @@ def cohort_page(run: ReportRun, sheets: Sequence[Sheet], *, control: ControlPane
     arrays = [each for each in sheets if each.is_shared_out]
     sheets = [each for each in sheets if not each.is_shared_out]
     shared = shared_flags(sheets)
-    flags = words.sorted_flags(tuple({flag.name for sheet in sheets for flag in sheet.flags}))
+    flags = sorted_flags(tuple({flag.name for sheet in sheets for flag in sheet.flags}))
     return rendered_page(
         "cohort.html",
         run,

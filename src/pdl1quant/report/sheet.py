@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pdl1quant.model import ArtefactKind, Flag, Status
+from pdl1quant.outputs.flag_words import sorted_flags
 from pdl1quant.report import plots, words
 from pdl1quant.report.calls import CallPanel, calls_of, reviewed_calls_of
 from pdl1quant.report.controls import blank_text
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from pdl1quant.model import StainEstimate
+    from pdl1quant.outputs.flag_words import FlagText
     from pdl1quant.outputs.reviewed import ReviewedRow
     from pdl1quant.outputs.scores_table import ScoreRow
     from pdl1quant.report.gather import ReportCase, ReportRun
@@ -84,7 +86,7 @@ class Sheet:
     cps: str
     areas: tuple[tuple[str, str], ...]
     """Areas and shares of them in words, by name."""
-    flags: tuple[words.FlagText, ...]
+    flags: tuple[FlagText, ...]
     figures: Figures
     images: tuple[ImageLine, ...]
     unscored: tuple[str, ...]
@@ -162,7 +164,7 @@ def sheet_of(
         blank=blank_text(run, row.case),
         cps=_with_interval(row.cps, row.cps_low, row.cps_high, unit=""),
         areas=_areas(row),
-        flags=tuple(words.sorted_flags(row.flags)),
+        flags=tuple(sorted_flags(row.flags)),
         figures=figures_of(case, config=run.results.config, pack=pack),
         images=tuple(map(image_line, case.images)),
         unscored=tuple(_unscored(case)),
@@ -329,10 +331,10 @@ def _hex(rgb: Any) -> str:
     return "#" + "".join(f"{int(level):02x}" for level in np.clip(np.rint(rgb), 0, 255))
 
 
-def shared_flags(sheets: Sequence[Sheet]) -> tuple[words.FlagText, ...]:
+def shared_flags(sheets: Sequence[Sheet]) -> tuple[FlagText, ...]:
     """Flags that every scored case carries: said once, above the table."""
     scored = [sheet for sheet in sheets if sheet.is_scored]
     if len(scored) < 2:
         return ()
     common = set.intersection(*({flag.name for flag in sheet.flags} for sheet in scored))
-    return tuple(words.sorted_flags(tuple(common)))
+    return tuple(sorted_flags(tuple(common)))

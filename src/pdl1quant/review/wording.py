@@ -9,6 +9,7 @@ import numpy as np
 
 from pdl1quant.model import EXCLUDING_FLAGS, Flag
 from pdl1quant.outputs.captions import called_cps
+from pdl1quant.outputs.flag_words import CELL_FLAG_TEXTS, sorted_flags
 from pdl1quant.review.edits import EditKind
 from pdl1quant.review.region_scores import review_regions, score_region
 from pdl1quant.stages.score import format_interval, format_tps
@@ -88,8 +89,8 @@ def case_text(case: CaseReview) -> str:
 
 
 def flags_text(review: Review) -> str:
-    """What is to be known of the reviewed score, in a line."""
-    return ", ".join(str(flag).replace("_", " ") for flag in review.score.flags)
+    """What is to be known of the reviewed score, in a line: in the words of reports, the weightier first."""
+    return ", ".join(each.short for each in sorted_flags(tuple(map(str, review.score.flags))))
 
 
 def cell_text(review: Review, row: int) -> str:
@@ -101,7 +102,7 @@ def cell_text(review: Review, row: int) -> str:
     out = ", ".join(_words(flags & EXCLUDING_FLAGS))
     parts = [
         f"{str(now['cell_class'].iloc[0]).capitalize()}, {positive}",
-        f"membrane {_od(cell['membrane_dab_od_run'])}, cytoplasm {_od(cell['cytoplasm_dab_od_mean'])} OD",
+        densities_text(review, row),
         f"tumour with probability {cell['tumour_probability']:.2f}"
         if row < len(review.cells)
         else "made in the review",
@@ -109,6 +110,12 @@ def cell_text(review: Review, row: int) -> str:
         *_words(flags & ~EXCLUDING_FLAGS),
     ]
     return "; ".join(parts)
+
+
+def densities_text(review: Review, row: int) -> str:
+    """The DAB of a cell: ``membrane 0.31, cytoplasm 0.12 OD``."""
+    cell = review.state.measured(np.array([row])).iloc[0]
+    return f"membrane {_od(cell['membrane_dab_od_run'])}, cytoplasm {_od(cell['cytoplasm_dab_od_mean'])} OD"
 
 
 def excluding_text(review: Review, row: int) -> str:
@@ -149,7 +156,7 @@ def has_own_score(review: Review, reviewer: str) -> bool:
 
 
 def _words(flags: Flag) -> list[str]:
-    return [flag.name.lower().replace("_", " ") for flag in flags if flag.name]
+    return [text for flag, text in CELL_FLAG_TEXTS.items() if flag in flags]
 
 
 def tps_text(tps: float | None, low: float | None, high: float | None) -> str:
