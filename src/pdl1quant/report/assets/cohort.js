@@ -29,6 +29,7 @@
     body.append(...rows.map((each) => each.row));
   }
 
+  for (const button of table.tHead.querySelectorAll("button")) button.disabled = false;
   table.tHead.addEventListener("click", (event) => {
     const button = event.target.closest("button[data-sort]");
     if (!button) return;

@@ -436,6 +436,7 @@
     at("osd").focus({ preventScroll: true });
   }
   for (const crop of document.querySelectorAll(".crop")) {
+    crop.disabled = false;
     crop.addEventListener("click", () => {
       const { picture, x, y } = crop.dataset;
       visit(Number(picture), () => look(Number(x), Number(y)));
