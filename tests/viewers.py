@@ -9,8 +9,9 @@ from unittest.mock import patch
 import pytest
 
 from gui import why_no_viewer
+from review_bench import Desktop
 
-__all__ = ["open_window", "shapes_as_in_a_review", "viewer"]
+__all__ = ["desktop", "open_window", "shapes_as_in_a_review", "viewer"]
 if not why_no_viewer():
     from napari.utils._testsupport import (
         _clean_themes,
@@ -87,3 +88,19 @@ def viewer(open_window):
     assert open_window.mouse_drag_callbacks == hands
     assert open_window.keymap == keys
     assert not open_window.window.dock_widgets
+
+
+@pytest.fixture
+def desktop(qtbot):
+    """Opens results with the widget; without a window, which takes the longest to open."""
+    from napari.components import ViewerModel
+
+    desktops = []
+
+    def start(out, **how):
+        desktops.append(Desktop(ViewerModel(), qtbot, out, **how))
+        return desktops[-1]
+
+    yield start
+    for each in desktops:
+        each.close()
