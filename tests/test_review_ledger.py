@@ -13,7 +13,7 @@ import pytest
 from pdl1quant.config import load_config
 from pdl1quant.errors import OutputError, ReviewError
 from pdl1quant.model import CellClass
-from pdl1quant.review import EditKind, MadeCell, open_results
+from pdl1quant.review import EditKind, MadeCell, open_case, open_results, say_of_case
 from pdl1quant.review.ledger import EditLedger
 from review_runs import make_results, open_review, viable
 
@@ -392,6 +392,15 @@ def test_an_edit_beside_results_that_were_moved_away_is_refused_and_makes_no_fol
     shutil.copytree(tmp_path / "moved", out, copy_function=shutil.copy)  # with other times
     review.edit(EditKind.CLASS, reviewer="Ada", cells=viable(review)[:7], to="stroma")
     assert open_review(out).score == review.score != before
+
+
+def test_a_case_is_not_signed_in_part_when_an_image_of_it_is_gone(out):
+    results = open_results(out)
+    reviews = open_case(results, "case")
+    (out / "cells" / "b.parquet").unlink()
+    with pytest.raises(OutputError, match=r"b\.parquet: is gone"):
+        say_of_case(reviews, EditKind.SIGN, reviewer="Ada")
+    assert [each.ledger.edits for each in reviews] == [[], []]
 
 
 @pytest.mark.parametrize("changes", [{"seed": 7}, {"seed": 7, "config": load_config(None, ["positivity.dab_od=0.25"])}])

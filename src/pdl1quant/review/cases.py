@@ -199,11 +199,15 @@ def say_of_case(
     ------
     ReviewError
         ``kind`` is about cells; an image is locked; or amending lacks a reason, or a case that is locked.
+    OutputError
+        It cannot be written, or the results of an image were moved, deleted or scored anew since they were opened.
     """
     if kind not in OF_CASES:
         raise ReviewError(f"{kind}: is said of an image, not of a case; a case takes {', '.join(OF_CASES)}")
     if kind is EditKind.AMEND and not any(each.standing.locked_by for each in reviews):
         raise ReviewError(f"{reviews[0].image.case}: the case is not locked; there is nothing to amend")
+    for each in reviews:  # before any is written: the case is not to be signed in part
+        each.opened.check(each.ledger.head)
     for each in reviews:
         is_locked = bool(each.standing.locked_by)
         if (kind is EditKind.LOCK and is_locked) or (kind is EditKind.AMEND and not is_locked):

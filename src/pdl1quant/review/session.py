@@ -67,7 +67,7 @@ class Review:
     """
 
     def __init__(self, results: Results, image: ImageResult) -> None:
-        self._opened = OpenedCells(results, image)
+        self.opened = OpenedCells(results, image)
         loaded = load_cells(results, image)
         self.results, self.image = results, image
         self.cells: pd.DataFrame = loaded.cells
@@ -221,7 +221,7 @@ class Review:
         """
         if not reviewer.strip():
             raise ReviewError(f"{self.image.name}: an edit needs the name of its reviewer")
-        self._opened.check(self.ledger.head)
+        self.opened.check(self.ledger.head)
         with self.ledger.writing() as write:
             unseen = self._take_in()
             if kind in {EditKind.SPLIT, EditKind.MERGE}:
