@@ -94,7 +94,7 @@ def test_far_positive_cells_leave_the_cps_at_every_threshold_and_stay_viable():
     counts = count_cells(cells, config=CONFIG, pack=PACK)
     positives = (counts.positive, counts.positive_strict, counts.positive_lenient)
     assert [each.immune for each in positives] == [1, 1, 1]
-    assert (counts.n_tumour, counts.n_lymphocyte, counts.n_macrophage) == (5, 2, 1)
+    assert (counts.n_tumour, counts.n_lymphocyte, counts.n_macrophage, counts.n_immune) == (5, 2, 1, 1)
     assert counts.immune_positive_area_um2 == 150.0
 
 

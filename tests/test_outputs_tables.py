@@ -56,12 +56,18 @@ ISSUE_ORDER = [
     "cps",
     "cps_low",
     "cps_high",
+    "n_immune",
+    "n_immune_positive",
     "ic_area_pct",
     "tap_area_pct",
     "tissue_mm2",
+    "tumour_cells_mm2",
     "dab_area_pct",
     "tumour_dab_area_pct",
     "h_score",
+    "n_grade_1",
+    "n_grade_2",
+    "n_grade_3",
     "evaluable",
     "calls",
     "flags",
@@ -282,6 +288,7 @@ def test_scores_are_counted_again_by_what_the_page_of_columns_says():
     assert counts.positive.membrane == tumour["membrane_positive"].sum() < tumour["positive"].sum()
     assert counts.positive.cytoplasm == tumour["positive"].sum()
     assert counts.positive.cell == tumour["cell_positive"].sum()
+    assert counts.n_immune == len(immune) < (viable & cells["cell_class"].isin(["lymphocyte", "macrophage"])).sum()
     assert counts.positive.immune == immune["positive"].sum()
 
 

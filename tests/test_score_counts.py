@@ -113,7 +113,7 @@ def test_counts_nest_as_their_thresholds_do(seed, n):
     for p in (counts.positive_strict, counts.positive, counts.positive_lenient):
         assert p.cytoplasm == p.membrane + p.cytoplasm_only
         assert p.cytoplasm <= counts.n_tumour
-        assert p.immune <= counts.n_lymphocyte + counts.n_macrophage
+        assert p.immune <= counts.n_immune <= counts.n_lymphocyte + counts.n_macrophage
 
 
 def test_blocks_are_cut_in_um_of_the_input_image():
@@ -139,6 +139,7 @@ def test_counts_of_a_known_table():
     )
     counts = count(cells, tumour_area_um2=5000.0)
     assert (counts.n_cells, counts.n_tumour, counts.n_lymphocyte, counts.n_macrophage) == (6, 3, 1, 1)
+    assert counts.n_immune == 2
     assert counts.positive == PositiveCounts(membrane=2, cytoplasm=3, cytoplasm_only=1, cell=0, immune=1)
     assert counts.positive_strict == PositiveCounts(membrane=1, cytoplasm=2, cytoplasm_only=1, cell=0, immune=1)
     assert (counts.grade_1, counts.grade_2, counts.grade_3) == (1, 2, 0)

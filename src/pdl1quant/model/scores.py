@@ -48,10 +48,11 @@ class Counts:
     though whole and inside the ROI.
     ``positive`` is counted at the threshold t1, ``positive_strict`` at t1 + margin, ``positive_lenient`` at
     t1 - margin. ``grade_1`` to ``grade_3`` count viable tumour cells by DAB bin of the pack's compartment.
-    ``immune`` counts lymphocytes and macrophages, without those far from tumour; areas are those of positive cells in
-    um2, within the drawn tumour region where there is one. ``tumour_cells_area_um2`` is that of all viable tumour
-    cells without what pigment covers, and ``tumour_cells_dab_area_um2`` what of it is at or above t1, wherever in the
-    cell; cells of which nobody measured it are in neither.
+    ``n_immune`` counts the viable lymphocytes and macrophages that the CPS looks at, so without those far from tumour,
+    and ``immune`` the positive ones of them; areas are those of positive cells in um2, within the drawn tumour region
+    where there is one. ``tumour_cells_area_um2`` is that of all viable tumour cells without what pigment covers, and
+    ``tumour_cells_dab_area_um2`` what of it is at or above t1, wherever in the cell; cells of which nobody measured it
+    are in neither.
     """
 
     n_cells: int = 0
@@ -59,6 +60,7 @@ class Counts:
     n_excluded_tumour: int = 0
     n_lymphocyte: int = 0
     n_macrophage: int = 0
+    n_immune: int = 0
     positive: PositiveCounts = field(default_factory=PositiveCounts)
     positive_strict: PositiveCounts = field(default_factory=PositiveCounts)
     positive_lenient: PositiveCounts = field(default_factory=PositiveCounts)
@@ -209,7 +211,12 @@ class BlankLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
-    """Scores of one image or case. Percentages 0-100, unrounded; what is undefined is None and a flag says why."""
+    """Scores of one image or case. Percentages 0-100, unrounded; what is undefined is None and a flag says why.
+
+    ``n_immune`` and ``n_immune_positive`` are the immune cells that ``cps`` looks at, ``n_grade_1`` to ``n_grade_3``
+    the tumour cells by the grade that ``h_score`` weighs: None where that score is. ``tumour_cells_mm2`` is the number
+    of viable tumour cells per mm2 of ``tissue_mm2``.
+    """
 
     score_compartment: Compartment
     score_name: str
@@ -223,12 +230,18 @@ class Score:
     cps: float | None = None
     cps_low: float | None = None
     cps_high: float | None = None
+    n_immune: int | None = None
+    n_immune_positive: int | None = None
     ic_area_pct: float | None = None
     tap_area_pct: float | None = None
     tissue_mm2: float | None = None
+    tumour_cells_mm2: float | None = None
     dab_area_pct: float | None = None
     tumour_dab_area_pct: float | None = None
     h_score: float | None = None
+    n_grade_1: int | None = None
+    n_grade_2: int | None = None
+    n_grade_3: int | None = None
     evaluable: bool | None = None
     calls: tuple[Call, ...] = ()
     flags: tuple[ResultFlag, ...] = ()

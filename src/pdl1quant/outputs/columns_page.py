@@ -31,7 +31,9 @@ delimiter and English as language, or `42.5` becomes a date or a text. Then:
 [How the numbers are made](how_numbers_are_made.md) explains every [flag](how_numbers_are_made.md#flags-of-a-result)
 and [status](how_numbers_are_made.md#status-of-a-row). To read a row: *of `n_tumour` viable tumour cells
 `n_tumour_positive` are positive where `score_compartment` says; that is `tps` %, and with what is uncertain
-about it between `tps_low` and `tps_high` %.*"""
+about it between `tps_low` and `tps_high` %.* The counts behind `cps` and `h_score` stand beside them: of `n_immune`
+immune cells `n_immune_positive` are positive, and `n_grade_1` to `n_grade_3` tumour cells have these grades. Counts
+may be summed where percentages may not."""
 
 _CELLS = f"""\
 Parquet keeps types and units; `pdl1quant export RESULT --to csv` makes one CSV for each image of it, with `image` and

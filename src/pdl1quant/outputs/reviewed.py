@@ -41,11 +41,28 @@ REVIEWED_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("cps", "float", "", "automated"),
     ScoreColumn("cps_low", "float", "", "lower end of its interval"),
     ScoreColumn("cps_high", "float", "", "upper end of its interval"),
+    ScoreColumn("n_immune", "int", "", "immune cells that it looks at, as in scores.csv"),
+    ScoreColumn("n_immune_positive", "int", "", "the positive ones of them"),
     ScoreColumn("reviewed_cps", "float", "", "after all edits that hold"),
     ScoreColumn("reviewed_cps_low", "float", "", "lower end of its interval"),
     ScoreColumn("reviewed_cps_high", "float", "", "upper end of its interval"),
+    ScoreColumn("reviewed_n_immune", "int", "", "immune cells that it looks at"),
+    ScoreColumn("reviewed_n_immune_positive", "int", "", "the positive ones of them"),
     ScoreColumn("h_score", "float", "", "automated"),
+    ScoreColumn("n_grade_1", "int", "", "tumour cells of grade 1 in it, as in scores.csv"),
+    ScoreColumn("n_grade_2", "int", "", "of grade 2"),
+    ScoreColumn("n_grade_3", "int", "", "of grade 3"),
     ScoreColumn("reviewed_h_score", "float", "", "after all edits that hold"),
+    ScoreColumn("reviewed_n_grade_1", "int", "", "tumour cells of grade 1 in it"),
+    ScoreColumn("reviewed_n_grade_2", "int", "", "of grade 2"),
+    ScoreColumn("reviewed_n_grade_3", "int", "", "of grade 3"),
+    ScoreColumn("tumour_cells_mm2", "float", "1/mm2", "automated: viable tumour cells per mm2 of the tissue"),
+    ScoreColumn(
+        "reviewed_tumour_cells_mm2",
+        "float",
+        "1/mm2",
+        "after all edits that hold, of the tissue of the run; empty with a region of the review",
+    ),
     ScoreColumn("dab_area_pct", "float", "%", "automated: stained share of the tissue, a research measure and no TPS"),
     ScoreColumn(
         "reviewed_dab_area_pct",
@@ -112,11 +129,23 @@ class ReviewedRow:
     cps: float | None = None
     cps_low: float | None = None
     cps_high: float | None = None
+    n_immune: int | None = None
+    n_immune_positive: int | None = None
     reviewed_cps: float | None = None
     reviewed_cps_low: float | None = None
     reviewed_cps_high: float | None = None
+    reviewed_n_immune: int | None = None
+    reviewed_n_immune_positive: int | None = None
     h_score: float | None = None
+    n_grade_1: int | None = None
+    n_grade_2: int | None = None
+    n_grade_3: int | None = None
     reviewed_h_score: float | None = None
+    reviewed_n_grade_1: int | None = None
+    reviewed_n_grade_2: int | None = None
+    reviewed_n_grade_3: int | None = None
+    tumour_cells_mm2: float | None = None
+    reviewed_tumour_cells_mm2: float | None = None
     dab_area_pct: float | None = None
     reviewed_dab_area_pct: float | None = None
     tumour_dab_area_pct: float | None = None

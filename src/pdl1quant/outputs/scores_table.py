@@ -76,6 +76,19 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
     ScoreColumn("cps_low", "float", "", "lower end of the interval of cps that calls are made on; empty without a cps"),
     ScoreColumn("cps_high", "float", "", "upper end of that interval"),
     ScoreColumn(
+        "n_immune",
+        "int",
+        "",
+        "viable lymphocytes and macrophages that cps looks at: in tumour or near it; empty without a cps",
+    ),
+    ScoreColumn(
+        "n_immune_positive",
+        "int",
+        "",
+        "those of them that are positive (cytoplasm or membrane, whatever score_compartment is): cps is the smaller of "
+        "100 and 100 * (n_tumour_positive + n_immune_positive) / n_tumour",
+    ),
+    ScoreColumn(
         "ic_area_pct",
         "float",
         "%",
@@ -88,6 +101,13 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "mm2",
         "analysed tissue of what is scored, of which dab_area_pct is a share: without glass, pen, folds and other "
         "artefacts of a slide, black pigment and what could not be read; empty without any",
+    ),
+    ScoreColumn(
+        "tumour_cells_mm2",
+        "float",
+        "1/mm2",
+        "n_tumour per tissue_mm2. Cells that leave the score, as those cut by the border, are not in it, their tissue "
+        "is; empty without tissue_mm2",
     ),
     ScoreColumn(
         "dab_area_pct",
@@ -109,6 +129,15 @@ SCORE_COLUMNS: tuple[ScoreColumn, ...] = (
         "",
         "sum of grade times per cent of tumour cells, 0-300, of the OD in score_compartment; bins, not 1+/2+/3+",
     ),
+    ScoreColumn(
+        "n_grade_1",
+        "int",
+        "",
+        "viable tumour cells of dab_grade 1 in score_compartment: h_score is 100 * (n_grade_1 + 2 * n_grade_2 + 3 * "
+        "n_grade_3) / n_tumour; empty without an h_score",
+    ),
+    ScoreColumn("n_grade_2", "int", "", "those of grade 2"),
+    ScoreColumn("n_grade_3", "int", "", "those of grade 3"),
     ScoreColumn("evaluable", "bool", "", "whether the case has enough viable tumour cells; empty for an image"),
     ScoreColumn(
         "calls", "list", "", "the interval against each cut-off: `TPS >= 1 % (US)`, `CPS indeterminate at 5 (EU)`"
@@ -164,12 +193,18 @@ class ScoreRow:
     cps: float | None = None
     cps_low: float | None = None
     cps_high: float | None = None
+    n_immune: int | None = None
+    n_immune_positive: int | None = None
     ic_area_pct: float | None = None
     tap_area_pct: float | None = None
     tissue_mm2: float | None = None
+    tumour_cells_mm2: float | None = None
     dab_area_pct: float | None = None
     tumour_dab_area_pct: float | None = None
     h_score: float | None = None
+    n_grade_1: int | None = None
+    n_grade_2: int | None = None
+    n_grade_3: int | None = None
     evaluable: bool | None = None
     calls: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()

@@ -320,6 +320,7 @@ def _tally(
         "n_excluded_tumour": number(is_tumour & ~viable & missing),
         "n_lymphocyte": number(is_lymphocyte & viable),
         "n_macrophage": number(is_macrophage & viable),
+        "n_immune": number(immune),
         "grade_1": number(tumour & (grade == 1)),
         "grade_2": number(tumour & (grade == 2)),
         "grade_3": number(tumour & (grade == 3)),

@@ -106,11 +106,13 @@ def score(
     if level == "case" and blank is not None:
         noted |= set(blank.flags)
     tissue_mm2, dab_area_pct = (None, None) if brown is None else (brown.tissue_mm2, brown.dab_area_pct)
+    tumour_cells_mm2 = None if tissue_mm2 is None else total.n_tumour / tissue_mm2
     if total.n_tumour == 0:
         return Score(
             score_compartment=pack.compartment,
             score_name=pack.score_name,
             tissue_mm2=tissue_mm2,
+            tumour_cells_mm2=tumour_cells_mm2,
             dab_area_pct=dab_area_pct,
             evaluable=evaluable,
             flags=_sorted(noted),
@@ -144,12 +146,18 @@ def score(
         cps=_cps(total, pack.compartment) if has_cps else None,
         cps_low=cps_low,
         cps_high=cps_high,
+        n_immune=total.n_immune if has_cps else None,
+        n_immune_positive=total.positive.immune if has_cps else None,
         ic_area_pct=_area_pct(total.immune_positive_area_um2, area_um2),
         tap_area_pct=_area_pct(total.tumour_positive_area_um2 + total.immune_positive_area_um2, area_um2),
         tissue_mm2=tissue_mm2,
+        tumour_cells_mm2=tumour_cells_mm2,
         dab_area_pct=dab_area_pct,
         tumour_dab_area_pct=_area_pct(total.tumour_cells_dab_area_um2, total.tumour_cells_area_um2),
         h_score=100.0 * (total.grade_1 + 2 * total.grade_2 + 3 * total.grade_3) / total.n_tumour,
+        n_grade_1=total.grade_1,
+        n_grade_2=total.grade_2,
+        n_grade_3=total.grade_3,
         evaluable=evaluable,
         calls=calls,
         flags=_sorted(noted),
