@@ -29,6 +29,7 @@ from pdl1quant.slides.roi_file import read_geojson_rois
 from pdl1quant.whole_slides.scoring import Tally
 from pdl1quant.whole_slides.waiting import flag_far_cells
 from test_nests import bands_of
+from test_score_parts import PARTS, assert_dense, assert_recounted
 
 CONFIG = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=1024"])
 BARE = load_config(None, ["nuclei.segmenter=watershed", "tiling.tile_px=1024", "tiling.outlines=false"])
@@ -76,7 +77,11 @@ def test_cores_add_up_to_the_slide_and_what_lies_between_is_outside(scored):
     (image,), rows = rows_of(scored, "image"), rows_of(scored, "core")
     cells = read_cells(scored / "cells" / "array.parquet")
     shred = np.hypot(cells["x_px"] - 1150, cells["y_px"] - 1150) <= 80
-    assert sum(row.n_tumour for row in rows) == image.n_tumour
+    for name in ("n_tumour", "n_grade_1", "n_grade_2", "n_grade_3"):
+        assert sum(getattr(row, name) for row in rows) == getattr(image, name)
+    for row in (image, *rows, *rows_of(scored, "array")):
+        assert_recounted(row)
+        assert_dense(row, row.tumour_cells_mm2, row.n_tumour)
     assert sum(row.tissue_mm2 for row in rows) == pytest.approx(image.tissue_mm2, abs=5e-4)  # written with 4 decimals
     stained = sum(row.tissue_mm2 * row.dab_area_pct for row in rows)
     assert stained / sum(row.tissue_mm2 for row in rows) == pytest.approx(image.dab_area_pct, abs=0.05)
@@ -336,7 +341,15 @@ def test_without_edits_cores_and_their_cases_are_reviewed_as_the_run_scored_them
     assert [level for level, _ in rows] == ["image", *["core"] * 5, "array", "case", "case"]
     for name, row in rows.items():
         told = automated[name]
-        for each in (*NUMBERS, "brown_without_cells_pct", "dab_area_pct", "tumour_dab_area_pct"):
+        assert_recounted(row, reviewed=True)
+        for each in (
+            *NUMBERS,
+            *PARTS,
+            "tumour_cells_mm2",
+            "brown_without_cells_pct",
+            "dab_area_pct",
+            "tumour_dab_area_pct",
+        ):
             assert getattr(row, f"reviewed_{each}") == pytest.approx(getattr(told, each), abs=1e-4), (name, each)
         assert (row.reviewed_flags, row.n, row.n_edits) == (told.flags, told.n_cells, 0), name
         assert row.reviewed_evaluable == told.evaluable
