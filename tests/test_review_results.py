@@ -505,11 +505,12 @@ def test_a_run_with_drawn_tumour_and_a_duplicate_is_recounted_as_it_was(phantom_
         assert row["reviewed_flags"] == ";".join(automated[name].flags)
     assert "mean difference" in calibrated(out, monkeypatch, capsys)
     review = open_review(out, "one")
-    for name in ("tap_area_pct", "tissue_mm2", "dab_area_pct", "tumour_dab_area_pct"):
+    for name in ("tap_area_pct", "tissue_mm2", "tumour_cells_mm2", "dab_area_pct", "tumour_dab_area_pct"):
         assert getattr(review.score, name) == pytest.approx(getattr(automated["one.png"], name), abs=1e-4)
     assert review.is_confirmed
     review.edit(EditKind.ROI, reviewer="Ada", to="exclude", geometry=outline)
     assert review.score.tap_area_pct is review.score.dab_area_pct is None  # what is left of what was drawn is not known
+    assert review.score.tumour_cells_mm2 is None
     assert review.counts.n_tumour == 0
 
 
