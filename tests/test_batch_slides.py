@@ -10,7 +10,7 @@ import tifffile
 import phantom_slides
 from batch_runs import Deaf, draw_phantom, rows_of, run
 from pdl1quant.batch import slide_steps
-from pdl1quant.config import load_config
+from pdl1quant.config import Config, load_config
 from pdl1quant.model import Rect, ResultFlag, Status
 from pdl1quant.outputs.objects import read_cell_objects
 from pdl1quant.outputs.reviewed import read_reviewed
@@ -156,6 +156,18 @@ def test_a_slide_without_brown_says_so_on_the_row_of_its_case(tmp_path):
     (row,), (case,) = rows_of(tmp_path / "out", "image"), rows_of(tmp_path / "out", "case")
     assert ResultFlag.NO_DAB_SEEN in row.flags
     assert ResultFlag.NO_DAB_SEEN in case.flags
+
+
+def test_a_slide_of_brown_nuclei_says_so_and_is_called_nothing(tmp_path):
+    """As of another marker: here red and blue of a field without brown change places."""
+    rgb = phantom_slides.glass(900, 900)
+    field = render_phantom(PhantomSettings(size_px=640, tps_pct=0, positive_immune_share=0), seed=3).rgb
+    rgb[100:740, 100:740] = field[:, :, ::-1]
+    path = phantom_slides.write_slide(tmp_path / "exchanged.tif", rgb)
+    run(path, tmp_path / "out", config=Config(), mpp=None)
+    (row,), (case,) = rows_of(tmp_path / "out", "image"), rows_of(tmp_path / "out", "case")
+    assert ResultFlag.NUCLEAR_STAIN in row.flags
+    assert ResultFlag.NUCLEAR_STAIN in case.flags
 
 
 def test_a_blank_slide_has_no_tissue_and_empty_tables(tmp_path):

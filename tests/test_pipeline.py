@@ -201,6 +201,15 @@ def test_brown_field_does_not_say_that_no_dab_was_seen(result):
     assert ResultFlag.NO_DAB_SEEN not in result.flags
 
 
+@pytest.mark.parametrize(("segmenter", "is_said"), [("network", True), ("watershed", False)])
+def test_red_and_blue_exchanged_read_as_brown_nuclei(phantom, segmenter, is_said):
+    """Rules cannot tell: spots of brown are nuclei to them."""
+    config = Config(nuclei=NucleiConfig(segmenter=segmenter))
+    for rgb, is_wrong in ((phantom.rgb, False), (np.ascontiguousarray(phantom.rgb[:, :, ::-1]), True)):
+        flags = score_image(rgb, mpp=0.5, config=config).flags
+        assert (ResultFlag.NUCLEAR_STAIN in flags) == (is_wrong and is_said)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 40), (33, 7), (256, 256)])
 def test_glass_has_no_tissue_and_no_score(shape):
     result = score_image(np.full((*shape, 3), 245, np.uint8), mpp=0.5, keep_labels=True)

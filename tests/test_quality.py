@@ -1,8 +1,12 @@
 """Quality: other stains, dark frames and wrong pixel sizes are refused; doubtful cells are flagged."""
 
+import os
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
+import pandas as pd
 import pytest
 
 from factories import make_cells
@@ -17,6 +21,8 @@ from pdl1quant.stages.quality import (
     check_brown,
     check_hdab,
     check_nucleus_size,
+    check_where_brown_is,
+    count_brown,
     flag_cells,
     flag_pyknotic,
 )
@@ -25,6 +31,7 @@ from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 from scenes import ESTIMATE, WHITE, disc, labels_of, paint_rgb, plain_od
 
 CONFIG = QualityConfig()
+TUNING = os.environ.get("PDL1QUANT_TUNING_DATA")
 EOSIN = np.array([0.07, 0.99, 0.11])
 FAST_RED = np.array([0.21, 0.85, 0.48])
 
@@ -113,6 +120,48 @@ def test_few_stained_pixels_say_nothing():
     rgb = np.full((128, 128, 3), 245, np.uint8)
     rgb[:3, :3] = (245, 60, 200)
     check_hdab(pixels(rgb), WHITE)
+
+
+# --- where brown lies ------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("nucleus", "cytoplasm", "membrane", "counted"),
+    [
+        (0.0, 0.0, 0.0, (0, 0)),
+        (0.19, 0.1, 0.0, (0, 0)),
+        (0.2, 0.1, 0.0, (1, 1)),
+        (0.2, 0.2, 0.0, (1, 0)),  # brown all over
+        (0.2, 0.0, 0.2, (1, 0)),
+        (0.5, 0.46, 0.0, (1, 0)),  # no more than bled into it
+        (0.5, 0.0, 0.44, (1, 1)),
+        (0.1, 0.3, 0.0, (1, 0)),
+        (0.1, 0.0, 0.3, (1, 0)),
+        (0.3, np.nan, np.nan, (1, 1)),  # nothing around it
+    ],
+)
+def test_a_cell_is_brown_in_its_nucleus_where_that_is_browner_than_what_is_around(
+    nucleus, cytoplasm, membrane, counted
+):
+    cells = make_cells(1, nucleus_dab_od_mean=nucleus, cytoplasm_dab_od_mean=cytoplasm, membrane_dab_od_mean=membrane)
+    assert count_brown(cells, t1=0.2) == counted
+
+
+@pytest.mark.parametrize(
+    ("n_brown", "n_in_nucleus", "is_said"),
+    [(0, 0, False), (9, 9, False), (10, 10, True), (10, 9, False), (100, 50, False), (100, 62, False), (100, 63, True)],
+)
+def test_brown_nuclei_are_said_of_a_majority_beyond_chance(n_brown, n_in_nucleus, is_said):
+    flags = (ResultFlag.NUCLEAR_STAIN,) if is_said else ()
+    assert check_where_brown_is(n_brown, n_in_nucleus) == flags
+
+
+@pytest.mark.skipif(TUNING is None, reason="PDL1QUANT_TUNING_DATA names no folder of real fields")
+def test_brown_nuclei_are_said_of_real_nuclear_markers_alone():
+    """Ki-67 lies in nuclei; of the field of the lung 11 cells are brown, too few to be sure."""
+    index = pd.read_csv(Path(TUNING) / "index.csv")
+    for name, mpp in zip(index["image"], index["mpp"], strict=True):
+        rgb = np.ascontiguousarray(cv2.imread(str(Path(TUNING) / name))[:, :, ::-1])
+        is_said = ResultFlag.NUCLEAR_STAIN in score_image(rgb, mpp).flags
+        assert is_said == (name.startswith("ki67") and "lung" not in name), name
 
 
 # --- pixel size ------------------------------------------------------------------------------------------------------

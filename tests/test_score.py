@@ -392,6 +392,7 @@ def test_nothing_hangs_on_who_qualifies_the_call_says_where_the_score_lies():
         {"flags": [ResultFlag.PARTIAL]},
         {"flags": [ResultFlag.REGION_OUTSIDE]},
         {"flags": [ResultFlag.NUCLEUS_SIZE]},
+        {"flags": [ResultFlag.NUCLEAR_STAIN]},
     ],
 )
 def test_no_call_without_all_that_it_takes(options):

@@ -113,6 +113,11 @@ def with_classifier_hash(config: Config) -> Config:
     return config.model_copy(update={"cells": cells})
 
 
+def tells_nuclei_from_brown(config: Config) -> bool:
+    """Whether brown in nuclei is that of nuclei: rules take spots of brown for some."""
+    return config.nuclei.segmenter != "watershed"
+
+
 def segmenter_name(config: Config) -> str:
     """What finds the cells, with the hash of its weights if it has any."""
     if config.nuclei.segmenter == "watershed":

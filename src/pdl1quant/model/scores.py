@@ -161,6 +161,7 @@ class ResultFlag(StrEnum):
     FIRST_IMAGE_ONLY = "first_image_only"
     REGION_OUTSIDE = "region_outside"
     NUCLEUS_SIZE = "nucleus_size"
+    NUCLEAR_STAIN = "nuclear_stain"
     BROWN_WITHOUT_CELLS = "brown_without_cells"
     CORES_UNLIKE_MAP = "cores_unlike_map"
     NO_CORE_MAP = "no_core_map"

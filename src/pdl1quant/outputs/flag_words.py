@@ -79,6 +79,13 @@ FLAG_TEXTS: dict[str, FlagText] = {
             weight="doubt",
         ),
         FlagText(
+            name=ResultFlag.NUCLEAR_STAIN,
+            short="brown nuclei",
+            text="Most brown cells are brown in the nucleus and not around it. PD-L1 lies in membranes and cytoplasm: "
+            "it may be another marker (Ki-67, p40, TTF-1), or red and blue of the image may be exchanged.",
+            weight="doubt",
+        ),
+        FlagText(
             name=ResultFlag.BROWN_WITHOUT_CELLS,
             short="brown without cells",
             text="A quarter of the brown area or more lies where no cell was found: brown so dark that no nucleus "

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _DOUBTS = {
     ResultFlag.WHITE_ASSUMED: "its white level was assumed (--white)",
     ResultFlag.NUCLEUS_SIZE: "its nuclei are of unusual size, so its pixel size may be wrong (--mpp)",
+    ResultFlag.NUCLEAR_STAIN: "brown lies in its nuclei, as of another marker",
     ResultFlag.BROWN_WITHOUT_CELLS: "much brown lies where no cell was found",
 }
 """Flags with which an image is no control, and how each is said: with them a case would have no call, either."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from pdl1quant import naming
 from pdl1quant.assays import find_indication, load_pack
 from pdl1quant.config import Config
 from pdl1quant.errors import NotColourError, UsageError
@@ -123,6 +124,8 @@ def analyse_image(
     cells = cells.sort_values(["y_px", "x_px"], kind="stable", ignore_index=True)
     if not (cells["cell_dab_od_mean"] >= np.float32(config.positivity.dab_od)).any() and not cells["positive"].any():
         result_flags.add(ResultFlag.NO_DAB_SEEN)
+    if naming.tells_nuclei_from_brown(config):
+        result_flags |= {*quality.check_where_brown_is(*quality.count_brown(cells, t1=config.positivity.dab_od))}
     squares = quality.find_brown(
         od,
         parts.cell,

@@ -186,6 +186,7 @@ _INHERITED = {
     ResultFlag.FIRST_IMAGE_ONLY,
     ResultFlag.REGION_OUTSIDE,
     ResultFlag.NUCLEUS_SIZE,
+    ResultFlag.NUCLEAR_STAIN,
 }
 """Flags of one image that its case carries, too."""
 

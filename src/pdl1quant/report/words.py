@@ -37,6 +37,7 @@ RATE_NAMES: dict[Compartment, str] = {
 
 _OF_ONE = (
     ResultFlag.NUCLEUS_SIZE,
+    ResultFlag.NUCLEAR_STAIN,
     ResultFlag.REGION_OUTSIDE,
     ResultFlag.BROWN_WITHOUT_CELLS,
     ResultFlag.NO_NESTS,

@@ -282,6 +282,7 @@ OF_THE_IMAGE = frozenset(
         ResultFlag.FIRST_IMAGE_ONLY,
         ResultFlag.REGION_OUTSIDE,
         ResultFlag.NUCLEUS_SIZE,
+        ResultFlag.NUCLEAR_STAIN,
     }
 )
 """Flags that a region has from its image."""

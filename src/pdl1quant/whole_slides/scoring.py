@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import shapely
 
-from pdl1quant import pipeline
+from pdl1quant import naming, pipeline
 from pdl1quant.kernels.sums import N_AREAS
 from pdl1quant.model import BrownArea, Counts, ResultFlag, SlideResult, Status
 from pdl1quant.slides.roi import (
@@ -73,6 +73,8 @@ class Tally:
     areas_px: Int64Array = field(default_factory=lambda: np.zeros(N_AREAS, np.int64))
     """Pixels of the working grid: the areas of `BrownArea`, in their order."""
     saw_dab: bool = False
+    brown_cells: Int64Array = field(default_factory=lambda: np.zeros(2, np.int64))
+    """Cells that hold brown, and those of them that hold it in the nucleus."""
     tumour_area_um2: float = field(init=False)
     """Area of the tissue in drawn tumour regions, without what is excluded; 0 without any."""
     limits: DrawnRegion = field(init=False)
@@ -131,6 +133,7 @@ class Tally:
         self.n_cells += len(cells)
         brown = cells["cell_dab_od_mean"] >= np.float32(self.config.positivity.dab_od)
         self.saw_dab |= bool(brown.any() or cells["positive"].any())
+        self.brown_cells += quality.count_brown(cells, t1=self.config.positivity.dab_od)
 
     def add_brown(self, squares: Int32Array, grid: SlideGrid) -> None:
         """Count the squares of brown of the working grid (`TileCells.brown`) whose middle is scored and not spoilt."""
@@ -180,6 +183,8 @@ def finish(
     found = {*flags, *pipeline.estimate_flags(estimate)}
     if not tally.saw_dab:
         found.add(ResultFlag.NO_DAB_SEEN)
+    if naming.tells_nuclei_from_brown(config):
+        found |= {*quality.check_where_brown_is(*tally.brown_cells.tolist())}
     if tally.damage:
         found.add(ResultFlag.PARTIAL)
     blocks = tuple(tally.blocks[key] for key in sorted(tally.blocks))

@@ -21,6 +21,7 @@ _NO_CALL_WITH: dict[ResultFlag, str] = {
     ResultFlag.PARTIAL: "part of the case could not be judged",
     ResultFlag.REGION_OUTSIDE: "what was drawn lies partly outside its image",
     ResultFlag.NUCLEUS_SIZE: "nuclei are of unusual size, so the pixel size may be wrong (--mpp)",
+    ResultFlag.NUCLEAR_STAIN: "brown lies in nuclei, as of another marker",
     ResultFlag.BROWN_WITHOUT_CELLS: "much brown lies where no cell was found",
     ResultFlag.CORES_UNLIKE_MAP: "the cores on the slide are not where the map has them (--tma-map)",
     ResultFlag.NO_CORE_MAP: "the cores may be of several cases, and no map says whose each is (--tma-map)",
