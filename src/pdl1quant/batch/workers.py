@@ -12,8 +12,9 @@ import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Workers:
     def __init__(self, n: int) -> None:
         self.n = n
         self._pool: ProcessPoolExecutor | None = None
+        self._forks = sys.platform == "linux"
         self._children: set[multiprocessing.process.BaseProcess] = set()
 
     def __enter__(self) -> Self:
@@ -56,8 +58,9 @@ class Workers:
     def begin(self, function: Callable[[_Item], object], item: _Item) -> None:
         """Let each worker start and do this once, while the caller goes on; what comes of it is not asked for."""
         if self.n > 1:
-            for _ in range(self.n):
-                self._submit(function, item)
+            with suppress(BrokenProcessPool):  # said again by what is run
+                for _ in range(self.n):
+                    self._submit(function, item)
 
     def run(
         self,
@@ -141,13 +144,30 @@ class Workers:
             return crashed(item)
 
     def _submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
-        if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.n, mp_context=_context(), initializer=_begin_worker)
+        is_new = self._pool is None
         before = set(multiprocessing.active_children())
-        with _interruptions_held():
-            future = self._pool.submit(function, item)
-        self._children |= set(multiprocessing.active_children()) - before
-        return future
+        try:
+            with _interruptions_held():
+                if self._pool is None:
+                    self._pool = ProcessPoolExecutor(
+                        self.n,
+                        mp_context=_context(forks=self._forks),
+                        initializer=_begin_worker,
+                        initargs=(dict(os.environ) if self._forks else None,),
+                    )
+                try:
+                    return self._pool.submit(function, item)
+                finally:
+                    self._children |= set(multiprocessing.active_children()) - before
+        except (OSError, EOFError) as error:  # no socket can be made, or the process to fork from has died
+            if not self._forks:
+                raise
+            self._forks = False
+            if is_new:
+                self._close()
+                return self._submit(function, item)
+            self._terminate()
+            raise BrokenProcessPool("a worker could not be forked") from error
 
     def _close(self) -> None:
         if self._pool is not None:
@@ -160,40 +180,43 @@ class Workers:
             child.terminate()
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _context(*, forks: bool) -> multiprocessing.context.BaseContext:
     """How processes start: on Linux forked from one that has imported what they need, and has done nothing else.
 
-    Elsewhere libraries of the system do not stand that, and each imports for itself.
+    Elsewhere libraries of the system do not stand that, and each imports for itself; so it does where there is no such
+    process, as its socket needs a folder for temporary files with a short name.
     """
-    if sys.platform != "linux":
+    if not forks:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([_READY])
-    with _interruptions_held(), _own_folder_not_searched():
+    with _same_folders_searched():
         forkserver.ensure_running()
     return context
 
 
 @contextmanager
-def _own_folder_not_searched() -> Iterator[None]:
-    """Let a process that starts here import nothing from the folder in which it happens to be."""
-    name = "PYTHONSAFEPATH"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
+def _same_folders_searched() -> Iterator[None]:
+    """Let a process that starts here import from where this one does, and not from the folder it happens to be in."""
+    folders = [folder or str(Path.cwd()) for folder in sys.path if isinstance(folder, str)]
+    meant = {"PYTHONPATH": os.pathsep.join(folders), "PYTHONSAFEPATH": "1"}
+    before = {name: os.environ.get(name) for name in meant}
+    os.environ.update(meant)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 @contextmanager
 def _interruptions_held() -> Iterator[None]:
     """Let processes that start here inherit that SIGINT is held back: one that still imports would print a traceback.
 
-    An interruption of this process waits until the end.
+    An interruption of this process waits until the end, or nobody would know of a process that is half started.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -201,9 +224,27 @@ def _interruptions_held() -> Iterator[None]:
     resource_tracker.ensure_running()  # lets SIGINT through again when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        yield
+        with _interruptions_by_others_held():
+            yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _interruptions_by_others_held() -> Iterator[None]:
+    """Let SIGINT wait that another thread, which does not hold it back, receives: Python interrupts the main one."""
+    handler = signal.getsignal(signal.SIGINT)
+    if handler is None or threading.current_thread() is not threading.main_thread():  # is never interrupted
+        yield
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def use_one_thread() -> None:
@@ -213,8 +254,11 @@ def use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _begin_worker() -> None:
+def _begin_worker(environment: dict[str, str] | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
+    if environment is not None:  # what it was forked from may be of an earlier run
+        os.environ.clear()
+        os.environ.update(environment)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     atexit.register(os._exit, 0)  # nothing is left to do: taking all modules apart takes half a second
     use_one_thread()
