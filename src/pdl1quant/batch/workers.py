@@ -163,15 +163,15 @@ class Workers:
             if not self._forks:
                 raise
             self._forks = False
-            if is_new:
-                self._close()
-                return self._submit(function, item)
             self._terminate()
+            self._close(cancel=False)  # what runs in it is broken; a pool that breaks must be given nothing more
+            if is_new:
+                return self._submit(function, item)
             raise BrokenProcessPool("a worker could not be forked") from error
 
-    def _close(self) -> None:
+    def _close(self, *, cancel: bool = True) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool.shutdown(wait=True, cancel_futures=cancel)
         self._pool = None
         self._children.clear()
 
