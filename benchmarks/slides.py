@@ -28,7 +28,6 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -156,18 +155,11 @@ def score(path: Path, output: Path, *, settings: list[str], workers: int, labels
     start, start_cpu = time.perf_counter(), time.process_time()
     summary = batch.run(job, listener=Deaf())
     found = {"wall": time.perf_counter() - start, "parent_cpu": time.process_time() - start_cpu}
-    stop_forking()
     usage = {who: resource.getrusage(getattr(resource, f"RUSAGE_{who}")) for who in ("SELF", "CHILDREN")}
     found["workers_cpu"] = usage["CHILDREN"].ru_utime + usage["CHILDREN"].ru_stime
     found["cpu"] = found["parent_cpu"] + found["workers_cpu"]
     found |= {"self_mb": usage["SELF"].ru_maxrss / 1024, "child_mb": usage["CHILDREN"].ru_maxrss / 1024}
     return found | {"n_cells": sum(row.n_cells or 0 for row in summary.rows if row.level == "image")}
-
-
-def stop_forking() -> None:
-    """End the process that workers are forked from: the system counts what they took when their parent has ended."""
-    if sys.platform == "linux":
-        forkserver._forkserver._stop()  # type: ignore[attr-defined]  # noqa: SLF001  there is no other way
 
 
 def score_apart(path: Path, output: Path, **how: Any) -> dict[str, float]:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import _thread
 import json
-import os
 import signal
-import subprocess
-import sys
-from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 from PIL import Image as PillowImage
 
-import pdl1quant
 from batch_runs import PINK, Deaf, draw_tile, draw_tiles, rows_of, run
 from pdl1quant import batch
 from pdl1quant.batch import case_work
 from pdl1quant.batch.work import Image, Plan, Task, guarded
-from pdl1quant.batch.workers import Workers, _interruptions_held
+from pdl1quant.batch.workers import Workers
 from pdl1quant.config import Config
 from pdl1quant.console import case_lines
 from pdl1quant.errors import OutputError, UsageError
@@ -239,9 +233,6 @@ def test_an_unexpected_error_becomes_a_failed_image_with_a_traceback(tmp_path):
     assert "Traceback" in done.trace
 
 
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
-
-
 @pytest.fixture(scope="module")
 def two_workers():
     """Processes for what is asked of workers themselves: each takes seconds to start."""
@@ -263,80 +254,6 @@ def test_a_worker_that_dies_loses_only_its_own_item(two_workers):
     again = dict(two_workers.run(eval, ["5 + 5"], crashed=str))
     assert results == {0: 2, 1: "lost __import__", 2: 4, 3: 6}
     assert again == {0: 10}
-
-
-@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="needs POSIX signals")
-def test_an_interruption_that_another_thread_receives_waits_until_processes_have_started():
-    reached = []
-
-    def start():
-        with _interruptions_held():
-            _thread.interrupt_main()  # as if another thread had it
-            reached.extend(each for each in range(1000))
-
-    with pytest.raises(KeyboardInterrupt):
-        start()
-    assert len(reached) == 1000
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_workers_have_the_environment_of_when_they_begin(two_workers, monkeypatch):
-    asked = "__import__('os').environ.get('PDL1QUANT_ASKED')"
-    assert dict(two_workers.run(eval, [asked], crashed=str)) == {0: None}
-    monkeypatch.setenv("PDL1QUANT_ASKED", "now")
-    with Workers(2) as workers:
-        assert dict(workers.run(eval, [asked], crashed=str)) == {0: "now"}
-
-
-@on_linux
-def test_no_item_is_lost_where_the_process_to_fork_from_dies_before_the_second_worker(monkeypatch):
-    forked = []
-
-    def read(pipe):
-        forked.append(pipe)
-        if len(forked) == 2:
-            raise EOFError("unexpected EOF")
-        return read_signed(pipe)
-
-    read_signed = forkserver.read_signed
-    monkeypatch.setattr(forkserver, "read_signed", read)
-    with Workers(2) as workers:
-        assert dict(workers.run(eval, ["1 + 1", "2 + 2", "3 + 3"], crashed=str)) == {0: 2, 1: 4, 2: 6}
-    assert len(forked) > 1
-
-
-ASKS_A_WORKER = """
-import sys
-sys.path.insert(0, sys.argv[1])
-from pdl1quant.batch.workers import Workers, _interruptions_held
-if __name__ == "__main__":
-    with Workers(2) as workers:
-        asked = "('numba' in __import__('sys').modules, __import__('pdl1quant').__file__)"
-        print(*dict(workers.run(eval, [asked], crashed=str))[0])
-"""
-
-
-@on_linux
-@pytest.mark.parametrize("has_socket", [True, False])
-def test_workers_begin_with_what_they_need_and_with_nothing_of_the_folder_they_are_in(has_socket, tmp_path):
-    """Without a socket, which needs a short name, they import it later."""
-    (tmp_path / "here").mkdir()
-    (tmp_path / "here" / "cv2.py").write_text("raise SystemExit('not what is meant')")
-    (tmp_path / "script.py").write_text(ASKS_A_WORKER)
-    (tmp_path / "searched first").mkdir()
-    package = tmp_path / "searched first" / "pdl1quant"
-    package.symlink_to(Path(pdl1quant.__file__).parent)
-    long = tmp_path / ("long" * 40)
-    long.mkdir()
-    done = subprocess.run(
-        [sys.executable, tmp_path / "script.py", package.parent],
-        cwd=tmp_path / "here",
-        env=os.environ | ({} if has_socket else {"TMPDIR": str(long)}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.stdout, done.stderr) == (f"{has_socket} {package / '__init__.py'}\n", "")
 
 
 def draw_glass(path, mode="RGB"):

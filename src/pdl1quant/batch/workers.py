@@ -7,14 +7,12 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from multiprocessing import forkserver, resource_tracker
-from pathlib import Path
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_READY = "pdl1quant.batch.ready"
-"""What the process that workers are forked from imports."""
 _QUEUED_PER_WORKER = 2
 """Enough that no worker waits; few, as each is a suspect when a worker dies."""
 
@@ -41,7 +37,6 @@ class Workers:
     def __init__(self, n: int) -> None:
         self.n = n
         self._pool: ProcessPoolExecutor | None = None
-        self._forks = sys.platform == "linux"
         self._children: set[multiprocessing.process.BaseProcess] = set()
 
     def __enter__(self) -> Self:
@@ -58,9 +53,8 @@ class Workers:
     def begin(self, function: Callable[[_Item], object], item: _Item) -> None:
         """Let each worker start and do this once, while the caller goes on; what comes of it is not asked for."""
         if self.n > 1:
-            with suppress(BrokenProcessPool):  # said again by what is run
-                for _ in range(self.n):
-                    self._submit(function, item)
+            for _ in range(self.n):
+                self._submit(function, item)
 
     def run(
         self,
@@ -144,34 +138,19 @@ class Workers:
             return crashed(item)
 
     def _submit(self, function: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
-        is_new = self._pool is None
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(
+                self.n, mp_context=multiprocessing.get_context("spawn"), initializer=_begin_worker
+            )
         before = set(multiprocessing.active_children())
-        try:
-            with _interruptions_held():
-                if self._pool is None:
-                    self._pool = ProcessPoolExecutor(
-                        self.n,
-                        mp_context=_context(forks=self._forks),
-                        initializer=_begin_worker,
-                        initargs=(dict(os.environ) if self._forks else None,),
-                    )
-                try:
-                    return self._pool.submit(function, item)
-                finally:
-                    self._children |= set(multiprocessing.active_children()) - before
-        except (OSError, EOFError) as error:  # no socket can be made, or the process to fork from has died
-            if not self._forks:
-                raise
-            self._forks = False
-            self._terminate()
-            self._close(cancel=False)  # what runs in it is broken; a pool that breaks must be given nothing more
-            if is_new:
-                return self._submit(function, item)
-            raise BrokenProcessPool("a worker could not be forked") from error
+        with _interruptions_held():
+            future = self._pool.submit(function, item)
+        self._children |= set(multiprocessing.active_children()) - before
+        return future
 
-    def _close(self, *, cancel: bool = True) -> None:
+    def _close(self) -> None:
         if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=cancel)
+            self._pool.shutdown(wait=True, cancel_futures=True)
         self._pool = None
         self._children.clear()
 
@@ -180,43 +159,11 @@ class Workers:
             child.terminate()
 
 
-def _context(*, forks: bool) -> multiprocessing.context.BaseContext:
-    """How processes start: on Linux forked from one that has imported what they need, and has done nothing else.
-
-    Elsewhere libraries of the system do not stand that, and each imports for itself; so it does where there is no such
-    process, as its socket needs a folder for temporary files with a short name.
-    """
-    if not forks:
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([_READY])
-    with _same_folders_searched():
-        forkserver.ensure_running()
-    return context
-
-
-@contextmanager
-def _same_folders_searched() -> Iterator[None]:
-    """Let a process that starts here import from where this one does, and not from the folder it happens to be in."""
-    folders = [folder or str(Path.cwd()) for folder in sys.path if isinstance(folder, str)]
-    meant = {"PYTHONPATH": os.pathsep.join(folders), "PYTHONSAFEPATH": "1"}
-    before = {name: os.environ.get(name) for name in meant}
-    os.environ.update(meant)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 @contextmanager
 def _interruptions_held() -> Iterator[None]:
     """Let processes that start here inherit that SIGINT is held back: one that still imports would print a traceback.
 
-    An interruption of this process waits until the end, or nobody would know of a process that is half started.
+    An interruption of this process waits until the end.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -224,27 +171,9 @@ def _interruptions_held() -> Iterator[None]:
     resource_tracker.ensure_running()  # lets SIGINT through again when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        with _interruptions_by_others_held():
-            yield
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextmanager
-def _interruptions_by_others_held() -> Iterator[None]:
-    """Let SIGINT wait that another thread, which does not hold it back, receives: Python interrupts the main one."""
-    handler = signal.getsignal(signal.SIGINT)
-    if handler is None or threading.current_thread() is not threading.main_thread():  # is never interrupted
-        yield
-        return
-    came: list[int] = []
-    signal.signal(signal.SIGINT, lambda number, _frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, handler)
-        if came:
-            signal.raise_signal(signal.SIGINT)
 
 
 def use_one_thread() -> None:
@@ -254,11 +183,8 @@ def use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _begin_worker(environment: dict[str, str] | None) -> None:
+def _begin_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interruption means
-    if environment is not None:  # what it was forked from may be of an earlier run
-        os.environ.clear()
-        os.environ.update(environment)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     atexit.register(os._exit, 0)  # nothing is left to do: taking all modules apart takes half a second
     use_one_thread()

@@ -6,8 +6,7 @@ where that cannot be written, or nowhere where there is neither; a function is c
 
 from __future__ import annotations
 
-import gc
-from functools import cache, update_wrapper
+from functools import update_wrapper
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
@@ -45,23 +44,6 @@ def compiled(function: Callable[P, R]) -> Kernel[P, R]:
     return Kernel(function)
 
 
-@cache
-def get_ready() -> None:
-    """Load numba, as the first kernel does; it takes longer than to load all kernels.
-
-    Meanwhile nobody looks for garbage: there is none, and to see that takes half as long again.
-    """
-    is_collecting = gc.isenabled()
-    gc.disable()
-    try:
-        from numba.core.registry import cpu_target  # noqa: PLC0415 - heavy, and needed only where pixels are computed
-
-        cpu_target.target_context.refresh()  # the rest of numba, which it imports on the first use
-    finally:
-        if is_collecting:
-            gc.enable()
-
-
 def _with_kernels_compiled(function: FunctionType) -> FunctionType:
     """The function with the kernels that it calls as numba knows them."""
     names = {name: function.__globals__.get(name) for name in function.__code__.co_names}
@@ -74,7 +56,6 @@ def _with_kernels_compiled(function: FunctionType) -> FunctionType:
 
 
 def _jit(function: FunctionType) -> Any:
-    get_ready()
     from numba import njit  # noqa: PLC0415 - heavy, and needed only where pixels are computed
 
     try:
