@@ -245,6 +245,41 @@ def test_an_interrupted_run_says_how_to_go_on(tiles, tmp_path):
     assert "Traceback" not in errors
 
 
+STOPPED_WHILE_IMPORTING = """
+import os, signal, sys
+
+class Stop:
+    def find_spec(self, name, path=None, target=None):
+        if name == moment:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+moment = sys.argv.pop()
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Stop())
+from pdl1quant.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("moment", "what_to_do"),
+    [
+        ("pdl1quant.cli_exports", "stopped by the keyboard before anything was done: run the same command again"),
+        ("numpy.exceptions", "run the same command with --resume to go on"),  # numpy would make an ImportError of it
+        ("pdl1quant.batch.run", "run the same command with --resume to go on"),
+    ],
+)
+def test_a_command_stopped_while_it_imports_says_so_in_one_line(tiles, tmp_path, moment, what_to_do):
+    command = [sys.executable, "-c", STOPPED_WHILE_IMPORTING, "score", tiles, "-o", tmp_path / "out", "--mpp", "0.5"]
+    ended = subprocess.run([*command, moment], capture_output=True, text=True, check=False)
+    assert ended.returncode == INTERRUPTED, ended.stderr
+    assert one_line(ended.stderr.removeprefix("\n"))
+    assert ended.stderr.endswith(f"{what_to_do}\n")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "what_to_do"),
     [

@@ -6,7 +6,6 @@ Names are resolved on first use: importing the package costs nothing.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
         score_image,
     )
 
-__version__ = version("pdl1quant")
+    __version__: str
 
 _HOME = {
     "CELL_COLUMNS": "model",
@@ -72,6 +71,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  takes longer than all the rest of a start
+
+        return globals().setdefault(name, version("pdl1quant"))
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
