@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -102,6 +103,28 @@ def test_resuming_does_again_what_changed_since(tiles, tmp_path):
     run(tiles, tmp_path / "out", resume=True)
     run(tiles, tmp_path / "fresh")
     assert tree(tmp_path / "out") == tree(tmp_path / "fresh")
+
+
+def test_what_an_earlier_build_did_not_count_is_counted(whole, tmp_path):
+    tiles, out = whole[0], tmp_path / "out"
+    shutil.copytree(whole[1], out)
+    settings, *lines = map(json.loads, (out / PROGRESS_NAME).read_text().splitlines())
+    for line in lines:
+        if line.get("image", "").startswith("case A"):
+            line["outcome"]["counts"].pop("n_immune")
+    (out / PROGRESS_NAME).write_text("".join(json.dumps(line) + "\n" for line in (settings, *lines)))
+    with pytest.raises(UsageError, match="4 more images"):
+        run(tiles / "Fall ü", out, resume=True)
+    listener = Deaf()
+    run(tiles, out, resume=True, listener=listener)
+    (line,) = [each for each in listener.complaints if "anew" in each]
+    assert line == (
+        "2 images (case A/tile 0, case A/tile 1): scored anew, as the build that scored before did not count all that "
+        "is counted now"
+    )
+    assert tree(out) == tree(whole[1])
+    run(tiles, out, resume=True, listener=(again := Deaf()))
+    assert "anew" not in " ".join(again.complaints)
 
 
 def test_an_image_that_broke_since_leaves_no_results_behind(tiles, tmp_path):

@@ -49,6 +49,7 @@ class Ledger:
         self._outcomes: dict[str, tuple[str, Outcome]] = {}
         self._controls: set[str] = set()
         self._earlier_controls: set[str] = set()
+        self._outdated: set[str] = set()
 
     def begin(self) -> None:
         """Start an empty ledger in the place of any earlier one."""
@@ -73,13 +74,17 @@ class Ledger:
         self._check_settings(lines[0])
         for line in lines[1:]:
             self._take_in(line)
-        missing = sorted(set(self._earlier_outcomes) - self._earlier_controls - set(images))
+        missing = sorted({*self._earlier_outcomes, *self._outdated} - self._earlier_controls - set(images))
         if missing:
             raise UsageError(
                 f"{self._path.parent}: the earlier run had {plural(len(missing), 'more image')}, such as {missing[0]}; "
                 "give the same inputs, or pass --overwrite"
             )
         self._rewrite(lines)
+
+    def outdated(self, images: Iterable[str]) -> list[str]:
+        """Those of ``images`` whose lines are not as this build writes them, as they lack what is new: done again."""
+        return [image for image in images if image in self._outdated]
 
     def controls_but(self, images: Iterable[str]) -> list[str]:
         """The negative controls of the earlier run that are not among ``images``."""
@@ -141,13 +146,18 @@ class Ledger:
     def _take_in(self, line: dict[str, Any]) -> None:
         with suppress(ValidationError, KeyError, TypeError):  # a line that cannot be used is work to be done again
             if "case" in line:
-                estimate = _ESTIMATE.validate_python(line["estimate"])
-                self._earlier_estimates[line["case"]] = (frozenset(line["hashes"]), estimate)
-            else:
-                outcome = _OUTCOME.validate_json(json.dumps(line["outcome"]))
-                self._earlier_outcomes[line["image"]] = (line["key"], outcome)
-                if line.get("control"):
-                    self._earlier_controls.add(line["image"])
+                hashes, estimate = frozenset(line["hashes"]), _ESTIMATE.validate_python(line["estimate"])
+                if _estimate_line(line["case"], hashes, estimate) == line:
+                    self._earlier_estimates[line["case"]] = (hashes, estimate)
+                return
+            image = line["image"]
+            self._outdated.add(image)
+            if line.get("control"):
+                self._earlier_controls.add(image)
+            outcome = _OUTCOME.validate_json(json.dumps(line["outcome"]))
+            if _OUTCOME.dump_python(outcome, mode="json") == line["outcome"]:
+                self._earlier_outcomes[image] = (line["key"], outcome)
+                self._outdated.discard(image)
 
     def _outcome_line(self, image: str, key: str, outcome: Outcome) -> dict[str, Any]:
         line = {"image": image, "key": key, "outcome": _OUTCOME.dump_python(outcome, mode="json")}

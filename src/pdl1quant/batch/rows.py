@@ -134,6 +134,14 @@ def named(names: Sequence[str]) -> str:
     return ", ".join(names[:_NAMED]) + (f" and {plural(rest, 'other')}" if rest > 0 else "")
 
 
+def outdated_warnings(names: Sequence[str]) -> tuple[str, ...]:
+    """Which images of a resumed run are scored again though nothing changed, in one line."""
+    if not names:
+        return ()
+    reason = "scored anew, as the build that scored before did not count all that is counted now"
+    return (_complaint(names, reason),)
+
+
 def repeat_warnings(members: Iterable[tuple[Image, Outcome]], *, of_controls: bool = False) -> tuple[str, ...]:
     """Which images of a case, or of negative controls, are one field, told by all that was counted, in one line.
 

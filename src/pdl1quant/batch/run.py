@@ -40,7 +40,7 @@ from pdl1quant.batch.inputs import (
 from pdl1quant.batch.job import Job, Listener, Summary
 from pdl1quant.batch.ledger import Ledger
 from pdl1quant.batch.record import record_of, settings_of
-from pdl1quant.batch.rows import UNSCORED, complaints, problem_row
+from pdl1quant.batch.rows import UNSCORED, complaints, outdated_warnings, problem_row
 from pdl1quant.batch.slide_work import prepare
 from pdl1quant.batch.traces import clear_traces, write_trace
 from pdl1quant.batch.workers import Workers
@@ -145,6 +145,7 @@ def _run(
     listener.begin(len(everything))
     rows = [problem_row(*_named(problem), plan=job.plan) for problem in problems]
     for message in (
+        *outdated_warnings(ledger.outdated(everything)),
         *complaints((row.image, row.error) for row in rows),
         *skipped_warnings(job.paths, output=job.output),
         *control_warnings(job, controls),
