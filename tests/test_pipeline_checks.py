@@ -103,9 +103,15 @@ def test_what_was_measured_otherwise_than_the_case_is_refused():
     other = replace(ESTIMATE, white=(230.0, 230.0, 230.0))
     with pytest.raises(UsageError, match="measured with another stain estimate; analyse all images of a case with"):
         score_case([own], **{**GIVEN, "estimate": other})
+    browner = load_config(None, ["positivity.dab_od=0.3"])
+    wrong = f"measured with other settings .digest {CONFIG.digest}, that of config is {browner.digest}.; analyse all"
+    with pytest.raises(UsageError, match=wrong):
+        score_case([own], **{**GIVEN, "config": browner})
     with pytest.raises(UsageError, match="graded by its membrane, the rule pack 28-8-cytoplasm reads cytoplasm"):
         score_case([own], **{**GIVEN, "pack": load_pack("28-8-cytoplasm")})
-    assert score_case([replace(own, estimate=None, compartment=None)], **GIVEN) == score_case([own], **GIVEN)
+    assert score_case([replace(own, estimate=None, config_digest=None, compartment=None)], **GIVEN) == score_case(
+        [own], **GIVEN
+    )
 
 
 def test_a_field_that_is_given_twice_is_warned_of():

@@ -327,6 +327,7 @@ class SlideResult:
     the input image and ``mpp`` its pixel size in um. ``artefacts`` are shares (0-1) of the tissue; None where nobody
     looked for them. ``brown`` is the area that is brown, in cells and elsewhere, and that of the tissue;
     ``brown_squares`` (k, 6) says where, by squares (`stages.quality.find_brown`), and is None for a slide.
+    ``config_digest`` is that of the settings it was measured with (`Config.digest`).
     """
 
     status: Status
@@ -335,6 +336,7 @@ class SlideResult:
     blocks: tuple[Counts, ...]
     score: Score
     estimate: StainEstimate
+    config_digest: str
     mpp: float
     working_mpp: float
     shape_px: tuple[int, int]

@@ -155,7 +155,7 @@ def analyse_image(
         status = Status.PARTIAL
     return SlideResult(
         status=status, cells=cells, counts=sum(blocks, Counts()), blocks=blocks, score=score, estimate=estimate,
-        mpp=mpp, working_mpp=tile.mpp, shape_px=(rgb.shape[0], rgb.shape[1]),
+        config_digest=config.digest, mpp=mpp, working_mpp=tile.mpp, shape_px=(rgb.shape[0], rgb.shape[1]),
         tissue_area_um2=tissue.tissue_area_um2(found_tissue, tile), flags=score.flags, tissue=found_tissue,
         compartments=parts if keep_labels else None, brown=brown, brown_squares=squares,
         has_nests=has_nests,

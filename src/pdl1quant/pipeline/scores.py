@@ -40,6 +40,8 @@ class CaseMember:
     """Whether some of it could not be read: the case is then partial."""
     estimate: StainEstimate | None = None
     """Staining that it was measured with; None where it is known to be that of the case."""
+    config_digest: str | None = None
+    """That of the settings it was measured with; None where they are known to be those of the case."""
     compartment: Compartment | None = None
     """Where its grades were read; None where that is known to be as the rule pack of the case says."""
 
@@ -55,6 +57,7 @@ class CaseMember:
             brown=result.brown,
             has_tissue=result.status is not Status.NO_TISSUE,
             estimate=result.estimate,
+            config_digest=result.config_digest,
             compartment=result.score.score_compartment,
         )
 
@@ -97,9 +100,9 @@ def score_case(
     Raises
     ------
     UsageError
-        Something that is no `CaseMember` is among ``members``; one was analysed with another estimate, or read in
-        another compartment; ``estimate``, ``config``, ``pack``, ``indication`` or ``blank`` is of another type, or the
-        indication of another pack.
+        Something that is no `CaseMember` is among ``members``; one was analysed with another estimate, with other
+        settings, or in another compartment; ``estimate``, ``config``, ``pack``, ``indication`` or ``blank`` is of
+        another type, or the indication of another pack.
 
     Warns
     -----
@@ -108,8 +111,9 @@ def score_case(
     """
     members = listed(members, CaseMember, name="members", advice="CaseMember.of makes one of the result of each image")
     check_given(config=config, estimate=estimate, pack=pack, indication=indication, blank=blank)
+    digest = config.digest
     for member in members:
-        _check_measured_alike(member, estimate=estimate, pack=pack)
+        _check_measured_alike(member, estimate=estimate, digest=digest, pack=pack)
     if any(member.estimate is not None for member in members):  # of files it is known by their names
         _warn_of_repeats(members)
     blocks = [block for member in members for block in member.blocks]
@@ -139,12 +143,17 @@ def score_case(
     )
 
 
-def _check_measured_alike(member: CaseMember, *, estimate: StainEstimate, pack: RulePack) -> None:
+def _check_measured_alike(member: CaseMember, *, estimate: StainEstimate, digest: str, pack: RulePack) -> None:
     """Refuse what was measured otherwise than the case is scored: its sums would be of two kinds."""
     if member.estimate is not None and member.estimate != estimate:
         raise UsageError(
             "members: one was measured with another stain estimate; analyse all images of a case with the same one "
             "(estimate_case, analyse_image)"
+        )
+    if member.config_digest not in {None, digest}:
+        raise UsageError(
+            f"members: one was measured with other settings (digest {member.config_digest}, that of config is "
+            f"{digest}); analyse all images of a case with the settings it is scored with"
         )
     if member.compartment not in {None, pack.compartment}:
         raise UsageError(

@@ -213,7 +213,8 @@ def finish(
         status = Status.PARTIAL
     return SlideResult(
         status=status, cells=measure.empty_cells(), counts=sum(blocks, Counts()), blocks=blocks, score=score,
-        estimate=estimate, mpp=tally.mpp, working_mpp=work.grid.mpp, shape_px=(slide.height, slide.width),
+        estimate=estimate, config_digest=config.digest,
+        mpp=tally.mpp, working_mpp=work.grid.mpp, shape_px=(slide.height, slide.width),
         tissue_area_um2=work.tissue_area_um2, flags=score.flags, artefacts=work.spoilt,
         brown=brown,
         has_nests=has_tumour_roi or any(has_nest),
