@@ -82,7 +82,12 @@ def test_the_same_pixels_in_another_file_are_told(tmp_path):
     run(case / "other.png", tmp_path / "controlled", listener=blank, negative_controls=controls)
     (told,) = (each for each in blank.complaints if "the same field" in each)
     assert "field.png = second export.tif; each was counted, so the limit of blank is of fewer fields than it" in told
-    (case / "second export.tif").unlink()
+    (case / "second export.tif").rename(case / "field.tif")
+    by_name = Deaf()
+    run(case, tmp_path / "out", listener=by_name, overwrite=True)
+    (line,) = by_name.complaints
+    assert "field.png = field.tif?; where they are one field, it counts twice and the interval is too narrow" in line
+    (case / "field.tif").unlink()
     again = Deaf()
     run(case, tmp_path / "out", listener=again, overwrite=True)
     assert again.complaints == []

@@ -162,12 +162,11 @@ def twin_warnings(images: Sequence[Image]) -> tuple[str, ...]:
     """Which images of a folder differ in their endings only, in one line; they may be one field, exported twice."""
     twins: dict[tuple[Path, str], list[str]] = {}
     for image in images:
-        stem = image.path.stem.casefold().removesuffix(".ome")
-        twins.setdefault((image.path.parent, stem), []).append(image.name)
+        twins.setdefault(image.without_ending, []).append(image.name)
     alike = [" = ".join(names) + "?" for names in twins.values() if len(names) > 1]
     if not alike:
         return ()
-    advice = "where they are one field, take all but one away"
+    advice = "where they are one field, it counts twice and the interval is too narrow: take all but one away"
     return (f"names of images that differ in their endings only: {named(alike)}; {advice}",)
 
 

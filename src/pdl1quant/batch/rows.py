@@ -146,11 +146,14 @@ def repeat_warnings(members: Iterable[tuple[Image, Outcome]], *, of_controls: bo
     """Which images of a case, or of negative controls, are one field, told by all that was counted, in one line.
 
     Files with the same bytes count once (`as_duplicate`) and are not to be among ``members``. The same pixels in other
-    bytes, as of a second export, are counted again: the interval is then too narrow.
+    bytes, as of a second export, are counted again: the interval is then too narrow. Images of cases whose names differ
+    in their endings only were asked about before (`inputs.twin_warnings`).
     """
-    scored = [(image.name, outcome.member) for image, outcome in members if outcome.is_scored]
-    alike = repeated_members([member for _, member in scored])
-    repeats = [" = ".join(scored[index][0] for index in group) for group in alike]
+    scored = [(image, outcome.member) for image, outcome in members if outcome.is_scored]
+    alike = [[scored[index][0] for index in group] for group in repeated_members([member for _, member in scored])]
+    if not of_controls:
+        alike = [images for images in alike if len({image.without_ending for image in images}) > 1]
+    repeats = [" = ".join(image.name for image in images) for images in alike]
     if not repeats:
         return ()
     harm = "the limit of blank is of fewer fields than it says" if of_controls else "the interval is too narrow"

@@ -84,6 +84,11 @@ class Image:
     cores: tuple[MappedCore, ...] = ()
     """What the map of a microarray says of its cores; none where no map names any."""
 
+    @property
+    def without_ending(self) -> tuple[Path, str]:
+        """Its folder and its name, the same for two files of one field in two formats."""
+        return self.path.parent, self.path.stem.casefold().removesuffix(".ome")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
