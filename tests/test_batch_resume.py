@@ -163,7 +163,10 @@ def test_resuming_with_another_setting_names_it(whole):
         run(tiles, out, resume=True, white=(243.0, 241.5, 238.0))
     with pytest.raises(UsageError, match="begun without --tma, now it is with --tma;"):
         run(tiles, out, resume=True, is_array=True)
-    with pytest.raises(UsageError, match="4 more image"):
+    missing = (
+        "Fall ü/tile 0, Fall ü/tile 1, case A/tile 0 and 1 other; put back or give what is missing, or pass --over"
+    )
+    with pytest.raises(UsageError, match=f"the earlier run had 4 more images: {missing}"):
         run(tiles / "case A", out, resume=True)
     assert tree(out) == before
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from pdl1quant.batch.rows import named
 from pdl1quant.batch.work import Outcome
 from pdl1quant.errors import OutputError, UsageError
 from pdl1quant.model import StainEstimate
@@ -77,8 +78,8 @@ class Ledger:
         missing = sorted({*self._earlier_outcomes, *self._outdated} - self._earlier_controls - set(images))
         if missing:
             raise UsageError(
-                f"{self._path.parent}: the earlier run had {plural(len(missing), 'more image')}, such as {missing[0]}; "
-                "give the same inputs, or pass --overwrite"
+                f"{self._path.parent}: the earlier run had {plural(len(missing), 'more image')}: {named(missing)}; put "
+                "back or give what is missing, or pass --overwrite in place of --resume to score all anew without"
             )
         self._rewrite(lines)
 
