@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import signal
 from pathlib import Path
 
@@ -254,6 +255,25 @@ def test_a_worker_that_dies_loses_only_its_own_item(two_workers):
     again = dict(two_workers.run(eval, ["5 + 5"], crashed=str))
     assert results == {0: 2, 1: "lost __import__", 2: 4, 3: 6}
     assert again == {0: 10}
+
+
+def test_a_worker_that_dies_before_all_have_started_ends_no_run():
+    others = multiprocessing.active_children()
+    with Workers(2) as workers:
+        workers.begin(eval, "__import__('os')._exit(1)")
+        for child in {*multiprocessing.active_children()} - {*others}:
+            child.join()
+        workers.begin(eval, "1 + 1")
+        assert dict(workers.run(eval, ["2 + 2"], crashed=str)) == {0: 4}
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="needs a file that cannot be read, be it by root")
+def test_a_file_of_regions_that_cannot_be_read_is_not_taken_for_its_image(tmp_path):
+    draw_tile(tmp_path / "a.png")
+    (tmp_path / "a.geojson").symlink_to("/proc/self/mem")
+    run(tmp_path / "a.png", tmp_path / "out", roi=tmp_path / "a.geojson", listener=(listener := Deaf()))
+    (line,) = listener.complaints
+    assert line.startswith("a.png: a.geojson: cannot be read (")
 
 
 def draw_glass(path, mode="RGB"):

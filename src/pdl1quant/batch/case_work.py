@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 import traceback
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pdl1quant.batch.case import Case
 from pdl1quant.batch.controls import control_row
 from pdl1quant.batch.cores import core_result, cores_by_case, is_unlike_map, map_warnings, score_cores
 from pdl1quant.batch.rows import (
@@ -40,7 +40,7 @@ from pdl1quant.errors import FullDiskError, NotHdabError, RefusedError, Unreadab
 from pdl1quant.model import BlankLimit, BrownArea, RegionScore, ResultFlag, Score, StainEstimate, Status
 from pdl1quant.outputs.files import SCORES_NAME, case_file_name, result_path
 from pdl1quant.outputs.scores_table import ScoreRow, write_scores
-from pdl1quant.pipeline import StainSample, estimate_case, score_case
+from pdl1quant.pipeline import estimate_case, score_case
 from pdl1quant.slides.hashing import hash_input
 from pdl1quant.stages.score import blank_of_case
 
@@ -55,25 +55,6 @@ if TYPE_CHECKING:
 _OF_NOTHING = hashlib.sha256(b"").hexdigest()
 _SCORES_SHARE = 20
 """The time between two writings of ``scores.csv`` is so many times what the last one took."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Case:
-    """A case while it is worked on; everything by the stem of the image."""
-
-    name: str
-    images: tuple[Image, ...]
-    originals: dict[str, str] = field(default_factory=dict)
-    samples: dict[str, StainSample] = field(default_factory=dict)
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    earlier: tuple[frozenset[str], StainEstimate] | None = None
-    estimate: StainEstimate | None = None
-    hashes: frozenset[str] = frozenset()
-
-    @property
-    def open_images(self) -> tuple[Image, ...]:
-        """Those that are still to be worked on, each content once."""
-        return tuple(each for each in self.images if each.stem not in self.outcomes and each.stem not in self.originals)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -170,13 +151,17 @@ class CaseWork:
         same: dict[str, list[Image]] = {}
         case = Case(name=name, images=())
         for image in images:
+            path = image.path
             try:
-                roi_sha256 = "" if image.roi is None else hash_input(image.roi)
-                hashed.append(replace(image, sha256=hash_input(image.path), roi_sha256=roi_sha256))
+                sha256, roi_sha256 = hash_input(path), ""
+                if image.roi is not None:
+                    path = image.roi
+                    roi_sha256 = hash_input(path)
+                hashed.append(replace(image, sha256=sha256, roi_sha256=roi_sha256))
             except OSError as error:
                 hashed.append(image)
                 reason = f"cannot be read ({error.strerror or error}); check the file and its permissions"
-                self._ended(case, image, Done(outcome=outcome_of(UnreadableError(f"{image.name}: {reason}"), image)))
+                self._ended(case, image, Done(outcome=outcome_of(UnreadableError(f"{path.name}: {reason}"), image)))
                 continue
             if hashed[-1].sha256 != _OF_NOTHING:  # an empty file is the copy of none
                 same.setdefault(hashed[-1].sha256, []).append(hashed[-1])
@@ -202,10 +187,10 @@ class CaseWork:
     def _sample(self, cases: Sequence[Case]) -> None:
         """Sample what an earlier estimate does not cover; where that adds to it, the rest as well."""
         self._take_samples(
-            [(case, image) for case in cases for image in case.open_images if not _is_covered(case, image)]
+            [(case, image) for case in cases for image in case.open_images if not case.is_covered(image)]
         )
         stale = [case for case in cases if case.samples and case.earlier is not None]
-        self._take_samples([(case, image) for case in stale for image in case.open_images if _is_covered(case, image)])
+        self._take_samples([(case, image) for case in stale for image in case.open_images if case.is_covered(image)])
         for case in stale:
             case.earlier = None
 
@@ -250,7 +235,7 @@ class CaseWork:
         wanted: list[tuple[Case, Image]] = []
         for case in cases:
             for image in case.open_images:
-                earlier = self.ledger.earlier_outcome(image.stem, key=_key(case, image))
+                earlier = self.ledger.earlier_outcome(image.stem, key=case.key_of(image))
                 if earlier is not None and all(path.exists() for path in self._results(image)):
                     self._ended(case, image, Done(outcome=earlier))
                 else:
@@ -283,7 +268,7 @@ class CaseWork:
             self.artefacts[image.stem] = done.outcome.artefacts
         self.notes[image.stem] = done.outcome.notes
         if done.outcome.is_scored:
-            key = _key(case, image)
+            key = case.key_of(image)
             self.ledger.add_outcome(image.stem, key=key, outcome=done.outcome, is_control=self.of_controls)
             self._remove_results(image, but=self._results(image))
         else:
@@ -388,14 +373,3 @@ class CaseWork:
 
 def _take_sample(task: Task) -> Done:
     return take_slide_sample(task) if task.image.is_slide else take_sample(task)
-
-
-def _is_covered(case: Case, image: Image) -> bool:
-    return case.earlier is not None and image.sha256 in case.earlier[0]
-
-
-def _key(case: Case, image: Image) -> str:
-    """What the result of an image depends on, besides the settings of the run."""
-    assert case.estimate is not None
-    estimate = json.dumps(asdict(case.estimate), sort_keys=True)
-    return hashlib.sha256(f"{image.sha256}|{image.roi_sha256}|{estimate}".encode()).hexdigest()

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, TypeVar
 
@@ -53,8 +53,9 @@ class Workers:
     def begin(self, function: Callable[[_Item], object], item: _Item) -> None:
         """Let each worker start and do this once, while the caller goes on; what comes of it is not asked for."""
         if self.n > 1:
-            for _ in range(self.n):
-                self._submit(function, item)
+            with suppress(BrokenProcessPool):  # one died as it started: `run` will find out
+                for _ in range(self.n):
+                    self._submit(function, item)
 
     def run(
         self,
