@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -102,6 +103,18 @@ def test_cells_come_back_as_they_were(tmp_path, n):
     cells = make_table(n)
     write_cells(cells, tmp_path / "a.parquet", metadata={"config_digest": "abc", "mpp": "0.5"})
     pd.testing.assert_frame_equal(read_cells(tmp_path / "a.parquet"), cells)
+
+
+@pytest.mark.parametrize("folder", ["run:2", "a b#%20", os.fsdecode(b"caf\xe9")])
+def test_a_folder_may_be_called_as_it_likes(tmp_path, monkeypatch, folder):
+    monkeypatch.chdir(tmp_path)
+    path, parts = Path(folder) / "cells.parquet", Path(folder) / "parts.parquet"
+    cells = make_table(5)
+    write_cells(cells, path)
+    with cells_writer(parts) as write:
+        write(cells)
+    pd.testing.assert_frame_equal(read_cells(path), cells)
+    pd.testing.assert_frame_equal(read_cells(parts), cells)
 
 
 def test_undefined_measurement_stays_undefined(tmp_path):

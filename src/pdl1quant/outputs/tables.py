@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -54,8 +55,8 @@ def write_cells(cells: pd.DataFrame, path: Path, *, metadata: Mapping[str, str] 
         Columns are missing, unknown or of a type that does not fit; or the file cannot be written.
     """
     table = _as_table(cells, path, metadata)
-    with replace_atomically(path) as partial:
-        pq.write_table(table, partial, compression="zstd", write_statistics=True)
+    with replace_atomically(path) as partial, _native(partial, "wb") as file:
+        pq.write_table(table, file, compression="zstd", write_statistics=True)
 
 
 @contextmanager
@@ -67,7 +68,8 @@ def cells_writer(path: Path, *, metadata: Mapping[str, str] | None = None) -> It
     """
     with (
         replace_atomically(path) as partial,
-        pq.ParquetWriter(partial, cells_schema(metadata), compression="zstd", write_statistics=True) as writer,
+        _native(partial, "wb") as native,
+        pq.ParquetWriter(native, cells_schema(metadata), compression="zstd", write_statistics=True) as writer,
     ):
 
         def write(cells: pd.DataFrame) -> None:
@@ -75,6 +77,11 @@ def cells_writer(path: Path, *, metadata: Mapping[str, str] | None = None) -> It
                 writer.write_table(_as_table(cells, path, metadata))
 
         yield write
+
+
+def _native(path: Path, mode: str) -> pa.NativeFile:
+    """The file, open. Arrow takes a path with a colon for an address, and none that is no UTF-8."""
+    return pa.OSFile(os.fsencode(path), mode)
 
 
 def _as_table(cells: pd.DataFrame, path: Path, metadata: Mapping[str, str] | None) -> pa.Table:
@@ -147,7 +154,7 @@ def open_table(path: Path) -> Iterator[pq.ParquetFile]:
         As `read_cells`; also for what goes wrong when the block reads.
     """
     try:
-        with pq.ParquetFile(path) as file:
+        with _native(path, "rb") as native, pq.ParquetFile(native) as file:
             schema = file.schema_arrow
             found = said_of(schema).get("schema", "")
             if found != str(SCHEMA):
