@@ -290,6 +290,16 @@ def test_alpha_is_composited_on_white(tmp_path, kind, level):
     assert image.notes == (Note.ALPHA_ON_WHITE,)
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_picture_whose_alpha_hides_all_of_it_is_refused_and_a_blank_one_is_not(tmp_path, rgb, suffix):
+    picture, blank = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"
+    Image.fromarray(np.dstack([rgb, np.zeros(rgb.shape[:2], np.uint8)])).save(picture)
+    Image.fromarray(np.zeros((4, 4, 4), np.uint8)).save(blank)
+    with pytest.raises(RefusedError, match=rf"^a\.{suffix}: its alpha channel .*; export it as RGB without it$"):
+        read_image(picture, mpp=0.5)
+    assert read_image(blank, mpp=0.5).rgb.min() == 255
+
+
 def test_cmyk_tiff_is_converted(tmp_path, rgb):
     cmyk = np.dstack([255 - rgb, np.zeros(rgb.shape[:2], np.uint8)])
     tifffile.imwrite(tmp_path / "a.tif", cmyk, photometric="separated")

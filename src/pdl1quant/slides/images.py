@@ -103,7 +103,8 @@ def read_image(path: Path, *, mpp: float | None = None) -> PlainImage:
     PixelSizeError
         Neither ``mpp`` nor the file tells the size of a (square) pixel between 0.1 and 2 um.
     RefusedError
-        A 16-bit image whose white level cannot be known; a picture that pdl1quant drew of results.
+        A 16-bit image whose white level cannot be known; one that its alpha channel hides; a picture that pdl1quant
+        drew of results.
     UsageError
         ``mpp`` is outside 0.1-2.
     """

@@ -17,7 +17,16 @@ from PIL.PngImagePlugin import PngImageFile
 from pdl1quant.errors import NotColourError
 from pdl1quant.slides.jpeg_data import holds_all
 from pdl1quant.slides.pixel_size import StatedSize, size_from_density
-from pdl1quant.slides.raster import Decoded, Note, check_dimensions, check_expansion, check_peak, damaged, on_white
+from pdl1quant.slides.raster import (
+    Decoded,
+    Note,
+    check_dimensions,
+    check_expansion,
+    check_peak,
+    check_visible,
+    damaged,
+    on_white,
+)
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
@@ -47,7 +56,7 @@ def decode_png(name: str, data: bytes) -> Decoded:
         notes.append(Note.FIRST_IMAGE_ONLY)
     if data[_PNG_DEPTH_BYTE] > 8:
         notes.append(Note.REDUCED_TO_8_BIT)
-    decoded = _decoded(image, notes)
+    decoded = _decoded(name, image, notes)
     if Note.REDUCED_TO_8_BIT in notes:
         check_peak(name, decoded.rgb)
     return replace(decoded, is_own=str(image.info.get("Software", "")).startswith(_OWN_PICTURE))
@@ -62,7 +71,7 @@ def decode_jpeg(name: str, data: bytes) -> Decoded:
     if not holds_all(data):
         raise damaged(name)
     _check(name, image, n_file_bytes=len(data), bits=8)
-    return _decoded(image, [])
+    return _decoded(name, image, [])
 
 
 def _check(name: str, image: ImageFile, *, n_file_bytes: int, bits: int) -> None:
@@ -74,12 +83,12 @@ def _check(name: str, image: ImageFile, *, n_file_bytes: int, bits: int) -> None
         raise NotColourError(f"{name}: not a colour image (one grey channel); export the colour image as RGB")
 
 
-def _decoded(image: ImageFile, notes: list[Note]) -> Decoded:
+def _decoded(name: str, image: ImageFile, notes: list[Note]) -> Decoded:
     image.load()
     if image.info.get("icc_profile"):
         notes.append(Note.ICC_IGNORED)
     return Decoded(
-        rgb=_rgb(image, notes),
+        rgb=_rgb(name, image, notes),
         orientation=_orientation(image),
         size=stated_size(image),
         notes=tuple(notes),
@@ -87,13 +96,14 @@ def _decoded(image: ImageFile, notes: list[Note]) -> Decoded:
     )
 
 
-def _rgb(image: ImageFile, notes: list[Note]) -> UInt8Array:
+def _rgb(name: str, image: ImageFile, notes: list[Note]) -> UInt8Array:
     if image.mode == "CMYK":
         notes.append(Note.CMYK_CONVERTED)
     if image.mode in {"RGBA", "PA"} or "transparency" in image.info:
         rgba = np.asarray(image.convert("RGBA"))
         if rgba[..., 3].min() == 255:
             return rgba[..., :3]
+        check_visible(name, rgba)
         notes.append(Note.ALPHA_ON_WHITE)
         return on_white(rgba)
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))

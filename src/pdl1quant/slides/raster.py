@@ -100,6 +100,15 @@ def check_peak(name: str, rgb: UInt8Array) -> None:
         )
 
 
+def check_visible(name: str, rgba: UInt8Array) -> None:
+    """Refuse a picture all of which its alpha channel hides, as cameras and 32-bit bitmaps do that leave it at 0.
+
+    Where the colours below are all one there is nothing to see, and nothing is hidden: a blank tile.
+    """
+    if not rgba[..., 3].any() and (rgba[..., :3] != rgba[0, 0, :3]).any():
+        raise RefusedError(f"{name}: its alpha channel makes all of it transparent; export it as RGB without it")
+
+
 def damaged(name: str) -> UnreadableError:
     """The error for a file that ends early or does not decode."""
     return UnreadableError(f"{name}: the image is truncated or damaged; copy or export it again")

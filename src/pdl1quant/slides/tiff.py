@@ -17,6 +17,7 @@ from pdl1quant.slides.raster import (
     check_dimensions,
     check_expansion,
     check_peak,
+    check_visible,
     cmyk_to_rgb,
     damaged,
     on_white,
@@ -187,6 +188,7 @@ def _rgb(name: str, page: Any, samples: Any, notes: list[Note]) -> UInt8Array:
     extra = page.extrasamples[0] if page.extrasamples else 0
     if extra in {_ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA}:
         if levels[..., 3].min() < 255:
+            check_visible(name, levels)
             notes.append(Note.ALPHA_ON_WHITE)
             return on_white(levels, premultiplied=extra == _ASSOCIATED_ALPHA)
         return levels[..., :3]
