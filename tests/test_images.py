@@ -383,6 +383,18 @@ def test_ome_tiff_with_a_plane_per_channel_is_one_rgb_image(tmp_path, rgb, axes)
     assert image.mpp == 0.25
 
 
+@pytest.mark.parametrize("names", [("Blue", "Green", "Red"), ("g", "R", "b"), ("Red", "Green", "Blue")])
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_planes_of_ome_tiff_are_the_colours_that_their_names_say(tmp_path, rgb, names, tile):
+    planes = np.stack([rgb[..., "rgb".index(name[0].lower())] for name in names])
+    metadata = {"axes": "CYX", "Channel": {"Name": list(names)}}
+    tifffile.imwrite(tmp_path / "a.ome.tif", planes, photometric="minisblack", tile=tile, metadata=metadata)
+    assert np.array_equal(read_image(tmp_path / "a.ome.tif", mpp=0.5).rgb, rgb)
+    with open_slide(tmp_path / "a.ome.tif", mpp=0.5) as slide:
+        region = slide.read(Rect(x0=0, y0=0, x1=rgb.shape[1], y1=rgb.shape[0]), slide.grid(mpp=0.5))
+    assert np.array_equal(region.rgb, rgb)
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 def test_plausible_density_of_png_and_jpeg_is_the_pixel_size(tmp_path, field, suffix):
     Image.fromarray(field).save(tmp_path / f"a.{suffix}", dpi=(50_800, 50_800))

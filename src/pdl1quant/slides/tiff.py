@@ -37,6 +37,7 @@ _BOUNDED_COMPRESSIONS: Final = frozenset({1, 5, 7, 8, 32773, 32946})
 _MINISWHITE, _MINISBLACK, _RGB, _PALETTE, _SEPARATED, _YCBCR = 0, 1, 2, 3, 5, 6
 _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 1, 2
 _RESOLUTION_UNITS: Final = {2: "inch", 3: "cm", 4: "mm", 5: "um"}
+_COLOUR_NAMES: Final = (("red", "r"), ("green", "g"), ("blue", "b"))
 _AXES_OF_A_PAGE: Final = "YXS"
 _MAX_SAMPLE_VALUE: Final = 281
 _ORIENTATION: Final = 274
@@ -91,12 +92,21 @@ def _colour_pages(name: str, tiff: Any) -> list[Any]:
 
 
 def channel_pages(series: Any) -> tuple[int, ...]:
-    """Which pages of tifffile's series hold the three channels of its first plane; none where there are not three."""
+    """Which pages of tifffile's series hold red, green and blue of its first plane; none where there are not three."""
     axes, counts = plane_axes(series)
     if "C" not in axes or counts[axes.index("C")] != 3:
         return ()
-    places = (tuple(channel if axis == "C" else 0 for axis in axes) for channel in range(3))
+    places = (tuple(channel if axis == "C" else 0 for axis in axes) for channel in _colour_order(series))
     return tuple(int(np.ravel_multi_index(at, counts)) for at in places)
+
+
+def _colour_order(series: Any) -> tuple[int, ...]:
+    """Which channels are red, green and blue: those that OME-XML names so, else the three in their order."""
+    tiff = series.keyframe.parent
+    channels = _ome_pixels(tiff.ome_metadata).get("Channel", ()) if tiff.is_ome else ()
+    names = [str(each.get("Name", "")).strip().lower() for each in channels if isinstance(each, dict)]
+    order = tuple(at for colour in _COLOUR_NAMES for at, name in enumerate(names) if name in colour)
+    return order if len(order) == len(names) == 3 else (0, 1, 2)
 
 
 def not_colour(name: str, series: Any) -> NotColourError:
@@ -213,7 +223,7 @@ def _orientation(page: Any) -> int:
 def stated_size(tiff: Any, page: Any) -> StatedSize | None:
     """What the file says explicitly in um, else its print resolution; the first that speaks, not the nicest."""
     x, y = _ratio(_tag(page, "XResolution")), _ratio(_tag(page, "YResolution"))
-    size = _ome_size(tiff.ome_metadata) if tiff.is_ome else None
+    size = size_from_ome(_ome_pixels(tiff.ome_metadata)) if tiff.is_ome else None
     if size is None and tiff.is_imagej:
         size = size_from_density(x, y, unit=str((tiff.imagej_metadata or {}).get("unit", "")))
     if size is None:
@@ -224,11 +234,12 @@ def stated_size(tiff: Any, page: Any) -> StatedSize | None:
     return size
 
 
-def _ome_size(xml: str) -> StatedSize | None:
+def _ome_pixels(xml: str) -> dict[str, Any]:
+    """What OME-XML says of the pixels of its first image."""
     image = tifffile.xml2dict(xml).get("OME", {}).get("Image", {})
     first = image[0] if isinstance(image, list | tuple) and image else image
     pixels = first.get("Pixels", {}) if isinstance(first, dict) else {}
-    return size_from_ome(pixels) if isinstance(pixels, dict) else None
+    return pixels if isinstance(pixels, dict) else {}
 
 
 def _tag(page: Any, code: int | str, default: Any = None) -> Any:
