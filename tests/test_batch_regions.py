@@ -7,6 +7,7 @@ import unicodedata
 from dataclasses import replace
 
 import pytest
+from PIL import Image as PillowImage
 
 from batch_runs import Deaf, draw_phantom, draw_tiles, rows_of, run
 from pdl1quant.batch.inputs import gather, region_warnings
@@ -147,6 +148,20 @@ def test_images_without_regions_and_regions_without_tumour_are_one_line_each(til
     whole, doubt = listener.complaints
     assert whole == "1 image has no region file and counts as a whole: tile 1.png"
     assert doubt.startswith("tile 0.geojson: 1 region of class 'Tumro', none of class Tumor")
+
+
+def test_regions_of_an_image_that_is_turned_upright_are_doubted_in_a_line(tiles, tmp_path):
+    for number, orientation in enumerate((6, 1)):
+        path = tiles / "case A" / f"tile {number}.png"
+        draw_region(tmp_path / "regions" / f"{path.stem}.geojson", "Tumor")
+        exif = PillowImage.Exif()
+        exif[274] = orientation
+        with PillowImage.open(path) as image:
+            image.save(path, exif=exif)
+    listener = Deaf()
+    run(tiles / "case A", tmp_path / "out", roi=tmp_path / "regions", listener=listener)
+    (message,) = listener.complaints
+    assert message.startswith("1 image is turned upright, as its file asks, and its regions have to be: tile 0.png; ")
 
 
 def test_of_many_images_without_regions_a_few_are_named(tiles, tmp_path):

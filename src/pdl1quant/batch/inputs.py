@@ -19,6 +19,7 @@ from pdl1quant.slides.cases import CaseRow, folded_case, read_cases
 from pdl1quant.slides.core_map import MappedCore, read_core_map
 from pdl1quant.slides.discover import SUFFIXES, Found, Problem, discover, output_names, passed_over
 from pdl1quant.slides.opening import is_whole_slide
+from pdl1quant.slides.raster import Note
 from pdl1quant.slides.roi_file import class_doubt, read_geojson_rois, tumour_doubt
 
 if TYPE_CHECKING:
@@ -209,6 +210,26 @@ def region_warnings(images: Sequence[Image], roi: Path | None) -> tuple[str, ...
     if doubt := class_doubt(without_doubt):
         warnings.append(doubt)
     return tuple(warnings)
+
+
+def turned_warnings(images: Sequence[Image], notes: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Which images with regions were turned on reading, in one line: many viewers show them, and draw, as stored.
+
+    Parameters
+    ----------
+    images
+        Those of the run.
+    notes
+        What was done to each on reading, by its stem.
+    """
+    turned = [each.name for each in images if each.roi and Note.ORIENTATION_APPLIED in notes.get(each.stem, ())]
+    if not turned:
+        return ()
+    which = "1 image is turned upright, as its file asks, and its regions have to be"
+    if len(turned) > 1:
+        which = f"{len(turned)} images are turned upright, as their files ask, and their regions have to be"
+    advice = "many viewers show it as stored: look at the regions in overlays, or export it upright and draw anew"
+    return (f"{which}: {named(turned)}; {advice}",)
 
 
 def array_warnings(images: Sequence[Image], core_map: Path | None) -> tuple[str, ...]:

@@ -35,6 +35,7 @@ from pdl1quant.batch.inputs import (
     skipped_warnings,
     spelling_warnings,
     table_warnings,
+    turned_warnings,
     twin_warnings,
 )
 from pdl1quant.batch.job import Job, Listener, Summary
@@ -199,7 +200,7 @@ def _run(
         ),
     )
     counted = [replace(image, case=CONTROL_FOLDER) for image in control.counted]  # of each content one counts
-    for message in shared_warnings([*work.counted, *counted]):
+    for message in (*shared_warnings([*work.counted, *counted]), *turned_warnings(images, work.notes)):
         listener.complain(message)
     has_report = _write_report(job.output, listener)
     n_unscored = sum(row.level in ("image", "control") and row.status in UNSCORED for row in rows)
