@@ -167,10 +167,15 @@ def test_class_is_found_wherever_programs_write_it(tmp_path, properties):
     assert found.kind is RoiKind.TUMOUR
 
 
-@pytest.mark.parametrize("nested", [False, True])
-def test_open_outline_is_closed(tmp_path, nested):
+@pytest.mark.parametrize("kind", ["Polygon", "MultiPolygon", "GeometryCollection"])
+def test_open_outline_is_closed(tmp_path, kind):
     rings = [[[0, 0], [10, 0], [10, 10], [0, 10]]]
-    geometry = {"type": "MultiPolygon", "coordinates": [rings]} if nested else {"type": "Polygon", "coordinates": rings}
+    polygon = {"type": "Polygon", "coordinates": rings}
+    geometry = {
+        "Polygon": polygon,
+        "MultiPolygon": {"type": "MultiPolygon", "coordinates": [rings]},
+        "GeometryCollection": {"type": "GeometryCollection", "geometries": [polygon]},
+    }[kind]
     (found,) = read_geojson_rois(saved(tmp_path, geometry))
     assert found.geometry.equals(SQUARE)
 

@@ -169,6 +169,8 @@ def _closed(geometry: Any) -> Any:
     """The GeoJSON geometry with the first corner of each ring repeated at its end."""
     if not isinstance(geometry, dict):
         return geometry
+    if isinstance(parts := geometry.get("geometries"), list):
+        return {**geometry, "geometries": [_closed(part) for part in parts]}
     match geometry.get("type"), geometry.get("coordinates"):
         case "Polygon", list(rings):
             return {**geometry, "coordinates": [_closed_ring(ring) for ring in rings]}
