@@ -290,6 +290,15 @@ def test_alpha_is_composited_on_white(tmp_path, kind, level):
     assert image.notes == (Note.ALPHA_ON_WHITE,)
 
 
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_what_follows_the_end_of_a_picture_is_no_part_of_it(tmp_path, rgb, suffix):
+    path = tmp_path / f"a.{suffix}"  # a program that saves over a longer file leaves the end of that
+    Image.fromarray(rgb).save(path)
+    before = read_image(path, mpp=0.5).rgb
+    path.write_bytes(path.read_bytes() + bytes(3000))
+    assert np.array_equal(read_image(path, mpp=0.5).rgb, before)
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_a_picture_whose_alpha_hides_all_of_it_is_refused_and_a_blank_one_is_not(tmp_path, rgb, suffix):
     picture, blank = tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}"

@@ -38,6 +38,7 @@ _X_RESOLUTION_TAG, _Y_RESOLUTION_TAG, _RESOLUTION_UNIT_TAG = 282, 283, 296
 _UNITS: Final = {2: "inch", 3: "cm"}
 _JFIF_UNITS: Final = {1: "inch", 2: "cm"}
 _PNG_DEPTH_BYTE: Final = 24
+_PNG_FIRST_CHUNK: Final = 8
 _GREY_MODES: Final = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "F"})
 _OWN_PICTURE: Final = "pdl1quant "
 """How ``Software`` begins in overlays, overviews and figures."""
@@ -47,7 +48,7 @@ _END_OF_IMAGE: Final = b"\xff\xd9"
 
 def decode_png(name: str, data: bytes) -> Decoded:
     """Decode the bytes of a PNG file; animations yield their first image."""
-    if b"IEND" not in data[-1024:]:
+    if not _has_last_chunk(data):
         raise damaged(name)
     image = PngImageFile(io.BytesIO(data))
     _check(name, image, n_file_bytes=len(data), bits=data[_PNG_DEPTH_BYTE])
@@ -127,6 +128,16 @@ def stated_size(image: ImageFile) -> StatedSize | None:
     exif = image.getexif()
     unit = _UNITS.get(exif.get(_RESOLUTION_UNIT_TAG, 2), "")
     return size_from_density(exif.get(_X_RESOLUTION_TAG), exif.get(_Y_RESOLUTION_TAG), unit=unit)
+
+
+def _has_last_chunk(data: bytes) -> bool:
+    """Whether the chunks of a PNG file lead to its last one; what follows that is no part of the image."""
+    at = _PNG_FIRST_CHUNK
+    while at + 8 <= len(data):
+        if data[at + 4 : at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return False
 
 
 def _has_end(data: bytes) -> bool:
