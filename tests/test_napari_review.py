@@ -138,21 +138,6 @@ def test_a_cell_that_is_left_out_of_the_score_says_so_and_why(desktop, out):
     assert "left out" not in work.widget.edits.selected.text()
 
 
-def test_what_another_reviewer_changed_is_said_and_shown_when_wanted(desktop, out):
-    work = desktop(out)
-    work.widget.show_news()
-    assert work.widget.news_button.isHidden()
-    results = open_results(out)
-    other = Review(results, results.image(work.review.image.stem))
-    other.edit(EditKind.CLASS, reviewer="Bo", cells=other.ids(tumour_rows(other, 3)), to="stroma")
-    work.widget.show_news()
-    assert not work.widget.news_button.isHidden()
-    work.widget.news_button.click()
-    assert work.widget.numbers.text(3, 2).endswith(f" / {other.counts.n_tumour:,}")
-    assert work.widget.news_button.isHidden()
-    assert {work.kind(row) for row in tumour_rows(work.review, 3)} == {"Stroma"}
-
-
 def test_results_that_are_moved_away_below_the_viewer_take_no_edit(desktop, out, tmp_path):
     work = desktop(out)
     before = work.widget.numbers.text(3, 2)
@@ -177,6 +162,14 @@ def test_colours_of_all_layers_are_explained_and_lengths_are_shown(desktop, out)
     assert {"Tumour region", "Core"} <= said["Drawn for the run"]
     assert {"Include", "Exclude", "Only"} <= said["Regions of the review"]
     assert work.viewer.canvas.overlays.scale_bar.visible
+
+
+def test_a_scale_bar_that_was_switched_off_stays_off(desktop, tmp_path):
+    work = desktop(make_results(tmp_path))
+    work.viewer.canvas.overlays.scale_bar.visible = False
+    work.widget._image_chosen(1)
+    assert work.review.image.name == "b.png"
+    assert not work.viewer.canvas.overlays.scale_bar.visible
 
 
 def test_a_case_is_signed_locked_and_amended(desktop, out):

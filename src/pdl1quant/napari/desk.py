@@ -127,6 +127,8 @@ class Desk(QObject):
         with self.telling():
             scene = open_scene(results, image, folder=folder)
             self.close()
+            if self.results is None:  # later the reader has the say
+                show_scale_bar(self.viewer)
             if self.results is None or self.results.out != results.out:
                 self._drawing.forget()
             self.results, self.scene = results, scene
@@ -139,7 +141,6 @@ class Desk(QObject):
             self._drawing.show()
             self.to_cells()
             self.viewer.reset_view()
-            show_scale_bar(self.viewer)
             self._spread_names()
             self.opened.emit()
             waiting = [f"{image.name}: {self._drawing.waiting} drawn: Include, Exclude or Only takes it"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFileDialog,
@@ -23,6 +23,7 @@ from pdl1quant.napari.case_box import CaseBox
 from pdl1quant.napari.desk import Desk
 from pdl1quant.napari.edit_box import EditBox, legends
 from pdl1quant.napari.hands import Hands
+from pdl1quant.napari.news import News
 from pdl1quant.napari.number_box import NumberBox
 from pdl1quant.napari.score_box import ScoreBox
 from pdl1quant.napari.threshold_box import ThresholdBox
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 
 WIDTH_PX = 430
-NEWS_EVERY_MS = 2000
 
 
 class ReviewWidget(QWidget):
@@ -67,11 +67,8 @@ class ReviewWidget(QWidget):
         self._lay_out()
         self.desk.said.connect(self.message.setText)
         self.desk.opened.connect(self._opened)
-        for happened in (self.desk.opened, self.desk.edited):
-            happened.connect(self.show_news)
-        news = QTimer(self)
-        news.timeout.connect(self.show_news)
-        news.start(NEWS_EVERY_MS)
+        self.news = News(self.desk, parent=self)
+        self.news.told.connect(self.news_button.setVisible)
 
     def _lay_out(self) -> None:
         top = QHBoxLayout()
@@ -108,11 +105,6 @@ class ReviewWidget(QWidget):
     def open(self, out: Path, *, image: str | None = None, folder: Path | None = None) -> None:
         """Open results; see `Desk.open_folder`."""
         self.desk.open_folder(out, image=image, folder=folder)
-
-    def show_news(self) -> None:
-        """Say whether another reviewer changed the open image since it was read: the score that is shown is older."""
-        review = self.desk.review
-        self.news_button.setVisible(review is not None and review.ledger.has_news)
 
     # --- what the user chooses ---
     def _name_changed(self, text: str) -> None:
@@ -153,6 +145,7 @@ class ReviewWidget(QWidget):
 
     def closeEvent(self, event: object) -> None:  # noqa: N802  Qt's name
         """Give back mouse, keys and the slide."""
+        self.news.let_go()
         self.score.let_go()
         self.hands.let_go()
         self.desk.close()

@@ -137,13 +137,9 @@ class EditLedger:
         torn = (f"{self.path}: the last line is half-written ({len(self._torn)} bytes) and is not applied",)
         return (*self._damaged, *(torn if self._torn else ()))
 
-    @property
-    def has_news(self) -> bool:
-        """Whether others wrote to the file since it was read, by its size; not where it cannot be looked at."""
-        try:
-            return self.path.stat().st_size > self._offset + len(self._torn)
-        except OSError:
-            return False
+    def is_behind(self, n_bytes: int) -> bool:
+        """Whether others wrote to the file since it was read, as it is ``n_bytes`` long now."""
+        return n_bytes > self._offset + len(self._torn)
 
     @contextmanager
     def writing(self) -> Iterator[Callable[[Edit], None]]:
