@@ -251,6 +251,62 @@ def test_a_shape_that_napari_dropped_while_it_was_drawn_stops_nothing(desk):
     assert len(desk.review.regions) == 1
 
 
+# --- what is written at them ---
+def written(desk):
+    """What is written at the regions, and (y, x) where, in pixels: each once, without its rim."""
+    layer = desk.layer("Names of regions")
+    return dict(zip(layer.text.values.tolist(), layer.data, strict=True))
+
+
+def test_what_a_region_of_the_review_does_is_written_at_it_and_goes_with_it(desk):
+    desk.viewer.scene.camera.zoom, desk.viewer.scene.camera.center = 1, (0, 200, 200)
+    layer = excluded(desk)
+    assert written(desk).keys() == {"exclude"}
+    assert written(desk)["exclude"] == pytest.approx(BOX[0])
+    move(layer, BOX + 100)
+    assert written(desk)["exclude"] == pytest.approx(BOX[0] + 100)
+    layer.add_polygons([BOX + 300])
+    assert written(desk).keys() == {"exclude", "not taken"}
+    desk.mark_regions("only")
+    assert written(desk).keys() == {"exclude", "only"}
+    for _ in range(3):
+        desk.undo()
+    assert written(desk) == {}
+
+
+@pytest.mark.parametrize("zoom", [0.1, 1, 30])
+@pytest.mark.parametrize("part", [BOX[0], BOX[1], BOX[2], BOX[3], BOX.mean(axis=0)])
+def test_of_a_region_that_is_in_sight_the_name_is_too(desk, zoom, part):
+    excluded(desk)
+    camera, mpp = desk.viewer.scene.camera, desk.scene.grids[0].mpp
+    camera.zoom, camera.center = zoom, (0, *(part + 5 * (BOX.mean(axis=0) > part)) * mpp)
+    reach = np.array(desk.viewer.canvas.size) / 2 / zoom / mpp
+    assert (np.abs(written(desk)["exclude"] - np.array(camera.center[-2:]) / mpp) <= reach).all()
+    camera.center = (0, 5000 * mpp, 5000 * mpp)
+    desk.viewer.canvas.size = (300, 300)
+    if zoom > 1:
+        assert written(desk)["exclude"] == pytest.approx(BOX[0])  # where it is seen again
+
+
+def test_names_of_regions_that_hold_all_that_is_seen_stand_below_one_another(desk):
+    for rule in ("exclude", "include", "only"):
+        desk.draw_region()
+        desk.layer("Regions").add_polygons([BOX])
+        desk.mark_regions(rule)
+    desk.viewer.scene.camera.zoom = 30
+    desk.viewer.scene.camera.center = (0, *BOX.mean(axis=0) * desk.scene.grids[0].mpp)
+    rows = sorted(at[0] for at in written(desk).values())
+    assert len(rows) == 3
+    assert np.diff(rows).min() * 30 * desk.scene.grids[0].mpp > 20  # a line on the screen
+
+
+def test_names_that_were_hidden_are_those_of_now_when_shown(desk):
+    desk.layer("Names of regions").visible = False
+    excluded(desk)
+    desk.layer("Names of regions").visible = True
+    assert written(desk).keys() == {"exclude"}
+
+
 # --- other layers and images -----------------------------------------------------------------------------------------
 def test_layers_of_others_with_the_same_names_stay_and_are_not_taken_for_its_own(out):
     from napari.components import ViewerModel

@@ -95,6 +95,28 @@ def test_results_of_another_version_are_refused_in_a_line(tmp_path):
         read(out)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_line_between_a_region_and_one_around_it_is_that_of_the_inner_one(order):
+    import shapely
+    from napari.layers.labels._labels_utils import get_contours
+
+    from pdl1quant.model import SlideGrid
+    from pdl1quant.napari.layers import DRAWN, OUTLINE_PX
+    from pdl1quant.outputs.regions import OutlinedRegion
+    from pdl1quant.views.regions import KINDS as REGION_KINDS
+    from pdl1quant.views.regions import RegionView
+
+    boxes = [("include", (5, 5, 95, 95)), ("exclude", (30, 30, 70, 70))]
+    regions = [
+        OutlinedRegion(kind=kind, name=kind, class_name="", geometry=shapely.box(*box)) for kind, box in boxes[::order]
+    ]
+    grid = SlideGrid(level=0, width=100, height=100, downsample_x=1, downsample_y=1, mpp=1)
+    (level,) = RegionView(regions, [grid]).levels
+    lines = get_contours(np.asarray(level[:, :]), OUTLINE_PX[DRAWN], 0)
+    kinds = [REGION_KINDS[(label - 1) % len(REGION_KINDS)] for label in lines[50, 20:50] if label]
+    assert kinds == ["include"] + ["exclude"] * OUTLINE_PX[DRAWN]
+
+
 def test_other_files_are_left_to_other_readers(tmp_path):
     from pdl1quant.napari.reader import get_reader
 

@@ -331,7 +331,13 @@ def test_regions_of_the_run_can_only_be_looked_at_and_the_score_of_a_chosen_one_
     work = desktop(drawn)
     layer, names = work.desk.layer(DRAWN), work.desk.layer(OF_NAMES)
     assert (layer.visible, layer.contour > 0, layer.editable, names.editable) == (True, True, False, False)
-    assert set(names.features["region"]) == {*NAMES, "hole"}
+    kinds = {
+        "a 2": "tumour region", "a 3": "tumour region", "a 1": "region to score", "gone": "region to score",
+        "off": "region to score", "hole": "region left out",
+    }  # fmt: skip
+    assert kinds.keys() == {*NAMES, "hole"}
+    work.viewer.scene.camera.zoom = 20
+    assert set(names.features["region"]) == {f"{name} ({kind})" for name, kind in kinds.items()}
     assert "region: a 2, kind: Tumour region" in layer.get_status((90, 40), world=True)["value"]
     numbers, desk = work.widget.numbers, work.desk
     assert [numbers.of.itemData(number) for number in range(1, numbers.of.count())] == [("roi", name) for name in NAMES]
@@ -359,18 +365,18 @@ def test_regions_of_the_run_can_only_be_looked_at_and_the_score_of_a_chosen_one_
 
 def test_names_of_crowded_regions_do_not_cover_each_other_and_the_chosen_one_is_there(desktop, drawn):
     from pdl1quant.napari.layers import NAMES as OF_NAMES
-    from pdl1quant.napari.region_names import BLANK
 
     work = desktop(drawn)
     names, camera = work.desk.layer(OF_NAMES), work.viewer.scene.camera
-    all_names = names.features["region"].tolist()
 
     def written():
-        return [name for name in names.text.values if name != BLANK]
+        return list(dict.fromkeys(names.text.values.tolist()))
 
     camera.zoom = 20
-    assert written() == all_names
+    all_names = written()
+    assert len(all_names) == len(NAMES) + 1
     camera.zoom = 0.05
     assert written() == all_names[:1]  # of the largest one
-    work.desk.choose_region(("roi", all_names[-1]))
-    assert written() == all_names[-1:]
+    last = work.desk.scene.regions.regions[-1]
+    work.desk.choose_region(work.desk.scene.regions.key(len(work.desk.scene.regions.regions) - 1))
+    assert [text.removesuffix(")").split(" (")[0] for text in written()] == [last.name]

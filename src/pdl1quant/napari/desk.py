@@ -21,7 +21,6 @@ from pdl1quant.napari.layers import (
     DRAWN,
     HEAT,
     MACHINE_LAYERS,
-    NAMES,
     REGIONS,
     SELECTED,
     STALE,
@@ -39,7 +38,7 @@ from pdl1quant.napari.layers import (
     to_layer,
 )
 from pdl1quant.napari.making import Making
-from pdl1quant.napari.region_names import spread_names
+from pdl1quant.napari.naming import Naming
 from pdl1quant.review import (
     EditKind,
     has_own_score,
@@ -103,7 +102,7 @@ class Desk(QObject):
         self._drawing = Drawing(self)
         self._offered: int | None = None
         self._passed_over: set[int] = set()
-        viewer.scene.camera.events.zoom.connect(self._spread_names)
+        self.naming = Naming(self)
         viewer.scene.camera.events.zoom.connect(self._drawing.thicken)
 
     @property
@@ -139,9 +138,9 @@ class Desk(QObject):
                 if (layer := self.layer(name)) is not None:
                     layer.events.visible.connect(self._eye_touched)
             self._drawing.show()
+            self.naming.open()
             self.to_cells()
             self.viewer.reset_view()
-            self._spread_names()
             self.opened.emit()
             waiting = [f"{image.name}: {self._drawing.waiting} drawn: Include, Exclude or Only takes it"]
             told = [*scene.notes, *(waiting if self._drawing.waiting else []), MODE_HINTS.get(self.mode, "")]
@@ -235,14 +234,8 @@ class Desk(QObject):
         self.region = key
         if goes_there and key is not None and self.scene is not None:
             look_at_region(self.viewer, self.scene, key)
-        self._spread_names()
+        self.naming.place()
         self.region_chosen.emit()
-
-    def _spread_names(self) -> None:
-        """Show names of regions as far as they are clear of each other; that of the chosen region always."""
-        if (layer := self.layer(NAMES)) is not None:
-            chosen = None if self.region is None else self.region[1]
-            spread_names(layer, zoom=self.viewer.scene.camera.zoom, first=chosen)
 
     def lasso(self, points: Float64Array) -> None:
         """Select the cells inside a drawn line, (n, 2) y, x in um."""

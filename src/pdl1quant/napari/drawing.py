@@ -49,6 +49,10 @@ class Drawing:
 
     def show(self, *, wanted: bool = False) -> None:
         """Show the regions of the review and what was drawn for it; an empty layer only if ``wanted``."""
+        self._show(wanted=wanted)
+        self._desk.naming.show()
+
+    def _show(self, *, wanted: bool) -> None:
         scene = self._desk.scene
         if scene is None:
             return
@@ -164,6 +168,7 @@ class Drawing:
                 return
             did = "was moved, and counts where it is now" if rings else "was taken away"
             desk.said.emit(f"the region {did}; Ctrl-Z takes that back")
+        desk.naming.show()  # also of what is drawn and not taken
 
 
 def shown_rings(layer: Any) -> dict[str, list[Float64Array]]:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
+import shapely
 from napari.layers import Layer
 
 from pdl1quant.napari import colours
-from pdl1quant.napari.region_names import NAME, NAME_SIZE
+from pdl1quant.napari.region_names import RegionName, name_layer
 from pdl1quant.outputs.palette import KINDS
 from pdl1quant.outputs.regions import STYLES
 from pdl1quant.review import RoiRule, densities_text, ellipse_ring, rings_of
@@ -337,15 +338,36 @@ def _drawn_layers(view: RegionView, grid: SlideGrid, placed: dict[str, Any]) -> 
     features = pd.DataFrame({"index": view.labels, "region": names, "kind": kinds})
     levels = view.levels
     meta = {**placed, "name": DRAWN, "colormap": colours.region_colours(), "opacity": 1.0, "features": features}
-    shown = np.argsort([-each.geometry.area for each in view.regions], kind="stable")[:MAX_NAMES]
-    boxes = np.array([view.regions[number].geometry.bounds for number in shown.tolist()])
-    written = [names[number] for number in shown.tolist()]
-    text = {"string": written, "size": NAME_SIZE, "anchor": "upper_left"}
-    text |= {"color": [np.array(STYLES[view.regions[number].kind].rgb) / 255 for number in shown.tolist()]}
-    named = {**placed, "name": NAMES, "size": 1.0, "face_color": "transparent", "border_color": "transparent"}
-    named["features"] = {NAME: written}
-    named["visible"] = len(view.regions) <= MAX_NAMES
+    points, looks, kind = names_layer(run_names(view, grid), grid)
     return [
         (_one_or_all(levels), meta | {"multiscale": len(levels) > 1}, "labels"),
-        (to_layer(boxes[:, :2] - CENTRE, grid), named | {"text": text}, "points"),
+        (points, looks | {"visible": len(view.regions) <= MAX_NAMES}, kind),
     ]
+
+
+def names_layer(names: Sequence[RegionName], grid: SlideGrid) -> LayerData:
+    """Names of regions, of which nothing else is seen."""
+    points, looks = name_layer(names)
+    return points, {**placing(grid), "name": NAMES, **looks}, "points"
+
+
+def named_regions(view: RegionView) -> list[int]:
+    """Numbers of the regions of the run whose names are written: the largest, these first."""
+    largest_first: list[int] = np.argsort([-each.geometry.area for each in view.regions], kind="stable").tolist()
+    return largest_first[:MAX_NAMES]
+
+
+def run_names(view: RegionView, grid: SlideGrid) -> list[RegionName]:
+    """Their names and kinds; of a core, whose names are many and short, the name alone."""
+    found = []
+    for each in (view.regions[number] for number in named_regions(view)):
+        style = STYLES[each.kind]
+        text = each.name if each.kind == "core" else f"{each.name} ({style.name.lower()})"
+        ink = "#{:02x}{:02x}{:02x}".format(*style.rgb)
+        found.append(RegionName(text=text, ink=ink, outline=to_outline(each.geometry, grid)))
+    return found
+
+
+def to_outline(geometry: Any, grid: SlideGrid) -> Any:
+    """An outline in input pixels, counted from the corner of the first, as x and y in pixels of a grid."""
+    return shapely.transform(geometry, lambda points: to_layer(points - CENTRE, grid)[:, ::-1])

@@ -25,8 +25,9 @@ KINDS = tuple(STYLES)
 class RegionView:
     """Labels of the regions of one image.
 
-    A label is ``number * len(KINDS) + kind + 1``, with the number of the region in ``regions`` and the index of its
-    kind in ``KINDS``. Where several lie, the smallest is seen.
+    A label is ``place * len(KINDS) + kind + 1``, with the place of the region among all from the largest to the
+    smallest and the index of its kind in ``KINDS``. Where several lie, the smallest is seen; napari draws the line
+    between two in the colour of the higher label, which is that of the smaller region.
 
     Parameters
     ----------
@@ -38,13 +39,13 @@ class RegionView:
 
     def __init__(self, regions: Sequence[OutlinedRegion], grids: Sequence[SlideGrid]) -> None:
         self.regions = tuple(regions)
-        self.labels: Int32Array = np.array(
-            [number * len(KINDS) + KINDS.index(each.kind) + 1 for number, each in enumerate(regions)], np.int32
-        )
-        """(n,) that of each region."""
         geometries = np.array([each.geometry for each in regions], dtype=object)
         self._boxes = shapely.bounds(geometries).reshape(-1, 4).T
         self._order = np.argsort(-shapely.area(geometries), kind="stable")
+        kinds = np.array([KINDS.index(each.kind) for each in self.regions], np.int32)
+        self.labels: Int32Array = np.empty(len(kinds), np.int32)
+        """(n,) that of each region."""
+        self.labels[self._order] = np.arange(len(kinds), dtype=np.int32) * len(KINDS) + kinds[self._order] + 1
         chains = [_chain(each) for each in geometries]
         points = np.concatenate([np.zeros((0, 2)), *chains])
         self._corners = (np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1]))
