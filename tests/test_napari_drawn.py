@@ -48,6 +48,15 @@ def test_an_ellipse_is_a_region_of_its_own_form(desk):
     assert ellipse.bounds == pytest.approx((100.5, 100.5, 500.5, 300.5))
 
 
+def test_an_ellipse_among_several_shapes_is_taken_once(desk):
+    desk.draw_region()
+    desk.layer("Regions").add_rectangles([BOX + 600])
+    desk.layer("Regions").add_ellipses([BOX + 1 / 3])
+    desk.mark_regions("exclude")
+    assert len(regions_of(desk)) == 2
+    assert desk.layer("Regions").features["rule"].tolist() == ["exclude", "exclude"]
+
+
 def test_a_region_that_runs_forth_and_back_can_be_opened_again(desk, out):
     spike = np.array([[0.0, 0], [100, 0], [100, 50], [200, 50], [100, 50], [100, 100], [0, 100]])
     desk.draw_region()
@@ -110,6 +119,34 @@ def test_merging_renamed_cells_in_the_viewer_keeps_their_name(desk):
     desk.edit_selected(EditKind.CLASS, "stroma")
     desk.making.merge()
     assert desk.review.state.now(desk.selection)["cell_class"].tolist() == ["stroma"]
+
+
+@pytest.fixture
+def cut_as_in_napari():
+    """Shapes are cut as in napari itself where the review is a plugin of it: compiled once, for seconds."""
+    from napari.utils.triangulation_backend import TriangulationBackend, set_backend
+
+    before = set_backend(TriangulationBackend.fastest_available)
+    yield
+    set_backend(before)
+
+
+@pytest.mark.usefixtures("cut_as_in_napari")
+def test_shapes_as_napari_itself_cuts_them_are_regions_drawn_moved_and_shown_again(desk, out):
+    loop = np.array([[600.0, 600], [700, 700], [600, 700], [700, 600]])  # crosses itself
+    desk.draw_region()
+    desk.layer("Regions").add_polygons([BOX, loop])
+    desk.layer("Regions").add_ellipses([BOX + 300])
+    desk.mark_regions("exclude")
+    box, loop_region, ellipse = regions_of(desk)
+    assert (box.area, loop_region.area) == (80_000, 5000)
+    assert ellipse.area == pytest.approx(np.pi / 4 * box.area, rel=1e-3)
+    move(desk.layer("Regions"), BOX + 50)
+    desk.open_folder(out)
+    assert len(desk.layer("Regions").data) == 4  # the loop has two parts
+    assert regions_of(desk)[0].bounds == (150.5, 150.5, 550.5, 350.5)
+    starts = np.asarray(desk.layer("Regions")._data_view._mesh.triangles_index)
+    assert (np.diff(starts) > 0).tolist() == [True] * 4  # each was cut into triangles
 
 
 # --- regions that were written ---------------------------------------------------------------------------------------

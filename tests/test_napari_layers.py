@@ -1,5 +1,9 @@
 """What napari shows of results and slides; windows are real, under a virtual screen at least."""
 
+import os
+import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -143,3 +147,38 @@ def test_without_a_screen_or_such_an_image_review_says_so(scored_field, monkeypa
         review_in_viewer(scored_field)
     with pytest.raises(ReviewError, match="no image 'nope' in these results"):  # before any window opens
         review_in_viewer(scored_field, image="nope")
+
+
+def test_the_command_opens_a_window_in_which_a_region_is_drawn_without_compiling(scored_field, tmp_path):
+    program = """
+import sys
+from pathlib import Path
+import napari
+import numpy as np
+from napari.utils.triangulation_backend import get_backend
+from pdl1quant.napari.opening import review_in_viewer
+
+def run():
+    viewer = napari.current_viewer()
+    desk = viewer.window.dock_widgets["pdl1quant review"].desk
+    desk.draw_region()
+    desk.layer("Regions").add_polygons([np.array([[100, 100], [100, 300], [300, 300], [300, 100]])])
+    desk.mark_regions("exclude")
+    print(get_backend(), len(desk.review.regions), desk.review.image.name, desk.is_blind)
+    viewer.close()
+
+napari.run = run
+review_in_viewer(Path(sys.argv[1]), reviewer="A. Reviewer")
+"""
+    out = shutil.copytree(scored_field, tmp_path / "result")
+    env = os.environ | {"NAPARI_CONFIG": str(tmp_path / "settings.yaml")}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program, str(out)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+        env=env,
+    )
+    assert done.stdout == "Pure python 1 rendered_field.png False\n", done.stderr
+    assert done.returncode == 0

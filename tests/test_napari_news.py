@@ -103,7 +103,7 @@ print("closed")
         [sys.executable, "-W", "ignore", "-c", program, str(out)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")

@@ -129,7 +129,7 @@ class Drawing:
             is_new = (layer.features[RULE] == NOT_TAKEN).tolist()
             rings = zip(drawn_rings(layer), is_new, strict=False)
             with self._unheard():
-                layer.remove([k for k, (each, new) in enumerate(rings) if new and np.array_equal(each, ring)])
+                layer.remove([k for k, (each, new) in enumerate(rings) if new and _equal(each, ring)])
 
     @contextmanager
     def _unheard(self) -> Iterator[None]:
@@ -192,6 +192,11 @@ def _same(some: list[Float64Array], others: list[Float64Array]) -> bool:
         shapely.hausdorff_distance(shapely.LinearRing(one), shapely.LinearRing(other)) <= _SAME_PX
         for one, other in zip(some, others, strict=True)
     )
+
+
+def _equal(some: Float64Array, other: Float64Array) -> bool:
+    """Whether rings are the same points: napari keeps them as float32, and an ellipse as a polygon once shown anew."""
+    return some.shape == other.shape and bool(np.abs(some - other).max() <= _SAME_PX)
 
 
 def _set_apart_copies(layer: Any) -> None:

@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import napari
-from napari.utils.triangulation_backend import TriangulationBackend, set_backend
+from napari.utils.triangulation_backend import TriangulationBackend, get_backend, set_backend
 
 from pdl1quant.errors import UsageError
 from pdl1quant.napari.review_widget import ReviewWidget
@@ -47,8 +47,9 @@ def review_in_viewer(
         results.image(image)
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise UsageError("review: there is no screen (DISPLAY is not set); correct in QuPath, then use review-import")
-    set_backend(TriangulationBackend.pure_python)  # the others compile for seconds before the first shape
     viewer = napari.Viewer(title=f"{out.name}: review")
+    if get_backend() is TriangulationBackend.fastest_available:  # the user chose none: it may compile before the first
+        set_backend(TriangulationBackend.pure_python)  # shape, and napari's settings, read with the window, say it
     widget = ReviewWidget(viewer)
     viewer.window.add_dock_widget(widget, name="pdl1quant review", area="right")
     widget.reviewer.setText(reviewer)
