@@ -11,16 +11,9 @@ import numpy as np
 import pandas as pd
 
 from pdl1quant.model import CellClass, Flag
-from pdl1quant.outputs.geojson import cell_id
 from pdl1quant.outputs.palette import counts_as_positive
-from pdl1quant.review.edits import (
-    CHANGES,
-    MAKING,
-    REMOVING,
-    Edit,
-    EditKind,
-    active_ids,
-)
+from pdl1quant.review.cell_ids import CellIds
+from pdl1quant.review.edits import CHANGES, MAKING, REMOVING, Edit, EditKind, active_ids
 from pdl1quant.review.made import made_rows, shared_brown
 from pdl1quant.review.nests import NestsNow
 from pdl1quant.review.regions import CALLED_BACK, IN, OUT, UNSAID
@@ -104,11 +97,8 @@ class CellState:
         """(made,) brown in each of those that lay in no cell of the run: what is made of an added cell shares its."""
         self.n_automated = len(cells)
         self.edits: list[Edit] = []
-        self._image_id = image_id
         self._config, self._pack, self._sides_um = config, pack, sides_um
-        self._row_of: dict[str, int] = {}
-        self._knows_all_ids = False
-        self.made_ids: list[str] = []
+        self._ids = CellIds(image_id, cells["label"].to_numpy())
         self._active: set[str] = set()
         self._rows: dict[str, IntpArray] = {}
         self._made: dict[str, IntpArray] = {}
@@ -151,25 +141,18 @@ class CellState:
         tables = (self.automated, self.made)
         return tuple(np.concatenate([each[name].to_numpy(np.float32) for each in tables]) for name in _DENSITIES)
 
+    @property
+    def made_ids(self) -> Sequence[str]:
+        """Ids of the cells that edits made."""
+        return self._ids.made
+
     def ids_of(self, rows: IntpArray) -> tuple[str, ...]:
         """Ids of rows."""
-        labels, chosen = self.automated["label"].to_numpy(), np.asarray(rows).tolist()
-        names = tuple(
-            cell_id(self._image_id, int(labels[row]))
-            if row < self.n_automated
-            else self.made_ids[row - self.n_automated]
-            for row in chosen
-        )
-        self._row_of.update(zip(names, chosen, strict=True))
-        return names
+        return self._ids.of(rows)
 
     def rows_of(self, ids: Sequence[str]) -> IntpArray:
         """Rows of cells by id; -1 for those that are not of this image."""
-        # A cell that was clicked on has been named already; the ids of a million others would cost seconds.
-        if not self._knows_all_ids and any(name not in self._row_of for name in ids):
-            self.ids_of(np.arange(self.n_automated))
-            self._knows_all_ids = True
-        return np.array([self._row_of.get(name, -1) for name in ids], dtype=np.intp)
+        return self._ids.rows(ids)
 
     @property
     def present(self) -> BoolArray:
@@ -282,9 +265,7 @@ class CellState:
         self.made = pd.concat([self.made, made], ignore_index=True) if len(self.made) else made
         places = made[["x_px", "y_px"]].to_numpy(np.float64)
         self.places_px = np.concatenate([self.places_px, places])
-        ids = [cell.id for edit in edits for cell in edit.made]
-        self._row_of.update((name, row) for row, name in enumerate(ids, start=first))
-        self.made_ids += ids
+        self._ids.append([cell.id for edit in edits for cell in edit.made])
         for edit in edits:
             self._made[edit.id] = np.arange(first, first + len(edit.made))
             first += len(edit.made)
