@@ -115,12 +115,20 @@ def conditions() -> dict[str, dict[str, Any]]:
             table[f"{pattern} {tps}"] = {"pattern": pattern, "tps_pct": tps}
     for tps in (0, 10, 50, 100):
         table[f"{CLEAN} {tps}"] = {"pattern": "both", "tps_pct": tps}
-    swollen = {"stroma_swell": 2.0, "macrophage_swell": 2.0, "macrophage_share": 0.2, "positive_immune_share": 0.5}
-    for tps in (0, 10, 50, 100):
-        table[f"reactive stroma {tps}"] = {"pattern": "both", "tps_pct": tps, "single_cell_share": 0.0, **swollen}
-    dark = {"dab_od": 1.7, "bleed_through": 0.8, "membrane_um": 1.6, "tumour_blue": 0.6}
-    for tps in (10, 50, 100):
-        table[f"dark brown {tps}"] = {"pattern": "both", "tps_pct": tps, **dark}
+    later = {
+        "reactive stroma": {
+            "stroma_swell": 2.0, "macrophage_swell": 2.0, "macrophage_share": 0.2, "positive_immune_share": 0.5,
+            "single_cell_share": 0.0,
+        },
+        "dark brown": {"dab_od": 1.7, "bleed_through": 0.8, "membrane_um": 1.6, "tumour_blue": 0.6},
+        "lung": {
+            "lung_share": 0.5, "pneumocyte_share": 0.5, "free_macrophage_share": 0.7, "bleeding_share": 0.3,
+            "macrophage_swell": 1.5, "positive_immune_share": 0.5, "tumour_share": 0.35,
+        },
+    }  # fmt: skip
+    for name, settings in later.items():
+        for tps in (10, 50, 100) if name == "dark brown" else (0, 10, 50, 100):
+            table[f"{name} {tps}"] = {"pattern": "both", "tps_pct": tps, **settings}
     return table
 
 

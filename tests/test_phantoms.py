@@ -263,6 +263,44 @@ def test_papillae_are_stroma_covered_with_tumour_in_a_free_space():
     assert 0.1 < (phantom.rgb.min(axis=2) > 225).mean() < 0.8
 
 
+LUNG = replace(
+    QUIET, size_px=512, tumour_share=0.0, single_cell_share=0.0, glass_share=0.0, vessel_share=0.0, lung_share=1.0,
+    free_macrophage_share=0.5, lymphocyte_share=0.0, macrophage_share=0.0, plasma_share=0.0, apoptotic_share=0.0,
+)  # fmt: skip
+
+
+def test_lung_is_thin_walls_with_pneumocytes_and_macrophages_in_the_air():
+    phantom = field(LUNG)
+    of = {name: phantom.cells["cell_class"] == name for name in ("tumour", "macrophage", "other", "stroma")}
+    assert not of["tumour"].any()
+    assert min(of[name].sum() for name in ("macrophage", "other", "stroma")) > 20
+    col, row = np.rint(phantom.cells[["x_px", "y_px"]].to_numpy()).astype(int).T
+    is_air = (phantom.rgb.min(axis=2) > 235).astype(np.uint8)
+    assert 0.3 < is_air.mean() < 0.8
+    to_air_um = cv2.distanceTransform(1 - is_air, cv2.DIST_L2, 5)[row, col] * phantom.mpp
+    assert np.quantile(to_air_um[of["other"]], 0.9) < 8
+    macrophages = np.isin(phantom.cell, phantom.cells.loc[of["macrophage"], "label"])
+    edge = macrophages & (depth_um(phantom.cell, 1.0) < 1)
+    assert (cv2.dilate(is_air, np.ones((5, 5), np.uint8)) > 0)[edge].mean() > 0.8
+    dense = field(replace(LUNG, pneumocyte_share=0.9)).cells["cell_class"].value_counts()
+    assert dense["other"] > 1.5 * of["other"].sum()
+
+
+def test_tumour_grows_beside_lung_and_not_in_it():
+    alone, beside = field(LUNG), field(replace(LUNG, lung_share=0.5, tumour_share=0.3))
+    assert beside.n_viable > 30
+    assert (beside.rgb.min(axis=2) > 235).mean() > 0.3 * (alone.rgb.min(axis=2) > 235).mean()
+
+
+def test_air_spaces_that_bleed_hold_red_cells_between_their_cells():
+    plain, bled = field(LUNG), field(replace(LUNG, bleeding_share=1.0))
+    assert np.array_equal(plain.cell, bled.cell)
+    added = bled.od.dab - plain.od.dab
+    assert not added[plain.cell > 0].any()
+    assert 0.04 < added[added > 0].mean() < 0.13
+    assert (added > 0).mean() > 0.1
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -293,7 +331,8 @@ def test_random_settings_render():
 def test_random_settings_differ_in_nearly_everything():
     drawn = [random_settings(np.random.default_rng(seed)) for seed in range(150)]
     fixed = {f.name for f in fields(PhantomSettings) if len({getattr(s, f.name) for s in drawn}) == 1}
-    assert fixed == {"size_px"}
+    lung = {"lung_share", "alveolus_um", "alveolar_wall_um", "pneumocyte_share", "bleeding_share"}  # a theme's alone
+    assert fixed == {"size_px", *lung}
 
 
 # --- the truth rule, on cells drawn by hand ------------------------------------------------------------------------

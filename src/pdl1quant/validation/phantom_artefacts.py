@@ -12,7 +12,7 @@ from pdl1quant.validation.phantom_noise import NEVER, per_cell, smooth_noise, up
 from pdl1quant.validation.phantom_optics import blur
 
 if TYPE_CHECKING:
-    from pdl1quant.model import Float32Array
+    from pdl1quant.model import BoolArray, Float32Array, Int32Array
     from pdl1quant.validation.phantom_settings import PhantomSettings
     from pdl1quant.validation.phantom_shapes import Shapes
     from pdl1quant.validation.phantom_zones import Zones
@@ -34,19 +34,31 @@ def paint_pigment(settings: PhantomSettings, zones: Zones, rng: np.random.Genera
     return np.where(upper_share(where, settings.pigment_share), od, 0).astype(np.float32)
 
 
-def paint_red_cells(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float32Array:
-    """DAB-like OD (H, W) of red cells in vessels: pale tan discs of 6-7 um."""
+def paint_red_cells(
+    settings: PhantomSettings, zones: Zones, rng: np.random.Generator, *, cell: Int32Array
+) -> Float32Array:
+    """DAB-like OD (H, W) of red cells in vessels, and between the cells in air spaces: pale tan discs of 6-7 um."""
+    od = _red_cells(settings, zones.vessel, rng, share=settings.red_cell_share)
+    if settings.bleeding_share <= 0 or not zones.air.any():
+        return od
+    n, spaces = cv2.connectedComponents(zones.air.astype(np.uint8))
+    full = np.concatenate([[False], rng.random(n - 1) < settings.bleeding_share])[spaces]
+    return od + _red_cells(settings, np.asarray(full & (cell == 0)), rng, share=float(rng.uniform(0.3, 1.5)))
+
+
+def _red_cells(settings: PhantomSettings, where: BoolArray, rng: np.random.Generator, *, share: float) -> Float32Array:
+    """They lie anyhow, some over others; ``share`` of the area were they apart."""
     size, mpp = settings.size_px, settings.mpp
     od = np.zeros((size, size), dtype=np.float32)
-    n = round(settings.red_cell_share * float(zones.vessel.mean()) * (size * mpp) ** 2 / 34)
-    rows, cols = np.nonzero(zones.vessel)
+    n = round(share * float(where.mean()) * (size * mpp) ** 2 / 34)
+    rows, cols = np.nonzero(where)
     if n == 0 or not len(rows):
         return od
     for k in rng.integers(0, len(rows), n):
         radius = rng.uniform(2.6, 3.5) / mpp
         shape = ((float(cols[k]), float(rows[k])), (2 * radius, 2 * radius * rng.uniform(0.7, 1)), rng.uniform(0, 180))
         cv2.ellipse(od, shape, float(rng.uniform(0.05, 0.13)), -1)
-    return np.where(zones.vessel, od, 0).astype(np.float32)
+    return np.where(where, od, 0).astype(np.float32)
 
 
 def paint_debris(settings: PhantomSettings, rng: np.random.Generator) -> Float32Array:

@@ -1,6 +1,7 @@
 """What kinds of cell a phantom holds, and how each looks: one table.
 
-A kind is finer than a cell class (`pdl1quant.model.CellClass`): plasma cells and apoptotic bodies are ``other``,
+A kind is finer than a cell class (`pdl1quant.model.CellClass`): plasma cells, apoptotic bodies and pneumocytes are
+``other``,
 endothelium and smooth muscle are ``stroma``. Sizes are typical of routine lung and gastrointestinal sections at 4 um;
 classes overlap in nuclear area on purpose, so that area alone cannot tell them apart.
 """
@@ -34,6 +35,7 @@ class Kind(IntEnum):
     GIANT = 9
     GRANULOCYTE = 10
     GHOST = 11
+    PNEUMOCYTE = 12
 
 
 class Look(NamedTuple):
@@ -79,6 +81,7 @@ KINDS: tuple[Look, ...] = (
     Look(_C.TUMOUR, 8.0, 0.14, 1.0, 0.20, 3.0, 115, 0.25, 0.30, 0.14, 0.12, 0.95, 0.30, 0.24, 0.090),
     Look(_C.OTHER, 3.6, 0.10, 1.0, 0.10, 0.8, 24, 0.20, 0.40, 0.20, 0.10, 1.25, 0.00, 0.10, 0.040),
     Look(_C.OTHER, 5.5, 0.20, 1.0, 0.25, 3.0, 40, 0.35, 0.30, 0.12, 0.20, 0.28, 0.05, 0.25, 0.100),
+    Look(_C.OTHER, 4.4, 0.20, 1.2, 0.20, 1.8, 36, 0.34, 0.22, 0.06, 0.10, 0.80, 0.30, 0.14, 0.070),
 )
 
 CLASS_NAMES: tuple[str, ...] = tuple(str(name) for name in CellClass)

@@ -23,6 +23,8 @@ _MIN_CONTOUR_PX = 12
 _NEST_GROWTH_UM = 12.0
 _SWOLLEN = 1.35
 """Radius of a macrophage in a lumen over that of one in tissue."""
+_PNEUMOCYTE_STEP_UM = 8.5
+"""Distance between pneumocytes side by side."""
 _LOOSE = (0.95, 2.5)
 """Distance between cells in lumina, in cell radii: full, and nearly empty."""
 
@@ -49,17 +51,20 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     """Cell centres by random packing; columnar cells and endothelium come first."""
     mpp, size = settings.mpp, settings.size_px
     column, lining = _column_points(settings, zones, rng), _lining_points(settings, zones, rng)
+    n_vessel, lining = len(lining), np.concatenate([lining, _pneumocyte_points(settings, zones, rng)])
     first = len(column) + len(lining)
     free = rng.uniform(-0.5, size - 0.5, (int((size * mpp) ** 2 / _UM2_PER_CANDIDATE), 2))
     xy = np.concatenate([column, lining[:, :2], free])
     n = len(xy)
     is_column = np.arange(n) < len(column)
     is_lining = ~is_column & (np.arange(n) < first)
+    of_lung = is_lining & (np.arange(n) >= len(column) + n_vessel)
     col, row = np.clip(np.rint(xy).astype(int), 0, size - 1).T
     infiltrate = smooth_noise(rng, size, 50 / mpp)[row, col]
     kind = _kinds(settings, zones, rng, infiltrate, row=row, col=col)
     kind[is_column & ~IS_TUMOUR[kind]] = Kind.TUMOUR
     kind[is_lining] = Kind.ENDOTHELIUM
+    kind[of_lung] = Kind.PNEUMOCYTE
     in_nest = zones.tumour[row, col]
     crowded = IS_TUMOUR[kind] & in_nest
     crowded &= (zones.to_lumen_px[row, col] < (settings.column_um + 4) / mpp) | (zones.depth_px[row, col] < 3 / mpp)
@@ -76,6 +81,7 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     gap[loose] = np.interp(settings.free_macrophage_share, (0, 1), _LOOSE[::-1]) * radius[loose]
     gap[is_column] = 0.36 * settings.column_width_um * (1 - 0.35 * settings.stratification) / mpp
     gap[is_lining] = 2.0 / mpp
+    gap[of_lung] = 2.6 / mpp
     chosen = _pack(xy, gap, keep, rng, first=first)
     angle = _angles(settings, zones, rng, kind, row=row, col=col)
     angle[is_column] = np.arctan2(*-_at(zones.from_lumen[::-1], row[is_column], col[is_column]))
@@ -103,7 +109,8 @@ def _loose_in_lumina(
     """Which candidates (n,) float in a lumen, in heaps and away from its wall."""
     if settings.free_macrophage_share <= 0:
         return np.zeros(len(row), dtype=bool)
-    away_um = cv2.distanceTransform(zones.lumen.astype(np.uint8), cv2.DIST_L2, 3)[row, col] * settings.mpp
+    spaces = (zones.lumen | zones.air).astype(np.uint8)
+    away_um = cv2.distanceTransform(spaces, cv2.DIST_L2, 3)[row, col] * settings.mpp
     heaps = smooth_noise(rng, settings.size_px, 40 / settings.mpp)[row, col]
     return np.asarray((away_um > rng.uniform(2, 7, len(row))) & (heaps > 1.5 - 2.5 * settings.free_macrophage_share))
 
@@ -119,6 +126,18 @@ def _column_points(settings: PhantomSettings, zones: Zones, rng: np.random.Gener
 def _lining_points(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float64Array:
     """Points (n, 3: x, y, direction) around vessels."""
     return _along_contours(zones.vessel, 13 / settings.mpp, rng)
+
+
+def _pneumocyte_points(settings: PhantomSettings, zones: Zones, rng: np.random.Generator) -> Float64Array:
+    """Points (n, 3: x, y, direction) along the walls of air spaces."""
+    if not zones.air.any():
+        return np.empty((0, 3))
+    deep_px = max(round(1.0 / settings.mpp), 1)
+    lined = cv2.dilate(zones.air.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=deep_px) > 0
+    points = _along_contours(np.asarray(lined), _PNEUMOCYTE_STEP_UM / settings.mpp, rng)
+    crowded = settings.pneumocyte_share * np.exp(smooth_noise(rng, settings.size_px, 60 / settings.mpp))
+    col, row = points[:, :2].astype(int).T
+    return np.asarray(points[rng.random(len(points)) < crowded[row, col]])
 
 
 def _along_contours(mask: BoolArray, step: float, rng: np.random.Generator) -> Float64Array:

@@ -23,6 +23,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "edge_dab_od": (0, 0.08),
     "nest_um": (10, 1000),
     "septum_um": (0, 100),
+    "alveolus_um": (20, 400),
+    "alveolar_wall_um": (2, 60),
     "column_um": (8, 60),
     "column_width_um": (4, 30),
     "tumour_cell_um": (6, 40),
@@ -138,6 +140,14 @@ class PhantomSettings:
     """Area of empty glass."""
     fat_share: float = 0.0
     """Area of fat cells: large, round and empty."""
+    lung_share: float = 0.0
+    """Area of lung outside nests: air spaces with thin walls between them, lined with pneumocytes."""
+    alveolus_um: float = 110.0
+    """Width of the air spaces."""
+    alveolar_wall_um: float = 9.0
+    """Thickness of the walls between them."""
+    pneumocyte_share: float = 0.3
+    """How densely pneumocytes line air spaces: 1 side by side."""
     necrosis_share: float = 0.0
     """Share of the tumour area that is dead."""
     vessel_share: float = 0.01
@@ -193,13 +203,15 @@ class PhantomSettings:
     intraepithelial_share: float = 0.06
     """Share of the cells inside nests that are immune cells."""
     free_macrophage_share: float = 0.0
-    """How full of loose, swollen macrophages the lumina are: 1 as full as they get."""
+    """How full of loose, swollen macrophages lumina and air spaces are: 1 as full as they get."""
     single_cell_share: float = 0.01
     """Share of the cells outside nests that are tumour cells."""
     apoptotic_share: float = 0.01
     """Share of the cells that are apoptotic bodies."""
     red_cell_share: float = 0.3
     """Area of red cells within vessels."""
+    bleeding_share: float = 0.0
+    """Share of the air spaces that red cells fill."""
 
     pigment_share: float = 0.0
     """Area of neutral black pigment (anthracosis)."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from pdl1quant.model import BoolArray, Float32Array
     from pdl1quant.validation.phantom_settings import PhantomSettings
 
+_DUCT_SHARE = 0.25
+"""So many air spaces are ducts: open to those beside them that are, too."""
 _FROND_CORE = 0.35
 """So much of the wanted tumour area is the stroma of its fronds, where it is papillary."""
 
@@ -22,9 +24,10 @@ _FROND_CORE = 0.35
 class Zones:
     """What grows where, each (H, W) bool and disjoint: ``glass``, ``stroma``, ``tumour``, ``lumen``, ``vessel``.
 
-    ``necrosis`` is the dead part of ``tumour``. ``depth_px`` is the distance from the edge of the tumour,
-    ``to_lumen_px`` that from the nearest lumen (infinite without any). ``across_nest``
-    and ``from_lumen`` (2, H // 4, W // 4) are unit vectors (x, y) away from the nest's edge and from the lumen.
+    ``air`` are the parts of ``glass`` that are air spaces of lung, ``necrosis`` is the dead part of ``tumour``.
+    ``depth_px`` is the distance from the edge of the tumour, ``to_lumen_px`` that from the nearest lumen (infinite
+    without any). ``across_nest`` and ``from_lumen`` (2, H // 4, W // 4) are unit vectors (x, y) away from the nest's
+    edge and from the lumen.
     """
 
     glass: BoolArray
@@ -32,6 +35,7 @@ class Zones:
     tumour: BoolArray
     lumen: BoolArray
     vessel: BoolArray
+    air: BoolArray
     necrosis: BoolArray
     depth_px: Float32Array
     to_lumen_px: Float32Array
@@ -53,7 +57,9 @@ def draw_zones(settings: PhantomSettings, rng: np.random.Generator) -> Zones:
     glass |= _fat(settings, rng)
     nests = smooth_noise(rng, size, settings.nest_um / mpp) + 0.25 * smooth_noise(rng, size, settings.nest_um / 4 / mpp)
     nests += 0.06 * smooth_noise(rng, size, 5 / mpp)
-    nests[glass | _septa(settings, rng)] = NEVER
+    lung, air = _lung(settings, rng)
+    glass |= air
+    nests[glass | lung | _septa(settings, rng)] = NEVER
     tumour = upper_share(nests, settings.tumour_share * (_FROND_CORE if settings.papillary else 1.0))
     papillae = _papillae(settings, tumour, rng) & ~glass if settings.papillary else None
     tumour = tumour if papillae is None else papillae & ~tumour
@@ -74,12 +80,37 @@ def draw_zones(settings: PhantomSettings, rng: np.random.Generator) -> Zones:
         tumour=tumour,
         lumen=lumen,
         vessel=vessel,
+        air=air,
         necrosis=dead & tumour & ~lumen,
         depth_px=np.minimum(depth, to_lumen),
         to_lumen_px=to_lumen,
         across_nest=_gradient(depth, 6 / mpp),
         from_lumen=_gradient(np.minimum(to_lumen, 1e4), 3 / mpp),
     )
+
+
+def _lung(settings: PhantomSettings, rng: np.random.Generator) -> tuple[BoolArray, BoolArray]:
+    """Where lung lies, and its air spaces: rounded cells around random points; some walls are open or end freely."""
+    size, mpp = settings.size_px, settings.mpp
+    nowhere = np.zeros((size, size), dtype=bool)
+    if settings.lung_share <= 0:
+        return nowhere, nowhere
+    where = smooth_noise(rng, size, 160 / mpp) + 0.1 * smooth_noise(rng, size, 12 / mpp)
+    lung = upper_share(where, settings.lung_share)
+    width = settings.alveolus_um / mpp
+    n = max(4, round((size / width + 2) ** 2))
+    middles = np.ones((size, size), dtype=np.uint8)
+    middles[tuple(rng.integers(0, size, (2, n)))] = 0
+    _, nearest = cv2.distanceTransformWithLabels(middles, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    joined = np.arange(int(nearest.max()) + 1)
+    joined[rng.random(len(joined)) < _DUCT_SHARE] = 0
+    label = joined[nearest].astype(np.float32)
+    edge = cv2.morphologyEx(label, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    edge &= smooth_noise(rng, size, 40 / mpp) < 1.2
+    away_um = cv2.distanceTransform((~edge).astype(np.uint8), cv2.DIST_L2, 5) * mpp
+    thick = settings.alveolar_wall_um * np.exp(0.35 * smooth_noise(rng, size, 30 / mpp))
+    soft = cv2.GaussianBlur((away_um > thick / 2).astype(np.float32), (0, 0), 4 / mpp) > 0.5
+    return lung, lung & soft
 
 
 def _papillae(settings: PhantomSettings, cores: BoolArray, rng: np.random.Generator) -> BoolArray:

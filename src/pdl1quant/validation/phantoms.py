@@ -111,7 +111,7 @@ def render_phantom(settings: PhantomSettings, *, seed: int) -> Phantom:
     dab = paint_dab(settings, shapes, zones, stain, rng)
     haematoxylin = paint_haematoxylin(settings, shapes, zones, rng)
     cells = judge_cells(shapes, dab, mpp=settings.mpp, state=state)
-    dab = dab + paint_red_cells(settings, zones, rng) + paint_brown_shadows(settings, zones, rng)
+    dab = dab + paint_red_cells(settings, zones, rng, cell=shapes.cell) + paint_brown_shadows(settings, zones, rng)
     half = np.float32(0.5) * debris
     mixed = compose(settings, blue=haematoxylin, brown=dab + half, black=pigment + half)
     blurred = np.maximum(defocus, cell_defocus(settings, shapes, rng))
