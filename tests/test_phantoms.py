@@ -292,6 +292,13 @@ def test_tumour_grows_beside_lung_and_not_in_it():
     assert (beside.rgb.min(axis=2) > 235).mean() > 0.3 * (alone.rgb.min(axis=2) > 235).mean()
 
 
+def test_lepidic_tumour_lines_the_air_in_place_of_pneumocytes():
+    phantom = field(replace(LUNG, lepidic=True, pneumocyte_share=1.0, tps_pct=50.0))
+    assert phantom.n_viable > 100
+    assert not (phantom.cells["cell_class"] == "other").any()
+    assert phantom.tps_pct == pytest.approx(50, abs=2)
+
+
 def test_air_spaces_that_bleed_hold_red_cells_between_their_cells():
     plain, bled = field(LUNG), field(replace(LUNG, bleeding_share=1.0))
     assert np.array_equal(plain.cell, bled.cell)
@@ -331,7 +338,7 @@ def test_random_settings_render():
 def test_random_settings_differ_in_nearly_everything():
     drawn = [random_settings(np.random.default_rng(seed)) for seed in range(150)]
     fixed = {f.name for f in fields(PhantomSettings) if len({getattr(s, f.name) for s in drawn}) == 1}
-    lung = {"lung_share", "alveolus_um", "alveolar_wall_um", "pneumocyte_share", "bleeding_share"}  # a theme's alone
+    lung = {"lung_share", "alveolus_um", "alveolar_wall_um", "pneumocyte_share", "lepidic", "bleeding_share"}  # a theme
     assert fixed == {"size_px", *lung}
 
 

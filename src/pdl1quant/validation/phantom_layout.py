@@ -64,7 +64,10 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     kind = _kinds(settings, zones, rng, infiltrate, row=row, col=col)
     kind[is_column & ~IS_TUMOUR[kind]] = Kind.TUMOUR
     kind[is_lining] = Kind.ENDOTHELIUM
-    kind[of_lung] = Kind.PNEUMOCYTE
+    if settings.lepidic:
+        kind[of_lung & ~IS_TUMOUR[kind]] = Kind.TUMOUR
+    else:
+        kind[of_lung] = Kind.PNEUMOCYTE
     in_nest = zones.tumour[row, col]
     crowded = IS_TUMOUR[kind] & in_nest
     crowded &= (zones.to_lumen_px[row, col] < (settings.column_um + 4) / mpp) | (zones.depth_px[row, col] < 3 / mpp)
@@ -81,7 +84,7 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     gap[loose] = np.interp(settings.free_macrophage_share, (0, 1), _LOOSE[::-1]) * radius[loose]
     gap[is_column] = 0.36 * settings.column_width_um * (1 - 0.35 * settings.stratification) / mpp
     gap[is_lining] = 2.0 / mpp
-    gap[of_lung] = 2.6 / mpp
+    gap[of_lung] = (0.3 * settings.tumour_cell_um if settings.lepidic else 2.6) / mpp
     chosen = _pack(xy, gap, keep, rng, first=first)
     angle = _angles(settings, zones, rng, kind, row=row, col=col)
     angle[is_column] = np.arctan2(*-_at(zones.from_lumen[::-1], row[is_column], col[is_column]))
@@ -134,7 +137,8 @@ def _pneumocyte_points(settings: PhantomSettings, zones: Zones, rng: np.random.G
         return np.empty((0, 3))
     deep_px = max(round(1.0 / settings.mpp), 1)
     lined = cv2.dilate(zones.air.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=deep_px) > 0
-    points = _along_contours(np.asarray(lined), _PNEUMOCYTE_STEP_UM / settings.mpp, rng)
+    step_um = 0.75 * settings.tumour_cell_um if settings.lepidic else _PNEUMOCYTE_STEP_UM
+    points = _along_contours(np.asarray(lined), step_um / settings.mpp, rng)
     crowded = settings.pneumocyte_share * np.exp(smooth_noise(rng, settings.size_px, 60 / settings.mpp))
     col, row = points[:, :2].astype(int).T
     return np.asarray(points[rng.random(len(points)) < crowded[row, col]])

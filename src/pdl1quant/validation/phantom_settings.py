@@ -148,6 +148,8 @@ class PhantomSettings:
     """Thickness of the walls between them."""
     pneumocyte_share: float = 0.3
     """How densely pneumocytes line air spaces: 1 side by side."""
+    lepidic: bool = False
+    """Tumour cells line the air spaces in place of pneumocytes."""
     necrosis_share: float = 0.0
     """Share of the tumour area that is dead."""
     vessel_share: float = 0.01
