@@ -36,10 +36,12 @@ DATA = "Fields rendered by pdl1quant.validation.phantoms alone; no image of a pa
 LIMITS = (
     "Research use only. Measured on rendered fields and on Ki-67 fields, which stand in for PD-L1: that is no clinical "
     "accuracy, and no class label of real tissue was at hand. Thresholds after the network were set on those Ki-67 "
-    "fields, its leans on regions of real tissue drawn by eye, its share of the weights that it started from on both: "
-    "their figures flatter."
+    "fields, its leans on them and on regions of real tissue drawn by eye, and of several ways to train it one was "
+    "chosen on both: their figures flatter."
 )
 CLASSES = ("tumour", "lymphocyte", "macrophage", "stroma", "other")
+NUCLEUS = "nucleus"
+"""Names the logit of a nucleus among leans."""
 REACH_PX = 192
 """Sum of what each layer sees; the test of the networks measures it."""
 CONTEXT_PX = 128
@@ -52,12 +54,16 @@ def export_onnx(network: CellNet, path: Path, *, temperature: float, lean: Mappi
     """Write the network with its scaling and its last activations, for any number of rows and columns.
 
     ``temperature`` divides the class logits: it is fitted so that the mean scores of nuclei are calibrated. ``lean`` is
-    added to those of some classes before: themes show cells in other shares than tissue does.
+    added to those of some classes before: themes show cells in other shares than tissue does. That of `NUCLEUS` is
+    added to the logit of a nucleus.
     """
     network = copy.deepcopy(network)
     with torch.no_grad():
         for name, more in lean.items():
-            network.cells.bias[2 + CLASSES.index(name)] += more
+            if name == NUCLEUS:
+                network.nuclei.bias[:4] += more
+            else:
+                network.cells.bias[2 + CLASSES.index(name)] += more
     partial = path.with_suffix(".part")
     torch.onnx.export(
         Shipped(network.eval(), temperature=temperature),
@@ -166,8 +172,8 @@ def _rendered(folder: Path, config: dict[str, Any]) -> list[Path]:
 
 def _lean(text: str) -> tuple[str, float]:
     name, _, more = text.partition("=")
-    if name not in CLASSES:
-        raise argparse.ArgumentTypeError(f"{text}: write CLASS=X, for example tumour=0.25")
+    if name not in {*CLASSES, NUCLEUS}:
+        raise argparse.ArgumentTypeError(f"{text}: write CLASS=X, for example tumour=0.25, or {NUCLEUS}=X")
     return name, float(more)
 
 
@@ -182,7 +188,12 @@ if __name__ == "__main__":
     )
     parser.add_argument("--temperature", type=float, default=1.0, help="divides the class logits; see measure.py")
     parser.add_argument(
-        "--lean", type=_lean, action="append", default=[], metavar="CLASS=X", help="added to the logit of a class"
+        "--lean",
+        type=_lean,
+        action="append",
+        default=[],
+        metavar="CLASS=X",
+        help="added to the logit of a class, or of a nucleus",
     )
     parser.add_argument(
         "--integers",
@@ -192,6 +203,7 @@ if __name__ == "__main__":
     )
     options = parser.parse_args()
     settings = tomllib.loads((HERE / "config.toml").read_text(encoding="utf-8"))
+    options.output = options.output.resolve()
     options.output.mkdir(parents=True, exist_ok=True)
     if options.integers:
         about = export_integers(options.integers, options.output, options.work, settings)

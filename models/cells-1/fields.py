@@ -321,6 +321,34 @@ def strewn(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings
     )
 
 
+def lung(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
+    """Lung beside tumour or alone: thin walls, pneumocytes, macrophages and red cells in the air spaces.
+
+    In some fields tumour grows along the walls in place of pneumocytes: what tells is how large and crowded cells are.
+    """
+    lepidic, cell_um = bool(rng.random() < 0.3), float(rng.uniform(11, 18))
+    return dataclasses.replace(
+        tissue,
+        lung_share=float(rng.uniform(0.3, 1.0)),
+        alveolus_um=float(rng.uniform(40, 200)),
+        alveolar_wall_um=float(rng.uniform(4, 25)),
+        lepidic=lepidic,
+        pneumocyte_share=float(rng.uniform(0.6, 1.0) if lepidic else rng.uniform(0.05, 0.8)),
+        tumour_cell_um=cell_um if lepidic else tissue.tumour_cell_um,
+        tumour_nucleus_um2=float(min(rng.uniform(45, 110), 0.5 * cell_um**2) if lepidic else tissue.tumour_nucleus_um2),
+        free_macrophage_share=float(rng.choice([0.0, rng.uniform(0.1, 1.0)], p=[0.3, 0.7])),
+        bleeding_share=float(rng.choice([0.0, rng.uniform(0.0, 1.0)], p=[0.6, 0.4])),
+        tumour_share=float(rng.choice([0.0, rng.uniform(0.0, 0.5)], p=[0.4, 0.6])),
+        single_cell_share=0.0,
+        papillary=False,
+        glass_share=0.0,
+        fat_share=0.0,
+        macrophage_swell=float(rng.uniform(0.8, 2.2)),
+        positive_immune_share=float(rng.choice([0.0, rng.uniform(0.0, 1.0)], p=[0.3, 0.7])),
+        stroma_spacing=float(rng.uniform(1.0, 1.8)),
+    )
+
+
 def dying(tissue: PhantomSettings, rng: np.random.Generator) -> PhantomSettings:
     """The same tissue, in some fields with many apoptotic bodies."""
     return dataclasses.replace(
@@ -360,6 +388,7 @@ THEMES = {
         reactive,
         sheets,
         strewn,
+        lung,
     )
 }
 """What some of the fields show; their shares are in the configuration, by these names."""

@@ -11,6 +11,7 @@ rendered; writes ``log.csv`` and checkpoints to DIR, and at the end ``weights.pt
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import itertools
 import math
@@ -24,50 +25,18 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 
 from augment import draw_batch
-from fields import BACKGROUND, IGNORED, fill_pool
+from fields import fill_pool
+from losses import kept, losses
 from network import CellNet, scaled
 from warm import load_exported
 
 HERE = Path(__file__).parent
 WORK = HERE.parents[1] / "build" / HERE.name
-CLASS_WEIGHTS = (1.0, 1.0, 2.0, 1.0, 1.5)
-"""Macrophages and the others are rare."""
 AVERAGE_EVERY = 4
 LOG_EVERY = 20
 BATCHES_AHEAD = 6
-
-
-def losses(nuclei: torch.Tensor, cells: torch.Tensor, batch: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The parts of the loss; ``batch`` (N, H, W, 6) uint8 as `fields` makes it."""
-    depth, extent, code = (batch[..., k] for k in (3, 4, 5))
-    inside, known = (depth > 0).float(), (code != IGNORED).float()
-    found, share = nuclei[:, 0], torch.sigmoid(nuclei[:, 1])
-    probability = torch.sigmoid(found) * known
-    around = functional.max_pool2d(inside[:, None], 5, stride=1, padding=2)[:, 0]  # gaps between crowded nuclei, rims
-    crossing = functional.binary_cross_entropy_with_logits(found, inside, weight=known * (1 + around - inside))
-    overlap = 2 * (probability * inside).sum() + 1
-    dice = 1 - overlap / (probability.sum() + (inside * known).sum() + 1)
-    weight = inside * known
-    away = functional.smooth_l1_loss(share, depth.float() / 255, reduction="none", beta=0.1)
-    half = functional.avg_pool2d(torch.stack([(extent > 0).float(), extent.float() / 255, known], 1), 2)
-    border = functional.smooth_l1_loss(torch.sigmoid(cells[:, 1]), half[:, 1], reduction="none", beta=0.1)
-    whole = functional.binary_cross_entropy_with_logits(cells[:, 0], half[:, 0], weight=half[:, 2])
-    target = code[:, ::2, ::2].long()
-    target = torch.where(target >= BACKGROUND, -1, target)
-    kind = functional.cross_entropy(
-        cells[:, 2:], target, weight=torch.tensor(CLASS_WEIGHTS), ignore_index=-1, label_smoothing=0.02
-    )
-    return {
-        "nucleus": crossing,
-        "dice": dice,
-        "depth": 4 * (away * weight).sum() / (weight.sum() + 1),
-        "cell": 0.5 * whole,
-        "border": 2 * (border * half[:, 0]).sum() / (half[:, 0].sum() + 1),
-        "class": 0.8 * torch.nan_to_num(kind),
-    }
 
 
 class Run:
@@ -95,12 +64,22 @@ class Run:
             self.average.load_state_dict(saved["average"])
             self.optimiser.load_state_dict(saved["optimiser"])
             self.step, self.minutes, self.start = saved["step"], saved["minutes"], saved["start"]
+        self.first = self._first()
 
     def start_from(self, path: Path, batch: torch.Tensor) -> None:
         """Take the weights of an exported network; ``batch`` (N, H, W, 6) are rendered fields to fit its norms to."""
         load_exported(self.network, path, as_input(batch))
         self.average.load_state_dict(self.network.state_dict())
         self.start = {name: value.clone() for name, value in self.average.state_dict().items()}
+        self.first = self._first()
+
+    def _first(self) -> CellNet | None:
+        """The network as it started, where the run is to keep what that says."""
+        if not self.start or self.config["training"]["truth_share"] == 1:
+            return None
+        first = copy.deepcopy(self.average)
+        first.load_state_dict(self.start)
+        return first.eval()
 
     def save(self) -> None:
         """Write the checkpoint beside and rename it into place."""
@@ -130,7 +109,12 @@ class Run:
             group["lr"] = rate
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=settings["bfloat16"]):
             nuclei, cells = self.network(rgb)
+            said = None if self.first is None else self._said(rgb)
         parts = losses(nuclei.float(), cells.float(), batch)
+        if said is not None:
+            share = settings["truth_share"]
+            parts = {name: part if name == "class" else share * part for name, part in parts.items()}
+            parts |= kept(nuclei.float(), cells.float(), said, batch)
         self.optimiser.zero_grad(set_to_none=True)
         sum(parts.values()).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -139,6 +123,13 @@ class Run:
         if self.step % AVERAGE_EVERY == 0:
             self._take_average(min(settings["average_decay"], self.step / (self.step + 10)) ** AVERAGE_EVERY)
         return {name: float(value.detach()) for name, value in parts.items()}
+
+    @torch.no_grad()
+    def _said(self, rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the network said of a batch when the run started."""
+        assert self.first is not None
+        nuclei, cells = self.first(rgb)
+        return nuclei.float(), cells.float()
 
     def _take_average(self, keep: float) -> None:
         with torch.no_grad():

@@ -1,6 +1,6 @@
 """Go on from weights that were exported: batch norms are in the convolutions then, and are taken apart again.
 
-What the export added to classes, the leans on the card beside the file, is taken off.
+What the export added to logits, the leans on the card beside the file, is taken off.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def load_exported(network: CellNet, path: Path, rgb: torch.Tensor) -> None:
     with torch.no_grad():
         for number, name in enumerate(card["classes"]):
             network.cells.bias[2 + number] -= card["training"].get(f"lean_{name}", 0.0)
+        network.nuclei.bias[:4] -= card["training"].get("lean_nucleus", 0.0)
 
 
 def _fit(norm: nn.BatchNorm2d, length: torch.Tensor, bias: torch.Tensor):  # noqa: ANN202

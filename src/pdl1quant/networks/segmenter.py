@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     )
     from pdl1quant.networks.maps import ClassScores, Maps
 
-MIN_PEAK = 0.4
+MIN_PEAK = 0.37
 """Depth times probability that the top of a nucleus reaches; lower hills are doubts, not nuclei."""
-MAX_SADDLE = 0.65
+MAX_SADDLE = 0.67
 """Between two nuclei the height falls below this share of the lower top; real tissue needs less than rendered."""
 RIM_UM = 0.5
 """Nuclei are widened by this: the network stops where the blurred rim is half-way, people draw around it."""
