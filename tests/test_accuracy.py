@@ -68,6 +68,15 @@ def test_nearly_every_nucleus_is_found_once():
     assert np.mean(scores) >= 0.95
 
 
+def test_lung_beside_tumour_is_hardly_taken_for_it():
+    """Where pneumocytes are, a network that knows no lung counts a third more tumour cells than there are."""
+    lung = {"lung_share": 0.5, "pneumocyte_share": 0.5, "free_macrophage_share": 0.7, "positive_immune_share": 0.5}
+    phantom = render_phantom(PhantomSettings(size_px=SIZE_PX, tumour_share=0.35, tps_pct=90, **lung), seed=700_001)
+    result = score_image(phantom.rgb, phantom.mpp)
+    assert result.counts.n_tumour < 1.15 * phantom.n_viable
+    assert abs(result.score.tps - phantom.tps_pct) <= 8.0
+
+
 def test_the_interval_holds_the_truth_where_both_kinds_are_seen():
     """At 0 and 100 % one cell that is named wrongly moves the interval off the truth; it covers no such doubt."""
     both = [scored(condition) for condition in CONDITIONS if 0 < CONDITIONS[condition]["tps_pct"] < 100]
