@@ -59,7 +59,8 @@ def out(request, tmp_path_factory):
     for name, seed, tps_pct in (("in/case/a", 1, 40), ("in/case/b", 2, 70), ("controls/n", 3, 0)):
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        settings = PhantomSettings(size_px=SIZE_PX, tps_pct=tps_pct, positive_immune_share=0.5, dab_spread=0.5)
+        spread = {"positive_immune_share": 0.5, "dab_spread": 0.5}  # positive cells of all three grades
+        settings = PhantomSettings(size_px=SIZE_PX, tps_pct=tps_pct, **spread)
         PillowImage.fromarray(render_phantom(settings, seed=seed).rgb).save(path)
     (folder / "rois" / "case").mkdir(parents=True)
     draw(folder / "rois" / "case" / "a.geojson", *HALVES)

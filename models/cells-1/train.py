@@ -75,7 +75,7 @@ class Run:
 
     def _first(self) -> CellNet | None:
         """The network as it started, where the run is to keep what that says."""
-        if not self.start or self.config["training"]["truth_share"] == 1:
+        if not self.start or self.config["training"]["truth_weight"] == 1:
             return None
         first = copy.deepcopy(self.average)
         first.load_state_dict(self.start)
@@ -112,8 +112,8 @@ class Run:
             said = None if self.first is None else self._said(rgb)
         parts = losses(nuclei.float(), cells.float(), batch)
         if said is not None:
-            share = settings["truth_share"]
-            parts = {name: part if name == "class" else share * part for name, part in parts.items()}
+            weight = settings["truth_weight"]
+            parts = {name: part if name == "class" else weight * part for name, part in parts.items()}
             parts |= kept(nuclei.float(), cells.float(), said, batch)
         self.optimiser.zero_grad(set_to_none=True)
         sum(parts.values()).backward()

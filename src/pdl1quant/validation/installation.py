@@ -32,8 +32,8 @@ SIZE_PX = 1024
 FIRST_SEED = 1_200_000
 """Far from the seeds of ``models/`` and ``benchmarks/``; nothing was chosen on these fields."""
 LOW_PCT, MAX_ERROR_LOW, MAX_ERROR = 5.0, 1.0, 3.0
-"""Up to this true TPS, and above it, how far the measured one may lie off the truth, in points. Working values: of 55
-conditions (docs/accuracy.md), three such fields each, the worst is 2.5 off."""
+"""Up to this true TPS, and above it, how far the measured one may lie off the truth, in points. Working values: of 59
+conditions (docs/accuracy.md), three such fields each, the worst is 2.3 off, but for lung where all tumour is brown."""
 MAX_DRIFT = 0.5
 """How far it may lie off that of the release, in points: other processors may round otherwise."""
 RELEASED = "released.toml"

@@ -1,9 +1,8 @@
 """What kinds of cell a phantom holds, and how each looks: one table.
 
 A kind is finer than a cell class (`pdl1quant.model.CellClass`): plasma cells, apoptotic bodies and pneumocytes are
-``other``,
-endothelium and smooth muscle are ``stroma``. Sizes are typical of routine lung and gastrointestinal sections at 4 um;
-classes overlap in nuclear area on purpose, so that area alone cannot tell them apart.
+``other``, endothelium and smooth muscle are ``stroma``. Sizes are typical of routine lung and gastrointestinal sections
+at 4 um; classes overlap in nuclear area on purpose, so that area alone cannot tell them apart.
 """
 
 from __future__ import annotations

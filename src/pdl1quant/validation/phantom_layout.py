@@ -141,7 +141,7 @@ def _pneumocyte_points(settings: PhantomSettings, zones: Zones, rng: np.random.G
     points = _along_contours(np.asarray(lined), step_um / settings.mpp, rng)
     crowded = settings.pneumocyte_share * np.exp(smooth_noise(rng, settings.size_px, 60 / settings.mpp))
     col, row = points[:, :2].astype(int).T
-    return np.asarray(points[rng.random(len(points)) < crowded[row, col]])
+    return np.asarray(points[(rng.random(len(points)) < crowded[row, col]) & ~zones.glass[row, col]])
 
 
 def _along_contours(mask: BoolArray, step: float, rng: np.random.Generator) -> Float64Array:

@@ -24,7 +24,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "nest_um": (10, 1000),
     "septum_um": (0, 100),
     "alveolus_um": (20, 400),
-    "alveolar_wall_um": (2, 60),
+    "alveolar_wall_um": (4, 60),
     "column_um": (8, 60),
     "column_width_um": (4, 30),
     "tumour_cell_um": (6, 40),
@@ -141,15 +141,15 @@ class PhantomSettings:
     fat_share: float = 0.0
     """Area of fat cells: large, round and empty."""
     lung_share: float = 0.0
-    """Area of lung outside nests: air spaces with thin walls between them, lined with pneumocytes."""
+    """Area of lung, in which no nests grow: air spaces with thin walls between them, lined with pneumocytes."""
     alveolus_um: float = 110.0
     """Width of the air spaces."""
     alveolar_wall_um: float = 9.0
-    """Thickness of the walls between them."""
+    """Thickness of the walls between them; below some 6 um most are torn away."""
     pneumocyte_share: float = 0.3
-    """How densely pneumocytes line air spaces: 1 side by side."""
+    """How densely pneumocytes (tumour cells if ``lepidic``) line air spaces: 1 side by side."""
     lepidic: bool = False
-    """Tumour cells line the air spaces in place of pneumocytes."""
+    """Tumour cells line the air spaces in place of pneumocytes, beyond ``tumour_share``."""
     necrosis_share: float = 0.0
     """Share of the tumour area that is dead."""
     vessel_share: float = 0.01

@@ -64,7 +64,7 @@ def draw_zones(settings: PhantomSettings, rng: np.random.Generator) -> Zones:
     papillae = _papillae(settings, tumour, rng) & ~glass if settings.papillary else None
     tumour = tumour if papillae is None else papillae & ~tumour
     depth = np.asarray(cv2.distanceTransform(tumour.astype(np.uint8), cv2.DIST_L2, 5), dtype=np.float32)
-    lumen = _lumina(settings, tumour, depth, rng) if papillae is None else ~(papillae | glass)
+    lumen = _lumina(settings, tumour, depth, rng) if papillae is None else ~(papillae | glass | lung)
     to_lumen = np.full(depth.shape, np.inf, dtype=np.float32)
     if lumen.any():
         to_lumen = np.asarray(cv2.distanceTransform((~lumen).astype(np.uint8), cv2.DIST_L2, 5), dtype=np.float32)
