@@ -27,7 +27,7 @@ CHROMIUM = "/usr/bin/chromium"
 WIDTH_PX, HEIGHT_PX = 1280, 1160
 MAX_WIDTH_PX = 1000
 N_COLOURS = 256
-FIELD, N_CORRECTED, ZOOM = "membrane_30", 3, 4.5
+FIELD, N_CORRECTED, ZOOM = "membrane_30", 6, 4.5
 
 
 def photograph_report(demo: Path) -> Image.Image:
