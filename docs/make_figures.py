@@ -1,6 +1,6 @@
 """Draw the figures of the pages from rendered cells with the code that scores: ``python docs/make_figures.py``.
 
-Each shows the tissue on the left and, on the right, what the stages made of the same pixels.
+Those of single cells show the tissue on the left and, on the right, what the stages made of the same pixels.
 """
 
 # ruff: noqa: INP001 (a script, no package)
@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from make_pictures import save_shrunk
 from PIL import Image, ImageDraw, ImageFont
 
 from pdl1quant import naming
 from pdl1quant.assays import load_pack
 from pdl1quant.config import Config
 from pdl1quant.model import EXCLUDING_FLAGS, MEMBRANE_SECTORS, Flag, Tile
-from pdl1quant.pipeline import estimate_case, find_cells, sample_image
+from pdl1quant.outputs.captions import Caption, score_text
+from pdl1quant.outputs.overlays import draw_overlay
+from pdl1quant.pipeline import estimate_case, find_cells, sample_image, score_image
 from pdl1quant.stages import positivity, quality, stains
 from pdl1quant.validation.phantoms import PhantomSettings, render_phantom
 
@@ -38,6 +41,11 @@ CYTOPLASM = (247, 225, 58)
 MIN_LEFT_OUT_SECTORS = 4
 MIN_CYTOPLASM_UM2 = 60
 FOLDER = Path(__file__).parent / "images"
+LUNG = PhantomSettings(
+    size_px=720, tps_pct=50, tumour_share=0.35, lung_share=0.5, pneumocyte_share=0.5, free_macrophage_share=0.7,
+    macrophage_swell=1.5, positive_immune_share=0.5, bleeding_share=0.3,
+)  # fmt: skip
+LUNG_WIDTH_PX = 900
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +130,21 @@ def draw_shared_line(path: Path) -> None:
     letters = {name: _place(field.cells.iloc[row], window) for row, name in names.items()}
     texts = [f"{name}: {_verdict(field, row)}" for row, name in names.items()]
     _save(path, picture, painted, legend=legend, letters=letters, texts=texts)
+
+
+def draw_lung(path: Path) -> None:
+    """Lung beside tumour: who is taken for what."""
+    phantom = render_phantom(LUNG, seed=31)
+    pack = load_pack("28-8-cytoplasm")
+    result = score_image(phantom.rgb, MPP, keep_labels=True)
+    assert result.compartments is not None
+    caption = Caption(
+        title=f"rendered, truth {phantom.tps_pct:.0f} %",
+        score=score_text(result.score),
+        rules=f"{pack.title} ({pack.name})",
+    )
+    drawn = draw_overlay(phantom.rgb, result.compartments, result.cells, caption=caption, mpp=MPP)
+    save_shrunk(Image.fromarray(drawn), path, widest_px=LUNG_WIDTH_PX)
 
 
 def _verdict(field: Field, row: int) -> str:
@@ -232,6 +255,7 @@ def main() -> None:
     """Draw all."""
     draw_compartments(FOLDER / "compartments.png")
     draw_shared_line(FOLDER / "shared_line.png")
+    draw_lung(FOLDER / "lung.png")
 
 
 if __name__ == "__main__":

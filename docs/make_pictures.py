@@ -24,9 +24,8 @@ NEARLY_WHITE = 254
 """Pillow finds nearby colours only: paper from this level on is set by hand."""
 
 
-def shrink(drawn: Path, picture: Path, *, widest_px: int) -> None:
-    """Write the widest copy that stays below ``MAX_BYTES``."""
-    whole = Image.open(drawn).convert("RGB")
+def save_shrunk(whole: Image.Image, picture: Path, *, widest_px: int) -> None:
+    """Write the widest copy (of an RGB image) that stays below ``MAX_BYTES``."""
     picture.parent.mkdir(parents=True, exist_ok=True)
     for width in range(widest_px, LEAST_WIDTH_PX, -STEP_PX):
         size = (width, round(whole.height * width / whole.width))
@@ -53,7 +52,7 @@ def main() -> None:
         sys.exit("python docs/make_pictures.py DEMO_RESULT")
     for drawn, (name, widest_px) in PICTURES.items():
         picture = Path(__file__).parent / "images" / f"{name}.png"
-        shrink(Path(sys.argv[1]) / f"{drawn}.png", picture, widest_px=widest_px)
+        save_shrunk(Image.open(Path(sys.argv[1]) / f"{drawn}.png").convert("RGB"), picture, widest_px=widest_px)
 
 
 if __name__ == "__main__":
