@@ -25,10 +25,7 @@ def losses(nuclei: torch.Tensor, cells: torch.Tensor, batch: torch.Tensor) -> di
     crossing = functional.binary_cross_entropy_with_logits(found, inside, weight=known * (1 + around - inside))
     overlap = 2 * (probability * inside).sum() + 1
     dice = 1 - overlap / (probability.sum() + (inside * known).sum() + 1)
-    weight = inside * known
-    away = functional.smooth_l1_loss(share, depth.float() / 255, reduction="none", beta=0.1)
     half = functional.avg_pool2d(torch.stack([(extent > 0).float(), extent.float() / 255, known], 1), 2)
-    border = functional.smooth_l1_loss(torch.sigmoid(cells[:, 1]), half[:, 1], reduction="none", beta=0.1)
     whole = functional.binary_cross_entropy_with_logits(cells[:, 0], half[:, 0], weight=half[:, 2])
     target = code[:, ::2, ::2].long()
     target = torch.where(target >= BACKGROUND, -1, target)
@@ -38,9 +35,9 @@ def losses(nuclei: torch.Tensor, cells: torch.Tensor, batch: torch.Tensor) -> di
     return {
         "nucleus": crossing,
         "dice": dice,
-        "depth": 4 * (away * weight).sum() / (weight.sum() + 1),
+        "depth": 4 * _apart(share, depth.float() / 255, inside * known),
         "cell": 0.5 * whole,
-        "border": 2 * (border * half[:, 0]).sum() / (half[:, 0].sum() + 1),
+        "border": 2 * _apart(torch.sigmoid(cells[:, 1]), half[:, 1], half[:, 0]),
         "class": 0.8 * torch.nan_to_num(kind),
     }
 
@@ -52,19 +49,19 @@ def kept(
 
     Its classes are kept where they are those of truth; what it took for another is left to `losses`.
     """
-    found, whole = torch.sigmoid(said[0][:, 0]), torch.sigmoid(said[1][:, 0])
+    (found, depth), (whole, border) = (torch.sigmoid(each[:, :2]).unbind(1) for each in said)
     right = (said[1][:, 2:].argmax(1) == batch[:, ::2, ::2, 5].long()).float()
     kind = -(torch.softmax(said[1][:, 2:], 1) * torch.log_softmax(cells[:, 2:], 1)).sum(1)
     return {
         "kept nucleus": 2 * functional.binary_cross_entropy_with_logits(nuclei[:, 0], found),
-        "kept depth": 4 * _apart(nuclei, said[0], found),
+        "kept depth": 4 * _apart(torch.sigmoid(nuclei[:, 1]), depth, found),
         "kept cell": functional.binary_cross_entropy_with_logits(cells[:, 0], whole),
-        "kept border": 2 * _apart(cells, said[1], whole),
+        "kept border": 2 * _apart(torch.sigmoid(cells[:, 1]), border, whole),
         "kept class": (kind * right).sum() / (right.sum() + 1),
     }
 
 
-def _apart(depth: torch.Tensor, said: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Mean distance of the relative depths (channel 1), weighted (N, H, W)."""
-    away = functional.smooth_l1_loss(torch.sigmoid(depth[:, 1]), torch.sigmoid(said[:, 1]), reduction="none", beta=0.1)
+def _apart(depth: torch.Tensor, other: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Mean distance of relative depths (N, H, W), weighted."""
+    away = functional.smooth_l1_loss(depth, other, reduction="none", beta=0.1)
     return (away * weight).sum() / (weight.sum() + 1)

@@ -64,10 +64,7 @@ def place_seeds(settings: PhantomSettings, zones: Zones, rng: np.random.Generato
     kind = _kinds(settings, zones, rng, infiltrate, row=row, col=col)
     kind[is_column & ~IS_TUMOUR[kind]] = Kind.TUMOUR
     kind[is_lining] = Kind.ENDOTHELIUM
-    if settings.lepidic:
-        kind[of_lung & ~IS_TUMOUR[kind]] = Kind.TUMOUR
-    else:
-        kind[of_lung] = Kind.PNEUMOCYTE
+    kind[of_lung] = Kind.TUMOUR if settings.lepidic else Kind.PNEUMOCYTE
     in_nest = zones.tumour[row, col]
     crowded = IS_TUMOUR[kind] & in_nest
     crowded &= (zones.to_lumen_px[row, col] < (settings.column_um + 4) / mpp) | (zones.depth_px[row, col] < 3 / mpp)
